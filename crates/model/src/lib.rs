@@ -1,0 +1,8 @@
+//! Evenkeel's vocabulary: ids, time, topology, manifests, observations, plans, events and their folds.
+//! Serde types and pure functions; no I/O, no clock, no async.
+
+mod id;
+mod time;
+
+pub use id::*;
+pub use time::{Monotonic, WallTime};

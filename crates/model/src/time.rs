@@ -1,0 +1,77 @@
+//! Two kinds of time: one to show, one to measure.
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::id::BootId;
+
+/// A wall-clock time: shown to people, stored with events, **never compared**. Clocks jump.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct WallTime(Timestamp);
+
+impl WallTime {
+    /// Wraps a timestamp read by `evenkeel-seam`.
+    pub fn new(timestamp: Timestamp) -> Self {
+        Self(timestamp)
+    }
+
+    /// Whole seconds with a numeric offset, `2018-05-21T09:53:04+00:00`: the form that every client
+    /// of the REST API reads.
+    pub fn to_api(self) -> String {
+        self.0.strftime("%Y-%m-%dT%H:%M:%S+00:00").to_string()
+    }
+
+    /// Seconds since the epoch, for showing ages. Not for timeouts.
+    pub fn unix_seconds(self) -> i64 {
+        self.0.as_second()
+    }
+
+    /// This time plus `duration`, for showing a deadline. Saturates at the end of time.
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(duration).unwrap_or(Timestamp::MAX))
+    }
+
+    /// Shown duration since `earlier`; zero when the clock went backwards. Not for timeouts.
+    pub fn shown_since(self, earlier: Self) -> Duration {
+        Duration::try_from(self.0.duration_since(earlier.0)).unwrap_or(Duration::ZERO)
+    }
+
+    /// The timestamp itself, for formatting at the edge.
+    pub fn timestamp(self) -> Timestamp {
+        self.0
+    }
+}
+
+impl fmt::Display for WallTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for WallTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A point on a clock that only goes forward while the machine is up: time since the boot `boot_id`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Monotonic {
+    /// The boot that this clock counts from. Times of different boots cannot be compared.
+    pub boot_id: BootId,
+    /// Time since that boot, in milliseconds.
+    pub since_boot_ms: u64,
+}
+
+impl Monotonic {
+    /// Time since `earlier`, or `None` when continuity is unproven: another boot.
+    pub fn since(self, earlier: Self) -> Option<Duration> {
+        (self.boot_id == earlier.boot_id)
+            .then(|| Duration::from_millis(self.since_boot_ms.saturating_sub(earlier.since_boot_ms)))
+    }
+}

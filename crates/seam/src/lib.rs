@@ -1,0 +1,9 @@
+//! What tests must control: the clock, and ids. Each is a small trait with a real form here and a
+//! seeded one. Waiting is tokio's time (paused in simulation); the network is `interconnect`'s client
+//! trait; files belong to `package-store`.
+
+mod clock;
+mod ids;
+
+pub use clock::{Clock, SystemClock, TokioClock};
+pub use ids::{Ids, RandomIds, SeededIds};

@@ -2,7 +2,9 @@
 //! Serde types and pure functions; no I/O, no clock, no async.
 
 mod id;
+mod stream;
 mod time;
 
 pub use id::*;
+pub use stream::{Position, Seq, StreamId, StreamIdError};
 pub use time::{Monotonic, WallTime};

@@ -71,7 +71,8 @@ pub struct Monotonic {
 impl Monotonic {
     /// Time since `earlier`, or `None` when continuity is unproven: another boot.
     pub fn since(self, earlier: Self) -> Option<Duration> {
-        (self.boot_id == earlier.boot_id)
-            .then(|| Duration::from_millis(self.since_boot_ms.saturating_sub(earlier.since_boot_ms)))
+        (self.boot_id == earlier.boot_id).then(|| {
+            Duration::from_millis(self.since_boot_ms.saturating_sub(earlier.since_boot_ms))
+        })
     }
 }

@@ -36,7 +36,10 @@ impl Clock for SystemClock {
     fn monotonic(&self) -> Monotonic {
         let now = clock_gettime(ClockId::CLOCK_BOOTTIME).expect("Linux has CLOCK_BOOTTIME");
         let since_boot_ms = Duration::from(now).as_millis() as u64;
-        Monotonic { boot_id: self.boot_id, since_boot_ms }
+        Monotonic {
+            boot_id: self.boot_id,
+            since_boot_ms,
+        }
     }
 }
 
@@ -51,7 +54,11 @@ pub struct TokioClock {
 impl TokioClock {
     /// Counts from `origin`, which is shown as the wall time `epoch`.
     pub fn new(boot_id: BootId, origin: tokio::time::Instant, epoch: WallTime) -> Self {
-        Self { boot_id, origin, epoch }
+        Self {
+            boot_id,
+            origin,
+            epoch,
+        }
     }
 }
 
@@ -62,6 +69,9 @@ impl Clock for TokioClock {
 
     fn monotonic(&self) -> Monotonic {
         let since_boot_ms = self.origin.elapsed().as_millis() as u64;
-        Monotonic { boot_id: self.boot_id, since_boot_ms }
+        Monotonic {
+            boot_id: self.boot_id,
+            since_boot_ms,
+        }
     }
 }

@@ -31,7 +31,10 @@ pub struct SeededIds {
 impl SeededIds {
     /// The sequence of `seed`.
     pub fn new(seed: u64) -> Self {
-        Self { seed, next: AtomicU64::new(1) }
+        Self {
+            seed,
+            next: AtomicU64::new(1),
+        }
     }
 }
 

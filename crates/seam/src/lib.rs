@@ -4,6 +4,8 @@
 
 mod clock;
 mod ids;
+mod link;
 
 pub use clock::{Clock, SystemClock, TokioClock};
 pub use ids::{Ids, RandomIds, SeededIds};
+pub use link::LinkState;

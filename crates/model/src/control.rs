@@ -1,0 +1,176 @@
+//! The fold of the control stream: who belongs to the cluster, who coordinates, what is open. The lock
+//! matrix lives here: since starting and ending an operation are appends to this stream, two nodes
+//! cannot both admit what excludes each other.
+
+use std::collections::BTreeMap;
+
+use crate::event::{ControlEvent, OperationKind};
+use crate::fold::Illegal;
+use crate::id::{BootId, Generation, NodeName, OperationId, UserName, Version};
+use crate::refusal::{Refusal, code};
+use crate::time::WallTime;
+use crate::topology::Topology;
+
+/// State of the control stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Control {
+    /// The members, once the cluster exists.
+    pub topology: Option<Topology>,
+    /// PHC strings by user.
+    pub users: BTreeMap<UserName, String>,
+    /// Texts of the public-key files whose signatures are believed.
+    pub trusted_keys: Vec<String>,
+    /// The newest coordinator's generation.
+    pub generation: Generation,
+    /// Who coordinates, since when, unless it has handed over.
+    pub coordinator: Option<Coordinator>,
+    /// Who should coordinate next.
+    pub handed_to: Option<NodeName>,
+    /// Operations that have not ended.
+    pub open: BTreeMap<OperationId, OperationKind>,
+    /// All operations in the order of their admission.
+    pub operations: Vec<(OperationId, OperationKind)>,
+    /// What each node runs, by its own word.
+    pub booted: BTreeMap<NodeName, Booted>,
+}
+
+/// The coordinator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Coordinator {
+    /// Who.
+    pub node: NodeName,
+    /// Since when.
+    pub since: WallTime,
+}
+
+/// What a node said it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Booted {
+    /// When it said so.
+    pub at: WallTime,
+    /// Its boot.
+    pub boot_id: BootId,
+    /// Version of the slot that booted.
+    pub version: Option<Version>,
+    /// Build version of its daemon.
+    pub daemon: String,
+}
+
+impl Control {
+    /// Applies the next event.
+    pub fn apply(&mut self, event: &ControlEvent) -> Result<(), Illegal> {
+        match event {
+            ControlEvent::TopologySet { topology, .. } => self.topology = Some(topology.clone()),
+            ControlEvent::UserSet { user, password_hash, .. } => {
+                self.users.insert(user.clone(), password_hash.clone());
+            }
+            ControlEvent::KeyTrusted { public_key, .. } => {
+                if !self.trusted_keys.contains(public_key) {
+                    self.trusted_keys.push(public_key.clone());
+                }
+            }
+            ControlEvent::CoordinatorElected { at, generation, node } => {
+                self.elect(*at, *generation, node)?;
+            }
+            ControlEvent::HandedOver { generation, to, .. } => self.hand_over(*generation, to)?,
+            ControlEvent::OperationStarted { operation, kind, .. } => {
+                self.start(*operation, *kind)?;
+            }
+            ControlEvent::OperationEnded { operation, .. } => {
+                if self.open.remove(operation).is_none() {
+                    let state = format!("operation {operation} is not open");
+                    return Err(Illegal::new("operation_ended", state));
+                }
+            }
+            ControlEvent::NodeBooted { at, node, boot_id, version, daemon } => {
+                let (version, daemon) = (version.clone(), daemon.clone());
+                let booted = Booted { at: *at, boot_id: *boot_id, version, daemon };
+                self.booted.insert(node.clone(), booted);
+            }
+        }
+        Ok(())
+    }
+
+    fn elect(&mut self, at: WallTime, to: Generation, node: &NodeName) -> Result<(), Illegal> {
+        if to != self.generation.next() {
+            let state = format!("generation is {}, the elected one is {to}", self.generation);
+            return Err(Illegal::new("coordinator_elected", state));
+        }
+        self.generation = to;
+        self.coordinator = Some(Coordinator { node: node.clone(), since: at });
+        self.handed_to = None;
+        Ok(())
+    }
+
+    fn hand_over(&mut self, generation: Generation, to: &NodeName) -> Result<(), Illegal> {
+        if generation != self.generation {
+            let state = format!("generation is {}, not {generation}", self.generation);
+            return Err(Illegal::new("handed_over", state));
+        }
+        self.coordinator = None;
+        self.handed_to = Some(to.clone());
+        Ok(())
+    }
+
+    fn start(&mut self, operation: OperationId, kind: OperationKind) -> Result<(), Illegal> {
+        if self.operations.iter().any(|(known, _)| *known == operation) {
+            let state = format!("operation {operation} was started before");
+            return Err(Illegal::new("operation_started", state));
+        }
+        if let Err(refusal) = self.admits(kind) {
+            return Err(Illegal::new("operation_started", refusal.message));
+        }
+        self.open.insert(operation, kind);
+        self.operations.push((operation, kind));
+        Ok(())
+    }
+
+    /// The lock matrix: whether an operation of `kind` may start beside what is open. The refusal
+    /// names the other operation.
+    pub fn admits(&self, kind: OperationKind) -> Result<(), Refusal> {
+        for (id, open) in &self.open {
+            if let Some((code, text)) = excluded_by(kind, *open) {
+                return Err(Refusal::new(code, format!("{text} Operation {id} must end first.")));
+            }
+        }
+        Ok(())
+    }
+
+    /// The operation of `kind` that is open, if one is.
+    pub fn open_of(&self, kind: OperationKind) -> Option<OperationId> {
+        self.open.iter().find(|(_, k)| **k == kind).map(|(id, _)| *id)
+    }
+
+    /// The newest operation that is one of `kinds`.
+    pub fn newest_of(&self, kinds: &[OperationKind]) -> Option<OperationId> {
+        self.operations.iter().rev().find(|(_, k)| kinds.contains(k)).map(|(id, _)| *id)
+    }
+}
+
+fn excluded_by(new: OperationKind, open: OperationKind) -> Option<(u32, &'static str)> {
+    use OperationKind::{PackageDelete, PackageGet, Update, Validation};
+    match (new, open) {
+        (PackageDelete, Update) => Some((
+            code::DELETE_DURING_UPDATE,
+            "Package delete failed since an update is in progress.",
+        )),
+        (PackageDelete, Validation) => Some((
+            code::DELETE_DURING_VALIDATION,
+            "Package delete failed since a validation is in progress.",
+        )),
+        (Update | Validation | PackageGet, Update) => Some((
+            code::UPDATE_IN_PROGRESS,
+            "Cannot perform this when a previous update is still in progress.",
+        )),
+        (Update | Validation | PackageGet, Validation) => {
+            Some((code::VALIDATION_IN_PROGRESS, "A validation is in progress."))
+        }
+        (Update | Validation | PackageDelete, PackageGet) => {
+            Some((code::SYNC_IN_PROGRESS, "A package synchronization is in progress."))
+        }
+        (PackageGet, PackageGet) => {
+            Some((code::GET_IN_PROGRESS, "Software get operation already in progress."))
+        }
+        (_, PackageDelete) => Some((code::PACKAGE_BEING_DELETED, "A package is being deleted.")),
+    }
+}

@@ -1,0 +1,508 @@
+//! What the record holds. New kinds of events wait until the whole cluster runs a version that knows
+//! them; unknown fields are ignored; an unknown event that must be understood stops coordinating.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::finding::{Finding, Problem};
+use crate::id::{BootId, Digest, Generation, JobId, NodeName, OperationId, TransitionId, UserName};
+use crate::id::Version;
+use crate::manifest::ManifestSummary;
+use crate::plan::{PauseAfter, PausePoint, Plan, TaskId};
+use crate::stream::StreamId;
+use crate::task::{Before, TaskEnd};
+use crate::time::{Monotonic, WallTime};
+use crate::topology::Topology;
+
+/// Events of the control stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ControlEvent {
+    /// The cluster's first event; a later one replaces the topology.
+    TopologySet {
+        /// When.
+        at: WallTime,
+        /// The members.
+        topology: Topology,
+    },
+    /// A user was added or changed.
+    UserSet {
+        /// When.
+        at: WallTime,
+        /// Who.
+        user: UserName,
+        /// PHC string, argon2id.
+        password_hash: String,
+    },
+    /// Packages signed with this key are accepted from now on.
+    KeyTrusted {
+        /// When.
+        at: WallTime,
+        /// The text of the public-key file.
+        public_key: String,
+    },
+    /// A node became the coordinator.
+    CoordinatorElected {
+        /// When.
+        at: WallTime,
+        /// One more than the last.
+        generation: Generation,
+        /// Who.
+        node: NodeName,
+    },
+    /// The coordinator stepped down in favour of another node.
+    HandedOver {
+        /// When.
+        at: WallTime,
+        /// The generation that ends.
+        generation: Generation,
+        /// Who should be next.
+        to: NodeName,
+    },
+    /// An operation was admitted.
+    OperationStarted {
+        /// When.
+        at: WallTime,
+        /// Its id, and so its stream.
+        operation: OperationId,
+        /// What kind: the lock matrix is a fold over these.
+        kind: OperationKind,
+    },
+    /// An operation ended.
+    OperationEnded {
+        /// When.
+        at: WallTime,
+        /// Which.
+        operation: OperationId,
+    },
+    /// A node's daemon says what it runs, whenever that changed.
+    NodeBooted {
+        /// When.
+        at: WallTime,
+        /// Who.
+        node: NodeName,
+        /// Its boot.
+        boot_id: BootId,
+        /// Version of the slot that booted; none when its manifest cannot be read.
+        version: Option<Version>,
+        /// Build version of the daemon.
+        daemon: String,
+    },
+}
+
+/// Kinds of operations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OperationKind {
+    /// Rolls the cluster to a version.
+    Update,
+    /// Runs the checks alone.
+    Validation,
+    /// Takes a package in and carries it to every node.
+    PackageGet,
+    /// Removes a package from every node.
+    PackageDelete,
+}
+
+/// Events of the catalogue stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum CatalogueEvent {
+    /// A verified package is durable on at least one node.
+    PackageAdded {
+        /// When: the API's `create_time`.
+        at: WallTime,
+        /// The package.
+        package: PackageRef,
+        /// The node that took it in.
+        node: NodeName,
+    },
+    /// The package is to be removed from every node, also from those that return later.
+    PackageRemoved {
+        /// When.
+        at: WallTime,
+        /// Its manifest digest.
+        digest: Digest,
+    },
+}
+
+/// A package in the catalogue. Its identity is the manifest's digest; the archive's digest and size
+/// only guide transfer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackageRef {
+    /// Manifest digest.
+    pub digest: Digest,
+    /// SHA-256 of the archive as it came in.
+    pub archive_digest: Digest,
+    /// Bytes of the archive.
+    pub archive_bytes: u64,
+    /// What the manifest says.
+    pub summary: ManifestSummary,
+}
+
+/// Events of an operation's stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum OperationEvent {
+    /// The first: what was asked for.
+    Requested {
+        /// When.
+        at: WallTime,
+        /// By whom.
+        by: UserName,
+        /// What.
+        request: Request,
+    },
+    /// A request of the API has its job.
+    JobOpened {
+        /// When.
+        at: WallTime,
+        /// Its id.
+        job: JobId,
+        /// `PATCH /api/cluster/software`, say.
+        description: String,
+    },
+    /// A job ended.
+    JobClosed {
+        /// When.
+        at: WallTime,
+        /// Which.
+        job: JobId,
+        /// How.
+        outcome: JobOutcome,
+    },
+    /// A package get has the package, verified and durable, on the node that received it.
+    Staged {
+        /// When.
+        at: WallTime,
+        /// Its manifest digest.
+        digest: Digest,
+        /// Its version.
+        version: Version,
+    },
+    /// The checks ran.
+    Validated {
+        /// When.
+        at: WallTime,
+        /// What they found.
+        findings: Vec<Finding>,
+    },
+    /// The plan, or a new revision of it.
+    Planned {
+        /// When.
+        at: WallTime,
+        /// All of it.
+        plan: Plan,
+    },
+    /// The intent of an attempt, before its effect.
+    TaskStarted {
+        /// When.
+        at: WallTime,
+        /// The coordinator's clock.
+        since: Monotonic,
+        /// Which task.
+        task: TaskId,
+        /// Counts from 1.
+        attempt: u32,
+        /// The takeover it makes or gives back.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        transition: Option<TransitionId>,
+        /// Expected before-state.
+        #[serde(default)]
+        before: Before,
+    },
+    /// An attempt ended.
+    TaskEnded {
+        /// When.
+        at: WallTime,
+        /// Which task.
+        task: TaskId,
+        /// Which attempt.
+        attempt: u32,
+        /// How.
+        end: TaskEnd,
+    },
+    /// A lane is left early; its restore tasks run.
+    Restoring {
+        /// When.
+        at: WallTime,
+        /// The lane's node.
+        node: NodeName,
+        /// Why.
+        problem: Problem,
+    },
+    /// A person asked for a pause at the next pause point.
+    PauseRequested {
+        /// When.
+        at: WallTime,
+        /// Who.
+        by: UserName,
+    },
+    /// The update stands still.
+    Paused {
+        /// When.
+        at: WallTime,
+        /// Why.
+        cause: PauseCause,
+    },
+    /// A person asked to go on.
+    Resumed {
+        /// When.
+        at: WallTime,
+        /// Who.
+        by: UserName,
+    },
+    /// A person asked to end it.
+    CancelRequested {
+        /// When.
+        at: WallTime,
+        /// Who.
+        by: UserName,
+    },
+    /// A node runs the new version at home and is marked good: a row of the history.
+    NodeUpdated {
+        /// When.
+        at: WallTime,
+        /// Who.
+        node: NodeName,
+        /// From which version.
+        from: Version,
+        /// To which.
+        to: Version,
+    },
+    /// The post-update checks ran.
+    PostChecked {
+        /// When.
+        at: WallTime,
+        /// What they found.
+        findings: Vec<Finding>,
+    },
+    /// The last.
+    Ended {
+        /// When.
+        at: WallTime,
+        /// How.
+        end: OperationEnd,
+    },
+}
+
+/// What an operation was asked to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "snake_case")]
+pub enum Request {
+    /// Roll to a version.
+    Update(UpdateRequest),
+    /// Check whether the cluster could.
+    Validate {
+        /// Version.
+        version: Version,
+    },
+    /// Take a package in on a node.
+    Get {
+        /// The node that receives it.
+        node: NodeName,
+        /// The boot of that node's *daemon* that receives it: a get does not survive it.
+        incarnation: uuid::Uuid,
+    },
+    /// Remove a package.
+    Delete {
+        /// Manifest digest.
+        digest: Digest,
+        /// Version.
+        version: Version,
+    },
+}
+
+impl Request {
+    /// Its kind.
+    pub fn kind(&self) -> OperationKind {
+        match self {
+            Self::Update(_) => OperationKind::Update,
+            Self::Validate { .. } => OperationKind::Validation,
+            Self::Get { .. } => OperationKind::PackageGet,
+            Self::Delete { .. } => OperationKind::PackageDelete,
+        }
+    }
+}
+
+/// Options of an update.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateRequest {
+    /// To which version.
+    pub version: Version,
+    /// Go on although checks warn.
+    pub skip_warnings: bool,
+    /// 1 to 60; after every takeover and every giveback.
+    pub stabilize_minutes: u32,
+    /// Where to pause unasked.
+    #[serde(default)]
+    pub pause_after: PauseAfter,
+}
+
+/// Stabilize time when the request names none, in minutes.
+pub const DEFAULT_STABILIZE_MINUTES: u32 = 8;
+
+/// How a job ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobOutcome {
+    /// What was asked for is done, or accepted.
+    Success {
+        /// A word to the user.
+        message: String,
+    },
+    /// It is not.
+    Failure {
+        /// The API's code.
+        code: u32,
+        /// Never empty.
+        message: String,
+    },
+}
+
+/// Why an update stands still.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PauseCause {
+    /// A person asked for it, or for a pause at such points; this one was reached.
+    User {
+        /// Where it stands.
+        point: PausePoint,
+    },
+    /// Trouble.
+    Error {
+        /// What, where, what to do.
+        problem: Problem,
+    },
+}
+
+/// How an operation ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OperationEnd {
+    /// It did what was asked.
+    Completed,
+    /// A person ended it.
+    Canceled,
+    /// It was refused before any effect, or a package could not be taken in or removed.
+    Failed {
+        /// The API's code.
+        code: u32,
+        /// Why.
+        message: String,
+    },
+}
+
+/// An event of any stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Of the control stream.
+    Control(ControlEvent),
+    /// Of the catalogue.
+    Catalogue(CatalogueEvent),
+    /// Of an operation.
+    Operation(OperationEvent),
+    /// Of a kind that this build does not know.
+    Foreign {
+        /// Its kind.
+        kind: String,
+        /// Its author marked it as one that must be understood to coordinate.
+        must_understand: bool,
+    },
+}
+
+/// An event that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("event of stream {stream} cannot be read")]
+pub struct DecodeError {
+    /// Its stream.
+    pub stream: StreamId,
+    /// Why.
+    #[source]
+    pub source: serde_json::Error,
+}
+
+/// The kinds of [`ControlEvent`].
+const CONTROL_KINDS: &[&str] = &[
+    "topology_set",
+    "user_set",
+    "key_trusted",
+    "coordinator_elected",
+    "handed_over",
+    "operation_started",
+    "operation_ended",
+    "node_booted",
+];
+/// The kinds of [`CatalogueEvent`].
+const CATALOGUE_KINDS: &[&str] = &["package_added", "package_removed"];
+/// The kinds of [`OperationEvent`].
+const OPERATION_KINDS: &[&str] = &[
+    "requested",
+    "job_opened",
+    "job_closed",
+    "staged",
+    "validated",
+    "planned",
+    "task_started",
+    "task_ended",
+    "restoring",
+    "pause_requested",
+    "paused",
+    "resumed",
+    "cancel_requested",
+    "node_updated",
+    "post_checked",
+    "ended",
+];
+
+#[derive(Deserialize)]
+struct Envelope {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    must_understand: bool,
+}
+
+impl Event {
+    /// Reads an event of `stream`. A kind that this build does not know is not an error.
+    pub fn decode(stream: StreamId, body: &str) -> Result<Self, DecodeError> {
+        let decoded = match stream {
+            StreamId::Control => decode_kind(body, CONTROL_KINDS).map(|r| r.map(Self::Control)),
+            StreamId::Catalogue => {
+                decode_kind(body, CATALOGUE_KINDS).map(|r| r.map(Self::Catalogue))
+            }
+            StreamId::Operation(_) => {
+                decode_kind(body, OPERATION_KINDS).map(|r| r.map(Self::Operation))
+            }
+        };
+        match decoded {
+            Ok(Ok(event)) => Ok(event),
+            Ok(Err(Envelope { kind, must_understand })) => {
+                Ok(Self::Foreign { kind, must_understand })
+            }
+            Err(source) => Err(DecodeError { stream, source }),
+        }
+    }
+
+    /// The text to store.
+    pub fn encode(&self) -> String {
+        let text = match self {
+            Self::Control(event) => serde_json::to_string(event),
+            Self::Catalogue(event) => serde_json::to_string(event),
+            Self::Operation(event) => serde_json::to_string(event),
+            Self::Foreign { .. } => unreachable!("a foreign event is read, never written"),
+        };
+        text.expect("events hold strings, numbers, maps with string keys: JSON can say all of it")
+    }
+}
+
+fn decode_kind<T: DeserializeOwned>(
+    body: &str,
+    kinds: &[&str],
+) -> Result<Result<T, Envelope>, serde_json::Error> {
+    let envelope: Envelope = serde_json::from_str(body)?;
+    if !kinds.contains(&envelope.kind.as_str()) {
+        return Ok(Err(envelope));
+    }
+    serde_json::from_str(body).map(Ok)
+}

@@ -1,0 +1,353 @@
+//! What a node's agent sees. Ignorance is a value of its own: `Unknown` is never read as health.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{BootId, DiskSerial, Digest, Generation, LifName, NodeName, PoolName, Slot};
+use crate::id::{TransitionId, Version};
+use crate::time::WallTime;
+
+/// A fact, or the reason why there is none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Observed<T> {
+    /// Seen at a time.
+    Known {
+        /// What was seen.
+        value: T,
+        /// When.
+        at: WallTime,
+    },
+    /// Could not be seen.
+    Unknown {
+        /// Why, for people.
+        why: String,
+        /// Since when.
+        since: WallTime,
+    },
+}
+
+impl<T> Observed<T> {
+    /// The value, if known.
+    pub fn known(&self) -> Option<&T> {
+        match self {
+            Self::Known { value, .. } => Some(value),
+            Self::Unknown { .. } => None,
+        }
+    }
+
+    /// The value, or why it is unknown.
+    pub fn as_result(&self) -> Result<&T, &str> {
+        match self {
+            Self::Known { value, .. } => Ok(value),
+            Self::Unknown { why, .. } => Err(why),
+        }
+    }
+}
+
+/// What is known of every node of the topology.
+pub type ClusterObservation = BTreeMap<NodeName, Observed<NodeObservation>>;
+
+/// All that one node's agent sees of itself, its pair and its hardware.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeObservation {
+    /// Who speaks.
+    pub node: NodeName,
+    /// The boot it runs in.
+    pub boot_id: BootId,
+    /// Build version of its `evenkeeld`.
+    pub daemon: String,
+    /// Version of the manifest of the slot that booted.
+    pub version: Observed<Version>,
+    /// Highest coordinator generation it has durably seen.
+    pub generation: Generation,
+    /// Its boot slots.
+    pub slots: Observed<SlotsState>,
+    /// Its HA pair, as its HA engine sees it. `Known(None)` on a single node.
+    pub pair: Observed<Option<PairState>>,
+    /// The pools that either member of the pair could serve.
+    pub pools: Observed<Vec<PoolState>>,
+    /// The data LIFs that either member of the pair could serve.
+    pub lifs: Observed<Vec<LifState>>,
+    /// Disks that this node sees.
+    pub disks: Observed<Vec<DiskState>>,
+    /// How busy the node is.
+    pub load: Observed<Load>,
+    /// Its service processor.
+    pub sp: Observed<SpState>,
+    /// Time synchronisation.
+    pub time_sync: Observed<TimeSync>,
+    /// Jobs that must not be interrupted by a takeover (volume moves, backups, …).
+    pub exclusive_jobs: Observed<Vec<String>>,
+    /// Open health alerts.
+    pub alerts: Observed<Vec<String>>,
+    /// Clients that a takeover would hurt, in words ("NFS soft mount from 10.0.0.7").
+    pub client_hazards: Observed<Vec<String>>,
+    /// Whether other members of the cluster answer this node, and which do not.
+    pub quorum: Observed<Quorum>,
+    /// Free space.
+    pub space: Observed<Space>,
+    /// Manifest digests of the whole, verified packages on its disk.
+    pub packages: Observed<Vec<Digest>>,
+}
+
+/// The two boot slots of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotsState {
+    /// The slot that runs now.
+    pub booted: Slot,
+    /// The slot that the next boot tries first.
+    pub default: Slot,
+    /// Slot `a`.
+    pub a: SlotState,
+    /// Slot `b`.
+    pub b: SlotState,
+    /// Whether slots can be written (a read-only boot medium cannot take an update).
+    pub writable: bool,
+}
+
+impl SlotsState {
+    /// One of the two.
+    pub fn slot(&self, slot: Slot) -> &SlotState {
+        match slot {
+            Slot::A => &self.a,
+            Slot::B => &self.b,
+        }
+    }
+
+    /// One of the two, to change.
+    pub fn slot_mut(&mut self, slot: Slot) -> &mut SlotState {
+        match slot {
+            Slot::A => &mut self.a,
+            Slot::B => &mut self.b,
+        }
+    }
+
+    /// The slot that is not running: the only one an install may touch.
+    pub fn alternate(&self) -> Slot {
+        self.booted.other()
+    }
+}
+
+/// One boot slot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotState {
+    /// What the boot loader thinks of it.
+    pub health: SlotHealth,
+    /// Digest and version of the manifest in it; none while it is empty or being written.
+    pub image: Option<SlotImage>,
+}
+
+/// Identity of what a slot holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotImage {
+    /// Manifest digest: the package's identity.
+    pub digest: Digest,
+    /// Its version.
+    pub version: Version,
+}
+
+/// The boot loader's opinion of a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SlotHealth {
+    /// Never booted from: empty, being written, or out of tries.
+    Unbootable,
+    /// Will be tried this many more times, then given up.
+    Untried {
+        /// Boots left.
+        tries: u8,
+    },
+    /// Proven good.
+    Good,
+}
+
+/// An HA pair as one node's HA engine sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PairState {
+    /// Takeover is configured and armed.
+    pub enabled: bool,
+    /// This node.
+    pub local: MemberState,
+    /// Its partner.
+    pub partner: MemberState,
+    /// Why a takeover of the partner by this node would be refused right now.
+    pub takeover_veto: Option<String>,
+    /// Why a giveback to the partner would be refused right now.
+    pub giveback_veto: Option<String>,
+    /// The newest takeover in the pair, until the next one.
+    pub transition: Option<Transition>,
+}
+
+/// One member of a pair.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberState {
+    /// Which node.
+    pub node: NodeName,
+    /// What it is doing.
+    pub ha: MemberHa,
+    /// Its present boot; none while it is down.
+    pub boot_id: Option<BootId>,
+}
+
+/// What a member of a pair is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemberHa {
+    /// Serves its own pools, and the partner's where those are here.
+    Serving,
+    /// Up and healthy; its pools are with the partner.
+    WaitingForGiveback,
+    /// Some of its pools are back, some still with the partner.
+    PartialGiveback,
+    /// On its way up.
+    Booting,
+    /// Does not answer; whether it is dead is not proven.
+    Down,
+    /// Proven dead: fenced or without power.
+    Fenced,
+}
+
+impl MemberHa {
+    /// Whether the node serves data now.
+    pub fn serves(self) -> bool {
+        match self {
+            Self::Serving | Self::PartialGiveback => true,
+            Self::WaitingForGiveback | Self::Booting | Self::Down | Self::Fenced => false,
+        }
+    }
+}
+
+/// One takeover and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transition {
+    /// Ours, if it carries an id; by hand or by a panic, if not.
+    pub id: Option<TransitionId>,
+    /// The node that was taken over.
+    pub taken: NodeName,
+    /// The node that serves for it.
+    pub by: NodeName,
+    /// The boot of the taken node that ended.
+    pub boot_before: Option<BootId>,
+    /// The taken node shut down cleanly.
+    pub clean: bool,
+    /// How far it is.
+    pub stage: TransitionStage,
+}
+
+/// How far a takeover is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TransitionStage {
+    /// The partner is taking the pools and LIFs.
+    TakingOver,
+    /// The partner serves both.
+    TakenOver,
+    /// Pools are on their way back.
+    GivingBack,
+    /// All pools are home again.
+    GivenBack,
+}
+
+/// A storage pool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolState {
+    /// Name.
+    pub name: PoolName,
+    /// Node that owns it when all is well.
+    pub home: NodeName,
+    /// Node that serves it now, if any.
+    pub owner: Option<NodeName>,
+    /// The node's root pool: given back first.
+    pub root: bool,
+    /// Redundancy.
+    pub health: PoolHealth,
+    /// A scrub is running.
+    pub scrubbing: bool,
+}
+
+/// Redundancy of a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PoolHealth {
+    /// Full redundancy.
+    Online,
+    /// Rebuilding.
+    Resyncing,
+    /// Redundancy lost.
+    Degraded,
+    /// Not serving.
+    Offline,
+}
+
+/// A data LIF.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LifState {
+    /// Name.
+    pub name: LifName,
+    /// Node it belongs on.
+    pub home: NodeName,
+    /// Node it is on, if it is up anywhere.
+    pub current: Option<NodeName>,
+    /// The partner could host it.
+    pub has_failover_target: bool,
+}
+
+/// A disk, as one node sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskState {
+    /// Serial number.
+    pub serial: DiskSerial,
+    /// Working paths from this node.
+    pub paths: u8,
+    /// The disk has failed.
+    pub failed: bool,
+}
+
+/// How busy a node is, in percent of what it could do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Load {
+    /// CPU.
+    pub cpu_percent: u8,
+    /// Busiest pool.
+    pub disk_percent: u8,
+}
+
+/// A service processor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpState {
+    /// Answers its node.
+    pub reachable: bool,
+    /// Its image is not corrupt.
+    pub image_ok: bool,
+}
+
+/// Time synchronisation of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimeSync {
+    /// A time source is followed.
+    pub synchronized: bool,
+    /// Offset from it, in milliseconds.
+    pub offset_ms: i64,
+}
+
+/// Who answers whom.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quorum {
+    /// The node can reach the record.
+    pub record_reachable: bool,
+    /// Members that did not answer this node.
+    pub silent: Vec<NodeName>,
+}
+
+/// Free space in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Space {
+    /// Where packages are kept.
+    pub store_free: u64,
+    /// Where the alternate slot lives.
+    pub slot_free: u64,
+    /// Where databases and logs live.
+    pub root_free: u64,
+}

@@ -1,0 +1,210 @@
+//! An update's immutable list of tasks.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{Digest, NodeName, Version};
+
+/// What an update will do, in full. Executing it takes no meaningful choice. A changed plan is a new
+/// revision, made only while the update is paused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[must_use]
+pub struct Plan {
+    /// Counts from 1.
+    pub revision: u32,
+    /// Version to bring every node to.
+    pub target: Version,
+    /// Manifest digest of the package.
+    pub package: Digest,
+    /// Version of each node before the update.
+    pub from: BTreeMap<NodeName, Version>,
+    /// Steps in order; a step starts when every lane of the one before it has ended.
+    pub steps: Vec<Step>,
+}
+
+/// Lanes that run side by side.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// One lane a node.
+    pub lanes: Vec<Lane>,
+}
+
+/// Tasks of one node, one after the other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lane {
+    /// The node that changes.
+    pub node: NodeName,
+    /// What to do.
+    pub tasks: Vec<Task>,
+    /// What brings high availability back when the lane is left early: the node fell back to its old
+    /// slot, or the update was cancelled while the partner served for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub restore: Vec<Task>,
+}
+
+/// Number of a task, unique over all revisions of an update's plan.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct TaskId(pub u32);
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Task {
+    /// Its number.
+    pub id: TaskId,
+    /// The node that changes.
+    pub node: NodeName,
+    /// Who carries it out.
+    pub executor: Executor,
+    /// What.
+    pub action: Action,
+    /// Expected duration, in seconds of 60-second minutes.
+    pub estimate_s: u32,
+}
+
+/// Who carries a task out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Executor {
+    /// The agent of that node.
+    Agent(NodeName),
+    /// The coordinator, by observing.
+    Coordinator,
+}
+
+/// What a task does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+pub enum Action {
+    /// Verify the package again and extract it into the alternate slot.
+    Install {
+        /// Manifest digest.
+        package: Digest,
+    },
+    /// Make the slot that holds the package the default, with a bounded number of tries.
+    Activate {
+        /// Manifest digest of what must be in it.
+        package: Digest,
+    },
+    /// The partner takes the node over: a clean, negotiated shutdown of the node into its default slot.
+    Takeover,
+    /// Wait until the node is up again on `version`, waiting for giveback, with a new boot id.
+    AwaitBoot {
+        /// Version to see.
+        version: Version,
+    },
+    /// Hold still and watch.
+    Stabilize {
+        /// For how many minutes.
+        minutes: u32,
+        /// After what.
+        after: Milestone,
+    },
+    /// The partner gives the pools back, root pool first, then sends the LIFs home.
+    Giveback,
+    /// See that the node serves its own pools through its own LIFs, with all paths back.
+    VerifyHome {
+        /// Version that must run; none when any will do (a restore).
+        version: Option<Version>,
+    },
+    /// Tell the boot loader that the running slot is good.
+    MarkGood,
+}
+
+impl Action {
+    /// Short name, as in `status_details[].name`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Install { .. } => "do-download-job",
+            Self::Activate { .. } => "do-activate-job",
+            Self::Takeover => "do-failover-job",
+            Self::AwaitBoot { .. } => "do-boot-job",
+            Self::Stabilize { after: Milestone::Takeover, .. } => "do-stabilize-after-failover-job",
+            Self::Stabilize { after: Milestone::Giveback, .. } => "do-stabilize-after-giveback-job",
+            Self::Giveback => "do-giveback-job",
+            Self::VerifyHome { .. } => "do-verify-job",
+            Self::MarkGood => "do-commit-job",
+        }
+    }
+}
+
+/// A point in a node's lane that operators think in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Milestone {
+    /// The partner has taken the node over.
+    Takeover,
+    /// The node has its pools back.
+    Giveback,
+}
+
+/// Where an update may pause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PausePoint {
+    /// After validation, before the first effect.
+    Validation,
+    /// After the image is installed on every node.
+    Install,
+    /// After a takeover and its stabilize time.
+    Takeover,
+    /// After a giveback and its stabilize time.
+    Giveback,
+}
+
+/// `pause_after` of the API: points at which an update pauses without being asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PauseAfter {
+    /// Only when asked.
+    #[default]
+    None,
+    /// After every takeover and every giveback.
+    TakeoverGiveback,
+    /// At every pause point.
+    All,
+}
+
+impl PauseAfter {
+    /// Whether an update with this option pauses at `point`.
+    pub fn pauses_at(self, point: PausePoint) -> bool {
+        match (self, point) {
+            (Self::None, _) => false,
+            (Self::All, _) => true,
+            (Self::TakeoverGiveback, PausePoint::Takeover | PausePoint::Giveback) => true,
+            (Self::TakeoverGiveback, PausePoint::Validation | PausePoint::Install) => false,
+        }
+    }
+}
+
+impl Plan {
+    /// All lanes, step by step.
+    pub fn lanes(&self) -> impl Iterator<Item = &Lane> {
+        self.steps.iter().flat_map(|step| &step.lanes)
+    }
+
+    /// Every task, restore tasks included.
+    pub fn tasks(&self) -> impl Iterator<Item = &Task> {
+        self.lanes().flat_map(|lane| lane.tasks.iter().chain(&lane.restore))
+    }
+
+    /// The task of that number.
+    pub fn task(&self, id: TaskId) -> Option<&Task> {
+        self.tasks().find(|task| task.id == id)
+    }
+
+    /// The lane that takes `node` over and gives it back, if the plan does so.
+    pub fn takeover_lane(&self, node: &NodeName) -> Option<&Lane> {
+        self.lanes().find(|lane| lane.node == *node && !lane.restore.is_empty())
+    }
+}

@@ -1,0 +1,89 @@
+//! Requests that are refused at once, with the API's code.
+
+use serde::{Deserialize, Serialize};
+
+/// Why a request was refused. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[error("{message} ({code})")]
+pub struct Refusal {
+    /// The API's code.
+    pub code: u32,
+    /// What was wrong, where, and what to do.
+    pub message: String,
+    /// The field it is about, if one.
+    pub target: Option<String>,
+}
+
+impl Refusal {
+    /// A refusal about no field in particular.
+    pub fn new(code: u32, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), target: None }
+    }
+
+    /// The same, about a field.
+    #[must_use]
+    pub fn about(mut self, target: &str) -> Self {
+        self.target = Some(target.to_owned());
+        self
+    }
+}
+
+/// The codes that planning and admission use. Texts and sources: `docs` of the crate `api`.
+pub mod code {
+    /// A value is not valid for a field.
+    pub const INVALID_VALUE: u32 = 262_197;
+    /// No update to be resumed or cancelled.
+    pub const NO_UPDATE: u32 = 10_551_297;
+    /// No update to be paused.
+    pub const NO_UPDATE_TO_PAUSE: u32 = 10_551_300;
+    /// Resume of an update that is not paused.
+    pub const NOT_PAUSED: u32 = 10_551_303;
+    /// Cancel is not possible now.
+    pub const CANNOT_CANCEL: u32 = 10_551_306;
+    /// The record could not be written.
+    pub const CANNOT_CREATE_TASK: u32 = 10_551_320;
+    /// The store holds no packages.
+    pub const STORE_EMPTY: u32 = 10_551_315;
+    /// A node did not clean up its copy of a package.
+    pub const CLEANUP_NODE: u32 = 10_551_323;
+    /// Several nodes did not clean up their copies.
+    pub const CLEANUP_NODES: u32 = 10_551_324;
+    /// The package is not in the store.
+    pub const NO_PACKAGE: u32 = 10_551_325;
+    /// A package of that version with other content is in the store.
+    pub const PACKAGE_EXISTS: u32 = 10_551_327;
+    /// A validation runs: no delete.
+    pub const DELETE_DURING_VALIDATION: u32 = 10_551_346;
+    /// An update runs: no delete.
+    pub const DELETE_DURING_UPDATE: u32 = 10_551_347;
+    /// A package is being deleted.
+    pub const PACKAGE_BEING_DELETED: u32 = 10_551_354;
+    /// An update runs.
+    pub const UPDATE_IN_PROGRESS: u32 = 10_551_357;
+    /// The package is bad.
+    pub const PROCESSING_FAILED: u32 = 10_551_359;
+    /// Packages are being carried to the nodes.
+    pub const SYNC_IN_PROGRESS: u32 = 10_551_367;
+    /// A package get runs.
+    pub const GET_IN_PROGRESS: u32 = 10_551_382;
+    /// A get ran out of time or was interrupted.
+    pub const GET_FAILED: u32 = 10_551_391;
+    /// Validation gave warnings.
+    pub const VALIDATION_WARNINGS: u32 = 10_551_395;
+    /// Validation gave errors.
+    pub const VALIDATION_FAILED: u32 = 10_551_396;
+    /// Cancel of a running update: pause it first.
+    pub const PAUSE_BEFORE_CANCEL: u32 = 10_551_524;
+    /// A validation runs.
+    pub const VALIDATION_IN_PROGRESS: u32 = 10_551_656;
+    /// A read or write error during an upload.
+    pub const UPLOAD_IO: u32 = 10_551_801;
+    /// No space for an upload.
+    pub const NO_SPACE: u32 = 10_551_804;
+    /// All nodes run the version already.
+    pub const ALREADY_AT_VERSION: u32 = 10_551_854;
+    /// The request names no version.
+    pub const NO_VERSION: u32 = 10_551_872;
+    /// The action does not fit the update's state.
+    pub const WRONG_STATE: u32 = 10_551_910;
+}

@@ -38,7 +38,7 @@ impl Catalogue {
                     return Err(Illegal::new("package_added", state));
                 }
                 let entry = CatalogueEntry {
-                    package: package.clone(),
+                    package: PackageRef::clone(package),
                     create_time: *at,
                     origin: node.clone(),
                 };
@@ -56,6 +56,8 @@ impl Catalogue {
 
     /// The package of that version.
     pub fn by_version(&self, version: &Version) -> Option<&CatalogueEntry> {
-        self.packages.values().find(|entry| entry.package.summary.version == *version)
+        self.packages
+            .values()
+            .find(|entry| entry.package.summary.version == *version)
     }
 }

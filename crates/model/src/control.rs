@@ -61,7 +61,11 @@ impl Control {
     pub fn apply(&mut self, event: &ControlEvent) -> Result<(), Illegal> {
         match event {
             ControlEvent::TopologySet { topology, .. } => self.topology = Some(topology.clone()),
-            ControlEvent::UserSet { user, password_hash, .. } => {
+            ControlEvent::UserSet {
+                user,
+                password_hash,
+                ..
+            } => {
                 self.users.insert(user.clone(), password_hash.clone());
             }
             ControlEvent::KeyTrusted { public_key, .. } => {
@@ -69,11 +73,17 @@ impl Control {
                     self.trusted_keys.push(public_key.clone());
                 }
             }
-            ControlEvent::CoordinatorElected { at, generation, node } => {
+            ControlEvent::CoordinatorElected {
+                at,
+                generation,
+                node,
+            } => {
                 self.elect(*at, *generation, node)?;
             }
             ControlEvent::HandedOver { generation, to, .. } => self.hand_over(*generation, to)?,
-            ControlEvent::OperationStarted { operation, kind, .. } => {
+            ControlEvent::OperationStarted {
+                operation, kind, ..
+            } => {
                 self.start(*operation, *kind)?;
             }
             ControlEvent::OperationEnded { operation, .. } => {
@@ -82,9 +92,20 @@ impl Control {
                     return Err(Illegal::new("operation_ended", state));
                 }
             }
-            ControlEvent::NodeBooted { at, node, boot_id, version, daemon } => {
+            ControlEvent::NodeBooted {
+                at,
+                node,
+                boot_id,
+                version,
+                daemon,
+            } => {
                 let (version, daemon) = (version.clone(), daemon.clone());
-                let booted = Booted { at: *at, boot_id: *boot_id, version, daemon };
+                let booted = Booted {
+                    at: *at,
+                    boot_id: *boot_id,
+                    version,
+                    daemon,
+                };
                 self.booted.insert(node.clone(), booted);
             }
         }
@@ -97,7 +118,10 @@ impl Control {
             return Err(Illegal::new("coordinator_elected", state));
         }
         self.generation = to;
-        self.coordinator = Some(Coordinator { node: node.clone(), since: at });
+        self.coordinator = Some(Coordinator {
+            node: node.clone(),
+            since: at,
+        });
         self.handed_to = None;
         Ok(())
     }
@@ -130,7 +154,10 @@ impl Control {
     pub fn admits(&self, kind: OperationKind) -> Result<(), Refusal> {
         for (id, open) in &self.open {
             if let Some((code, text)) = excluded_by(kind, *open) {
-                return Err(Refusal::new(code, format!("{text} Operation {id} must end first.")));
+                return Err(Refusal::new(
+                    code,
+                    format!("{text} Operation {id} must end first."),
+                ));
             }
         }
         Ok(())
@@ -138,12 +165,19 @@ impl Control {
 
     /// The operation of `kind` that is open, if one is.
     pub fn open_of(&self, kind: OperationKind) -> Option<OperationId> {
-        self.open.iter().find(|(_, k)| **k == kind).map(|(id, _)| *id)
+        self.open
+            .iter()
+            .find(|(_, k)| **k == kind)
+            .map(|(id, _)| *id)
     }
 
     /// The newest operation that is one of `kinds`.
     pub fn newest_of(&self, kinds: &[OperationKind]) -> Option<OperationId> {
-        self.operations.iter().rev().find(|(_, k)| kinds.contains(k)).map(|(id, _)| *id)
+        self.operations
+            .iter()
+            .rev()
+            .find(|(_, k)| kinds.contains(k))
+            .map(|(id, _)| *id)
     }
 }
 
@@ -165,12 +199,14 @@ fn excluded_by(new: OperationKind, open: OperationKind) -> Option<(u32, &'static
         (Update | Validation | PackageGet, Validation) => {
             Some((code::VALIDATION_IN_PROGRESS, "A validation is in progress."))
         }
-        (Update | Validation | PackageDelete, PackageGet) => {
-            Some((code::SYNC_IN_PROGRESS, "A package synchronization is in progress."))
-        }
-        (PackageGet, PackageGet) => {
-            Some((code::GET_IN_PROGRESS, "Software get operation already in progress."))
-        }
+        (Update | Validation | PackageDelete, PackageGet) => Some((
+            code::SYNC_IN_PROGRESS,
+            "A package synchronization is in progress.",
+        )),
+        (PackageGet, PackageGet) => Some((
+            code::GET_IN_PROGRESS,
+            "Software get operation already in progress.",
+        )),
         (_, PackageDelete) => Some((code::PACKAGE_BEING_DELETED, "A package is being deleted.")),
     }
 }

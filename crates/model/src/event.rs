@@ -5,8 +5,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::finding::{Finding, Problem};
-use crate::id::{BootId, Digest, Generation, JobId, NodeName, OperationId, TransitionId, UserName};
 use crate::id::Version;
+use crate::id::{BootId, Digest, Generation, JobId, NodeName, OperationId, TransitionId, UserName};
 use crate::manifest::ManifestSummary;
 use crate::plan::{PauseAfter, PausePoint, Plan, TaskId};
 use crate::stream::StreamId;
@@ -113,7 +113,7 @@ pub enum CatalogueEvent {
         /// When: the API's `create_time`.
         at: WallTime,
         /// The package.
-        package: PackageRef,
+        package: Box<PackageRef>,
         /// The node that took it in.
         node: NodeName,
     },
@@ -477,9 +477,13 @@ impl Event {
         };
         match decoded {
             Ok(Ok(event)) => Ok(event),
-            Ok(Err(Envelope { kind, must_understand })) => {
-                Ok(Self::Foreign { kind, must_understand })
-            }
+            Ok(Err(Envelope {
+                kind,
+                must_understand,
+            })) => Ok(Self::Foreign {
+                kind,
+                must_understand,
+            }),
             Err(source) => Err(DecodeError { stream, source }),
         }
     }
@@ -505,4 +509,50 @@ fn decode_kind<T: DeserializeOwned>(
         return Ok(Err(envelope));
     }
     serde_json::from_str(body).map(Ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Names the variants of a tagged enum, by asking serde which it expects.
+    fn kinds_of<T: DeserializeOwned>() -> String {
+        serde_json::from_str::<T>(r#"{"type":"?"}"#)
+            .err()
+            .expect("no such kind")
+            .to_string()
+    }
+
+    #[test]
+    fn every_kind_is_listed() {
+        let listed = [
+            (kinds_of::<ControlEvent>(), CONTROL_KINDS),
+            (kinds_of::<CatalogueEvent>(), CATALOGUE_KINDS),
+            (kinds_of::<OperationEvent>(), OPERATION_KINDS),
+        ];
+        for (message, kinds) in listed {
+            let named: Vec<&str> = message.split('`').skip(3).step_by(2).collect();
+            assert_eq!(named, kinds, "{message}");
+        }
+    }
+
+    #[test]
+    fn unknown_kinds_and_fields_of_a_newer_version_are_read() {
+        let newer = r#"{"type":"soak_started","must_understand":true,"minutes":3}"#;
+        let event = Event::decode(StreamId::Control, newer).unwrap();
+        assert_eq!(
+            event,
+            Event::Foreign {
+                kind: "soak_started".to_owned(),
+                must_understand: true
+            }
+        );
+        let more = r#"{"type":"operation_ended","at":"2026-01-01T00:00:00Z",
+            "operation":"6ba7b810-9dad-41d1-80b4-00c04fd430c8","because":"newer"}"#;
+        assert!(matches!(
+            Event::decode(StreamId::Control, more),
+            Ok(Event::Control(ControlEvent::OperationEnded { .. }))
+        ));
+        assert!(Event::decode(StreamId::Control, r#"{"type":"handed_over"}"#).is_err());
+    }
 }

@@ -46,7 +46,11 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.node {
             Some(node) => {
-                write!(f, "Node \"{node}\": Error: {}, Action: {}", self.error, self.action)
+                write!(
+                    f,
+                    "Node \"{node}\": Error: {}, Action: {}",
+                    self.error, self.action
+                )
             }
             None => write!(f, "Error: {}, Action: {}", self.error, self.action),
         }

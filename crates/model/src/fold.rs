@@ -13,6 +13,9 @@ pub struct Illegal {
 
 impl Illegal {
     pub(crate) fn new(event: &str, state: impl Into<String>) -> Self {
-        Self { event: event.to_owned(), state: state.into() }
+        Self {
+            event: event.to_owned(),
+            state: state.into(),
+        }
     }
 }

@@ -1,12 +1,46 @@
 //! Evenkeel's vocabulary: ids, time, topology, manifests, observations, plans, events and their folds.
 //! Serde types and pure functions; no I/O, no clock, no async.
+//!
+//! [`Event`] is what the record holds; [`Control`], [`Catalogue`] and [`Operation`] are its folds.
 
+mod catalogue;
+mod control;
+mod event;
+mod finding;
+mod fold;
 mod id;
 mod manifest;
+mod observation;
+mod operation;
+mod plan;
+mod refusal;
 mod stream;
+mod task;
 mod time;
+mod topology;
 
+pub use catalogue::{Catalogue, CatalogueEntry};
+pub use control::{Booted, Control, Coordinator};
+pub use event::{
+    CatalogueEvent, ControlEvent, DEFAULT_STABILIZE_MINUTES, DecodeError, Event, JobOutcome,
+    OperationEnd, OperationEvent, OperationKind, PackageRef, PauseCause, Request, UpdateRequest,
+};
+pub use finding::{Awaiting, Finding, Problem, Severity};
+pub use fold::Illegal;
 pub use id::*;
 pub use manifest::*;
-pub use stream::{Position, Seq, StreamId, StreamIdError};
+pub use observation::*;
+pub use operation::{
+    Job, Operation, OperationState, PassedPoint, TaskProgress, TaskState, Updated,
+};
+pub use plan::{
+    Action, Executor, Lane, Milestone, PauseAfter, PausePoint, Plan, Step, Task, TaskId,
+};
+pub use refusal::{Refusal, code};
+pub use stream::*;
+pub use task::{
+    Before, How, Progress, ReportState, TaskEnd, TaskError, TaskErrorKind, TaskKey, TaskOrder,
+    TaskReport,
+};
 pub use time::{Monotonic, WallTime};
+pub use topology::{LifConfig, NodeConfig, Topology, TopologyError};

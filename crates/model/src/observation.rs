@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{BootId, DiskSerial, Digest, Generation, LifName, NodeName, PoolName, Slot};
+use crate::id::{BootId, Digest, DiskSerial, Generation, LifName, NodeName, PoolName, Slot};
 use crate::id::{TransitionId, Version};
 use crate::time::WallTime;
 

@@ -8,7 +8,7 @@ use crate::event::{
 use crate::finding::{Finding, Problem};
 use crate::fold::Illegal;
 use crate::id::{Digest, JobId, NodeName, OperationId, TransitionId, UserName, Version};
-use crate::plan::{Lane, Plan, TaskId};
+use crate::plan::{Lane, Plan, Task, TaskId};
 use crate::task::{Before, How, TaskEnd, TaskError};
 use crate::time::{Monotonic, WallTime};
 
@@ -135,6 +135,8 @@ pub struct Updated {
 /// A task that was started at least once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskProgress {
+    /// The task, also when a later revision of the plan no longer has it.
+    pub task: Task,
     /// Attempts so far.
     pub attempt: u32,
     /// When the first attempt began.
@@ -207,20 +209,29 @@ impl Operation {
         self.check(event)?;
         match event {
             OperationEvent::Requested { .. } => unreachable!("refused by check"),
-            OperationEvent::JobOpened { at, job, description } => self.jobs.push(Job {
+            OperationEvent::JobOpened {
+                at,
+                job,
+                description,
+            } => self.jobs.push(Job {
                 id: *job,
                 description: description.clone(),
                 start: *at,
                 end: None,
             }),
             OperationEvent::JobClosed { at, job, outcome } => {
-                let open = self.jobs.iter_mut().find(|j| j.id == *job && j.end.is_none());
+                let open = self
+                    .jobs
+                    .iter_mut()
+                    .find(|j| j.id == *job && j.end.is_none());
                 let Some(open) = open else {
                     return Err(Illegal::new("job_closed", format!("job {job} is not open")));
                 };
                 open.end = Some((*at, outcome.clone()));
             }
-            OperationEvent::Staged { digest, version, .. } => {
+            OperationEvent::Staged {
+                digest, version, ..
+            } => {
                 self.staged = Some((*digest, version.clone()));
             }
             OperationEvent::Validated { at, findings } => {
@@ -229,10 +240,22 @@ impl Operation {
                 self.enter(OperationState::Validated, *at);
             }
             OperationEvent::Planned { at, plan } => self.planned(*at, plan)?,
-            OperationEvent::TaskStarted { at, since, task, attempt, transition, before } => {
+            OperationEvent::TaskStarted {
+                at,
+                since,
+                task,
+                attempt,
+                transition,
+                before,
+            } => {
                 self.task_started(*at, *since, *task, *attempt, *transition, before)?;
             }
-            OperationEvent::TaskEnded { at, task, attempt, end } => {
+            OperationEvent::TaskEnded {
+                at,
+                task,
+                attempt,
+                end,
+            } => {
                 self.task_ended(*at, *task, *attempt, end)?;
             }
             OperationEvent::Restoring { node, problem, .. } => {
@@ -243,7 +266,12 @@ impl Operation {
                 self.enter(OperationState::PausePending, *at);
             }
             OperationEvent::Paused { at, cause } => {
-                self.enter(OperationState::Paused { cause: cause.clone() }, *at);
+                self.enter(
+                    OperationState::Paused {
+                        cause: cause.clone(),
+                    },
+                    *at,
+                );
             }
             OperationEvent::Resumed { at, by } => self.resumed(*at, by),
             OperationEvent::CancelRequested { at, by } => {
@@ -252,7 +280,12 @@ impl Operation {
             }
             OperationEvent::NodeUpdated { at, node, from, to } => {
                 let start = self.node_start(node).unwrap_or(self.requested_at);
-                let row = Updated { from: from.clone(), to: to.clone(), start, end: *at };
+                let row = Updated {
+                    from: from.clone(),
+                    to: to.clone(),
+                    start,
+                    end: *at,
+                };
                 self.updated.insert(node.clone(), row);
             }
             OperationEvent::PostChecked { at, findings } => {
@@ -339,20 +372,31 @@ impl Operation {
         transition: Option<TransitionId>,
         before: &Before,
     ) -> Result<(), Illegal> {
-        if self.plan.as_ref().and_then(|plan| plan.task(id)).is_none() {
-            return Err(Illegal::new("task_started", format!("the plan has no task {id}")));
-        }
+        let Some(task) = self.plan.as_ref().and_then(|plan| plan.task(id)).cloned() else {
+            return Err(Illegal::new(
+                "task_started",
+                format!("the plan has no task {id}"),
+            ));
+        };
         let earlier = self.tasks.get(&id);
-        let due = earlier.map_or(1, |task| task.attempt + 1);
-        let done = earlier.is_some_and(|task| matches!(task.state, TaskState::Done { .. }));
+        let due = earlier.map_or(1, |earlier| earlier.attempt + 1);
+        let done = self.is_done(id);
         if attempt != due || done {
             let state = format!("attempt {due} of task {id} is due, or it is done");
             return Err(Illegal::new("task_started", state));
         }
-        let first_start = earlier.map_or(at, |task| task.first_start);
+        let first_start = earlier.map_or(at, |earlier| earlier.first_start);
         let (before, state) = (before.clone(), TaskState::Running);
-        let progress =
-            TaskProgress { attempt, first_start, start: at, since, transition, before, state };
+        let progress = TaskProgress {
+            task,
+            attempt,
+            first_start,
+            start: at,
+            since,
+            transition,
+            before,
+            state,
+        };
         self.tasks.insert(id, progress);
         Ok(())
     }
@@ -364,16 +408,20 @@ impl Operation {
         attempt: u32,
         end: &TaskEnd,
     ) -> Result<(), Illegal> {
-        let task = self.tasks.get_mut(&id).filter(|task| {
-            task.attempt == attempt && matches!(task.state, TaskState::Running)
-        });
+        let task = self
+            .tasks
+            .get_mut(&id)
+            .filter(|task| task.attempt == attempt && matches!(task.state, TaskState::Running));
         let Some(task) = task else {
             let state = format!("attempt {attempt} of task {id} does not run");
             return Err(Illegal::new("task_ended", state));
         };
         task.state = match end {
             TaskEnd::Done { how } => TaskState::Done { how: *how, at },
-            TaskEnd::Failed { error } => TaskState::Failed { error: error.clone(), at },
+            TaskEnd::Failed { error } => TaskState::Failed {
+                error: error.clone(),
+                at,
+            },
         };
         Ok(())
     }
@@ -381,12 +429,16 @@ impl Operation {
     fn resumed(&mut self, at: WallTime, by: &UserName) {
         self.asked_by = Some(by.clone());
         let next = match &self.state {
-            OperationState::Paused { cause: PauseCause::Error { .. } } => {
+            OperationState::Paused {
+                cause: PauseCause::Error { .. },
+            } => {
                 self.post_checks = None;
                 OperationState::Replanning
             }
             _ => {
-                self.passed.push(PassedPoint { ended_tasks: self.ended_tasks() });
+                self.passed.push(PassedPoint {
+                    ended_tasks: self.ended_tasks(),
+                });
                 OperationState::Running
             }
         };
@@ -422,12 +474,18 @@ impl Operation {
 
     /// Tasks that have ended, done or failed: grows with every result.
     pub fn ended_tasks(&self) -> usize {
-        self.tasks.values().filter(|task| !matches!(task.state, TaskState::Running)).count()
+        self.tasks
+            .values()
+            .filter(|task| !matches!(task.state, TaskState::Running))
+            .count()
     }
 
     /// Whether the task's goal was verified.
     pub fn is_done(&self, task: TaskId) -> bool {
-        matches!(self.tasks.get(&task).map(|t| &t.state), Some(TaskState::Done { .. }))
+        matches!(
+            self.tasks.get(&task).map(|t| &t.state),
+            Some(TaskState::Done { .. })
+        )
     }
 
     /// Whether all tasks of the lane are done, or all of its restore tasks if it was left early.
@@ -448,7 +506,10 @@ impl Operation {
     pub fn node_start(&self, node: &NodeName) -> Option<WallTime> {
         let plan = self.plan.as_ref()?;
         let of_node = plan.tasks().filter(|task| task.node == *node);
-        of_node.filter_map(|task| self.tasks.get(&task.id)).map(|t| t.first_start).next()
+        of_node
+            .filter_map(|task| self.tasks.get(&task.id))
+            .map(|t| t.first_start)
+            .next()
     }
 }
 

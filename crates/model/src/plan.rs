@@ -45,9 +45,7 @@ pub struct Lane {
 }
 
 /// Number of a task, unique over all revisions of an update's plan.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TaskId(pub u32);
 
@@ -129,8 +127,14 @@ impl Action {
             Self::Activate { .. } => "do-activate-job",
             Self::Takeover => "do-failover-job",
             Self::AwaitBoot { .. } => "do-boot-job",
-            Self::Stabilize { after: Milestone::Takeover, .. } => "do-stabilize-after-failover-job",
-            Self::Stabilize { after: Milestone::Giveback, .. } => "do-stabilize-after-giveback-job",
+            Self::Stabilize {
+                after: Milestone::Takeover,
+                ..
+            } => "do-stabilize-after-failover-job",
+            Self::Stabilize {
+                after: Milestone::Giveback,
+                ..
+            } => "do-stabilize-after-giveback-job",
             Self::Giveback => "do-giveback-job",
             Self::VerifyHome { .. } => "do-verify-job",
             Self::MarkGood => "do-commit-job",
@@ -195,7 +199,8 @@ impl Plan {
 
     /// Every task, restore tasks included.
     pub fn tasks(&self) -> impl Iterator<Item = &Task> {
-        self.lanes().flat_map(|lane| lane.tasks.iter().chain(&lane.restore))
+        self.lanes()
+            .flat_map(|lane| lane.tasks.iter().chain(&lane.restore))
     }
 
     /// The task of that number.
@@ -205,6 +210,7 @@ impl Plan {
 
     /// The lane that takes `node` over and gives it back, if the plan does so.
     pub fn takeover_lane(&self, node: &NodeName) -> Option<&Lane> {
-        self.lanes().find(|lane| lane.node == *node && !lane.restore.is_empty())
+        self.lanes()
+            .find(|lane| lane.node == *node && !lane.restore.is_empty())
     }
 }

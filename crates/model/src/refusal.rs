@@ -17,7 +17,11 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal about no field in particular.
     pub fn new(code: u32, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), target: None }
+        Self {
+            code,
+            message: message.into(),
+            target: None,
+        }
     }
 
     /// The same, about a field.

@@ -6,9 +6,7 @@ use crate::id::{BootId, Digest, Generation, NodeName, OperationId, TransitionId,
 use crate::plan::{Task, TaskId};
 
 /// Names one attempt of one task, everywhere.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TaskKey {
     /// The update.
     pub operation: OperationId,

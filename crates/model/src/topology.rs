@@ -119,7 +119,10 @@ impl Topology {
 
     /// Each HA pair once, in the order of its first member.
     pub fn pairs(&self) -> Vec<(&NodeName, &NodeName)> {
-        let paired = self.nodes.iter().filter_map(|n| Some((&n.name, n.partner.as_ref()?)));
+        let paired = self
+            .nodes
+            .iter()
+            .filter_map(|n| Some((&n.name, n.partner.as_ref()?)));
         paired.filter(|(node, partner)| node < partner).collect()
     }
 }

@@ -1,1 +1,36 @@
-//! Placeholder.
+//! The REST API as both ends see it: wire types of ONTAP 9.10.1 `cluster/software` and of Evenkeel's
+//! own `/evenkeel/v1`, error codes, and the query grammar. Used by the server and by the CLI; no I/O.
+//!
+//! Invariants: an unset field is omitted, never `null`; numbers are integers; times are text in whole
+//! seconds with a numeric offset (see `WallTime::to_api`).
+
+mod cluster;
+mod code;
+mod error;
+mod evenkeel;
+mod filter;
+mod job;
+mod links;
+mod package;
+mod query;
+mod resource;
+mod software;
+
+pub use cluster::{Cluster, Ha, HaPartner, Node, ReleaseVersion};
+pub use code::{Class, Code};
+pub use error::{ApiError, ErrorArgument, ErrorBody, ErrorObject};
+pub use evenkeel::{Awaiting, EventLine, Explain, OpenOperation};
+pub use filter::{Filter, FilterError};
+pub use job::{Job, JobError, JobLink, JobRef, JobState};
+pub use links::{Href, Links, NodeRef};
+pub use package::{Download, DownloadState, History, HistoryState, Package};
+pub use query::{
+    BodyError, CollectionQuery, Direction, MAX_RECORDS, Order, Params, ReadQuery, Selection,
+    decode_component, encode_component, parse_body,
+};
+pub use resource::{Cost, Field, Identity, Resource};
+pub use software::{
+    Action, Advice, CheckStatus, Issue, NodeName, PauseAfter, Software, SoftwareImage,
+    SoftwareNode, StatusAdvice, StatusDetails, StatusIssue, UpdateDetails, UpdateState,
+    ValidationResult,
+};

@@ -1,0 +1,64 @@
+//! Evenkeel's own part of the API, under `/evenkeel/v1`.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// `GET /evenkeel/v1/explain`: why each open operation is not further along.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explain {
+    /// Every open operation. Empty when nothing is going on.
+    pub operations: Vec<OpenOperation>,
+    /// How old this answer is, when it comes from a mirror and not from the record itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age_seconds: Option<u64>,
+}
+
+/// An operation that has begun and not ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenOperation {
+    /// Its id.
+    pub uuid: String,
+    /// `update`, `validation`, `package_get`, `package_delete`, …
+    pub kind: String,
+    /// The version it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Its state, in the API's words.
+    pub state: String,
+    /// The coordinator's node, when there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coordinator: Option<String>,
+    /// What it waits for. Never empty while the operation is open.
+    pub waiting: Vec<Awaiting>,
+}
+
+/// One thing that is waited for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Awaiting {
+    /// What.
+    pub awaiting: String,
+    /// On which node, when it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// Since when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// Until when at most, when there is a bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// What would end the wait.
+    pub unblock: String,
+}
+
+/// One line of `GET /evenkeel/v1/events`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventLine {
+    /// Position in the record; pass the last one seen as `since` to go on from there.
+    pub seq: u64,
+    /// When it was recorded.
+    pub time: String,
+    /// The stream it belongs to.
+    pub stream: String,
+    /// The event as recorded.
+    pub event: Value,
+}

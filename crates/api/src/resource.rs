@@ -1,0 +1,110 @@
+//! What the generic layer must know about a resource.
+
+use serde::Serialize;
+
+/// Whether a field is part of `fields=*`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cost {
+    /// Answered by `*` and, for a single object, without `fields`.
+    Standard,
+    /// Answered only when named, or by `**`.
+    Expensive,
+}
+
+/// A leaf of a record, by its dotted name; array elements are transparent (`nodes.name`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// Dotted name.
+    pub name: &'static str,
+    /// Whether `*` includes it.
+    pub cost: Cost,
+}
+
+impl Field {
+    /// A field of `*`.
+    pub const fn standard(name: &'static str) -> Self {
+        Self {
+            name,
+            cost: Cost::Standard,
+        }
+    }
+
+    /// A field that must be asked for.
+    pub const fn expensive(name: &'static str) -> Self {
+        Self {
+            name,
+            cost: Cost::Expensive,
+        }
+    }
+}
+
+/// How one record is told from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// There is only one; its address is the resource's path.
+    Singleton,
+    /// By this field, which is the last segment of its address. The further fields are always
+    /// returned along with it.
+    Key(&'static str, &'static [&'static str]),
+    /// Records have no address of their own; together these fields are unique. All fields are
+    /// returned by default.
+    Fields(&'static [&'static str]),
+}
+
+/// A wire type that can be served: the struct itself, these three constants, and one route.
+pub trait Resource: Serialize + Send + 'static {
+    /// The address of the collection or singleton.
+    const PATH: &'static str;
+    /// How records are told apart.
+    const IDENTITY: Identity;
+    /// Every leaf.
+    const FIELDS: &'static [Field];
+
+    /// Whether `name` is a leaf or an inner name of this resource.
+    fn has_field(name: &str) -> bool {
+        Self::FIELDS.iter().any(|field| is_within(field.name, name))
+    }
+}
+
+/// Whether the dotted name `leaf` is `name` or lies below it.
+fn is_within(leaf: &str, name: &str) -> bool {
+    leaf.strip_prefix(name)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// Lists fields: `fields!["a", "b.c"; expensive "d"]`.
+macro_rules! fields {
+    ($($name:literal),* $(,)? $(; expensive $($costly:literal),+)?) => {
+        &[$($crate::Field::standard($name),)* $($($crate::Field::expensive($costly),)+)?]
+    };
+}
+pub(crate) use fields;
+
+/// Checks that the fields listed for a resource are exactly the leaves of a full example.
+#[cfg(test)]
+pub(crate) fn assert_fields_complete<R: Resource>(full: &R) {
+    fn leaves(value: &serde_json::Value, at: &str, out: &mut std::collections::BTreeSet<String>) {
+        match value {
+            serde_json::Value::Object(map) => {
+                for (name, value) in map.iter().filter(|(name, _)| *name != "_links") {
+                    let at = if at.is_empty() {
+                        name.clone()
+                    } else {
+                        format!("{at}.{name}")
+                    };
+                    leaves(value, &at, out);
+                }
+            }
+            serde_json::Value::Array(items) => items.iter().for_each(|v| leaves(v, at, out)),
+            serde_json::Value::Null => panic!("{at} is null"),
+            _ => drop(out.insert(at.to_owned())),
+        }
+    }
+    let mut found = std::collections::BTreeSet::new();
+    leaves(&serde_json::to_value(full).unwrap(), "", &mut found);
+    let listed: std::collections::BTreeSet<_> = R::FIELDS
+        .iter()
+        .map(|field| field.name.to_owned())
+        .collect();
+    assert_eq!(found, listed);
+}

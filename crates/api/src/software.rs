@@ -1,0 +1,285 @@
+//! `GET /cluster/software` and what `PATCH` takes.
+
+use serde::{Deserialize, Serialize};
+
+use crate::resource::{Field, Identity, Resource, fields};
+
+/// State of an update or validation, of one phase, or of one node's step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the API's words, which say it")]
+pub enum UpdateState {
+    InProgress,
+    Waiting,
+    PausedByUser,
+    PausedOnError,
+    Completed,
+    Canceled,
+    Failed,
+    PausePending,
+    CancelPending,
+}
+
+/// What a user asks of a running update.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Stop at the next pause point.
+    Pause,
+    /// Go on.
+    Resume,
+    /// End the update and go back where it can.
+    Cancel,
+}
+
+/// Where an update stops by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PauseAfter {
+    /// Nowhere.
+    #[default]
+    None,
+    /// After each takeover and giveback.
+    TakeoverGiveback,
+    /// After every step.
+    All,
+}
+
+/// The software of the cluster and the update in progress or last done.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Software {
+    /// The active version. During an update still the old one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The version an update or validation in progress is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending_version: Option<String>,
+    /// The last action asked for by a user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<Action>,
+    /// State of the update or validation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<UpdateState>,
+    /// Seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elapsed_duration: Option<u64>,
+    /// Seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimated_duration: Option<u64>,
+    /// Every node; name and version always present.
+    #[serde(default)]
+    pub nodes: Vec<SoftwareNode>,
+    /// Problems found before. Present and empty when a validation found none; absent before any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_results: Option<Vec<ValidationResult>>,
+    /// Problems found after the update.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub post_update_checks: Option<Vec<ValidationResult>>,
+    /// What each node is doing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status_details: Option<Vec<StatusDetails>>,
+    /// Phases per node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update_details: Option<Vec<UpdateDetails>>,
+}
+
+/// One node's software.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SoftwareNode {
+    /// Its name.
+    pub name: String,
+    /// What its booted slot's manifest says.
+    pub version: String,
+    /// Image files. An array of objects as in the document makes the Python clients fail the whole
+    /// `GET`, so this is given only when asked for by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub software_images: Option<Vec<SoftwareImage>>,
+}
+
+/// An image on a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SoftwareImage {
+    /// File name.
+    pub package: String,
+}
+
+/// How bad a check's finding is. What is fine is not listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckStatus {
+    /// Can be skipped with `skip_warnings`.
+    Warning,
+    /// Stops the update.
+    Error,
+}
+
+/// A finding of a check. `update_check` and `status` together are unique in a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ValidationResult {
+    /// Name of the check.
+    pub update_check: String,
+    /// How bad.
+    pub status: CheckStatus,
+    /// What was found.
+    pub issue: Issue,
+    /// What to do about it.
+    pub action: Advice,
+}
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Issue {
+    /// For people.
+    pub message: String,
+}
+
+/// What to do about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Advice {
+    /// For people.
+    pub message: String,
+}
+
+/// One step of one node. Name, state, node and start time together are unique in a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusDetails {
+    /// Name of the step.
+    pub name: String,
+    /// Its state.
+    pub state: UpdateState,
+    /// What is going on, or went wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issue: Option<StatusIssue>,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<StatusAdvice>,
+    /// When it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<String>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_time: Option<String>,
+    /// Where.
+    pub node: NodeName,
+}
+
+/// What is going on, or went wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusIssue {
+    /// For people.
+    pub message: String,
+    /// For programs; 0 = success.
+    pub code: u32,
+}
+
+/// What to do about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusAdvice {
+    /// For people.
+    pub message: String,
+    /// For programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<u32>,
+}
+
+/// A node, by name only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeName {
+    /// Its name. Monitoring skips entries without one.
+    pub name: String,
+}
+
+/// One phase of one node. Phase, state and node together are unique in a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateDetails {
+    /// `Pre-update checks`, `Data ONTAP updates` or `Post-update checks`.
+    pub phase: String,
+    /// Its state.
+    pub state: UpdateState,
+    /// Seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimated_duration: Option<u64>,
+    /// Seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elapsed_duration: Option<u64>,
+    /// Where.
+    pub node: NodeName,
+}
+
+impl Resource for Software {
+    const PATH: &'static str = "/api/cluster/software";
+    const IDENTITY: Identity = Identity::Singleton;
+    const FIELDS: &'static [Field] = fields![
+        "version", "pending_version", "action", "state", "elapsed_duration", "estimated_duration",
+        "nodes.name", "nodes.version",
+        "validation_results.update_check", "validation_results.status",
+        "validation_results.issue.message", "validation_results.action.message",
+        "post_update_checks.update_check", "post_update_checks.status",
+        "post_update_checks.issue.message", "post_update_checks.action.message",
+        "status_details.name", "status_details.state", "status_details.issue.message",
+        "status_details.issue.code", "status_details.action.message", "status_details.action.code",
+        "status_details.start_time", "status_details.end_time", "status_details.node.name",
+        "update_details.phase", "update_details.state", "update_details.estimated_duration",
+        "update_details.elapsed_duration", "update_details.node.name";
+        expensive "nodes.software_images.package"
+    ];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_is_listed() {
+        let check = ValidationResult {
+            update_check: "c".into(),
+            status: CheckStatus::Warning,
+            issue: Issue {
+                message: "i".into(),
+            },
+            action: Advice {
+                message: "a".into(),
+            },
+        };
+        let full = Software {
+            version: Some("1".into()),
+            pending_version: Some("2".into()),
+            action: Some(Action::Pause),
+            state: Some(UpdateState::PausedOnError),
+            elapsed_duration: Some(1),
+            estimated_duration: Some(2),
+            nodes: vec![SoftwareNode {
+                name: "n".into(),
+                version: "1".into(),
+                software_images: Some(vec![SoftwareImage {
+                    package: "p".into(),
+                }]),
+            }],
+            validation_results: Some(vec![check.clone()]),
+            post_update_checks: Some(vec![check]),
+            status_details: Some(vec![StatusDetails {
+                name: "initialize".into(),
+                state: UpdateState::Failed,
+                issue: Some(StatusIssue {
+                    message: "i".into(),
+                    code: 1,
+                }),
+                action: Some(StatusAdvice {
+                    message: "a".into(),
+                    code: Some(1),
+                }),
+                start_time: Some("t".into()),
+                end_time: Some("t".into()),
+                node: NodeName { name: "n".into() },
+            }]),
+            update_details: Some(vec![UpdateDetails {
+                phase: "p".into(),
+                state: UpdateState::Waiting,
+                estimated_duration: Some(1),
+                elapsed_duration: Some(1),
+                node: NodeName { name: "n".into() },
+            }]),
+        };
+        crate::resource::assert_fields_complete(&full);
+    }
+}

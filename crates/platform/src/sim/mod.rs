@@ -1,0 +1,1 @@
+//! Simulated hardware: one state machine, used in-process under virtual time and by the lab supervisor.

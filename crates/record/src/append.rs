@@ -13,6 +13,10 @@ pub const MAX_BLOB_BYTES: usize = 16 * 1024 * 1024;
 /// The most events of one append, over all its streams: a transaction has to stay short.
 pub const MAX_EVENTS_PER_APPEND: usize = 1024;
 
+// What all backends say of retries that are none.
+pub(crate) const REUSED_ID: &str = "an event id was used before for another event";
+pub(crate) const PARTLY_THERE: &str = "some events of the append are there already, others not";
+
 /// An event to append. The id is chosen before, so that a retry is recognised.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewEvent {

@@ -8,10 +8,17 @@
 //! Here events are opaque JSON texts.
 
 mod append;
+mod blob;
+mod linked;
+mod memory;
 mod record;
+mod sqlite;
 
 pub use append::{
     Append, AppendError, Entry, Fence, MAX_BLOB_BYTES, MAX_EVENT_BYTES, MAX_EVENTS_PER_APPEND,
     NewEvent, StreamWrite,
 };
+pub use linked::LinkedRecord;
+pub use memory::{MemoryFaults, MemoryHub, MemoryRecord, NextAppend};
 pub use record::{LeaseState, PutBlobError, Record, Survival, Unavailable};
+pub use sqlite::{OpenError, SqliteOptions, SqliteRecord, machine_boot_id};

@@ -1,0 +1,14 @@
+//! The record in one SQLite file on a local filesystem, shared by every process of the machine.
+//!
+//! Each process has one writer thread, one reader thread and one thread that watches for others' commits.
+//! Writes are short `BEGIN IMMEDIATE` transactions; WAL with `synchronous=FULL` makes them durable before
+//! they are answered.
+
+mod connect;
+mod lease;
+mod open;
+mod tables;
+mod watcher;
+mod worker;
+
+pub use open::{OpenError, SqliteOptions, SqliteRecord, machine_boot_id};

@@ -7,6 +7,8 @@
 //! an append with the same event ids never appends twice; a stale generation appends nothing.
 //! Here events are opaque JSON texts.
 
+pub mod conformance;
+
 mod append;
 mod blob;
 mod linked;

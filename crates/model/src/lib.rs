@@ -4,6 +4,7 @@
 //! [`Event`] is what the record holds; [`Control`], [`Catalogue`] and [`Operation`] are its folds.
 
 mod catalogue;
+mod config;
 mod control;
 mod event;
 mod finding;
@@ -20,6 +21,10 @@ mod time;
 mod topology;
 
 pub use catalogue::{Catalogue, CatalogueEntry};
+pub use config::{
+    Bootstrap, ClusterSettings, InterconnectSettings, LabSettings, Link, NodeSettings,
+    PlatformSettings, RecordSettings, RestSettings,
+};
 pub use control::{Booted, Control, Coordinator};
 pub use event::{
     CatalogueEvent, ControlEvent, DEFAULT_STABILIZE_MINUTES, DecodeError, Event, JobOutcome,

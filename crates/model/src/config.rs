@@ -1,0 +1,129 @@
+//! `evenkeeld.toml`, and what a new cluster starts from. Read by the daemon, written by whoever sets a
+//! node up (the lab, an installer).
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{NodeName, UserName};
+use crate::topology::Topology;
+
+/// One node's configuration: who am I, addresses, directories, backends. Topology, users and trusted
+/// keys are not here: they are events of the control stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeSettings {
+    /// This node's name.
+    pub node: NodeName,
+    /// Folder of the node's databases, packages and certificates. Outside the boot slots.
+    pub data: PathBuf,
+    /// The public API.
+    pub rest: RestSettings,
+    /// The node-to-node port.
+    pub interconnect: InterconnectSettings,
+    /// Where the record lives.
+    pub record: RecordSettings,
+    /// The machine.
+    pub platform: PlatformSettings,
+    /// First start of a new cluster.
+    #[serde(default)]
+    pub cluster: ClusterSettings,
+    /// Only in a lab.
+    #[serde(default)]
+    pub lab: Option<LabSettings>,
+}
+
+/// The public API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RestSettings {
+    /// `host:port` to listen on.
+    pub listen: String,
+    /// `host:port` that follows the coordinator: bound while this node coordinates.
+    #[serde(default)]
+    pub cluster_address: Option<String>,
+    /// PEM chain; made at first start when the file does not exist. Default: below `data`.
+    #[serde(default)]
+    pub certificate: Option<PathBuf>,
+    /// PEM key of the certificate.
+    #[serde(default)]
+    pub key: Option<PathBuf>,
+}
+
+/// The node-to-node port: mutual TLS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InterconnectSettings {
+    /// `host:port` to listen on.
+    pub listen: String,
+    /// PEM of the cluster's CA.
+    pub ca: PathBuf,
+    /// PEM of this node's certificate; its subject alternative name is the node's name.
+    pub certificate: PathBuf,
+    /// PEM of its key.
+    pub key: PathBuf,
+}
+
+/// Where the record lives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "backend", rename_all = "snake_case", deny_unknown_fields)]
+pub enum RecordSettings {
+    /// One file on a local filesystem, shared by every process of a single controller or of a lab.
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// The machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "backend", rename_all = "snake_case", deny_unknown_fields)]
+pub enum PlatformSettings {
+    /// Simulated hardware, kept by the lab supervisor.
+    Sim {
+        /// The supervisor's Unix socket for this node.
+        socket: PathBuf,
+    },
+}
+
+/// First start of a new cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterSettings {
+    /// JSON file with a [`Bootstrap`]: appended to the control stream if that is empty.
+    #[serde(default)]
+    pub bootstrap: Option<PathBuf>,
+}
+
+/// Only in a lab.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LabSettings {
+    /// Length of a minute of stabilize, boot and gate times, in milliseconds. Never scales leases or
+    /// network bounds.
+    pub minute_ms: u64,
+    /// JSON file with a [`Link`], re-read when it changes: the fault seam to the record and to peers.
+    pub link: PathBuf,
+}
+
+/// State of a lab node's links to the record and its peers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// Nothing gets through.
+    #[serde(default)]
+    pub cut: bool,
+    /// Delay of every message, in milliseconds.
+    #[serde(default)]
+    pub delay_ms: u64,
+}
+
+/// What a new cluster starts from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bootstrap {
+    /// The members.
+    pub topology: Topology,
+    /// Users and their PHC strings.
+    pub users: Vec<(UserName, String)>,
+    /// Texts of the public-key files whose signatures are believed.
+    pub trusted_keys: Vec<String>,
+}

@@ -15,6 +15,8 @@ pub enum Class {
     Method,
     /// The state of the cluster does not allow it now: 409.
     Conflict,
+    /// The body is longer than allowed: 413.
+    TooLarge,
     /// Something failed in here: 500.
     Internal,
     /// Cannot be answered at the moment; try again: 503.
@@ -31,6 +33,7 @@ impl Class {
             Self::NotFound => 404,
             Self::Method => 405,
             Self::Conflict => 409,
+            Self::TooLarge => 413,
             Self::Internal => 500,
             Self::Unavailable => 503,
         }
@@ -97,6 +100,7 @@ codes! {
     CleanupStatus = 10551322, Internal, "Error in retrieving package cleanup status";
     CleanupOnNode = 10551323, Internal, "Error in cleaning up package information on a node";
     CleanupOnNodes = 10551324, Internal, "Error in cleaning up package information on multiple nodes";
+    CannotCreateTask = 10551320, Unavailable, "The task could not be recorded; try again.";
     NoPackage = 10551325, NotFound, "Package does not exist on the system";
     OldCleanupTasks = 10551326, Internal,
         "Error in deleting older package cleanup tasks. Clean up images from the store and retry";
@@ -136,7 +140,7 @@ codes! {
     NoVersion = 10551872, Invalid, "Package version is not mentioned.";
     UnhealthyNode = 10551892, Conflict, "A node is not healthy.";
     BadActionForState = 10551910, Conflict, "The action is invalid in the current state of the update.";
-    BodyTooLarge = 990000001, Invalid, "The body of the request is too large.";
+    BodyTooLarge = 990000001, TooLarge, "The body of the request is too large.";
     InternalError = 990000002, Internal, "Internal error.";
     TemporarilyUnavailable = 990000003, Unavailable, "Temporarily unavailable; try again.";
 }
@@ -144,6 +148,45 @@ codes! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_code_of_planning_and_admission_has_its_status_here() {
+        use evenkeel_model::code;
+        let used = [
+            (code::INVALID_VALUE, 400),
+            (code::NO_UPDATE, 409),
+            (code::NO_UPDATE_TO_PAUSE, 409),
+            (code::NOT_PAUSED, 409),
+            (code::CANNOT_CANCEL, 409),
+            (code::CANNOT_CREATE_TASK, 503),
+            (code::STORE_EMPTY, 404),
+            (code::CLEANUP_NODE, 500),
+            (code::CLEANUP_NODES, 500),
+            (code::NO_PACKAGE, 404),
+            (code::PACKAGE_EXISTS, 409),
+            (code::DELETE_DURING_VALIDATION, 409),
+            (code::DELETE_DURING_UPDATE, 409),
+            (code::PACKAGE_BEING_DELETED, 409),
+            (code::UPDATE_IN_PROGRESS, 409),
+            (code::PROCESSING_FAILED, 400),
+            (code::SYNC_IN_PROGRESS, 409),
+            (code::GET_IN_PROGRESS, 409),
+            (code::GET_FAILED, 500),
+            (code::VALIDATION_WARNINGS, 409),
+            (code::VALIDATION_FAILED, 409),
+            (code::PAUSE_BEFORE_CANCEL, 409),
+            (code::VALIDATION_IN_PROGRESS, 409),
+            (code::UPLOAD_IO, 500),
+            (code::NO_SPACE, 500),
+            (code::ALREADY_AT_VERSION, 409),
+            (code::NO_VERSION, 400),
+            (code::WRONG_STATE, 409),
+        ];
+        for (number, status) in used {
+            let known = Code::from_number(number).map(|code| code.class().http_status());
+            assert_eq!(known, Some(status), "{number}");
+        }
+    }
 
     #[test]
     fn only_the_three_meanings_of_3_share_a_number() {

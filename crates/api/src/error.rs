@@ -1,5 +1,6 @@
 //! The error object every failed call is answered with.
 
+use evenkeel_model::Refusal;
 use serde::{Deserialize, Serialize};
 
 use crate::Code;
@@ -101,6 +102,15 @@ impl ApiError {
                 target: self.target.clone(),
                 arguments: Vec::new(),
             },
+        }
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            target: refusal.target,
+            ..Self::from_number(refusal.code, refusal.message)
         }
     }
 }

@@ -30,7 +30,6 @@ pub use query::{
 };
 pub use resource::{Cost, Field, Identity, Resource};
 pub use software::{
-    Action, Advice, CheckStatus, Issue, NodeName, PauseAfter, Software, SoftwareImage,
-    SoftwareNode, StatusAdvice, StatusDetails, StatusIssue, UpdateDetails, UpdateState,
-    ValidationResult,
+    Action, Advice, CheckStatus, Issue, NodeName, Software, SoftwareImage, SoftwareNode,
+    StatusAdvice, StatusDetails, StatusIssue, UpdateDetails, UpdateState, ValidationResult,
 };

@@ -63,6 +63,13 @@ impl Params {
         Ok(Self { pairs })
     }
 
+    /// One parameter that came by another way than a query string.
+    pub fn from_pair(name: &str, value: &str) -> Self {
+        Self {
+            pairs: vec![(name.to_owned(), value.to_owned())],
+        }
+    }
+
     /// Takes a parameter.
     pub fn take(&mut self, name: &str) -> Option<String> {
         let at = self.pairs.iter().position(|(given, _)| given == name)?;

@@ -32,19 +32,6 @@ pub enum Action {
     Cancel,
 }
 
-/// Where an update stops by itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PauseAfter {
-    /// Nowhere.
-    #[default]
-    None,
-    /// After each takeover and giveback.
-    TakeoverGiveback,
-    /// After every step.
-    All,
-}
-
 /// The software of the cluster and the update in progress or last done.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Software {

@@ -1,1 +1,29 @@
-//! Placeholder.
+//! The ONTAP-compatible front end: HTTPS, Basic auth, and one generic layer for links, fields, filters,
+//! order and paging. No SQL and no planning: what it shows and asks for goes through [`Cluster`].
+//!
+//! Start at [`router`], which is the whole API as one axum `Router`, and [`serve`], which puts it on a
+//! TLS listener. Any number of listeners may share a router: the cluster's address moves.
+//!
+//! Invariants: an upload is never held in memory; every wait is bounded; an error always has a
+//! non-empty message, since clients take an empty one for success.
+
+mod app;
+mod asynchronous;
+mod auth;
+mod cluster;
+mod events;
+mod list;
+mod request;
+mod resources;
+mod respond;
+mod select;
+mod server;
+mod software;
+mod tls;
+mod upload;
+
+pub use app::router;
+pub use auth::{HashError, hash_password};
+pub use cluster::{Cluster, EventStream, Upload};
+pub use server::{Limits, serve};
+pub use tls::{TlsError, tls_config};

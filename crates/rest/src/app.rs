@@ -1,0 +1,116 @@
+//! The routes.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{Method, StatusCode, Uri};
+use axum::middleware::{Next, from_fn_with_state, map_request};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, patch, post};
+use evenkeel_api::{ApiError, Code, Download, History, Job, Node, Package, Resource, Software};
+use evenkeel_seam::Ids;
+
+use crate::auth::Auth;
+use crate::cluster::Cluster;
+use crate::resources::{collection, member, singleton};
+use crate::respond::Failure;
+use crate::{events, software, upload};
+
+/// What every handler shares.
+pub(crate) struct App {
+    pub(crate) cluster: Arc<dyn Cluster>,
+    auth: Auth,
+}
+
+pub(crate) type Shared = State<Arc<App>>;
+
+/// The whole API.
+pub fn router(cluster: Arc<dyn Cluster>, ids: &dyn Ids) -> Router {
+    let app = Arc::new(App {
+        auth: Auth::new(ids),
+        cluster,
+    });
+    let routes = Router::new()
+        .route(
+            evenkeel_api::Cluster::PATH,
+            get(singleton::<evenkeel_api::Cluster>),
+        )
+        .route(Node::PATH, get(collection::<Node>))
+        .route("/api/cluster/nodes/{key}", get(member::<Node>))
+        .route(
+            Software::PATH,
+            get(singleton::<Software>).merge(patch(software::patch)),
+        )
+        .route(
+            Download::PATH,
+            get(singleton::<Download>).merge(post(software::download)),
+        )
+        .route(
+            "/api/cluster/software/upload",
+            post(upload::upload).layer(DefaultBodyLimit::disable()),
+        )
+        .route(History::PATH, get(collection::<History>))
+        .route(Package::PATH, get(collection::<Package>))
+        .route(
+            "/api/cluster/software/packages/{key}",
+            get(member::<Package>).delete(software::delete_package),
+        )
+        .route(Job::PATH, get(collection::<Job>))
+        .route("/api/cluster/jobs/{key}", get(member::<Job>))
+        .route("/evenkeel/v1/explain", get(events::explain))
+        .route("/evenkeel/v1/events", get(events::events))
+        .fallback(unknown_url)
+        .method_not_allowed_fallback(other_method)
+        .with_state(Arc::clone(&app))
+        .layer(from_fn_with_state(app, authenticate));
+    // Paths are put in order before they are matched, so the routes sit behind another router.
+    Router::new()
+        .fallback_service(routes)
+        .layer(map_request(tidy_path))
+}
+
+async fn authenticate(State(app): Shared, mut request: Request, next: Next) -> Response {
+    match app
+        .auth
+        .check(app.cluster.as_ref(), request.headers())
+        .await
+    {
+        Ok(user) => {
+            request.extensions_mut().insert(user);
+            next.run(request).await
+        }
+        Err(error) => Failure::new(request.headers(), error).into_response(),
+    }
+}
+
+async fn unknown_url(request: Request) -> Failure {
+    Failure::new(request.headers(), ApiError::new(Code::UnknownUrl))
+}
+
+/// Any method a URL does not have; axum adds `Allow`. `OPTIONS` asks for nothing else.
+async fn other_method(request: Request) -> Response {
+    if request.method() == Method::OPTIONS {
+        return StatusCode::OK.into_response();
+    }
+    Failure::new(request.headers(), ApiError::new(Code::MethodNotAllowed)).into_response()
+}
+
+/// Collapses repeated slashes and drops one at the end: clients build addresses by pasting.
+async fn tidy_path<B>(mut request: axum::http::Request<B>) -> axum::http::Request<B> {
+    let path = request.uri().path();
+    if path.contains("//") || (path.len() > 1 && path.ends_with('/')) {
+        let segments: Vec<_> = path
+            .split('/')
+            .filter(|segment| !segment.is_empty())
+            .collect();
+        let query = request
+            .uri()
+            .query()
+            .map(|query| format!("?{query}"))
+            .unwrap_or_default();
+        let tidy = format!("/{}{query}", segments.join("/"));
+        *request.uri_mut() = tidy.parse::<Uri>().expect("made of parts of a valid URI");
+    }
+    request
+}

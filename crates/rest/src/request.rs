@@ -1,0 +1,121 @@
+//! What a handler takes from a request.
+
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
+use axum::http::request::Parts;
+use evenkeel_api::{ApiError, Code, Params, Resource, decode_component, parse_body};
+use evenkeel_model::UserName;
+use serde_json::{Map, Value};
+
+use crate::respond::{Failure, Form};
+
+/// Bytes of a JSON body. The largest legitimate one is a whole software object sent back.
+const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+/// Time for a JSON body to arrive: a client's own time limits are not longer.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The head of a request: who asks, how, and the answer's form.
+pub(crate) struct Asked {
+    pub(crate) form: Form,
+    pub(crate) user: UserName,
+    key: String,
+    query: String,
+    headers: HeaderMap,
+}
+
+impl<S: Sync> FromRequestParts<S> for Asked {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        // The authentication layer put it there; without it nobody is authorized.
+        let user = parts.extensions.get::<UserName>().cloned();
+        let unknown = || Failure::new(&parts.headers, ApiError::new(Code::NotAuthorized));
+        Ok(Self {
+            form: Form::of(&parts.headers),
+            user: user.ok_or_else(unknown)?,
+            key: parts
+                .uri
+                .path()
+                .rsplit('/')
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
+            query: parts.uri.query().unwrap_or_default().to_owned(),
+            headers: parts.headers.clone(),
+        })
+    }
+}
+
+impl Asked {
+    pub(crate) fn params(&self) -> Result<Params, ApiError> {
+        Params::parse(&self.query)
+    }
+
+    /// The last segment of the path. Python sends a space in it as `+`. What cannot be decoded
+    /// names nothing, and stays as it is.
+    pub(crate) fn key(&self) -> String {
+        decode_component(&self.key).unwrap_or_else(|| self.key.clone())
+    }
+
+    pub(crate) fn failure(&self, error: ApiError) -> Failure {
+        Failure::new(&self.headers, error)
+    }
+}
+
+/// The fields of a JSON body, taken out one by one; `finish` refuses what nobody took.
+pub(crate) struct Fields {
+    map: Map<String, Value>,
+}
+
+impl Fields {
+    /// Reads the body, whatever its `Content-Type` says: curl names a form by default.
+    pub(crate) async fn read(body: Body) -> Result<Self, ApiError> {
+        let bytes = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, MAX_BODY_BYTES)).await;
+        let late = |_| ApiError::with(Code::BadValue, "The body of the request did not arrive.");
+        let bytes = bytes.map_err(late)?.map_err(|error| body_error(&error))?;
+        let mut map = parse_body(&bytes)?;
+        map.remove("_links");
+        Ok(Self { map })
+    }
+
+    /// Takes a text; blank counts as absent.
+    pub(crate) fn take_text(&mut self, name: &str) -> Result<Option<String>, ApiError> {
+        match self.map.remove(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text).filter(|text| !text.is_empty())),
+            Some(other) => Err(ApiError::invalid(name, &other.to_string(), "string")),
+        }
+    }
+
+    /// Refuses the first field that nobody took: one of `R`, or one unheard of.
+    pub(crate) fn finish<R: Resource>(self) -> Result<(), ApiError> {
+        let Some(name) = self.map.keys().next() else {
+            return Ok(());
+        };
+        let (code, text) = if R::has_field(name) {
+            (Code::CannotSet, "cannot be set in this operation")
+        } else {
+            (
+                Code::NotInBody,
+                "is not supported in the body of this request",
+            )
+        };
+        let message = format!("Field \"{name}\" {text}.");
+        Err(ApiError::with(code, message).target(name.clone()))
+    }
+}
+
+fn body_error(error: &axum::Error) -> ApiError {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = source {
+        if error.is::<http_body_util::LengthLimitError>() {
+            return ApiError::new(Code::BodyTooLarge);
+        }
+        source = error.source();
+    }
+    ApiError::with(Code::BadValue, "The body of the request ended early.")
+}

@@ -1,0 +1,214 @@
+//! What changes: `PATCH /cluster/software`, the download, and the delete of a package.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use evenkeel_api::{Action, ApiError, Code, Download, Package, Params, Software};
+use evenkeel_model::{DEFAULT_STABILIZE_MINUTES, JobId, PauseAfter, UpdateRequest, Version};
+
+use crate::app::{App, Shared};
+use crate::asynchronous::answer;
+use crate::request::{Asked, Fields};
+use crate::respond::Failure;
+
+/// What a `PATCH` asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Change {
+    Act(Action),
+    Validate(Version),
+    Update(UpdateRequest),
+}
+
+/// `PATCH /cluster/software`.
+pub(crate) async fn patch(
+    State(app): Shared,
+    asked: Asked,
+    body: Body,
+) -> Result<Response, Failure> {
+    let result = async {
+        let mut params = asked.params()?;
+        let return_timeout = params.take_return_timeout(Duration::ZERO)?;
+        let change = change(params, Fields::read(body).await?)?;
+        let job = admit(&app, &asked, change).await?;
+        answer(
+            app.cluster.as_ref(),
+            job,
+            return_timeout,
+            StatusCode::OK,
+            asked.form,
+        )
+        .await
+    };
+    result.await.map_err(|error| asked.failure(error))
+}
+
+async fn admit(app: &App, asked: &Asked, change: Change) -> Result<JobId, ApiError> {
+    let by = asked.user.clone();
+    let admitted = match change {
+        Change::Act(action) => app.cluster.act(action, by).await,
+        Change::Validate(version) => app.cluster.validate(version, by).await,
+        Change::Update(request) => app.cluster.update(request, by).await,
+    };
+    Ok(admitted?)
+}
+
+fn change(mut params: Params, mut fields: Fields) -> Result<Change, ApiError> {
+    params.take_bool("ignore_unknown_fields")?;
+    let action = action(&mut params, &mut fields)?;
+    let options = Options::take(&mut params)?;
+    let version = fields.take_text("version")?;
+    params.finish()?;
+    fields.finish::<Software>()?;
+    if let Some(action) = action {
+        // A version beside an action says nothing: the document's own example sends one.
+        options.refuse_beside_action()?;
+        return Ok(Change::Act(action));
+    }
+    let version = version.ok_or_else(|| ApiError::new(Code::NoVersion).target("version"))?;
+    let version = parse_version(&version)?;
+    options.refuse_not_yet()?;
+    if options.validate_only {
+        return Ok(Change::Validate(version));
+    }
+    Ok(Change::Update(UpdateRequest {
+        version,
+        skip_warnings: options.skip_warnings.unwrap_or(false),
+        stabilize_minutes: options
+            .stabilize_minutes
+            .unwrap_or(DEFAULT_STABILIZE_MINUTES),
+        pause_after: options.pause_after.unwrap_or_default(),
+    }))
+}
+
+/// The action may stand in the query or in the body; Python does either.
+fn action(params: &mut Params, fields: &mut Fields) -> Result<Option<Action>, ApiError> {
+    const WORDS: &str = "pause|resume|cancel";
+    let in_query = params.take_word("action", WORDS)?;
+    let in_body = match fields.take_text("action")? {
+        None => None,
+        Some(word) => {
+            let mut only = Params::from_pair("action", &word);
+            only.take_word::<Action>("action", WORDS)?
+        }
+    };
+    match (in_query, in_body) {
+        (Some(query), Some(body)) if query != body => {
+            let message = "The actions in the query and in the body differ.";
+            Err(ApiError::with(Code::FieldConflict, message).target("action"))
+        }
+        (query, body) => Ok(query.or(body)),
+    }
+}
+
+/// The options of an update.
+struct Options {
+    validate_only: bool,
+    skip_warnings: Option<bool>,
+    stabilize_minutes: Option<u32>,
+    pause_after: Option<PauseAfter>,
+    estimate_only: bool,
+    nodes_to_update: Option<String>,
+}
+
+impl Options {
+    fn take(params: &mut Params) -> Result<Self, ApiError> {
+        // Every update is rolling, so forcing it changes nothing.
+        params.take_bool("force_rolling")?;
+        Ok(Self {
+            validate_only: params.take_bool("validate_only")?.unwrap_or(false),
+            skip_warnings: params.take_bool("skip_warnings")?,
+            stabilize_minutes: params.take_int("stabilize_minutes", 1..=60)?,
+            pause_after: params.take_word("pause_after", "none|takeover_giveback|all")?,
+            estimate_only: params.take_bool("estimate_only")?.unwrap_or(false),
+            nodes_to_update: params.take("nodes_to_update"),
+        })
+    }
+
+    fn refuse_beside_action(&self) -> Result<(), ApiError> {
+        let given = [
+            (self.validate_only, "validate_only"),
+            (self.estimate_only, "estimate_only"),
+            (self.skip_warnings == Some(true), "skip_warnings"),
+            (self.stabilize_minutes.is_some(), "stabilize_minutes"),
+            (self.pause_after.is_some(), "pause_after"),
+            (self.nodes_to_update.is_some(), "nodes_to_update"),
+        ];
+        let Some((_, name)) = given.iter().find(|(given, _)| *given) else {
+            return Ok(());
+        };
+        let message = format!("Field \"{name}\" cannot be used with field \"action\".");
+        Err(ApiError::with(Code::FieldConflict, message).target(*name))
+    }
+
+    fn refuse_not_yet(&self) -> Result<(), ApiError> {
+        if self.estimate_only {
+            return Err(not_yet("estimate_only"));
+        }
+        if self.nodes_to_update.is_some() {
+            return Err(not_yet("nodes_to_update"));
+        }
+        Ok(())
+    }
+}
+
+fn not_yet(what: &str) -> ApiError {
+    let message = format!("\"{what}\" is not supported yet. Nothing was changed.");
+    ApiError::with(Code::Unsupported, message).target(what)
+}
+
+fn parse_version(version: &str) -> Result<Version, ApiError> {
+    Version::new(version).map_err(|error| ApiError::invalid("version", version, &error.to_string()))
+}
+
+/// `POST /cluster/software/download`.
+pub(crate) async fn download(asked: Asked, body: Body) -> Result<Response, Failure> {
+    let result = async {
+        let mut params = asked.params()?;
+        params.take_return_timeout(Duration::ZERO)?;
+        params.finish()?;
+        let mut fields = Fields::read(body).await?;
+        let url = fields.take_text("url")?;
+        fields.take_text("username")?;
+        fields.take_text("password")?;
+        fields.finish::<Download>()?;
+        let missing =
+            || ApiError::with(Code::RequiredField, "Field \"url\" is required.").target("url");
+        url.ok_or_else(missing)?;
+        let message = "Getting a package from a URL is not supported yet. Upload it to \
+                       /api/cluster/software/upload.";
+        Err(ApiError::with(Code::Unsupported, message).target("url"))
+    };
+    result.await.map_err(|error| asked.failure(error))
+}
+
+/// `DELETE /cluster/software/packages/{version}`.
+pub(crate) async fn delete_package(
+    State(app): Shared,
+    asked: Asked,
+    body: Body,
+) -> Result<Response, Failure> {
+    let result = async {
+        let mut params = asked.params()?;
+        let return_timeout = params.take_return_timeout(Duration::ZERO)?;
+        params.finish()?;
+        Fields::read(body).await?.finish::<Package>()?;
+        let absent = |_| ApiError::new(Code::NoPackage).target("version");
+        let version = Version::new(asked.key()).map_err(absent)?;
+        let job = app
+            .cluster
+            .delete_package(version, asked.user.clone())
+            .await?;
+        answer(
+            app.cluster.as_ref(),
+            job,
+            return_timeout,
+            StatusCode::OK,
+            asked.form,
+        )
+        .await
+    };
+    result.await.map_err(|error| asked.failure(error))
+}

@@ -5,22 +5,34 @@
 //!
 //! Invariants: an event is either in all readers' future or in none's; positions only grow; a retry of
 //! an append with the same event ids never appends twice; a stale generation appends nothing.
-//! Here events are opaque JSON texts.
+//! Backends see events as opaque JSON texts.
+//!
+//! Above the backends: [`Writer`] appends the model's events, [`Follower`] keeps a [`View`], which is the fold
+//! of all streams, and [`projections`] turns a view into what people and the REST API see.
 
 pub mod conformance;
+pub mod projections;
 
 mod append;
 mod blob;
+mod follow;
 mod linked;
 mod memory;
+mod mirror;
 mod record;
 mod sqlite;
+mod view;
+mod write;
 
 pub use append::{
     Append, AppendError, Entry, Fence, MAX_BLOB_BYTES, MAX_EVENT_BYTES, MAX_EVENTS_PER_APPEND,
     NewEvent, StreamWrite,
 };
+pub use follow::{Contact, FollowOptions, Follower, Reached};
 pub use linked::LinkedRecord;
 pub use memory::{MemoryFaults, MemoryHub, MemoryRecord, NextAppend};
+pub use mirror::{Mirror, MirrorError, NoMirror};
 pub use record::{LeaseState, PutBlobError, Record, Survival, Unavailable};
 pub use sqlite::{OpenError, SqliteOptions, SqliteRecord, machine_boot_id};
+pub use view::{CannotCoordinate, ForeignEvent, Gap, Quarantine, View};
+pub use write::{Write, Writer};

@@ -1,0 +1,1 @@
+//! What people and the REST API see, as pure functions over a [`View`](crate::View).

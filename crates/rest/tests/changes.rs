@@ -1,0 +1,330 @@
+//! What changes the cluster, and the jobs that answer it.
+
+mod support;
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::Method;
+use evenkeel_model::{Refusal, code};
+use support::{Client, Reply, request};
+
+const SOFTWARE: &str = "/api/cluster/software";
+
+fn asked(client: &Client) -> Vec<String> {
+    client.fake.edit(|state| std::mem::take(&mut state.asked))
+}
+
+#[tokio::test]
+async fn an_update_is_accepted_with_a_job_link_in_both_forms() {
+    let client = Client::new();
+    for accept in ["application/json", "*/*"] {
+        let head = request(Method::PATCH, "/api/cluster/software?skip_warnings=True")
+            .header("accept", accept)
+            .header("content-type", "application/hal+json");
+        let body = Body::from(r#"{"version":"9.10.1"}"#);
+        let reply = client.send(head.body(body).unwrap()).await;
+        assert_eq!(reply.status, 202);
+        let job = reply.json()["job"].clone();
+        let href = job["_links"]["self"]["href"].as_str().unwrap();
+        assert_eq!(
+            href,
+            format!("/api/cluster/jobs/{}", job["uuid"].as_str().unwrap())
+        );
+        assert_eq!(client.get(href).await.json()["state"], "running");
+    }
+    let expected = "admin: update 9.10.1 skip=true stabilize=8 pause=None";
+    assert_eq!(asked(&client), [expected; 2]);
+}
+
+#[tokio::test]
+async fn every_option_is_understood() {
+    let client = Client::new();
+    let uri = "/api/cluster/software?skip_warnings=False&stabilize_minutes=3\
+               &pause_after=takeover_giveback&force_rolling=true&estimate_only=False";
+    assert_eq!(
+        client.patch(uri, r#"{"version":"9.10.1"}"#).await.status,
+        202
+    );
+    let validate = "/api/cluster/software?validate_only=True";
+    assert_eq!(
+        client
+            .patch(validate, r#"{"version":"9.10.1"}"#)
+            .await
+            .status,
+        202
+    );
+    let expected = [
+        "admin: update 9.10.1 skip=false stabilize=3 pause=TakeoverGiveback",
+        "admin: validate 9.10.1",
+    ];
+    assert_eq!(asked(&client), expected);
+}
+
+#[tokio::test]
+async fn actions_come_in_the_query_or_the_body_with_or_without_a_version() {
+    let client = Client::new();
+    for (query, body) in [
+        ("?action=pause", "{}"),
+        ("?action=resume", ""),
+        ("?action=cancel", r#"{"version":"9.5.0"}"#),
+        ("", r#"{"action":"pause"}"#),
+        ("?action=pause", r#"{"action":"pause"}"#),
+    ] {
+        let reply = client.patch(&format!("{SOFTWARE}{query}"), body).await;
+        assert_eq!(reply.status, 202, "{query} {body}: {}", reply.text);
+    }
+    let expected = ["Pause", "Resume", "Cancel", "Pause", "Pause"].map(|a| format!("admin: {a}"));
+    assert_eq!(asked(&client), expected);
+}
+
+#[tokio::test]
+async fn a_wrong_patch_is_refused_and_changes_nothing() {
+    let client = Client::new();
+    for (query, body, code, target) in [
+        ("", "{}", "10551872", Some("version")),
+        ("", "", "10551872", Some("version")),
+        (
+            "?action=pause",
+            r#"{"action":"cancel"}"#,
+            "262186",
+            Some("action"),
+        ),
+        ("?action=stop", "{}", "262197", Some("action")),
+        ("", r#"{"action":"stop"}"#, "262197", Some("action")),
+        (
+            "?action=pause&validate_only=true",
+            "{}",
+            "262186",
+            Some("validate_only"),
+        ),
+        (
+            "?stabilize_minutes=61",
+            r#"{"version":"9"}"#,
+            "262197",
+            Some("stabilize_minutes"),
+        ),
+        (
+            "?stabilize_minutes=0",
+            r#"{"version":"9"}"#,
+            "262197",
+            Some("stabilize_minutes"),
+        ),
+        (
+            "?skip_warnings=maybe",
+            r#"{"version":"9"}"#,
+            "262197",
+            Some("skip_warnings"),
+        ),
+        (
+            "?return_timeout=121",
+            r#"{"version":"9"}"#,
+            "262197",
+            Some("return_timeout"),
+        ),
+        (
+            "?skip_warning=true",
+            r#"{"version":"9"}"#,
+            "262179",
+            Some("skip_warning"),
+        ),
+        (
+            "?pause_after=lunch",
+            r#"{"version":"9"}"#,
+            "262197",
+            Some("pause_after"),
+        ),
+        (
+            "?nodes_to_update=a%2Cb",
+            r#"{"version":"9"}"#,
+            "3",
+            Some("nodes_to_update"),
+        ),
+        (
+            "?estimate_only=true",
+            r#"{"version":"9"}"#,
+            "3",
+            Some("estimate_only"),
+        ),
+        ("", r#"{"version":7}"#, "262197", Some("version")),
+        ("", r#"{"version":"a/b"}"#, "262197", Some("version")),
+        (
+            "",
+            r#"{"version":"9","state":"completed"}"#,
+            "262196",
+            Some("state"),
+        ),
+        (
+            "",
+            r#"{"version":"9","nodes.name":"a"}"#,
+            "262196",
+            Some("nodes"),
+        ),
+        (
+            "",
+            r#"{"version":"9","colour":"red"}"#,
+            "262203",
+            Some("colour"),
+        ),
+        ("", "[]", "2", None),
+        ("", "{", "2", None),
+    ] {
+        let reply = client.patch(&format!("{SOFTWARE}{query}"), body).await;
+        let expected = (400, code.to_owned(), target.map(str::to_owned));
+        assert_eq!(reply.error(), expected, "{query} {body}: {}", reply.text);
+    }
+    assert_eq!(asked(&client), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_body_has_a_bound() {
+    let client = Client::new();
+    let body = format!(r#"{{"version":"{}"}}"#, "9".repeat(2 << 20));
+    assert_eq!(client.patch(SOFTWARE, &body).await.status, 413);
+}
+
+#[tokio::test]
+async fn the_clusters_refusals_keep_code_and_target() {
+    let client = Client::new();
+    let refusal = Refusal::new(code::UPDATE_IN_PROGRESS, "wait").about("version");
+    client.fake.edit(|state| state.refuse = Some(refusal));
+    let reply = client.patch(SOFTWARE, r#"{"version":"9.10.1"}"#).await;
+    assert_eq!(
+        reply.error(),
+        (409, "10551357".to_owned(), Some("version".to_owned()))
+    );
+}
+
+async fn delete_and_end_job(client: &Client, failure: Option<(u32, &str)>) -> Reply {
+    let uri = "/api/cluster/software/packages/9.9.1?return_timeout=30";
+    let end = async {
+        let job = loop {
+            tokio::task::yield_now().await;
+            let running = |state: &mut support::State| state.jobs.last().map(|j| j.uuid.clone());
+            if let Some(job) = client.fake.edit(running) {
+                break job;
+            }
+        };
+        client.fake.end_job(&job, failure);
+    };
+    tokio::join!(client.delete(uri), end).0
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_may_wait_for_the_job() {
+    let reply = delete_and_end_job(&Client::new(), None).await;
+    assert_eq!(reply.status, 200);
+    assert!(reply.json()["job"]["_links"]["self"]["href"].is_string());
+
+    let failure = (
+        10551347,
+        "Package delete failed since an update is in progress",
+    );
+    let reply = delete_and_end_job(&Client::new(), Some(failure)).await;
+    assert_eq!(reply.error(), (409, "10551347".to_owned(), None));
+    assert_eq!(reply.json()["error"]["message"], failure.1);
+
+    let reply = delete_and_end_job(&Client::new(), Some((777, "odd"))).await;
+    assert_eq!(
+        reply.error(),
+        (500, "777".to_owned(), None),
+        "unknown codes are kept"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_ends_with_202_when_the_job_goes_on() {
+    let client = Client::new();
+    let begin = tokio::time::Instant::now();
+    let reply = client
+        .delete("/api/cluster/software/packages/9.9.1?return_timeout=30")
+        .await;
+    assert_eq!(reply.status, 202);
+    assert_eq!(begin.elapsed().as_secs(), Duration::from_secs(30).as_secs());
+    let reply = client.delete("/api/cluster/software/packages/none").await;
+    assert_eq!(reply.error().1, "10551325");
+}
+
+#[tokio::test]
+async fn download_says_that_it_cannot_yet() {
+    let client = Client::new();
+    let uri = "/api/cluster/software/download";
+    assert_eq!(client.get(uri).await.json()["state"], "not_started");
+    let reply = client
+        .call(Method::POST, uri, r#"{"url":"http://s/p","username":"u"}"#)
+        .await;
+    assert_eq!(reply.error(), (400, "3".to_owned(), Some("url".to_owned())));
+    let reply = client.call(Method::POST, uri, "{}").await;
+    assert_eq!(
+        reply.error(),
+        (400, "262278".to_owned(), Some("url".to_owned()))
+    );
+}
+
+fn part(name: &str, content: &str) -> String {
+    format!(
+        "--XX\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"image.tgz\"\r\n\
+         Content-Type: application/octet-stream\r\n\r\n{content}\r\n"
+    )
+}
+
+async fn upload(client: &Client, query: &str, body: String) -> Reply {
+    let head = request(
+        Method::POST,
+        &format!("/api/cluster/software/upload{query}"),
+    );
+    let head = head.header("content-type", "multipart/form-data; boundary=XX");
+    client.send(head.body(Body::from(body)).unwrap()).await
+}
+
+#[tokio::test]
+async fn an_upload_of_any_size_is_streamed_in() {
+    let client = Client::new();
+    let content = "x".repeat(5 << 20);
+    let reply = upload(&client, "", part("file", &content) + "--XX--\r\n").await;
+    assert_eq!(reply.status, 202);
+    let (uploaded, given_up) = client.fake.edit(|state| (state.uploaded, state.given_up));
+    assert_eq!((uploaded, given_up), (content.len(), false));
+    let job = reply.json()["job"]["_links"]["self"]["href"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(client.get(&job).await.json()["state"], "success");
+    let reply = upload(
+        &client,
+        "?return_timeout=5",
+        part("file", "x") + "--XX--\r\n",
+    )
+    .await;
+    assert_eq!(reply.status, 201);
+}
+
+#[tokio::test]
+async fn an_upload_that_is_not_one_file_leaves_nothing() {
+    let client = Client::new();
+    let two = part("file", "x") + &part("file", "y") + "--XX--\r\n";
+    let bad = part("file", "bad signature") + "--XX--\r\n";
+    for (body, status, code) in [
+        (two, 400, "10551807"),
+        (part("image", "x") + "--XX--\r\n", 400, "10551807"),
+        ("--XX--\r\n".to_owned(), 400, "10551807"),
+        (bad, 400, "10551359"),
+        (part("file", "cut off"), 500, "10551803"),
+    ] {
+        let reply = upload(&client, "", body).await;
+        assert_eq!(
+            (reply.error().0, reply.error().1.as_str()),
+            (status, code),
+            "{}",
+            reply.text
+        );
+    }
+    let (given_up, packages) = client
+        .fake
+        .edit(|state| (state.given_up, state.packages.len()));
+    assert_eq!((given_up, packages), (true, 3));
+    let reply = client
+        .call(Method::POST, "/api/cluster/software/upload", "x")
+        .await;
+    assert_eq!(reply.error(), (400, "10551808".to_owned(), None));
+}

@@ -1,0 +1,380 @@
+//! A cluster in memory: two nodes, two packages, one job of each kind at a time.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use evenkeel_api::{
+    Action, Awaiting, CheckStatus, Cluster, Download, DownloadState, EventLine, Explain, Ha,
+    History, HistoryState, Issue, Job, JobError, JobState, Node, NodeName, NodeRef, OpenOperation,
+    Package, ReleaseVersion, Resource, Software, SoftwareImage, SoftwareNode, UpdateDetails,
+    UpdateState, ValidationResult,
+};
+use evenkeel_model::{JobId, Refusal, UpdateRequest, UserName, Version, code};
+use evenkeel_rest::{EventStream, Upload};
+use evenkeel_seam::{Ids, SeededIds};
+use futures_util::StreamExt;
+use tokio::sync::watch;
+
+pub const USER: &str = "admin";
+pub const PASSWORD: &str = "correct horse";
+pub const NODE_A: &str = "11111111-1111-4111-8111-111111111111";
+pub const NODE_B: &str = "22222222-2222-4222-8222-222222222222";
+
+static HASH: LazyLock<String> = LazyLock::new(|| evenkeel_rest::hash_password(PASSWORD).unwrap());
+
+#[derive(Clone, Default)]
+pub struct State {
+    pub software: Software,
+    pub packages: Vec<Package>,
+    pub history: Vec<History>,
+    pub jobs: Vec<Job>,
+    pub users: BTreeMap<UserName, String>,
+    /// Every change asked for, in words.
+    pub asked: Vec<String>,
+    /// What the next change is refused with.
+    pub refuse: Option<Refusal>,
+    /// Bytes of the last upload, and whether it was dropped before its end.
+    pub uploaded: usize,
+    pub given_up: bool,
+}
+
+pub struct Fake {
+    pub state: Arc<Mutex<State>>,
+    changed: watch::Sender<u64>,
+    ids: SeededIds,
+}
+
+fn time(second: u32) -> String {
+    format!("2026-01-01T00:00:{second:02}+00:00")
+}
+
+impl Fake {
+    pub fn new() -> Self {
+        let package = |version: &str, second| Package {
+            version: version.to_owned(),
+            create_time: Some(time(second)),
+        };
+        let node = |name: &str| SoftwareNode {
+            name: name.to_owned(),
+            version: "9.9.1".to_owned(),
+            software_images: Some(vec![SoftwareImage {
+                package: "image.tgz".to_owned(),
+            }]),
+        };
+        let state = State {
+            software: Software {
+                version: Some("9.9.1".to_owned()),
+                nodes: vec![node("a"), node("b")],
+                ..Software::default()
+            },
+            packages: vec![
+                package("9.10.1", 2),
+                package("9.9.1", 1),
+                package("odd name+x", 3),
+            ],
+            users: BTreeMap::from([(UserName::new(USER).unwrap(), HASH.clone())]),
+            history: vec![history("a", NODE_A, 1), history("b", NODE_B, 2)],
+            ..State::default()
+        };
+        let ids = SeededIds::new(7);
+        Self {
+            state: Arc::new(Mutex::new(state)),
+            changed: watch::channel(0).0,
+            ids,
+        }
+    }
+
+    pub fn edit<T>(&self, edit: impl FnOnce(&mut State) -> T) -> T {
+        let result = edit(&mut self.state.lock().unwrap());
+        self.changed.send_modify(|n| *n += 1);
+        result
+    }
+
+    fn see<T>(&self, see: impl FnOnce(&State) -> T) -> T {
+        see(&self.state.lock().unwrap())
+    }
+
+    pub fn open_job(&self, description: &str, asked: String) -> Result<JobId, Refusal> {
+        let id = JobId(self.ids.uuid());
+        self.edit(|state| {
+            if let Some(refusal) = state.refuse.take() {
+                return Err(refusal);
+            }
+            state.asked.push(asked);
+            state.jobs.push(Job {
+                uuid: id.to_string(),
+                description: description.to_owned(),
+                state: JobState::Running,
+                message: "running".to_owned(),
+                code: 0,
+                start_time: time(10),
+                end_time: None,
+                error: None,
+            });
+            Ok(id)
+        })
+    }
+
+    pub fn end_job(&self, id: &str, failure: Option<(u32, &str)>) {
+        self.edit(|state| {
+            let job = state.jobs.iter_mut().find(|job| job.uuid == id).unwrap();
+            job.end_time = Some(time(20));
+            (job.state, job.message) = (JobState::Success, "success".to_owned());
+            if let Some((code, message)) = failure {
+                (job.state, job.message, job.code) = (JobState::Failure, message.to_owned(), code);
+                let (message, code) = (message.to_owned(), code.to_string());
+                job.error = Some(JobError {
+                    message,
+                    code,
+                    target: None,
+                });
+            }
+        });
+    }
+
+    /// Puts an update in progress, as the record would show it.
+    pub fn show_update(&self, to: &str, phase_state: UpdateState) {
+        self.edit(|state| {
+            state.software.pending_version = Some(to.to_owned());
+            state.software.state = Some(phase_state);
+            state.software.validation_results = Some(vec![ValidationResult {
+                update_check: "Manual checks".to_owned(),
+                status: CheckStatus::Warning,
+                issue: Issue {
+                    message: "look at it".to_owned(),
+                },
+                action: evenkeel_api::Advice {
+                    message: "do it".to_owned(),
+                },
+            }]);
+            state.software.update_details = Some(vec![UpdateDetails {
+                phase: "Data ONTAP updates".to_owned(),
+                state: phase_state,
+                estimated_duration: Some(600),
+                elapsed_duration: Some(10),
+                node: NodeName {
+                    name: "a".to_owned(),
+                },
+            }]);
+        });
+    }
+}
+
+fn history(name: &str, uuid: &str, second: u32) -> History {
+    History {
+        node: NodeRef::new(name, uuid),
+        start_time: time(second),
+        end_time: Some(time(second + 1)),
+        from_version: "9.8".to_owned(),
+        to_version: "9.9.1".to_owned(),
+        state: HistoryState::Successful,
+    }
+}
+
+#[async_trait]
+impl evenkeel_rest::Cluster for Fake {
+    async fn cluster(&self) -> Result<Cluster, Refusal> {
+        Ok(Cluster {
+            name: "lab".to_owned(),
+            uuid: "33333333-3333-4333-8333-333333333333".to_owned(),
+            version: ReleaseVersion::of("9.9.1"),
+        })
+    }
+
+    async fn nodes(&self) -> Result<Vec<Node>, Refusal> {
+        let node = |name: &str, uuid: &str, partner: NodeRef| Node {
+            uuid: uuid.to_owned(),
+            name: name.to_owned(),
+            serial_number: Some(format!("serial-{name}")),
+            system_id: Some(format!("system-{name}")),
+            model: None,
+            version: ReleaseVersion::of("9.9.1"),
+            state: Some("up".to_owned()),
+            ha: Some(Ha {
+                enabled: Some(true),
+                partners: vec![partner],
+            }),
+        };
+        let (a, b) = (NodeRef::new("a", NODE_A), NodeRef::new("b", NODE_B));
+        Ok(vec![node("a", NODE_A, b), node("b", NODE_B, a)])
+    }
+
+    async fn software(&self) -> Result<Software, Refusal> {
+        Ok(self.see(|state| state.software.clone()))
+    }
+
+    async fn packages(&self) -> Result<Vec<Package>, Refusal> {
+        Ok(self.see(|state| state.packages.clone()))
+    }
+
+    async fn history(&self) -> Result<Vec<History>, Refusal> {
+        Ok(self.see(|state| state.history.clone()))
+    }
+
+    async fn download(&self) -> Result<Download, Refusal> {
+        Ok(Download {
+            state: DownloadState::NotStarted,
+            message: None,
+            code: None,
+        })
+    }
+
+    async fn jobs(&self) -> Result<Vec<Job>, Refusal> {
+        Ok(self.see(|state| state.jobs.clone()))
+    }
+
+    async fn job(&self, id: JobId) -> Result<Option<Job>, Refusal> {
+        let id = id.to_string();
+        Ok(self.see(|state| state.jobs.iter().find(|job| job.uuid == id).cloned()))
+    }
+
+    async fn wait_job(&self, id: JobId, limit: Duration) -> Result<Option<Job>, Refusal> {
+        let mut changed = self.changed.subscribe();
+        let ended = async {
+            loop {
+                let job = self.job(id).await?;
+                if job.as_ref().is_none_or(|job| job.state.is_terminal()) {
+                    return Ok(job);
+                }
+                changed.changed().await.unwrap();
+            }
+        };
+        match tokio::time::timeout(limit, ended).await {
+            Ok(job) => job,
+            Err(_) => self.job(id).await,
+        }
+    }
+
+    async fn users(&self) -> Result<Arc<BTreeMap<UserName, String>>, Refusal> {
+        Ok(Arc::new(self.see(|state| state.users.clone())))
+    }
+
+    async fn update(&self, request: UpdateRequest, by: UserName) -> Result<JobId, Refusal> {
+        let asked = format!(
+            "{by}: update {} skip={} stabilize={} pause={:?}",
+            request.version, request.skip_warnings, request.stabilize_minutes, request.pause_after
+        );
+        self.open_job("PATCH /api/cluster/software", asked)
+    }
+
+    async fn validate(&self, version: Version, by: UserName) -> Result<JobId, Refusal> {
+        self.open_job(
+            "PATCH /api/cluster/software",
+            format!("{by}: validate {version}"),
+        )
+    }
+
+    async fn act(&self, action: Action, by: UserName) -> Result<JobId, Refusal> {
+        self.open_job("PATCH /api/cluster/software", format!("{by}: {action:?}"))
+    }
+
+    async fn delete_package(&self, version: Version, by: UserName) -> Result<JobId, Refusal> {
+        let description = format!("DELETE {}/{version}", Package::PATH);
+        if !self.see(|s| s.packages.iter().any(|p| p.version == version.as_str())) {
+            return Err(Refusal::new(
+                code::NO_PACKAGE,
+                "Package does not exist on the system.",
+            ));
+        }
+        self.open_job(&description, format!("{by}: delete {version}"))
+    }
+
+    async fn upload(&self, _by: UserName) -> Result<Box<dyn Upload>, Refusal> {
+        if let Some(refusal) = self.edit(|state| state.refuse.take()) {
+            return Err(refusal);
+        }
+        let job = JobId(self.ids.uuid());
+        self.edit(|state| (state.uploaded, state.given_up) = (0, false));
+        Ok(Box::new(FakeUpload {
+            state: Arc::clone(&self.state),
+            job,
+            done: false,
+        }))
+    }
+
+    async fn explain(&self) -> Result<Explain, Refusal> {
+        Ok(Explain {
+            operations: vec![OpenOperation {
+                uuid: NODE_A.to_owned(),
+                kind: "update".to_owned(),
+                version: Some("9.10.1".to_owned()),
+                state: "in_progress".to_owned(),
+                coordinator: None,
+                waiting: vec![Awaiting {
+                    awaiting: "giveback".to_owned(),
+                    node: Some("a".to_owned()),
+                    since: Some(time(1)),
+                    until: None,
+                    unblock: "node a boots".to_owned(),
+                }],
+            }],
+            age_seconds: None,
+        })
+    }
+
+    async fn events(&self, since: u64, follow: bool) -> Result<EventStream, Refusal> {
+        let line = |seq: u64| EventLine {
+            seq,
+            time: time(seq as u32),
+            stream: "control".to_owned(),
+            event: serde_json::json!({"type": "node_booted"}),
+        };
+        let held = futures_util::stream::iter((1..=3).filter(move |seq| *seq > since).map(line));
+        if follow {
+            return Ok(held.chain(futures_util::stream::pending()).boxed());
+        }
+        Ok(held.boxed())
+    }
+}
+
+struct FakeUpload {
+    state: Arc<Mutex<State>>,
+    job: JobId,
+    done: bool,
+}
+
+#[async_trait]
+impl Upload for FakeUpload {
+    async fn write(&mut self, chunk: Bytes) -> Result<(), Refusal> {
+        if chunk.starts_with(b"bad") {
+            return Err(Refusal::new(
+                code::PROCESSING_FAILED,
+                "The signature is wrong.",
+            ));
+        }
+        self.state.lock().unwrap().uploaded += chunk.len();
+        Ok(())
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<JobId, Refusal> {
+        self.done = true;
+        let mut state = self.state.lock().unwrap();
+        state.jobs.push(Job {
+            uuid: self.job.to_string(),
+            description: "POST /api/cluster/software/upload".to_owned(),
+            state: JobState::Success,
+            message: "success".to_owned(),
+            code: 0,
+            start_time: time(1),
+            end_time: Some(time(2)),
+            error: None,
+        });
+        let version = "9.11.1".to_owned();
+        state.packages.push(Package {
+            version,
+            create_time: Some(time(5)),
+        });
+        Ok(self.job)
+    }
+}
+
+impl Drop for FakeUpload {
+    fn drop(&mut self) {
+        if !self.done {
+            self.state.lock().unwrap().given_up = true;
+        }
+    }
+}

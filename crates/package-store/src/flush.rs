@@ -1,0 +1,65 @@
+//! Starts write-back early, on a thread of its own, so that little is left to sync at the end.
+
+use std::fs::File;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::thread::{self, JoinHandle};
+
+/// Written bytes between two flushes.
+const FLUSH_BYTES: u64 = 32 << 20;
+
+/// Flushes in the background. Errors are kept: the kernel reports a failed write-back only once.
+#[derive(Debug)]
+pub(crate) struct Flusher {
+    doorbell: SyncSender<()>,
+    thread: JoinHandle<io::Result<()>>,
+    unflushed: AtomicU64,
+}
+
+impl Flusher {
+    /// Flushes one file's data.
+    pub(crate) fn of_file(file: &File) -> io::Result<Self> {
+        let file = file.try_clone()?;
+        Self::new(move || file.sync_data())
+    }
+
+    /// Flushes the file system that `dir` lies on.
+    pub(crate) fn of_file_system(dir: &File) -> io::Result<Self> {
+        let dir = dir.try_clone()?;
+        Self::new(move || nix::unistd::syncfs(&dir).map_err(io::Error::from))
+    }
+
+    fn new(flush: impl Fn() -> io::Result<()> + Send + 'static) -> io::Result<Self> {
+        // One flush may wait while another runs; more would flush nothing new.
+        let (doorbell, rings) = sync_channel::<()>(1);
+        let thread = thread::Builder::new()
+            .name("flush".to_owned())
+            .spawn(move || rings.iter().try_for_each(|()| flush()))?;
+        Ok(Self {
+            doorbell,
+            thread,
+            unflushed: AtomicU64::new(0),
+        })
+    }
+
+    /// Takes note of written bytes.
+    pub(crate) fn written(&self, bytes: u64) {
+        let unflushed = self.unflushed.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if unflushed >= FLUSH_BYTES {
+            match self.doorbell.try_send(()) {
+                Ok(()) => self.unflushed.store(0, Ordering::Relaxed),
+                // Busy: asked again soon. Ended: it failed, which `finish` reports.
+                Err(TrySendError::Full(()) | TrySendError::Disconnected(())) => {}
+            }
+        }
+    }
+
+    /// Waits for the flush that runs, and reports the first failure of any. The caller syncs what is left.
+    pub(crate) fn finish(self) -> io::Result<()> {
+        drop(self.doorbell);
+        self.thread
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("the flushing thread panicked")))
+    }
+}

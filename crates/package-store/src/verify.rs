@@ -1,0 +1,547 @@
+//! Proves a package while it passes: the manifest's signature before its first word is believed, then
+//! each entry by order, kind, mode, size and digest. Stops at the first thing that is wrong.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::Path;
+use std::sync::Arc;
+
+use evenkeel_model::{
+    Digest, Entry, EntryKind, MANIFEST_PATH, MAX_MANIFEST_BYTES, Manifest, ManifestError,
+    PathProblem, PlatformName, SIGNATURE_PATH, check_entry_path, link_stays_inside,
+};
+use sha2::{Digest as _, Sha256};
+
+use crate::gzip::Inflated;
+use crate::keys::{Signature, SignatureError, TrustedKeys};
+use crate::tar::{TarEntry, TarKind, TarReader};
+
+/// Reads of an archive file.
+const READ_BYTES: usize = 256 << 10;
+
+/// What a node demands of a package.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Whose packages are believed.
+    pub trusted: TrustedKeys,
+    /// What the package must be made for; `None` where no node is concerned, as in a command line.
+    pub target: Option<Target>,
+    /// Most bytes that a package may have unpacked.
+    pub max_unpacked_bytes: u64,
+}
+
+impl Policy {
+    /// Trusts `trusted`, for any hardware, of any size.
+    pub fn trusting(trusted: TrustedKeys) -> Self {
+        Self {
+            trusted,
+            target: None,
+            max_unpacked_bytes: u64::MAX,
+        }
+    }
+}
+
+/// The hardware and the variant that a node runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The node's platform.
+    pub platform: PlatformName,
+    /// The node's variant; `None` is the ordinary one.
+    pub variant: Option<String>,
+}
+
+/// A manifest whose exact bytes were signed.
+#[derive(Clone, Debug)]
+pub struct SignedManifest {
+    /// The exact bytes.
+    pub bytes: Vec<u8>,
+    /// The signature file as it came.
+    pub signature_text: Vec<u8>,
+    /// The signature in it.
+    pub signature: Signature,
+    /// SHA-256 of `bytes`: the package's identity.
+    pub digest: Digest,
+    /// What the bytes say.
+    pub manifest: Manifest,
+}
+
+/// Why a package was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The stream could not be read; says nothing about the package.
+    #[error("the package cannot be read")]
+    Read(#[source] io::Error),
+    /// Does not start like gzip.
+    #[error("this is no package: it is not a gzip file")]
+    NotGzip,
+    /// A gzip member whose data or checksum is wrong.
+    #[error("the package is damaged near byte {at} of its inflated content")]
+    CorruptGzip {
+        /// Inflated bytes before the fault.
+        at: u64,
+        /// What the decoder says.
+        #[source]
+        source: io::Error,
+    },
+    /// Ends too early.
+    #[error("the package is truncated: it ends after {after} inflated bytes")]
+    Truncated {
+        /// Inflated bytes that were there.
+        after: u64,
+    },
+    /// Something follows the end.
+    #[error("the package has trailing data after its end (at inflated byte {at})")]
+    TrailingData {
+        /// Inflated bytes before it.
+        at: u64,
+    },
+    /// Inflates to more than the manifest accounts for.
+    #[error("the package is a bomb: more than {limit} bytes of padding follow its end")]
+    Bomb {
+        /// Padding allowed.
+        limit: u64,
+    },
+    /// A tar header that is malformed.
+    #[error("the package has a damaged tar header at inflated byte {at}: {why}")]
+    BadHeader {
+        /// Inflated bytes before it.
+        at: u64,
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// The first entry is not the manifest.
+    #[error("this is no package: its first entry is {found:?}, not {MANIFEST_PATH:?}")]
+    NotAPackage {
+        /// The first entry, or nothing.
+        found: String,
+    },
+    /// The manifest is too big to be one.
+    #[error("the manifest has {size} bytes, more than the {MAX_MANIFEST_BYTES} allowed")]
+    ManifestTooLarge {
+        /// What the header says.
+        size: u64,
+    },
+    /// No signature where it belongs.
+    #[error("the package is unsigned: after its manifest comes {found:?}, not {SIGNATURE_PATH:?}")]
+    Unsigned {
+        /// The second entry, or nothing.
+        found: String,
+    },
+    /// The signature proves nothing here.
+    #[error("the package is not trusted")]
+    Signature(#[from] SignatureError),
+    /// The manifest breaks a rule.
+    #[error("the package's manifest is not acceptable")]
+    Manifest(#[from] ManifestError),
+    /// For other hardware.
+    #[error("the package is for platform {package}, this node is {node}")]
+    WrongPlatform {
+        /// The package's.
+        package: PlatformName,
+        /// The node's.
+        node: PlatformName,
+    },
+    /// Of another variant.
+    #[error("the package is of variant {package:?}, this node runs {node:?}")]
+    WrongVariant {
+        /// The package's; empty is the ordinary one.
+        package: String,
+        /// The node's.
+        node: String,
+    },
+    /// Bigger than this node takes.
+    #[error("the package unpacks to {unpacked} bytes, more than the {limit} allowed")]
+    TooLarge {
+        /// What the manifest says.
+        unpacked: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// An entry's path in the archive is dangerous or malformed.
+    #[error("the package has an entry {path:?} whose path {problem}")]
+    Path {
+        /// The path.
+        path: String,
+        /// What is wrong with it.
+        problem: PathProblem,
+    },
+    /// An entry that the manifest does not list.
+    #[error("the package holds {path:?}, which its manifest does not list")]
+    Unlisted {
+        /// The entry.
+        path: String,
+    },
+    /// An entry a second time.
+    #[error("the package holds {path:?} twice")]
+    Duplicate {
+        /// The entry.
+        path: String,
+    },
+    /// A listed entry, but not its turn.
+    #[error("the package holds {found:?} where its manifest lists {expected:?}")]
+    OutOfOrder {
+        /// Whose turn it was.
+        expected: String,
+        /// What came.
+        found: String,
+    },
+    /// A listed entry that never came.
+    #[error("the package lacks {path:?}, which its manifest lists")]
+    Missing {
+        /// The entry.
+        path: String,
+    },
+    /// A device node or FIFO.
+    #[error("the package holds {path:?}, a device node or FIFO")]
+    DeviceNode {
+        /// The entry.
+        path: String,
+    },
+    /// A hard link.
+    #[error("the package holds {path:?}, a hard link to {target:?}")]
+    HardLink {
+        /// The entry.
+        path: String,
+        /// What it links to.
+        target: String,
+    },
+    /// A tar entry of a kind that packages do not have.
+    #[error("the package holds {path:?}, a tar entry of the unsupported kind {kind:?}")]
+    UnsupportedKind {
+        /// The entry.
+        path: String,
+        /// tar's letter for it.
+        kind: char,
+    },
+    /// A symlink that leads out.
+    #[error("the package holds the symlink {path:?} to {target:?}, which leads out of it")]
+    LinkOut {
+        /// The link.
+        path: String,
+        /// Where it points.
+        target: String,
+    },
+    /// Another kind, mode or link target than listed.
+    #[error("{path:?} is not as its manifest lists it: its {what} differs")]
+    Differs {
+        /// The entry.
+        path: String,
+        /// `kind`, `mode` or `link target`.
+        what: &'static str,
+    },
+    /// Another size than listed.
+    #[error("the manifest lists {path:?} with {listed} bytes, but the package holds {found}")]
+    SizeLie {
+        /// The entry.
+        path: String,
+        /// The manifest's size.
+        listed: u64,
+        /// The archive's.
+        found: u64,
+    },
+    /// Other content than listed.
+    #[error("the content of {path:?} does not match its digest: the package was tampered with")]
+    Tampered {
+        /// The entry.
+        path: String,
+    },
+}
+
+/// What is done with the content as it is proven.
+pub(crate) trait Sink {
+    type Error;
+    /// The manifest is signed, valid and meets the policy.
+    fn begin(&mut self, signed: &Arc<SignedManifest>) -> Result<(), Self::Error>;
+    /// An entry starts; for directories and symlinks this is all.
+    fn entry(&mut self, entry: &Entry) -> Result<(), Self::Error>;
+    /// Content of the current file, not proven yet.
+    fn data(&mut self, piece: &[u8]) -> Result<(), Self::Error>;
+    /// The current file is complete and its digest right.
+    fn end_file(&mut self, entry: &Entry) -> Result<(), Self::Error>;
+}
+
+/// Why a verified copy was not made.
+#[derive(Debug)]
+pub(crate) enum Failure<E> {
+    /// The package is to blame.
+    Package(VerifyError),
+    /// The place it should go to is.
+    Sink(E),
+}
+
+impl<E> From<VerifyError> for Failure<E> {
+    fn from(error: VerifyError) -> Self {
+        Self::Package(error)
+    }
+}
+
+/// Reads a whole package through `sink`.
+pub(crate) fn verify<R, S>(
+    input: R,
+    policy: &Policy,
+    sink: &mut S,
+) -> Result<Arc<SignedManifest>, Failure<S::Error>>
+where
+    R: BufRead + Send + 'static,
+    S: Sink,
+{
+    let mut tar = TarReader::new(Inflated::new(input).map_err(VerifyError::Read)?);
+    let unproven = read_head(&mut tar)?;
+    let signed = Arc::new(prove(unproven, policy)?);
+    sink.begin(&signed).map_err(Failure::Sink)?;
+    let entries = &signed.manifest.entries;
+    for (at, listed) in entries.iter().enumerate() {
+        let Some(found) = tar.next()? else {
+            return Err(VerifyError::Missing {
+                path: listed.path.clone(),
+            }
+            .into());
+        };
+        check_header(&found, listed)
+            .map_err(|e| e.unwrap_or_else(|| misplaced(entries, at, &found)))?;
+        sink.entry(listed).map_err(Failure::Sink)?;
+        if let EntryKind::File { sha256, .. } = &listed.kind {
+            copy_content(&mut tar, listed, *sha256, sink)?;
+        }
+    }
+    match tar.next()? {
+        None => Ok(signed),
+        Some(extra) => {
+            check_archive_path(&extra)?;
+            Err(misplaced(entries, entries.len(), &extra).into())
+        }
+    }
+}
+
+/// Proves an archive file and gives its manifest.
+pub fn verify_archive(path: &Path, policy: &Policy) -> Result<Arc<SignedManifest>, VerifyError> {
+    struct Nowhere;
+    impl Sink for Nowhere {
+        type Error = std::convert::Infallible;
+        fn begin(&mut self, _: &Arc<SignedManifest>) -> Result<(), Self::Error> {
+            Ok(())
+        }
+        fn entry(&mut self, _: &Entry) -> Result<(), Self::Error> {
+            Ok(())
+        }
+        fn data(&mut self, _: &[u8]) -> Result<(), Self::Error> {
+            Ok(())
+        }
+        fn end_file(&mut self, _: &Entry) -> Result<(), Self::Error> {
+            Ok(())
+        }
+    }
+    match verify(open(path)?, policy, &mut Nowhere) {
+        Ok(signed) => Ok(signed),
+        Err(Failure::Package(error)) => Err(error),
+        Err(Failure::Sink(never)) => match never {},
+    }
+}
+
+/// Reads an archive's manifest **without checking its signature**: for showing, never for acting.
+pub fn read_unproven_manifest(path: &Path) -> Result<SignedManifest, VerifyError> {
+    let inflated = Inflated::new(open(path)?).map_err(VerifyError::Read)?;
+    read_head(&mut TarReader::new(inflated))?.parse()
+}
+
+fn open(path: &Path) -> Result<BufReader<File>, VerifyError> {
+    Ok(BufReader::with_capacity(
+        READ_BYTES,
+        File::open(path).map_err(VerifyError::Read)?,
+    ))
+}
+
+/// Manifest and signature as they came, believed by no one yet.
+struct Unproven {
+    bytes: Vec<u8>,
+    signature_text: Vec<u8>,
+}
+
+impl Unproven {
+    fn parse(self) -> Result<SignedManifest, VerifyError> {
+        let signature = Signature::parse(&self.signature_text)?;
+        let manifest = Manifest::parse(&self.bytes)?;
+        let Self {
+            bytes,
+            signature_text,
+        } = self;
+        let digest = Digest(Sha256::digest(&bytes).into());
+        Ok(SignedManifest {
+            bytes,
+            signature_text,
+            signature,
+            digest,
+            manifest,
+        })
+    }
+}
+
+fn read_head<R: BufRead>(tar: &mut TarReader<R>) -> Result<Unproven, VerifyError> {
+    let (path, size) = match tar.next()? {
+        Some(TarEntry {
+            path,
+            kind: TarKind::File,
+            size,
+            ..
+        }) => (path, size),
+        Some(TarEntry { path, .. }) => return Err(VerifyError::NotAPackage { found: path }),
+        None => {
+            return Err(VerifyError::NotAPackage {
+                found: String::new(),
+            });
+        }
+    };
+    if path != MANIFEST_PATH {
+        return Err(VerifyError::NotAPackage { found: path });
+    }
+    if size > MAX_MANIFEST_BYTES {
+        return Err(VerifyError::ManifestTooLarge { size });
+    }
+    let bytes = tar.content()?;
+    let (path, size) = match tar.next()? {
+        Some(TarEntry {
+            path,
+            kind: TarKind::File,
+            size,
+            ..
+        }) => (path, size),
+        Some(TarEntry { path, .. }) => return Err(VerifyError::Unsigned { found: path }),
+        None => {
+            return Err(VerifyError::Unsigned {
+                found: String::new(),
+            });
+        }
+    };
+    if path != SIGNATURE_PATH {
+        return Err(VerifyError::Unsigned { found: path });
+    }
+    if size > Signature::MAX_BYTES {
+        return Err(SignatureError::Malformed.into());
+    }
+    Ok(Unproven {
+        bytes,
+        signature_text: tar.content()?,
+    })
+}
+
+/// The signature first: nothing of an untrusted manifest is even parsed.
+fn prove(unproven: Unproven, policy: &Policy) -> Result<SignedManifest, VerifyError> {
+    let signature = Signature::parse(&unproven.signature_text)?;
+    policy.trusted.verify(&unproven.bytes, &signature)?;
+    let signed = unproven.parse()?;
+    let manifest = &signed.manifest;
+    if let Some(target) = &policy.target {
+        if manifest.platform != target.platform {
+            let (package, node) = (manifest.platform.clone(), target.platform.clone());
+            return Err(VerifyError::WrongPlatform { package, node });
+        }
+        if manifest.variant != target.variant {
+            let package = manifest.variant.clone().unwrap_or_default();
+            let node = target.variant.clone().unwrap_or_default();
+            return Err(VerifyError::WrongVariant { package, node });
+        }
+    }
+    if manifest.unpacked_bytes > policy.max_unpacked_bytes {
+        let (unpacked, limit) = (manifest.unpacked_bytes, policy.max_unpacked_bytes);
+        return Err(VerifyError::TooLarge { unpacked, limit });
+    }
+    Ok(signed)
+}
+
+/// `Err(None)`: acceptable by itself, but not the entry whose turn it is.
+fn check_header(found: &TarEntry, listed: &Entry) -> Result<(), Option<VerifyError>> {
+    check_archive_path(found).map_err(Some)?;
+    if found.path != listed.path {
+        return Err(None);
+    }
+    let differs = |what| {
+        Some(VerifyError::Differs {
+            path: listed.path.clone(),
+            what,
+        })
+    };
+    match (&found.kind, &listed.kind) {
+        (TarKind::File, EntryKind::File { .. }) | (TarKind::Directory, EntryKind::Directory) => {}
+        (TarKind::Symlink { target: found }, EntryKind::Symlink { target }) => {
+            if found != target {
+                return Err(differs("link target"));
+            }
+        }
+        (TarKind::File | TarKind::Directory | TarKind::Symlink { .. }, _) => {
+            return Err(differs("kind"));
+        }
+    }
+    if found.size != listed.size() {
+        let (listed, path) = (listed.size(), listed.path.clone());
+        return Err(Some(VerifyError::SizeLie {
+            path,
+            listed,
+            found: found.size,
+        }));
+    }
+    if found.mode != listed.mode {
+        return Err(differs("mode"));
+    }
+    Ok(())
+}
+
+/// Dangers that have a name of their own, whatever the manifest lists.
+fn check_archive_path(found: &TarEntry) -> Result<(), VerifyError> {
+    if [MANIFEST_PATH, SIGNATURE_PATH].contains(&found.path.as_str()) {
+        return Err(VerifyError::Duplicate {
+            path: found.path.clone(),
+        });
+    }
+    check_entry_path(&found.path).map_err(|problem| VerifyError::Path {
+        path: found.path.clone(),
+        problem,
+    })?;
+    match &found.kind {
+        TarKind::Symlink { target } if !link_stays_inside(&found.path, target) => {
+            Err(VerifyError::LinkOut {
+                path: found.path.clone(),
+                target: target.clone(),
+            })
+        }
+        TarKind::Symlink { .. } | TarKind::File | TarKind::Directory => Ok(()),
+    }
+}
+
+/// Names what is wrong with an entry that came when it was the turn of `entries[at]`.
+fn misplaced(entries: &[Entry], at: usize, found: &TarEntry) -> VerifyError {
+    let path = found.path.clone();
+    match entries.iter().position(|entry| entry.path == path) {
+        None => VerifyError::Unlisted { path },
+        Some(earlier) if earlier < at => VerifyError::Duplicate { path },
+        Some(_) => VerifyError::OutOfOrder {
+            expected: entries[at].path.clone(),
+            found: path,
+        },
+    }
+}
+
+fn copy_content<R: BufRead, S: Sink>(
+    tar: &mut TarReader<R>,
+    listed: &Entry,
+    sha256: Digest,
+    sink: &mut S,
+) -> Result<(), Failure<S::Error>> {
+    let mut hasher = Sha256::new();
+    loop {
+        let piece = tar.piece()?;
+        if piece.is_empty() {
+            break;
+        }
+        hasher.update(piece);
+        sink.data(piece).map_err(Failure::Sink)?;
+        let n = piece.len();
+        tar.consume(n);
+    }
+    if Digest(hasher.finalize().into()) != sha256 {
+        return Err(VerifyError::Tampered {
+            path: listed.path.clone(),
+        }
+        .into());
+    }
+    sink.end_file(listed).map_err(Failure::Sink)
+}

@@ -8,7 +8,7 @@ use crate::event::{
 use crate::finding::{Finding, Problem};
 use crate::fold::Illegal;
 use crate::id::{Digest, JobId, NodeName, OperationId, TransitionId, UserName, Version};
-use crate::plan::{Lane, Plan, Task, TaskId};
+use crate::plan::{Action, Lane, Plan, Task, TaskId};
 use crate::task::{Before, How, TaskEnd, TaskError};
 use crate::time::{Monotonic, WallTime};
 
@@ -139,6 +139,8 @@ pub struct TaskProgress {
     pub task: Task,
     /// Attempts so far.
     pub attempt: u32,
+    /// Attempts since a person last intervened: what the bound on attempts counts.
+    pub tries: u32,
     /// When the first attempt began.
     pub first_start: WallTime,
     /// When the newest attempt began.
@@ -276,6 +278,7 @@ impl Operation {
             OperationEvent::Resumed { at, by } => self.resumed(*at, by),
             OperationEvent::CancelRequested { at, by } => {
                 self.asked_by = Some(by.clone());
+                self.tasks.values_mut().for_each(|task| task.tries = 0);
                 self.enter(OperationState::CancelPending, *at);
             }
             OperationEvent::NodeUpdated { at, node, from, to } => {
@@ -380,6 +383,7 @@ impl Operation {
         };
         let earlier = self.tasks.get(&id);
         let due = earlier.map_or(1, |earlier| earlier.attempt + 1);
+        let tries = earlier.map_or(1, |earlier| earlier.tries + 1);
         let done = self.is_done(id);
         if attempt != due || done {
             let state = format!("attempt {due} of task {id} is due, or it is done");
@@ -390,6 +394,7 @@ impl Operation {
         let progress = TaskProgress {
             task,
             attempt,
+            tries,
             first_start,
             start: at,
             since,
@@ -486,6 +491,21 @@ impl Operation {
             self.tasks.get(&task).map(|t| &t.state),
             Some(TaskState::Done { .. })
         )
+    }
+
+    /// The newest takeover of `node` by this operation, of whatever revision.
+    pub fn takeover_of(&self, node: &NodeName) -> Option<&TaskProgress> {
+        let mut newest_first = self.tasks.values().rev();
+        newest_first.find(|t| t.task.node == *node && t.task.action == Action::Takeover)
+    }
+
+    /// Whether a takeover with this id is this operation's.
+    pub fn is_ours(&self, transition: Option<TransitionId>) -> bool {
+        transition.is_some()
+            && self
+                .tasks
+                .values()
+                .any(|task| task.transition == transition)
     }
 
     /// Whether all tasks of the lane are done, or all of its restore tasks if it was left early.

@@ -1,1 +1,29 @@
-//! Placeholder.
+//! The planner: pure functions from what is recorded and observed to what is done next.
+//!
+//! - [`check`] and [`post_check`]: observations → findings.
+//! - [`plan`]: request and observations → an immutable plan; [`replan`] makes its next revision.
+//! - [`next`]: operation, observations, now → events to append, orders to send, reasons to wait.
+//! - [`explain`]: what every open operation waits for, from the record alone.
+//!
+//! **Invariants.** No I/O, no clock, no randomness, no async. A pair is never planned to lose both
+//! members: a takeover is started only while both members serve and none is standing. What is unknown
+//! is never read as health: it is waited for, within a bound, and then it is trouble.
+
+mod bounds;
+mod build;
+mod checks;
+mod estimate;
+mod explain;
+mod input;
+mod judge;
+mod next;
+mod package;
+mod update;
+
+pub use bounds::Tunables;
+pub use build::{NoPlan, plan, replan};
+pub use checks::{CheckInput, check, post_check};
+pub use estimate::{Estimate, POST_CHECKS_S, PRE_CHECKS_S, estimate};
+pub use explain::{Described, describe, explain};
+pub use input::{Decision, Input, Running};
+pub use next::next;

@@ -1,0 +1,66 @@
+//! How long anything may take.
+
+use std::time::Duration;
+
+use evenkeel_model::Action;
+
+/// What scales time. A lab minute can be made short: it scales stabilize, boot and gate times, never
+/// the bounds on the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tunables {
+    /// Length of a minute of stabilize, boot and gate times.
+    pub minute: Duration,
+    /// Attempts of a task before the update pauses, counted since a person last intervened.
+    pub attempts: u32,
+    /// How long a node that should carry a task out may be silent.
+    pub silence: Duration,
+}
+
+impl Default for Tunables {
+    fn default() -> Self {
+        Self {
+            minute: Duration::from_secs(60),
+            attempts: 3,
+            silence: Duration::from_secs(120),
+        }
+    }
+}
+
+impl Tunables {
+    /// `n` minutes.
+    pub fn minutes(&self, n: u32) -> Duration {
+        self.minute * n
+    }
+
+    /// Longest time without progress of a task, by what it does. The floors are for what a short lab
+    /// minute does not make faster: processes, disks, the network.
+    pub fn no_progress(&self, action: &Action) -> Duration {
+        let floor = Duration::from_secs(60);
+        match action {
+            Action::Install { .. } => Duration::from_secs(600),
+            Action::Activate { .. } | Action::MarkGood => Duration::from_secs(120),
+            Action::Takeover | Action::Giveback => self.minutes(15).max(floor),
+            // BIOS and loader flashes make a first boot long; the partner serves meanwhile.
+            Action::AwaitBoot { .. } => self.minutes(45).max(floor),
+            Action::Stabilize { minutes, .. } => {
+                self.minutes(*minutes) + self.minutes(15).max(floor)
+            }
+            Action::VerifyHome { .. } => self.minutes(15).max(floor),
+        }
+    }
+
+    /// How long the update waits for a pair to become fit for its next takeover.
+    pub fn gate(&self) -> Duration {
+        self.minutes(30).max(Duration::from_secs(60))
+    }
+
+    /// How long post-update checks may take to come clean.
+    pub fn settle(&self) -> Duration {
+        self.minutes(5).max(Duration::from_secs(10))
+    }
+
+    /// How long a package may take to reach, or leave, a node that answers, without one more having it.
+    pub fn carry(&self) -> Duration {
+        Duration::from_secs(600)
+    }
+}

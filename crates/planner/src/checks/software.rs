@@ -1,0 +1,167 @@
+//! Checks on versions, the package, boot slots and space.
+
+use std::collections::BTreeSet;
+
+use evenkeel_model::{CatalogueEntry, SlotHealth};
+
+use super::CheckInput;
+use super::collect::Collector;
+
+const PREVIOUS: &str = "Data ONTAP Version and Previous Upgrade Status";
+const PATH: &str = "Upgrade Version Compatibility Status";
+const IMAGE: &str = "Compatible New Image Check";
+const SLOTS: &str = "ONTAP Image Capability Status";
+const SPACE: &str = "Root file system space";
+const MANUAL: &str = "Manual checks";
+
+/// Free space that databases and logs need while an update runs, in bytes.
+const ROOT_FREE_MIN: u64 = 64 << 20;
+
+pub(super) fn previous_update(findings: &mut Collector<'_>) {
+    let mut versions = BTreeSet::new();
+    findings.each(
+        PREVIOUS,
+        |seen| &seen.version,
+        |_, _, version| {
+            versions.insert(version);
+        },
+    );
+    if versions.len() > 2 {
+        let list: Vec<&str> = versions.iter().map(|v| v.as_str()).collect();
+        let issue = format!(
+            "The nodes run {} versions: {}.",
+            versions.len(),
+            list.join(", ")
+        );
+        findings.error(PREVIOUS, issue, "Finish the previous update first.");
+    }
+}
+
+pub(super) fn version_path(input: &CheckInput<'_>, findings: &mut Collector<'_>) {
+    let Some(entry) = input.catalogue.by_version(input.target) else {
+        return;
+    };
+    let allowed = &entry.package.summary.source_versions;
+    findings.each(
+        PATH,
+        |seen| &seen.version,
+        |findings, node, version| {
+            if version != input.target && !allowed.allows(version) {
+                let target = input.target;
+                let issue = format!(
+                    "Node \"{node}\" runs {version}, from which {target} cannot be reached."
+                );
+                findings.error(PATH, issue, "Update to a version in between first.");
+            }
+        },
+    );
+}
+
+pub(super) fn image(input: &CheckInput<'_>, findings: &mut Collector<'_>) {
+    let Some(entry) = input.catalogue.by_version(input.target) else {
+        let issue = format!("Package {} is not in the repository.", input.target);
+        return findings.error(IMAGE, issue, "Get the package first.");
+    };
+    for node in &findings.topology().nodes {
+        let made_for = &entry.package.summary.platform;
+        if *made_for != node.platform {
+            let (name, platform) = (&node.name, &node.platform);
+            let issue = format!("The package is for {made_for}; node \"{name}\" is {platform}.");
+            findings.error(IMAGE, issue, "Get the package made for this platform.");
+        }
+    }
+    findings.each(
+        IMAGE,
+        |seen| &seen.packages,
+        |findings, node, held| {
+            if !held.contains(&entry.package.digest) {
+                let issue = format!(
+                    "Node \"{node}\" does not have package {} yet.",
+                    input.target
+                );
+                findings.error(
+                    IMAGE,
+                    issue,
+                    "Wait until the package has reached every node.",
+                );
+            }
+        },
+    );
+}
+
+pub(super) fn slots(input: &CheckInput<'_>, findings: &mut Collector<'_>) {
+    let needed = input.catalogue.by_version(input.target).map(unpacked_bytes);
+    findings.each(
+        SLOTS,
+        |seen| &seen.slots,
+        |findings, node, slots| {
+            if !slots.writable {
+                let issue = format!("The boot slots of node \"{node}\" cannot be written.");
+                findings.error(SLOTS, issue, "Repair the boot medium.");
+            }
+            if slots.default != slots.booted {
+                let (default, booted) = (slots.default, slots.booted);
+                let issue = format!(
+                    "Node \"{node}\" runs slot {booted}, but would boot slot {default} next."
+                );
+                findings.warning(
+                    SLOTS,
+                    issue,
+                    "Find out why; the update will set the default itself.",
+                );
+            }
+            if slots.slot(slots.booted).health != SlotHealth::Good {
+                let issue = format!("The running slot of node \"{node}\" is not marked good.");
+                let action =
+                    "Let the node finish its start, or mark the slot good: it is the fallback.";
+                findings.error(SLOTS, issue, action);
+            }
+        },
+    );
+    findings.each(
+        SLOTS,
+        |seen| &seen.space,
+        |findings, node, space| {
+            if let Some(needed) = needed.filter(|needed| space.slot_free < *needed) {
+                let free = space.slot_free;
+                let issue = format!(
+                    "The image needs {needed} bytes; node \"{node}\" has {free} for its slot."
+                );
+                findings.error(SLOTS, issue, "Free space where the boot slots live.");
+            }
+        },
+    );
+}
+
+fn unpacked_bytes(entry: &CatalogueEntry) -> u64 {
+    entry.package.summary.unpacked_bytes
+}
+
+pub(super) fn space(findings: &mut Collector<'_>) {
+    findings.each(
+        SPACE,
+        |seen| &seen.space,
+        |findings, node, space| {
+            if space.root_free < ROOT_FREE_MIN {
+                let free = space.root_free;
+                let issue =
+                    format!("Node \"{node}\" has {free} bytes left for databases and logs.");
+                findings.error(SPACE, issue, "Free at least 64 MiB.");
+            }
+        },
+    );
+}
+
+pub(super) fn manual(input: &CheckInput<'_>, findings: &mut Collector<'_>) {
+    let Some(entry) = input.catalogue.by_version(input.target) else {
+        return;
+    };
+    for step in &entry.package.summary.manual_steps {
+        let issue = format!("The package asks for a manual check: {step}");
+        findings.warning(
+            MANUAL,
+            issue,
+            "Do the manual checks, then update with warnings skipped.",
+        );
+    }
+}

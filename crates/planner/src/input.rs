@@ -1,0 +1,98 @@
+//! What the planner is given and what it answers.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use evenkeel_model::{
+    Awaiting, Catalogue, CatalogueEvent, ClusterObservation, Control, Monotonic, NodeName,
+    NodeObservation, Operation, OperationEvent, ReportState, TaskId, TaskOrder, Topology, WallTime,
+};
+
+use crate::bounds::Tunables;
+
+/// All that a decision may depend on.
+#[derive(Clone, Copy)]
+pub struct Input<'a> {
+    /// The coordinator: who asks.
+    pub me: &'a NodeName,
+    /// The cluster.
+    pub topology: &'a Topology,
+    /// The control stream's state.
+    pub control: &'a Control,
+    /// The packages.
+    pub catalogue: &'a Catalogue,
+    /// The operation to decide on.
+    pub operation: &'a Operation,
+    /// What every node sees, as fresh as the caller could get it.
+    pub observations: &'a ClusterObservation,
+    /// What is known of the operation's running tasks.
+    pub running: &'a BTreeMap<TaskId, Running>,
+    /// How long each node that does not answer has been silent, by the caller's own clock.
+    pub silent: &'a BTreeMap<NodeName, Duration>,
+    /// How long the operation has made no step, by the caller's own clock.
+    pub idle: Duration,
+    /// Whether the record would go on without these nodes, or why not.
+    pub survives_without: &'a dyn Fn(&[NodeName]) -> Result<(), String>,
+    /// To show and to store.
+    pub wall: WallTime,
+    /// To measure.
+    pub monotonic: Monotonic,
+    /// Bounds.
+    pub tunables: Tunables,
+}
+
+impl Input<'_> {
+    /// What `node` sees, if it answered.
+    pub(crate) fn seen(&self, node: &NodeName) -> Option<&NodeObservation> {
+        self.observations.get(node)?.known()
+    }
+
+    /// Why `node` did not answer.
+    pub(crate) fn why_silent(&self, node: &NodeName) -> String {
+        match self.observations.get(node).map(|o| o.as_result()) {
+            Some(Err(why)) => why.to_owned(),
+            Some(Ok(_)) => "it answers".to_owned(),
+            None => "it was not asked yet".to_owned(),
+        }
+    }
+
+    /// How long `node` has been silent.
+    pub(crate) fn silence(&self, node: &NodeName) -> Duration {
+        self.silent.get(node).copied().unwrap_or_default()
+    }
+}
+
+/// What is known of a running task.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Running {
+    /// The newest report of its agent.
+    pub report: Option<ReportState>,
+    /// How long nothing about it has changed.
+    pub quiet: Duration,
+}
+
+/// What to do now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Decision {
+    /// Events to append to the operation, first. While there are any, nothing else is done: the caller
+    /// appends them and asks again.
+    pub events: Vec<OperationEvent>,
+    /// Events to append to the catalogue in the same append.
+    pub catalogue: Vec<CatalogueEvent>,
+    /// Orders whose intent is recorded: send those that their agent does not have yet.
+    pub orders: Vec<TaskOrder>,
+    /// Step down in favour of this node, before the next task.
+    pub hand_over: Option<NodeName>,
+    /// What is awaited.
+    pub awaiting: Vec<Awaiting>,
+}
+
+impl Decision {
+    pub(crate) fn events(events: Vec<OperationEvent>) -> Self {
+        Self {
+            events,
+            ..Self::default()
+        }
+    }
+}

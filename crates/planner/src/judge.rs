@@ -1,0 +1,315 @@
+//! Judges tasks that the coordinator carries out by observing: done, failed, or not yet and why.
+
+use std::time::Duration;
+
+use evenkeel_model::{
+    Action, How, MemberHa, Milestone, NodeName, NodeObservation, PairState, PoolHealth, TaskEnd,
+    TaskError, TaskErrorKind, TaskProgress, TransitionStage, Version,
+};
+
+use crate::build::{member, pair_of};
+pub(crate) use crate::checks::ha_text;
+use crate::input::Input;
+
+/// A verdict on a watched task.
+pub(crate) enum Verdict {
+    Done,
+    /// Not yet: what was last seen.
+    Wait(String),
+    Failed(TaskError),
+    /// The timer's continuity is unproven: it starts anew.
+    StartAnew,
+}
+
+impl Verdict {
+    pub(crate) fn end(self) -> Option<TaskEnd> {
+        match self {
+            Self::Done => Some(TaskEnd::Done {
+                how: How::Completed,
+            }),
+            Self::Failed(error) => Some(TaskEnd::Failed { error }),
+            Self::StartAnew => {
+                let message = "another coordinator carries on; the timer starts anew".to_owned();
+                let action = String::new();
+                let error = TaskError {
+                    kind: TaskErrorKind::Transient,
+                    message,
+                    action,
+                };
+                Some(TaskEnd::Failed { error })
+            }
+            Self::Wait(_) => None,
+        }
+    }
+}
+
+pub(crate) fn permanent(message: String, action: &str) -> TaskError {
+    TaskError {
+        kind: TaskErrorKind::Permanent,
+        message,
+        action: action.to_owned(),
+    }
+}
+
+/// Judges a running task of the coordinator's own.
+pub(crate) fn judge(input: &Input<'_>, progress: &TaskProgress, quiet: Duration) -> Verdict {
+    let node = &progress.task.node;
+    let verdict = match &progress.task.action {
+        Action::AwaitBoot { version } => await_boot(input, node, version),
+        Action::Stabilize { minutes, after } => stabilize(input, progress, *minutes, *after),
+        Action::VerifyHome { version } => verify_home(input, node, version.as_ref()),
+        Action::Install { .. }
+        | Action::Activate { .. }
+        | Action::Takeover
+        | Action::Giveback
+        | Action::MarkGood => Verdict::Wait("its agent carries it out".to_owned()),
+    };
+    match verdict {
+        Verdict::Wait(seen) if quiet > input.tunables.no_progress(&progress.task.action) => {
+            Verdict::Failed(permanent(
+                seen,
+                "Bring the node into the awaited state, then resume.",
+            ))
+        }
+        verdict => verdict,
+    }
+}
+
+fn await_boot(input: &Input<'_>, node: &NodeName, target: &Version) -> Verdict {
+    let before = input
+        .operation
+        .takeover_of(node)
+        .and_then(|takeover| takeover.before.node_boot);
+    if let Some(failed) = foreign(input, node) {
+        return Verdict::Failed(failed);
+    }
+    let Some(seen) = input.seen(node) else {
+        return Verdict::Wait(not_waiting(input, node));
+    };
+    if Some(seen.boot_id) == before {
+        return Verdict::Wait(format!("node \"{node}\" has not rebooted yet"));
+    }
+    let ha = seen
+        .pair
+        .known()
+        .and_then(Option::as_ref)
+        .map(|pair| pair.local.ha);
+    match (seen.version.known(), ha) {
+        (Some(version), Some(MemberHa::WaitingForGiveback | MemberHa::PartialGiveback)) => {
+            if version == target {
+                Verdict::Done
+            } else {
+                fell_back(node, version, target)
+            }
+        }
+        (_, Some(MemberHa::Serving)) => Verdict::Failed(permanent(
+            format!("node \"{node}\" serves again although this update did not give it back"),
+            "Find out who gave it back, then resume.",
+        )),
+        (_, Some(MemberHa::Booting | MemberHa::Down | MemberHa::Fenced) | None) | (None, _) => {
+            Verdict::Wait(not_waiting(input, node))
+        }
+    }
+}
+
+fn fell_back(node: &NodeName, version: &Version, target: &Version) -> Verdict {
+    let message = format!("node \"{node}\" did not come up on {target} and fell back to {version}");
+    let action = "See the node's console log for why the new image did not boot; replace the \
+                  package or the hardware, then resume to try again, or cancel.";
+    Verdict::Failed(TaskError {
+        kind: TaskErrorKind::FellBack,
+        message,
+        action: action.to_owned(),
+    })
+}
+
+/// What the partner and the node say about a node that should be waiting for giveback.
+fn not_waiting(input: &Input<'_>, node: &NodeName) -> String {
+    let ha = pair_of(input, node).map(|pair| member(pair, node).ha);
+    match ha {
+        Some(MemberHa::WaitingForGiveback) => format!(
+            "node \"{node}\" is in \"waiting for giveback\" state, but its evenkeeld does not \
+             answer: {}",
+            input.why_silent(node)
+        ),
+        Some(ha) => {
+            let state = ha_text(ha);
+            format!("node \"{node}\" is not in \"waiting for giveback\" state: {state}")
+        }
+        None => format!(
+            "nothing is known of node \"{node}\": {}",
+            input.why_silent(node)
+        ),
+    }
+}
+
+/// A standing takeover in the pair that is not this update's.
+pub(crate) fn foreign(input: &Input<'_>, node: &NodeName) -> Option<TaskError> {
+    let pair = pair_of(input, node)?;
+    let standing = pair
+        .transition
+        .as_ref()
+        .filter(|t| t.stage != TransitionStage::GivenBack)?;
+    if input.operation.is_ours(standing.id) {
+        return None;
+    }
+    let (taken, by) = (&standing.taken, &standing.by);
+    Some(permanent(
+        format!("node \"{taken}\" was taken over by node \"{by}\", not by this update"),
+        "Find out why, give it back, then resume.",
+    ))
+}
+
+fn stabilize(
+    input: &Input<'_>,
+    progress: &TaskProgress,
+    minutes: u32,
+    after: Milestone,
+) -> Verdict {
+    let Some(elapsed) = input.monotonic.since(progress.since) else {
+        return Verdict::StartAnew;
+    };
+    let node = &progress.task.node;
+    let steady = match steady(input, node, after) {
+        Steady::Yes => None,
+        Steady::Unknown(seen) => Some(seen),
+        Steady::No(error) => return Verdict::Failed(error),
+    };
+    let needed = input.tunables.minutes(minutes);
+    match steady {
+        _ if elapsed < needed => {
+            let left = (needed - elapsed).as_secs_f64();
+            Verdict::Wait(steady.unwrap_or_else(|| format!("{left:.1} s to go")))
+        }
+        Some(seen) => Verdict::Wait(seen),
+        None => Verdict::Done,
+    }
+}
+
+enum Steady {
+    Yes,
+    No(TaskError),
+    Unknown(String),
+}
+
+/// Whether the pair still is as the milestone left it.
+fn steady(input: &Input<'_>, node: &NodeName, after: Milestone) -> Steady {
+    if let Some(error) = foreign(input, node) {
+        return Steady::No(error);
+    }
+    let Some(pair) = pair_of(input, node) else {
+        return Steady::Unknown(format!("the pair of node \"{node}\" does not answer"));
+    };
+    let expected = match after {
+        Milestone::Takeover => MemberHa::WaitingForGiveback,
+        Milestone::Giveback => MemberHa::Serving,
+    };
+    let ha = member(pair, node).ha;
+    if ha != expected {
+        let state = ha_text(ha);
+        let message = format!("while stabilizing, node \"{node}\" left its state: {state}");
+        return Steady::No(permanent(
+            message,
+            "Find out why; bring the node back, then resume.",
+        ));
+    }
+    match input.seen(node) {
+        Some(_) => Steady::Yes,
+        None => Steady::Unknown(format!("node \"{node}\": {}", input.why_silent(node))),
+    }
+}
+
+fn verify_home(input: &Input<'_>, node: &NodeName, version: Option<&Version>) -> Verdict {
+    if let Some(error) = foreign(input, node) {
+        return Verdict::Failed(error);
+    }
+    let Some(seen) = input.seen(node) else {
+        return Verdict::Wait(format!("node \"{node}\": {}", input.why_silent(node)));
+    };
+    let wrong_version = match (version, seen.version.known()) {
+        (Some(expected), Some(runs)) if expected != runs => {
+            let message = format!("node \"{node}\" runs {runs}, not {expected}");
+            return Verdict::Failed(permanent(message, "Find out why; then resume, or cancel."));
+        }
+        (Some(_), None) => Some("its version is not known".to_owned()),
+        (Some(_), Some(_)) | (None, _) => None,
+    };
+    let missing = wrong_version
+        .or_else(|| not_home(node, seen))
+        .or_else(|| paths_missing(seen));
+    match missing {
+        None => Verdict::Done,
+        Some(what) => Verdict::Wait(format!("node \"{node}\": {what}")),
+    }
+}
+
+/// What keeps a node from being wholly at home.
+fn not_home(node: &NodeName, seen: &NodeObservation) -> Option<String> {
+    let pair: &PairState = match seen.pair.as_result() {
+        Ok(Some(pair)) => pair,
+        Ok(None) => return None,
+        Err(why) => return Some(format!("its pair is not known: {why}")),
+    };
+    for member in [&pair.local, &pair.partner] {
+        if member.ha != MemberHa::Serving {
+            return Some(format!("node \"{}\": {}", member.node, ha_text(member.ha)));
+        }
+    }
+    let pools = match seen.pools.as_result() {
+        Ok(pools) => pools,
+        Err(why) => return Some(format!("its pools are not known: {why}")),
+    };
+    let away = |pool: &&evenkeel_model::PoolState| pool.owner.as_ref() != Some(&pool.home);
+    if let Some(pool) = pools.iter().find(away) {
+        return Some(format!(
+            "pool \"{}\" is not with node \"{}\"",
+            pool.name, pool.home
+        ));
+    }
+    if let Some(pool) = pools.iter().find(|pool| pool.health != PoolHealth::Online) {
+        return Some(format!(
+            "pool \"{}\" is not online with full redundancy",
+            pool.name
+        ));
+    }
+    let lifs = match seen.lifs.as_result() {
+        Ok(lifs) => lifs,
+        Err(why) => return Some(format!("its LIFs are not known: {why}")),
+    };
+    let away = lifs
+        .iter()
+        .find(|lif| lif.home == *node && lif.current.as_ref() != Some(node));
+    away.map(|lif| format!("LIF \"{}\" is not home", lif.name))
+}
+
+fn paths_missing(seen: &NodeObservation) -> Option<String> {
+    match seen.disks.as_result() {
+        Ok(disks) => {
+            let lost = disks.iter().find(|disk| disk.paths < 2 && !disk.failed)?;
+            Some(format!(
+                "disk {} has {} path(s), not two",
+                lost.serial, lost.paths
+            ))
+        }
+        Err(why) => Some(format!("its disks are not known: {why}")),
+    }
+}
+
+/// Whether the pair of `node` is fit for its takeover now, or what it waits for. A takeover that was
+/// made already (by an earlier attempt of ours) is fit to be found.
+pub(crate) fn fit_for_takeover(input: &Input<'_>, node: &NodeName) -> Result<(), String> {
+    let partner = input.topology.partner_of(node).ok_or("it has no partner")?;
+    for name in [node, partner] {
+        let Some(seen) = input.seen(name) else {
+            return Err(format!(
+                "node \"{name}\" does not answer: {}",
+                input.why_silent(name)
+            ));
+        };
+        if let Some(what) = not_home(name, seen) {
+            return Err(format!("before the takeover of node \"{node}\": {what}"));
+        }
+    }
+    (input.survives_without)(std::slice::from_ref(node))
+        .map_err(|why| format!("the record would not survive without node \"{node}\": {why}"))
+}

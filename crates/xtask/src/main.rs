@@ -1,2 +1,46 @@
-//! Placeholder.
-fn main() {}
+//! `cargo xtask`: the one door to everything that is done with this repository.
+
+mod check;
+mod demo;
+mod layering;
+mod paths;
+mod prerequisites;
+mod step;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Checks, tests and shows Evenkeel")]
+enum Command {
+    /// Formatting, lints, docs, the arrows between crates, generated files, stray paths.
+    Check,
+    /// Everything that proves it: all crates' tests, labs of real processes, the Python client.
+    Test,
+    /// Writes the generated files anew.
+    Generate,
+    /// Builds, then runs `evenkeel lab demo` with the given arguments.
+    Demo {
+        /// Passed on.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let outcome = match Command::parse() {
+        Command::Check => check::run(),
+        Command::Test => test::run_all(),
+        Command::Generate => check::generate(),
+        Command::Demo { arguments } => demo::run(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

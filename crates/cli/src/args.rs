@@ -1,0 +1,160 @@
+//! What may be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+
+/// Upgrades storage controllers while they serve.
+#[derive(Parser)]
+#[command(name = "evenkeel", version, disable_help_subcommand = true)]
+#[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 paused.")]
+pub(crate) struct Cli {
+    /// Print the API's object instead of a table.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Which cluster, and as whom.
+#[derive(Args)]
+#[command(next_help_heading = "Cluster")]
+pub(crate) struct ClusterArgs {
+    /// Folder of a lab: address and credentials are read from its lab.json.
+    #[arg(
+        long,
+        global = true,
+        env = "EVENKEEL_LAB",
+        hide_env_values = true,
+        value_name = "DIR"
+    )]
+    pub(crate) lab: Option<PathBuf>,
+    /// Address of the cluster, for example https://cluster1.
+    #[arg(long, global = true, env = "EVENKEEL_URL", hide_env_values = true)]
+    pub(crate) url: Option<String>,
+    /// User of the REST API.
+    #[arg(long, global = true, env = "EVENKEEL_USER", hide_env_values = true)]
+    pub(crate) user: Option<String>,
+    /// File whose first line is the password.
+    #[arg(
+        long,
+        global = true,
+        env = "EVENKEEL_PASSWORD_FILE",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
+    pub(crate) password_file: Option<PathBuf>,
+    /// PEM file with the certificates to trust.
+    #[arg(
+        long,
+        global = true,
+        env = "EVENKEEL_CA",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
+    pub(crate) ca: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Software images: packages, validation, updates.
+    #[command(subcommand)]
+    Image(Image),
+    /// Jobs of the REST API.
+    #[command(subcommand)]
+    Job(Job),
+    /// Say what every open operation waits for, since when, until when, and what would end the wait.
+    Explain,
+    /// Print what happened, as JSON lines.
+    Events {
+        /// Go on printing as it happens.
+        #[arg(long)]
+        follow: bool,
+        /// Begin after this sequence number.
+        #[arg(long, value_name = "SEQ", default_value_t = 0)]
+        since: u64,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Image {
+    /// The cluster's package repository.
+    #[command(subcommand)]
+    Package(ImagePackage),
+    /// Run the checks of an update without updating.
+    Validate {
+        /// Version of a package in the repository.
+        version: String,
+    },
+    /// Roll the cluster to a version.
+    Update(Update),
+    /// Pause the update at the next pause point.
+    PauseUpdate,
+    /// Go on with a paused update.
+    ResumeUpdate,
+    /// End a paused update.
+    CancelUpdate,
+    /// Show the installed versions and the state of the update.
+    Show,
+    /// Show the update phase by phase and node by node.
+    ShowUpdateProgress,
+    /// Show which node was updated when.
+    ShowUpdateHistory,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum ImagePackage {
+    /// Send a package to the cluster.
+    Upload {
+        /// The package's file.
+        file: PathBuf,
+    },
+    /// List the packages.
+    ShowRepository,
+    /// Remove a package from every node.
+    Delete {
+        /// Its version.
+        version: String,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct Update {
+    /// Version of a package in the repository.
+    pub(crate) version: String,
+    /// Go on although checks warn.
+    #[arg(long)]
+    pub(crate) skip_warnings: bool,
+    /// Minutes to hold still after each takeover and each giveback.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=60))]
+    pub(crate) stabilize_minutes: Option<u32>,
+    /// Where to pause unasked.
+    #[arg(long, value_enum)]
+    pub(crate) pause_after: Option<PauseAfter>,
+    /// Show progress until the update has ended or paused.
+    #[arg(long)]
+    pub(crate) watch: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum PauseAfter {
+    None,
+    TakeoverGiveback,
+    All,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Job {
+    /// Show one job, or all.
+    Show {
+        /// Its id.
+        uuid: Option<String>,
+    },
+}
+
+/// The whole command, for generated help.
+pub fn command() -> clap::Command {
+    Cli::command()
+}

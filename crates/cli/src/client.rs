@@ -1,0 +1,328 @@
+//! Calls to the REST API.
+
+use std::io::{BufRead, BufReader, Read};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use evenkeel_api::{ErrorBody, Job, JobLink};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use ureq::http::{Method, Request, Response};
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::{Agent, AsSendBody, Body};
+
+use crate::clock::Stopwatch;
+use crate::target::Target;
+
+/// Time for one call without a body of note: above the server's own bounds.
+const CALL: Duration = Duration::from_secs(60);
+/// Time to reach a server that is there: no network is slower.
+const CONNECT: Duration = Duration::from_secs(3);
+/// How long a cluster may be unreachable before a command gives up: above an election after the
+/// coordinator's machine lost power.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Pause between two tries.
+const RETRY: Duration = Duration::from_millis(250);
+/// Pause between two looks at a job.
+const JOB_POLL: Duration = Duration::from_millis(200);
+/// Longest answer that is read into memory.
+const MAX_ANSWER: u64 = 64 * 1024 * 1024;
+
+/// Why a call did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CallError {
+    #[error("the certificates to trust cannot be read: {0}")]
+    Trust(String),
+    #[error("the cluster cannot be reached: {0}")]
+    Unreachable(String),
+    #[error(
+        "the cluster's answer was lost ({0}); whether it did what was asked, `evenkeel image show` \
+             tells"
+    )]
+    NoAnswer(String),
+    #[error("{message} (code {code})")]
+    Refused {
+        status: u16,
+        code: String,
+        message: String,
+    },
+    #[error("the cluster gave an answer that cannot be understood: {0}")]
+    Unreadable(String),
+}
+
+/// Speaks to one cluster. Tries its addresses in turn while the coordinator moves.
+pub(crate) struct Client {
+    agent: Agent,
+    target: Target,
+    authorization: String,
+    patience: Duration,
+}
+
+/// A try that had no effect may be repeated; one whose effect is unknown only if it reads.
+enum Try {
+    Answered(Response<Body>),
+    NotSent(String),
+    Lost(String),
+}
+
+impl Client {
+    pub(crate) fn new(target: Target) -> Result<Self, CallError> {
+        let tls = TlsConfig::builder()
+            .root_certs(roots(&target.ca)?)
+            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()));
+        let agent = Agent::config_builder()
+            .http_status_as_error(false)
+            .https_only(true)
+            .proxy(None)
+            .max_redirects(0)
+            .timeout_connect(Some(CONNECT))
+            .user_agent(concat!("evenkeel/", env!("CARGO_PKG_VERSION")))
+            .tls_config(tls.build())
+            .build()
+            .new_agent();
+        let credentials = STANDARD.encode(format!("{}:{}", target.user, target.password));
+        let authorization = format!("Basic {credentials}");
+        Ok(Self {
+            agent,
+            target,
+            authorization,
+            patience: PATIENCE,
+        })
+    }
+
+    /// The object at `path`.
+    pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CallError> {
+        read_json(self.call(&Method::GET, path, None)?)
+    }
+
+    /// All records of a collection, page by page, as one collection.
+    pub(crate) fn get_all(&self, path: &str) -> Result<Value, CallError> {
+        let mut all: Value = self.get(path)?;
+        while let Some(next) = all.pointer("/_links/next/href").and_then(Value::as_str) {
+            let mut page: Value = self.get(next)?;
+            let more = page["records"].take();
+            let links = page["_links"].take();
+            if let (Some(records), Value::Array(more)) = (all["records"].as_array_mut(), more) {
+                records.extend(more);
+            }
+            all["_links"]["next"] = links.get("next").cloned().unwrap_or(Value::Null);
+        }
+        if let Some(links) = all["_links"].as_object_mut() {
+            links.remove("next");
+        }
+        let count = all["records"].as_array().map_or(0, Vec::len);
+        all["num_records"] = count.into();
+        Ok(all)
+    }
+
+    /// Asks for a change and waits until its job has ended. A job that failed is an error.
+    pub(crate) fn change(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Job, CallError> {
+        let link: JobLink = read_json(self.call(method, path, body)?)?;
+        self.wait_job(&link.job.uuid)
+    }
+
+    /// Waits until the job has ended. The wait itself has no bound: the cluster bounds its jobs.
+    pub(crate) fn wait_job(&self, uuid: &str) -> Result<Job, CallError> {
+        loop {
+            let job: Job = self.get(&format!("/api/cluster/jobs/{uuid}?fields=*"))?;
+            if !job.state.is_terminal() {
+                thread::sleep(JOB_POLL);
+                continue;
+            }
+            return match job.error {
+                None => Ok(job),
+                Some(error) => {
+                    let (code, message) = (error.code, error.message);
+                    Err(CallError::Refused {
+                        status: 200,
+                        code,
+                        message,
+                    })
+                }
+            };
+        }
+    }
+
+    /// Sends a body of known length once: it cannot be read a second time.
+    pub(crate) fn send(
+        &self,
+        path: &str,
+        content_type: &str,
+        length: u64,
+        body: impl Read + 'static,
+    ) -> Result<JobLink, CallError> {
+        // An address that answers is found first, with a call that may be repeated.
+        let (url, _) = self.reach(&Method::GET, "/api/cluster", None)?;
+        let request = self
+            .request(&Method::POST, &url, path)
+            .header("content-type", content_type)
+            .header("content-length", length)
+            .body(ureq::SendBody::from_owned_reader(body));
+        match self.once(request, None) {
+            Try::Answered(response) => read_json(accept(response)?),
+            Try::NotSent(why) => Err(CallError::Unreachable(why)),
+            Try::Lost(why) => Err(CallError::NoAnswer(why)),
+        }
+    }
+
+    /// Lines of an answer that has no end of its own, until the connection ends.
+    pub(crate) fn lines(
+        &self,
+        path: &str,
+    ) -> Result<impl Iterator<Item = std::io::Result<String>>, CallError> {
+        let (url, _) = self.reach(&Method::GET, "/api/cluster", None)?;
+        let request = self.request(&Method::GET, &url, path).body(());
+        match self.once(request, None) {
+            Try::Answered(response) => {
+                Ok(BufReader::new(accept(response)?.into_body().into_reader()).lines())
+            }
+            Try::NotSent(why) | Try::Lost(why) => Err(CallError::Unreachable(why)),
+        }
+    }
+
+    fn call(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Response<Body>, CallError> {
+        let (_, response) = self.reach(method, path, body)?;
+        accept(response)
+    }
+
+    /// Tries the addresses in turn, until one answers with something else than "not now".
+    fn reach(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(String, Response<Body>), CallError> {
+        let waited = Stopwatch::start();
+        loop {
+            let mut last = String::new();
+            for url in &self.target.urls {
+                let request = self.request(method, url, path);
+                let outcome = match body {
+                    Some(value) => {
+                        let request = request.header("content-type", "application/json");
+                        self.once(request.body(value.to_string()), Some(CALL))
+                    }
+                    None => self.once(request.body(()), Some(CALL)),
+                };
+                match outcome {
+                    Try::Answered(response) if response.status() == 503 => {
+                        last = "no node can serve the call now".to_owned();
+                        if waited.elapsed() >= self.patience {
+                            return Ok((url.clone(), response));
+                        }
+                    }
+                    Try::Answered(response) => return Ok((url.clone(), response)),
+                    Try::NotSent(why) => last = why,
+                    Try::Lost(why) if method.is_safe() => last = why,
+                    Try::Lost(why) => return Err(CallError::NoAnswer(why)),
+                }
+            }
+            if waited.elapsed() >= self.patience {
+                return Err(CallError::Unreachable(last));
+            }
+            thread::sleep(RETRY);
+        }
+    }
+
+    fn request(&self, method: &Method, url: &str, path: &str) -> ureq::http::request::Builder {
+        Request::builder()
+            .method(method)
+            .uri(format!("{url}{path}"))
+            .header("authorization", &self.authorization)
+            .header("accept", "application/hal+json")
+    }
+
+    fn once<B: AsSendBody>(
+        &self,
+        request: ureq::http::Result<Request<B>>,
+        limit: Option<Duration>,
+    ) -> Try {
+        let request = match request {
+            Ok(request) => request,
+            Err(error) => return Try::NotSent(error.to_string()),
+        };
+        let request = self
+            .agent
+            .configure_request(request)
+            .timeout_global(limit)
+            .allow_non_standard_methods(true)
+            .build();
+        match self.agent.run(request) {
+            Ok(response) => Try::Answered(response),
+            Err(error) if sent_nothing(&error) => Try::NotSent(error.to_string()),
+            Err(error) => Try::Lost(error.to_string()),
+        }
+    }
+}
+
+/// Errors from before the request was on its way.
+fn sent_nothing(error: &ureq::Error) -> bool {
+    match error {
+        ureq::Error::ConnectionFailed
+        | ureq::Error::HostNotFound
+        | ureq::Error::Tls(_)
+        | ureq::Error::Rustls(_)
+        | ureq::Error::BadUri(_)
+        | ureq::Error::RequireHttpsOnly(_)
+        | ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => true,
+        ureq::Error::Io(error) => error.kind() == std::io::ErrorKind::ConnectionRefused,
+        // Whatever else happened, the server may have read the request.
+        _ => false,
+    }
+}
+
+fn roots(pem: &[u8]) -> Result<RootCerts, CallError> {
+    let mut certificates: Vec<Certificate<'static>> = Vec::new();
+    for item in parse_pem(pem) {
+        match item {
+            Ok(PemItem::Certificate(certificate)) => certificates.push(certificate),
+            Ok(_) => {}
+            Err(error) => return Err(CallError::Trust(error.to_string())),
+        }
+    }
+    if certificates.is_empty() {
+        return Err(CallError::Trust("there is none in the file".to_owned()));
+    }
+    Ok(RootCerts::new_with_certs(&certificates))
+}
+
+/// The answer, or the API's error in it.
+fn accept(response: Response<Body>) -> Result<Response<Body>, CallError> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let text = read_text(response)?;
+    let body: ErrorBody = serde_json::from_str(&text)
+        .map_err(|_| CallError::Unreadable(format!("status {status} without an error object")))?;
+    let (code, message) = (body.error.code, body.error.message);
+    Err(CallError::Refused {
+        status: status.as_u16(),
+        code,
+        message,
+    })
+}
+
+fn read_text(mut response: Response<Body>) -> Result<String, CallError> {
+    let body = response.body_mut().with_config().limit(MAX_ANSWER);
+    body.read_to_string()
+        .map_err(|error| CallError::Unreadable(error.to_string()))
+}
+
+fn read_json<T: DeserializeOwned>(response: Response<Body>) -> Result<T, CallError> {
+    let text = read_text(response)?;
+    serde_json::from_str(&text).map_err(|error| CallError::Unreadable(error.to_string()))
+}

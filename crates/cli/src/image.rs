@@ -1,0 +1,270 @@
+//! `evenkeel image`: packages, validation, updates.
+
+use evenkeel_api::{
+    CheckStatus, History, Job, Package, Software, ValidationResult, encode_component,
+};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use ureq::http::Method;
+
+use crate::args::{Image, ImagePackage, PauseAfter, Update};
+use crate::client::Client;
+use crate::outcome::{Stop, print, print_json};
+use crate::table::{Table, seconds};
+use crate::upload::upload;
+use crate::watch::{self, word};
+
+const SOFTWARE: &str = "/api/cluster/software";
+
+pub(crate) fn run(client: &Client, command: Image, json: bool) -> Result<(), Stop> {
+    match command {
+        Image::Package(ImagePackage::Upload { file }) => say(&upload(client, &file)?, json),
+        Image::Package(ImagePackage::ShowRepository) => show_repository(client, json),
+        Image::Package(ImagePackage::Delete { version }) => delete(client, &version, json),
+        Image::Validate { version } => validate(client, &version, json),
+        Image::Update(update) => start(client, &update, json),
+        Image::PauseUpdate => act(client, "pause", json),
+        Image::ResumeUpdate => act(client, "resume", json),
+        Image::CancelUpdate => act(client, "cancel", json),
+        Image::Show => show(client, json),
+        Image::ShowUpdateProgress => show_progress(client, json),
+        Image::ShowUpdateHistory => show_history(client, json),
+    }
+}
+
+/// What became of a change.
+fn say(job: &Job, json: bool) -> Result<(), Stop> {
+    match json {
+        true => print_json(&json!(job)),
+        false => print(&format!("{}\n", job.message)),
+    }
+}
+
+fn delete(client: &Client, version: &str, json: bool) -> Result<(), Stop> {
+    let path = format!("{SOFTWARE}/packages/{}", encode_component(version));
+    say(&client.change(&Method::DELETE, &path, None)?, json)
+}
+
+fn act(client: &Client, action: &str, json: bool) -> Result<(), Stop> {
+    let path = format!("{SOFTWARE}?action={action}");
+    say(
+        &client.change(&Method::PATCH, &path, Some(&json!({})))?,
+        json,
+    )
+}
+
+fn validate(client: &Client, version: &str, json: bool) -> Result<(), Stop> {
+    run_validation(client, version)?;
+    let body: Value = client.get(&format!("{SOFTWARE}?fields=state,validation_results"))?;
+    let software: Software = decode(&body)?;
+    let findings = software.validation_results.unwrap_or_default();
+    match json {
+        true => print_json(&body)?,
+        false => print(&findings_table(&findings).render("All checks passed."))?,
+    }
+    match findings
+        .iter()
+        .any(|finding| finding.status == CheckStatus::Error)
+    {
+        true => Err(Stop::Failed(format!(
+            "validation of {version} found errors"
+        ))),
+        false => Ok(()),
+    }
+}
+
+/// Runs the checks and waits for their end; what they found is read from the software resource.
+pub(crate) fn run_validation(client: &Client, version: &str) -> Result<Job, Stop> {
+    let path = format!("{SOFTWARE}?validate_only=true");
+    Ok(client.change(&Method::PATCH, &path, Some(&json!({ "version": version })))?)
+}
+
+/// Starts an update; it runs on when this returns.
+pub(crate) fn request_update(client: &Client, update: &Update) -> Result<Job, Stop> {
+    let mut path = format!("{SOFTWARE}?skip_warnings={}", update.skip_warnings);
+    if let Some(minutes) = update.stabilize_minutes {
+        path += &format!("&stabilize_minutes={minutes}");
+    }
+    if let Some(points) = update.pause_after {
+        let word = match points {
+            PauseAfter::None => "none",
+            PauseAfter::TakeoverGiveback => "takeover_giveback",
+            PauseAfter::All => "all",
+        };
+        path += &format!("&pause_after={word}");
+    }
+    Ok(client.change(
+        &Method::PATCH,
+        &path,
+        Some(&json!({ "version": update.version })),
+    )?)
+}
+
+fn start(client: &Client, update: &Update, json: bool) -> Result<(), Stop> {
+    let job = match request_update(client, update) {
+        Ok(job) => job,
+        Err(stop) => {
+            show_findings(client, json);
+            return Err(stop);
+        }
+    };
+    if !update.watch {
+        return say(&job, json);
+    }
+    let end = watch::watch(client)?;
+    if json {
+        print_json(&client.get(SOFTWARE)?)?;
+    }
+    end.into_result()
+}
+
+/// An update that was refused because of its checks says which; their absence says nothing more.
+fn show_findings(client: &Client, json: bool) {
+    let path = format!("{SOFTWARE}?fields=state,validation_results");
+    let software = client.get::<Software>(&path);
+    let Ok(findings) = software.map(|software| software.validation_results.unwrap_or_default())
+    else {
+        return;
+    };
+    if !json && !findings.is_empty() {
+        eprint!("{}", findings_table(&findings).render(""));
+    }
+}
+
+fn findings_table(findings: &[ValidationResult]) -> Table {
+    let mut table = Table::new(&["Check", "Status", "Issue", "Action"]);
+    for finding in findings {
+        let (issue, action) = (
+            finding.issue.message.clone(),
+            finding.action.message.clone(),
+        );
+        table.row([
+            finding.update_check.clone(),
+            word(&finding.status),
+            issue,
+            action,
+        ]);
+    }
+    table
+}
+
+fn show_repository(client: &Client, json: bool) -> Result<(), Stop> {
+    let body = client.get_all(&format!("{SOFTWARE}/packages?fields=*"))?;
+    if json {
+        return print_json(&body);
+    }
+    let mut table = Table::new(&["Package Version", "Loaded"]);
+    for package in records::<Package>(&body)? {
+        table.row([package.version, package.create_time.unwrap_or_default()]);
+    }
+    print(&table.render("The repository is empty."))
+}
+
+fn show(client: &Client, json: bool) -> Result<(), Stop> {
+    let body: Value = client.get(SOFTWARE)?;
+    if json {
+        return print_json(&body);
+    }
+    let software: Software = decode(&body)?;
+    let mut text = format!(
+        "Cluster version: {}\n",
+        software.version.as_deref().unwrap_or("-")
+    );
+    if let Some(state) = &software.state {
+        text += &format!("Update state:    {}\n", word(state));
+    }
+    if let Some(pending) = &software.pending_version {
+        text += &format!("Updating to:     {pending}\n");
+    }
+    let mut table = Table::new(&["Node", "Version"]);
+    for node in software.nodes {
+        table.row([node.name, node.version]);
+    }
+    print(&format!("{text}\n{}", table.render("No node is known.")))
+}
+
+fn show_progress(client: &Client, json: bool) -> Result<(), Stop> {
+    let body: Value = client.get(SOFTWARE)?;
+    if json {
+        return print_json(&body);
+    }
+    let software: Software = decode(&body)?;
+    let Some(state) = software.state else {
+        return print("No update has been made.\n");
+    };
+    let mut text = format!(
+        "State: {}, elapsed {}, estimated {}\n\n",
+        word(&state),
+        seconds(software.elapsed_duration),
+        seconds(software.estimated_duration)
+    );
+    let mut phases = Table::new(&["Phase", "Node", "State", "Elapsed", "Estimated"]);
+    for detail in software.update_details.unwrap_or_default() {
+        let (elapsed, estimated) = (
+            seconds(detail.elapsed_duration),
+            seconds(detail.estimated_duration),
+        );
+        phases.row([
+            detail.phase,
+            detail.node.name,
+            word(&detail.state),
+            elapsed,
+            estimated,
+        ]);
+    }
+    text += &phases.render("No phase has begun.");
+    let mut steps = Table::new(&["Step", "Node", "State", "Start", "End", "Message"]);
+    for step in software.status_details.unwrap_or_default() {
+        let message = step.issue.map(|issue| issue.message).unwrap_or_default();
+        let (start, end) = (
+            step.start_time.unwrap_or_default(),
+            step.end_time.unwrap_or_default(),
+        );
+        steps.row([
+            step.name,
+            step.node.name,
+            word(&step.state),
+            start,
+            end,
+            message,
+        ]);
+    }
+    if !steps.is_empty() {
+        text += &format!("\n{}", steps.render(""));
+    }
+    print(&text)
+}
+
+fn show_history(client: &Client, json: bool) -> Result<(), Stop> {
+    let body = client.get_all(&format!("{SOFTWARE}/history?fields=*"))?;
+    if json {
+        return print_json(&body);
+    }
+    let mut table = Table::new(&["Node", "Start", "End", "From", "To", "State"]);
+    for row in records::<History>(&body)? {
+        let end = row.end_time.unwrap_or_default();
+        let state = word(&row.state);
+        table.row([
+            row.node.name,
+            row.start_time,
+            end,
+            row.from_version,
+            row.to_version,
+            state,
+        ]);
+    }
+    print(&table.render("No node has been updated."))
+}
+
+/// The records of a collection.
+pub(crate) fn records<T: DeserializeOwned>(body: &Value) -> Result<Vec<T>, Stop> {
+    decode(&body["records"])
+}
+
+pub(crate) fn decode<T: DeserializeOwned>(body: &Value) -> Result<T, Stop> {
+    T::deserialize(body).map_err(|error| {
+        Stop::Failed(format!(
+            "the cluster gave an answer that cannot be understood: {error}"
+        ))
+    })
+}

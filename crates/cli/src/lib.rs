@@ -1,0 +1,20 @@
+//! `evenkeel`: what operators type. `image`, `job`, `explain` and `events` speak to the cluster over
+//! its REST API only; `package` and `lab` work on files and processes of this machine.
+//!
+//! Start at [`run`]. Invariants: exit code 0 means done, 1 failed, 2 wrong usage, 3 paused; an error is
+//! one sentence on standard error with the API's code; `--json` prints the API's object as it is.
+
+mod args;
+mod client;
+mod clock;
+mod image;
+mod observe;
+mod outcome;
+mod run;
+mod table;
+mod target;
+mod upload;
+mod watch;
+
+pub use args::command;
+pub use run::run;

@@ -1,0 +1,104 @@
+//! Which cluster to speak to, and as whom.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::args::ClusterArgs;
+use crate::outcome::Stop;
+
+/// Where a cluster is and how to be let in.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    /// Addresses that reach it, the best first. Every node answers; the first follows the coordinator.
+    pub(crate) urls: Vec<String>,
+    pub(crate) user: String,
+    pub(crate) password: String,
+    /// PEM certificates to trust.
+    pub(crate) ca: Vec<u8>,
+}
+
+/// What of `lab.json` matters here.
+#[derive(Deserialize)]
+struct LabFile {
+    schema: u32,
+    url: String,
+    ca: PathBuf,
+    user: String,
+    password: String,
+    nodes: Vec<LabNode>,
+}
+
+#[derive(Deserialize)]
+struct LabNode {
+    url: String,
+}
+
+/// The only schema of `lab.json` there is.
+const LAB_SCHEMA: u32 = 1;
+
+impl Target {
+    pub(crate) fn find(args: &ClusterArgs) -> Result<Self, Stop> {
+        match (&args.url, &args.lab) {
+            (Some(url), _) => Self::from_args(url, args),
+            (None, Some(dir)) => Self::of_lab(dir),
+            (None, None) => {
+                let text =
+                    "which cluster? Give --url (or EVENKEEL_URL), or --lab (or EVENKEEL_LAB)";
+                Err(Stop::Usage(text.to_owned()))
+            }
+        }
+    }
+
+    /// The lab in that folder.
+    pub(crate) fn of_lab(dir: &Path) -> Result<Self, Stop> {
+        let path = dir.join("lab.json");
+        let lab: LabFile = serde_json::from_slice(&read(&path)?)
+            .map_err(|error| Stop::Failed(format!("cannot read {}: {error}", path.display())))?;
+        if lab.schema != LAB_SCHEMA {
+            let text = format!(
+                "{} has schema {}, not {LAB_SCHEMA}",
+                path.display(),
+                lab.schema
+            );
+            return Err(Stop::Failed(text));
+        }
+        let mut urls = vec![lab.url];
+        urls.extend(lab.nodes.into_iter().map(|node| node.url));
+        let ca = read(&dir.join(lab.ca))?;
+        Ok(Self {
+            urls,
+            user: lab.user,
+            password: lab.password,
+            ca,
+        })
+    }
+
+    fn from_args(url: &str, args: &ClusterArgs) -> Result<Self, Stop> {
+        if !url.starts_with("https://") {
+            return Err(Stop::Usage(format!("{url} does not begin with https://")));
+        }
+        let missing = |what: &str| Stop::Usage(format!("--url needs {what} too"));
+        let user = args.user.clone().ok_or_else(|| missing("--user"))?;
+        let file = args
+            .password_file
+            .as_ref()
+            .ok_or_else(|| missing("--password-file"))?;
+        let ca = args.ca.as_ref().ok_or_else(|| missing("--ca"))?;
+        let password = String::from_utf8(read(file)?)
+            .map_err(|_| Stop::Failed(format!("{} is not UTF-8", file.display())))?;
+        let password = password.lines().next().unwrap_or_default().to_owned();
+        let urls = vec![url.trim_end_matches('/').to_owned()];
+        Ok(Self {
+            urls,
+            user,
+            password,
+            ca: read(ca)?,
+        })
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Stop> {
+    fs::read(path).map_err(|error| Stop::Failed(format!("cannot read {}: {error}", path.display())))
+}

@@ -1,0 +1,198 @@
+//! Holds the arrows between our crates against the table of the design.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+
+use crate::step::{cargo, output};
+
+/// Direct dependencies that each crate may have among ours. Tests (dev-dependencies) may use more.
+/// A new arrow needs a reason in the message of the commit that adds it.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("model", &[]),
+    // The clocks return the model's times.
+    ("seam", &["model"]),
+    ("planner", &["model"]),
+    ("record", &["model", "seam"]),
+    ("package-store", &["model", "seam"]),
+    ("platform", &["model", "seam"]),
+    ("firmware", &["model", "seam", "platform"]),
+    ("interconnect", &["model", "seam", "package-store"]),
+    (
+        "agent",
+        &[
+            "model",
+            "seam",
+            "package-store",
+            "platform",
+            "firmware",
+            "interconnect",
+        ],
+    ),
+    (
+        "orchestrator",
+        &["model", "seam", "planner", "record", "interconnect"],
+    ),
+    ("api", &["model", "seam"]),
+    (
+        "rest",
+        &[
+            "model",
+            "seam",
+            "api",
+            "orchestrator",
+            "record",
+            "package-store",
+        ],
+    ),
+    ("daemon", ALL),
+    ("lab", &["model", "seam", "platform"]),
+    ("cli", &["model", "seam", "api", "lab", "package-store"]),
+    ("simulation", ALL),
+    ("xtask", &[]),
+];
+
+/// What the crates at the top, which only wire, may use.
+const ALL: &[&str] = &[
+    "model",
+    "seam",
+    "planner",
+    "record",
+    "package-store",
+    "platform",
+    "firmware",
+    "interconnect",
+    "agent",
+    "orchestrator",
+    "api",
+    "rest",
+];
+
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<Package>,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    name: String,
+    manifest_path: String,
+    dependencies: Vec<Dependency>,
+}
+
+#[derive(Deserialize)]
+struct Dependency {
+    name: String,
+    kind: Option<String>,
+    path: Option<String>,
+}
+
+pub(crate) fn check() -> Result<()> {
+    let metadata = output(cargo().args(["metadata", "--format-version", "1", "--no-deps"]))?;
+    let metadata: Metadata = serde_json::from_str(&metadata).context("cargo metadata")?;
+    let wrong = wrong_arrows(&metadata);
+    if !wrong.is_empty() {
+        bail!(
+            "the arrows between crates are not as designed:\n  {}",
+            wrong.join("\n  ")
+        );
+    }
+    Ok(())
+}
+
+fn wrong_arrows(metadata: &Metadata) -> Vec<String> {
+    let table: BTreeMap<&str, BTreeSet<&str>> = MAY_USE
+        .iter()
+        .map(|(from, to)| (*from, to.iter().copied().collect()))
+        .collect();
+    let mut wrong = Vec::new();
+    for package in &metadata.packages {
+        let Some(from) = short(&package.name) else {
+            wrong.push(format!("{} is not called evenkeel-…", package.name));
+            continue;
+        };
+        if !package
+            .manifest_path
+            .ends_with(&format!("/crates/{from}/Cargo.toml"))
+        {
+            wrong.push(format!("{} does not lie in crates/{from}", package.name));
+        }
+        let Some(allowed) = table.get(from) else {
+            wrong.push(format!(
+                "{from} is not in the table of crates/xtask/src/layering.rs"
+            ));
+            continue;
+        };
+        for dependency in package.dependencies.iter().filter(|d| is_arrow(d)) {
+            let to = short(&dependency.name).unwrap_or(&dependency.name);
+            if !allowed.contains(to) {
+                wrong.push(format!("{from} may not use {to}"));
+            }
+        }
+    }
+    wrong
+}
+
+/// A dependency on one of our crates that is not for tests alone.
+fn is_arrow(dependency: &Dependency) -> bool {
+    dependency.path.is_some() && dependency.kind.as_deref() != Some("dev")
+}
+
+fn short(name: &str) -> Option<&str> {
+    name.strip_prefix("evenkeel-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn package(name: &str, uses: &[(&str, Option<&str>)]) -> Package {
+        let dependencies = uses
+            .iter()
+            .map(|(name, kind)| Dependency {
+                name: (*name).to_owned(),
+                kind: kind.map(str::to_owned),
+                path: Some(String::new()),
+            })
+            .collect();
+        let short = short(name).unwrap_or(name);
+        let manifest_path = format!("/r/crates/{short}/Cargo.toml");
+        Package {
+            name: name.to_owned(),
+            manifest_path,
+            dependencies,
+        }
+    }
+
+    fn wrong(package: Package) -> Vec<String> {
+        wrong_arrows(&Metadata {
+            packages: vec![package],
+        })
+    }
+
+    #[test]
+    fn an_arrow_against_the_table_is_named() {
+        let planner = package("evenkeel-planner", &[("evenkeel-record", None)]);
+        assert_eq!(wrong(planner), ["planner may not use record"]);
+        let unlisted = package("evenkeel-extra", &[]);
+        assert_eq!(wrong(unlisted).len(), 1);
+    }
+
+    #[test]
+    fn tests_may_use_more() {
+        let planner = package("evenkeel-planner", &[("evenkeel-record", Some("dev"))]);
+        assert!(wrong(planner).is_empty());
+    }
+
+    #[test]
+    fn no_crate_may_use_one_that_may_use_it() {
+        for (from, to) in MAY_USE {
+            for to in *to {
+                let back = MAY_USE.iter().find(|(name, _)| name == to);
+                let back = back.expect("every crate named in the table has a row").1;
+                assert!(!back.contains(from), "{from} and {to} may use each other");
+            }
+        }
+    }
+}

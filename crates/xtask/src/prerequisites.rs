@@ -1,0 +1,82 @@
+//! What must be on the machine. A missing one fails with its name; nothing is skipped.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Result, bail};
+
+struct Prerequisite {
+    /// As a person would install it.
+    name: &'static str,
+    program: &'static str,
+    arguments: &'static [&'static str],
+}
+
+const CC: Prerequisite = Prerequisite {
+    name: "a C compiler (cc)",
+    program: "cc",
+    arguments: &["--version"],
+};
+const GIT: Prerequisite = Prerequisite {
+    name: "git",
+    program: "git",
+    arguments: &["--version"],
+};
+const TAR: Prerequisite = Prerequisite {
+    name: "GNU tar (tar)",
+    program: "tar",
+    arguments: &["--version"],
+};
+const RUSTFMT: Prerequisite = Prerequisite {
+    name: "rustfmt",
+    program: "rustfmt",
+    arguments: &["--version"],
+};
+const CLIPPY: Prerequisite = Prerequisite {
+    name: "clippy",
+    program: "cargo-clippy",
+    arguments: &["--version"],
+};
+const PYTHON: Prerequisite = Prerequisite {
+    name: "Python 3 (python3)",
+    program: "python3",
+    arguments: &["--version"],
+};
+const VENV: Prerequisite = Prerequisite {
+    name: "Python's venv (Debian's python3-venv)",
+    program: "python3",
+    arguments: &["-c", "import venv, ensurepip"],
+};
+
+pub(crate) fn for_check() -> Result<()> {
+    need(&[CC, GIT, RUSTFMT, CLIPPY])
+}
+
+pub(crate) fn for_test() -> Result<()> {
+    need(&[CC, TAR, PYTHON, VENV])
+}
+
+pub(crate) fn for_demo() -> Result<()> {
+    need(&[CC])
+}
+
+fn need(wanted: &[Prerequisite]) -> Result<()> {
+    let missing: Vec<&str> = wanted
+        .iter()
+        .filter(|p| !is_there(p))
+        .map(|p| p.name)
+        .collect();
+    if !missing.is_empty() {
+        bail!("this machine lacks: {}", missing.join(", "));
+    }
+    Ok(())
+}
+
+fn is_there(prerequisite: &Prerequisite) -> bool {
+    let mut command = Command::new(prerequisite.program);
+    command.args(prerequisite.arguments);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
+use crate::package::PackageCommand;
+
 /// Upgrades storage controllers while they serve.
 #[derive(Parser)]
 #[command(name = "evenkeel", version, disable_help_subcommand = true)]
@@ -62,6 +64,9 @@ pub(crate) enum Command {
     /// Software images: packages, validation, updates.
     #[command(subcommand)]
     Image(Image),
+    /// Make and examine software packages.
+    #[command(subcommand)]
+    Package(PackageCommand),
     /// Jobs of the REST API.
     #[command(subcommand)]
     Job(Job),

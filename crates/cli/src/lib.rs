@@ -10,6 +10,7 @@ mod clock;
 mod image;
 mod observe;
 mod outcome;
+mod package;
 mod run;
 mod table;
 mod target;

@@ -28,6 +28,7 @@ fn dispatch(cli: Cli) -> Result<(), Stop> {
     let client = || Client::new(Target::find(&cli.cluster)?).map_err(Stop::from);
     match cli.command {
         Command::Image(command) => image::run(&client()?, command, cli.json),
+        Command::Package(command) => command.run(cli.json),
         Command::Job(command) => observe::jobs(&client()?, command, cli.json),
         Command::Explain => observe::explain(&client()?, cli.json),
         Command::Events { follow, since } => observe::events(&client()?, since, follow),

@@ -247,6 +247,49 @@ pub enum VerifyError {
     },
 }
 
+impl VerifyError {
+    /// What to do about it, as a phrase to append.
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::Read(_) => "see that the file is there and readable",
+            Self::NotGzip | Self::NotAPackage { .. } => {
+                "name a file that `evenkeel package build` made"
+            }
+            Self::Truncated { .. } => "copy it again, to its end",
+            Self::Unsigned { .. } => "only signed packages are taken",
+            Self::Signature(SignatureError::UntrustedKey { .. }) => {
+                "if you trust who built it, trust their public key"
+            }
+            Self::WrongPlatform { .. } | Self::WrongVariant { .. } => {
+                "get the package that is made for this node"
+            }
+            Self::TooLarge { .. } | Self::ManifestTooLarge { .. } => "get a smaller package",
+            Self::Manifest(ManifestError::Format { .. }) => "it needs a newer Evenkeel",
+            Self::Manifest(_)
+            | Self::Path { .. }
+            | Self::LinkOut { .. }
+            | Self::HardLink { .. } => {
+                "it must be built anew, by the rules of docs/package-format.md"
+            }
+            Self::DeviceNode { .. } | Self::UnsupportedKind { .. } => {
+                "it must be built anew, by the rules of docs/package-format.md"
+            }
+            Self::CorruptGzip { .. }
+            | Self::TrailingData { .. }
+            | Self::Bomb { .. }
+            | Self::BadHeader { .. }
+            | Self::Signature(SignatureError::Malformed | SignatureError::Wrong { .. })
+            | Self::Unlisted { .. }
+            | Self::Duplicate { .. }
+            | Self::OutOfOrder { .. }
+            | Self::Missing { .. }
+            | Self::Differs { .. }
+            | Self::SizeLie { .. }
+            | Self::Tampered { .. } => "do not use it; get it again from where it was built",
+        }
+    }
+}
+
 /// What is done with the content as it is proven.
 pub(crate) trait Sink {
     type Error;

@@ -68,7 +68,7 @@ fn a_package_goes_all_the_way() {
 
     drop(store);
     let store = Store::open(dir.path().join("store")).unwrap();
-    assert_eq!(store.list(), [stored.clone()]);
+    assert_eq!(store.list(), std::slice::from_ref(&stored));
     assert_eq!(
         store.delete(stored.manifest_digest).unwrap(),
         Deleted::Removed

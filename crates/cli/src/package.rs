@@ -1,0 +1,346 @@
+//! `evenkeel package`: makes, shows, proves and unpacks packages. Needs no cluster.
+
+use std::error::Error;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use clap::{Args, Subcommand};
+use evenkeel_model::{PlatformName, SourceVersions, Version, WallTime};
+use evenkeel_package_store::{
+    BuildOptions, ExtractError, ExtractProgress, ExtractRequest, Policy, PublicKey, SecretKey,
+    SignedManifest, TrustedKeys, VerifyError, build, extract_archive, read_slot_manifest,
+    read_unproven_manifest, verify_archive,
+};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::outcome::{Stop, print, print_json};
+
+/// Make and examine software packages.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PackageCommand {
+    /// Make a signing key: writes KEY (keep it secret) and KEY.pub.
+    Keygen {
+        /// The file to write; `.pub` is added for the public half.
+        #[arg(long = "out", value_name = "KEY")]
+        out: PathBuf,
+    },
+    /// Build and sign a package from a tree of files.
+    Build(Box<BuildArgs>),
+    /// Show what a package says about itself. Does not check the signature.
+    Inspect {
+        /// The package.
+        file: PathBuf,
+    },
+    /// Prove a package: its signature and every byte.
+    Verify {
+        /// The package.
+        file: PathBuf,
+        /// A public key whose packages are believed. May be given more than once.
+        #[arg(long, value_name = "KEY.pub", required = true)]
+        trust: Vec<PathBuf>,
+    },
+    /// Prove a package while unpacking it, as an update does. DIR becomes exactly the package.
+    Extract {
+        /// The package.
+        file: PathBuf,
+        /// Where to: a new or empty directory, or one that a package was extracted into before.
+        #[arg(short = 'C', long = "directory", value_name = "DIR")]
+        directory: PathBuf,
+        /// A public key whose packages are believed. May be given more than once.
+        #[arg(long, value_name = "KEY.pub", required = true)]
+        trust: Vec<PathBuf>,
+    },
+}
+
+/// What a package is built from.
+#[derive(Debug, Args)]
+pub(crate) struct BuildArgs {
+    /// The package's version, shown and compared exactly as given.
+    #[arg(long)]
+    version: Version,
+    /// The tree of files that becomes the slot's content.
+    #[arg(long, value_name = "TREE")]
+    root: PathBuf,
+    /// The private key to sign with.
+    #[arg(long)]
+    key: PathBuf,
+    /// The package to write.
+    #[arg(short, long = "output", value_name = "FILE")]
+    output: PathBuf,
+    /// The hardware platform it is for.
+    #[arg(long, default_value_t = default_platform())]
+    platform: PlatformName,
+    /// The variant, for a build that not every node may take.
+    #[arg(long)]
+    variant: Option<String>,
+    /// A version that updates to this one may start from. May be given more than once; without it, any.
+    #[arg(long = "source-version", value_name = "VERSION")]
+    source_versions: Vec<Version>,
+    /// The product's name.
+    #[arg(long, default_value = "evenkeel")]
+    name: String,
+    /// Something a person must see to before an update. May be given more than once.
+    #[arg(long = "manual-step", value_name = "TEXT")]
+    manual_steps: Vec<String>,
+    /// The path, within the tree, of firmware it brings. May be given more than once.
+    #[arg(long, value_name = "PATH")]
+    firmware: Vec<String>,
+    /// The path, within the tree, of a check it brings. May be given more than once.
+    #[arg(long = "check", value_name = "PATH")]
+    checks: Vec<String>,
+    /// Release notes.
+    #[arg(long, default_value = "")]
+    notes: String,
+    /// When it was built, as in 2026-01-31T12:00:00Z; without it, the time of the newest file.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    build_time: Option<WallTime>,
+}
+
+fn default_platform() -> PlatformName {
+    PlatformName::new(format!("lab-{}", std::env::consts::ARCH))
+        .expect("an architecture's name is a word")
+}
+
+fn parse_time(text: &str) -> Result<WallTime, serde_json::Error> {
+    serde_json::from_value(text.into())
+}
+
+impl PackageCommand {
+    /// Does it.
+    pub(crate) fn run(self, json: bool) -> Result<(), Stop> {
+        match self {
+            Self::Keygen { out } => keygen(&out),
+            Self::Build(args) => build_package(*args),
+            Self::Inspect { file } => inspect(&file, json),
+            Self::Verify { file, trust } => verify(&file, &trust),
+            Self::Extract {
+                file,
+                directory,
+                trust,
+            } => extract(&file, &directory, &trust),
+        }
+    }
+}
+
+fn keygen(out: &Path) -> Result<(), Stop> {
+    let key = SecretKey::generate().map_err(|e| failed(&e))?;
+    let public = key.save_pair(out).map_err(|e| failed(&e))?;
+    print(&format!("{}\n{}\n", out.display(), public.display()))?;
+    eprintln!(
+        "key {}: keep {} secret; nodes need only the .pub",
+        key.public().id(),
+        out.display()
+    );
+    Ok(())
+}
+
+fn build_package(args: BuildArgs) -> Result<(), Stop> {
+    let key = SecretKey::load(&args.key).map_err(|e| failed(&e))?;
+    let source_versions = match args.source_versions {
+        list if list.is_empty() => SourceVersions::Any,
+        list => SourceVersions::Only(list),
+    };
+    let options = BuildOptions {
+        name: args.name,
+        version: args.version,
+        platform: args.platform,
+        variant: args.variant,
+        source_versions,
+        checks: args.checks,
+        manual_steps: args.manual_steps,
+        firmware: args.firmware,
+        notes: args.notes,
+        build_time: args.build_time,
+    };
+    let (root, output) = (&args.root, &args.output);
+    let built = build(root, &key, options, output).map_err(|error| {
+        let (root, output) = (root.display(), output.display());
+        Stop::Failed(format!(
+            "cannot build {output} from {root}: {}",
+            chain(&error)
+        ))
+    })?;
+    print(&format!("{} {}\n", built.manifest_digest, output.display()))?;
+    eprintln!(
+        "version {}: {} entries, {} unpacked, {} packed, signed by key {}",
+        built.manifest.version,
+        built.manifest.entries.len(),
+        megabytes(built.manifest.unpacked_bytes),
+        megabytes(built.archive_bytes),
+        key.public().id(),
+    );
+    Ok(())
+}
+
+fn inspect(file: &Path, json: bool) -> Result<(), Stop> {
+    let signed = read_unproven_manifest(file).map_err(|e| refused(file, &e))?;
+    if json {
+        return print_json(&serde_json::json!({
+            "digest": signed.digest,
+            "signed_by": signed.signature.key_id.to_string(),
+            "signature_checked": false,
+            "manifest": signed.manifest,
+        }));
+    }
+    print(&describe(&signed))
+}
+
+fn describe(signed: &SignedManifest) -> String {
+    let manifest = &signed.manifest;
+    let sources = match &manifest.source_versions {
+        SourceVersions::Any => "any version".to_owned(),
+        SourceVersions::Only(list) => list
+            .iter()
+            .map(Version::as_str)
+            .collect::<Vec<_>>()
+            .join(", "),
+    };
+    let key = format!(
+        "key {} (not checked; see `package verify`)",
+        signed.signature.key_id
+    );
+    let mut rows = vec![
+        ("Name", manifest.name.clone()),
+        ("Version", manifest.version.to_string()),
+        ("Platform", manifest.platform.to_string()),
+        (
+            "Variant",
+            manifest.variant.clone().unwrap_or_else(|| "-".to_owned()),
+        ),
+        ("Update from", sources),
+        ("Built", manifest.build_time.to_string()),
+        ("Entries", manifest.entries.len().to_string()),
+        ("Unpacked", megabytes(manifest.unpacked_bytes)),
+        ("Digest", signed.digest.to_string()),
+        ("Signed by", key),
+    ];
+    rows.extend(
+        manifest
+            .manual_steps
+            .iter()
+            .map(|step| ("Manual step", step.clone())),
+    );
+    rows.extend(
+        manifest
+            .checks
+            .iter()
+            .map(|check| ("Check", check.path.clone())),
+    );
+    rows.extend(
+        manifest
+            .firmware
+            .iter()
+            .map(|firmware| ("Firmware", firmware.path.clone())),
+    );
+    rows.extend(
+        manifest
+            .notes
+            .lines()
+            .map(|line| ("Notes", line.to_owned())),
+    );
+    rows.into_iter()
+        .map(|(name, value)| format!("{name:>12}: {value}\n"))
+        .collect()
+}
+
+fn verify(file: &Path, trust: &[PathBuf]) -> Result<(), Stop> {
+    let policy = Policy::trusting(trusted(trust)?);
+    let signed = verify_archive(file, &policy).map_err(|error| refused(file, &error))?;
+    print(&format!("{} {}\n", signed.digest, file.display()))?;
+    eprintln!(
+        "version {} is whole: {} entries, signed by key {}",
+        signed.manifest.version,
+        signed.manifest.entries.len(),
+        signed.signature.key_id
+    );
+    Ok(())
+}
+
+fn extract(file: &Path, directory: &Path, trust: &[PathBuf]) -> Result<(), Stop> {
+    let policy = Policy::trusting(trusted(trust)?);
+    refuse_foreign(directory)?;
+    let archive = File::open(file).map_err(|error| refused(file, &VerifyError::Read(error)))?;
+    // No slot is known here; what must not be wiped in any case is the system itself.
+    let running = Some(Path::new("/usr"));
+    let request = ExtractRequest {
+        slot_dir: directory,
+        running,
+        expected: None,
+        policy: &policy,
+    };
+    let template = "{bar:40} {bytes}/{total_bytes}";
+    let style = ProgressStyle::with_template(template).expect("the template is well-formed");
+    let bar = ProgressBar::new(0).with_style(style);
+    let mut progress = |p: ExtractProgress| {
+        bar.set_length(p.total_bytes);
+        bar.set_position(p.done_bytes);
+    };
+    let done = extract_archive(archive, request, &mut progress, &AtomicBool::new(false));
+    bar.finish_and_clear();
+    let signed = done.map_err(|error| match error {
+        ExtractError::Refused(error) => refused(file, &error),
+        other => failed(&other),
+    })?;
+    print(&format!("{} {}\n", signed.digest, directory.display()))
+}
+
+/// Extracting empties the directory first: a mistyped name must not cost a home.
+fn refuse_foreign(directory: &Path) -> Result<(), Stop> {
+    let mut content = match fs::read_dir(directory) {
+        Ok(content) => content,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => {
+            return Err(Stop::Failed(format!(
+                "cannot list {}: {error}",
+                directory.display()
+            )));
+        }
+    };
+    let known = read_slot_manifest(directory).map_err(|e| failed(&e))?;
+    if content.next().is_none() || known.is_some() {
+        return Ok(());
+    }
+    Err(Stop::Failed(format!(
+        "{} holds files that are no package, and extracting would remove them: \
+         empty it yourself or name another directory",
+        directory.display()
+    )))
+}
+
+fn trusted(paths: &[PathBuf]) -> Result<TrustedKeys, Stop> {
+    paths
+        .iter()
+        .map(|path| PublicKey::load(path).map_err(|e| failed(&e)))
+        .collect()
+}
+
+/// What was wrong, with which file, and what to do about it.
+fn refused(file: &Path, error: &VerifyError) -> Stop {
+    Stop::Failed(format!(
+        "{}: {}; {}",
+        file.display(),
+        chain(error),
+        error.advice()
+    ))
+}
+
+fn failed(error: &dyn Error) -> Stop {
+    Stop::Failed(chain(error))
+}
+
+/// An error and its causes as one sentence.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text += &format!(": {error}");
+        cause = error.source();
+    }
+    text
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}

@@ -3,11 +3,16 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::UpdateState;
+
 /// `GET /evenkeel/v1/explain`: why each open operation is not further along.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explain {
     /// Every open operation. Empty when nothing is going on.
     pub operations: Vec<OpenOperation>,
+    /// What the cluster itself waits for, an election for example.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<Awaiting>,
     /// How old this answer is, when it comes from a mirror and not from the record itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub age_seconds: Option<u64>,
@@ -23,8 +28,8 @@ pub struct OpenOperation {
     /// The version it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// Its state, in the API's words.
-    pub state: String,
+    /// Its state.
+    pub state: UpdateState,
     /// The coordinator's node, when there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coordinator: Option<String>,
@@ -43,6 +48,9 @@ pub struct Awaiting {
     /// Since when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
+    /// What was last seen of it, if anything was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<String>,
     /// Until when at most, when there is a bound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
@@ -55,10 +63,11 @@ pub struct Awaiting {
 pub struct EventLine {
     /// Position in the record; pass the last one seen as `since` to go on from there.
     pub seq: u64,
-    /// When it was recorded.
-    pub time: String,
+    /// When it was recorded, if it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<String>,
     /// The stream it belongs to.
     pub stream: String,
-    /// The event as recorded.
+    /// The event as recorded, but for password hashes.
     pub event: Value,
 }

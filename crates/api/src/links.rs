@@ -35,8 +35,9 @@ impl Links {
 pub struct NodeRef {
     /// Its name.
     pub name: String,
-    /// Its id.
-    pub uuid: String,
+    /// Its id, unless it has left the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uuid: Option<String>,
     /// Link to `/api/cluster/nodes/{uuid}`.
     #[serde(rename = "_links", default, skip_serializing_if = "Option::is_none")]
     pub links: Option<Links>,
@@ -49,8 +50,17 @@ impl NodeRef {
         let links = Some(Links::this(format!("/api/cluster/nodes/{uuid}")));
         Self {
             name: name.into(),
-            uuid,
+            uuid: Some(uuid),
             links,
+        }
+    }
+
+    /// A reference to a node that has left the cluster.
+    pub fn departed(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            uuid: None,
+            links: None,
         }
     }
 }

@@ -51,7 +51,7 @@ pub struct History {
 
 impl Resource for History {
     const PATH: &'static str = "/api/cluster/software/history";
-    const IDENTITY: Identity = Identity::Fields(&["node.uuid", "start_time"]);
+    const IDENTITY: Identity = Identity::Fields(&["node.name", "start_time"]);
     const FIELDS: &'static [Field] = fields![
         "node.name",
         "node.uuid",

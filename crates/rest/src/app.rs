@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn_with_state, map_request};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post};
@@ -12,7 +12,7 @@ use evenkeel_api::{ApiError, Code, Download, History, Job, Node, Package, Resour
 use evenkeel_seam::Ids;
 
 use crate::auth::Auth;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, FrontDoor};
 use crate::resources::{collection, member, singleton};
 use crate::respond::Failure;
 use crate::{events, software, upload};
@@ -20,16 +20,18 @@ use crate::{events, software, upload};
 /// What every handler shares.
 pub(crate) struct App {
     pub(crate) cluster: Arc<dyn Cluster>,
+    pub(crate) door: Arc<dyn FrontDoor>,
     auth: Auth,
 }
 
 pub(crate) type Shared = State<Arc<App>>;
 
 /// The whole API.
-pub fn router(cluster: Arc<dyn Cluster>, ids: &dyn Ids) -> Router {
+pub fn router(cluster: Arc<dyn Cluster>, door: Arc<dyn FrontDoor>, ids: &dyn Ids) -> Router {
     let app = Arc::new(App {
         auth: Auth::new(ids),
         cluster,
+        door,
     });
     let routes = Router::new()
         .route(
@@ -78,7 +80,14 @@ async fn authenticate(State(app): Shared, mut request: Request, next: Next) -> R
     {
         Ok(user) => {
             request.extensions_mut().insert(user);
-            next.run(request).await
+            let is_read = request.method().is_safe();
+            let mut response = next.run(request).await;
+            if let Some(age) = app.cluster.age().filter(|_| is_read) {
+                response
+                    .headers_mut()
+                    .insert(header::AGE, age.as_secs().into());
+            }
+            response
         }
         Err(error) => Failure::new(request.headers(), error).into_response(),
     }

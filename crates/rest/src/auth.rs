@@ -1,9 +1,9 @@
 //! HTTP Basic authentication against argon2id hashes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Mutex;
 
-use argon2::password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash};
+use argon2::password_hash::{PasswordHasher, PasswordVerifier, phc};
 use argon2::{Algorithm, Argon2, Params, Version};
 use axum::http::{HeaderMap, header};
 use base64::Engine;
@@ -14,7 +14,7 @@ use evenkeel_seam::Ids;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, PasswordHash};
 
 /// Verifications at once: each takes tens of milliseconds of a core and 19 MiB, so that guessing
 /// cannot take the daemon's memory or all of its cores.
@@ -63,18 +63,18 @@ impl Auth {
     ) -> Result<UserName, ApiError> {
         let unauthorized = || ApiError::new(Code::NotAuthorized);
         let (user, password) = credentials(headers).ok_or_else(unauthorized)?;
-        let users = cluster.users().await?;
-        let known = users.get(&user);
-        if known.is_some_and(|hash| self.remembers(&user, &password, hash)) {
+        // An unknown user costs as much as a wrong password, so that names cannot be told by time.
+        let (known, hash) = match cluster.password_hash(&user).await? {
+            PasswordHash::Of(hash) => (true, hash),
+            PasswordHash::NoSuchUser(Some(other)) => (false, other),
+            PasswordHash::NoSuchUser(None) => return Err(unauthorized()),
+        };
+        if known && self.remembers(&user, &password, &hash) {
             return Ok(user);
         }
-        // An unknown user costs as much as a wrong password, so that names cannot be told by time.
-        let Some(hash) = known.or_else(|| any_hash(&users)).cloned() else {
-            return Err(unauthorized());
-        };
         let digest = self.digest(&user, &password, &hash);
         let matches = self.verify(password, hash).await;
-        if !matches || known.is_none() {
+        if !matches || !known {
             return Err(unauthorized());
         }
         self.verified
@@ -104,7 +104,7 @@ impl Auth {
     async fn verify(&self, password: String, hash: String) -> bool {
         let _turn = self.turns.acquire().await.expect("never closed");
         let verify = move || {
-            PasswordHash::new(&hash).is_ok_and(|hash| {
+            phc::PasswordHash::new(&hash).is_ok_and(|hash| {
                 Argon2::default()
                     .verify_password(password.as_bytes(), &hash)
                     .is_ok()
@@ -112,10 +112,6 @@ impl Auth {
         };
         tokio::task::spawn_blocking(verify).await.unwrap_or(false)
     }
-}
-
-fn any_hash(users: &BTreeMap<UserName, String>) -> Option<&String> {
-    users.values().next()
 }
 
 /// User and password of `Authorization: Basic …`; one client sends a space after it.

@@ -1,21 +1,17 @@
-//! What the front end needs from the rest of the daemon.
+//! What the front end needs from the rest of the daemon: a picture to show, and a door to knock at.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use evenkeel_api::{Action, Download, EventLine, Explain, History, Job, Node, Package, Software};
-use evenkeel_model::{JobId, Refusal, UpdateRequest, UserName, Version};
+use evenkeel_model::{Awaiting, JobId, Refusal, UpdateRequest, UserName, Version};
 use futures_util::stream::BoxStream;
 
-/// Events as they happen, from some position on. Ends when the cluster's state can no longer be
-/// followed; the client comes back with the last `seq` it saw.
+/// Events as they happen, from some position on.
 pub type EventStream = BoxStream<'static, EventLine>;
 
-/// The cluster behind the API. Reads are answered on every node; what changes something is admitted
-/// by an append to the record, so a job id that is returned here is durable.
+/// What there is to see. Answered on every node, also from a mirror.
 #[async_trait]
 pub trait Cluster: Send + Sync + 'static {
     /// The cluster itself.
@@ -32,13 +28,34 @@ pub trait Cluster: Send + Sync + 'static {
     async fn download(&self) -> Result<Download, Refusal>;
     /// All jobs, oldest first.
     async fn jobs(&self) -> Result<Vec<Job>, Refusal>;
-    /// One job. `None` only when the record itself does not know it.
+    /// One job, as far as it is known here.
     async fn job(&self, id: JobId) -> Result<Option<Job>, Refusal>;
     /// The job once it has ended, or as it is after `limit`.
     async fn wait_job(&self, id: JobId, limit: Duration) -> Result<Option<Job>, Refusal>;
-    /// Users with their argon2id hashes as PHC strings.
-    async fn users(&self) -> Result<Arc<BTreeMap<UserName, String>>, Refusal>;
+    /// What a user's password is checked against.
+    async fn password_hash(&self, user: &UserName) -> Result<PasswordHash, Refusal>;
+    /// Why each open operation is not further along, given what the coordinator says it waits for.
+    async fn explain(&self, awaiting: Result<Vec<Awaiting>, Refusal>) -> Result<Explain, Refusal>;
+    /// Events after position `since`, then as they happen; or, without `follow`, up to now.
+    async fn events(&self, since: u64, follow: bool) -> Result<EventStream, Refusal>;
+    /// Reads the record itself, so that what is unknown afterwards does not exist.
+    async fn refresh(&self) -> Result<(), Refusal>;
+    /// How old the picture is, when it comes from a mirror and the record cannot be reached.
+    fn age(&self) -> Option<Duration>;
+}
 
+/// What a password is checked against: an argon2id hash as a PHC string.
+#[derive(Clone, PartialEq, Eq)]
+pub enum PasswordHash {
+    /// The user's.
+    Of(String),
+    /// There is no such user. Another's hash, if there is one, makes the refusal take as long.
+    NoSuchUser(Option<String>),
+}
+
+/// Asks the coordinator, wherever it is. A job id that is returned is durable in the record.
+#[async_trait]
+pub trait FrontDoor: Send + Sync + 'static {
     /// Starts an update.
     async fn update(&self, request: UpdateRequest, by: UserName) -> Result<JobId, Refusal>;
     /// Runs the checks only.
@@ -49,11 +66,8 @@ pub trait Cluster: Send + Sync + 'static {
     async fn delete_package(&self, version: Version, by: UserName) -> Result<JobId, Refusal>;
     /// Begins to take a package in.
     async fn upload(&self, by: UserName) -> Result<Box<dyn Upload>, Refusal>;
-
-    /// Why each open operation is not further along.
-    async fn explain(&self) -> Result<Explain, Refusal>;
-    /// Events after position `since`, then as they happen; or, without `follow`, up to now.
-    async fn events(&self, since: u64, follow: bool) -> Result<EventStream, Refusal>;
+    /// What the coordinator waits for.
+    async fn awaiting(&self) -> Result<Vec<Awaiting>, Refusal>;
 }
 
 /// A package on its way in. Dropping it gives the package up and leaves nothing behind.

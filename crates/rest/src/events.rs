@@ -16,7 +16,7 @@ use crate::respond::{Failure, json};
 pub(crate) async fn explain(State(app): Shared, asked: Asked) -> Result<Response, Failure> {
     let result = async {
         asked.params()?.finish()?;
-        Ok(app.cluster.explain().await?)
+        Ok(app.cluster.explain(app.door.awaiting().await).await?)
     };
     let explain = result.await.map_err(|error| asked.failure(error))?;
     Ok(asked.form.answer(StatusCode::OK, json(&explain)))

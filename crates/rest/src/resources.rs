@@ -95,7 +95,7 @@ impl Many for Job {
         cluster.jobs().await
     }
 
-    /// Asked for by id, so that a job is found that the mirror does not know yet.
+    /// Asked for by id: there may be many.
     async fn one(cluster: &dyn Cluster, key: String) -> Result<Option<Self>, Refusal> {
         match key.parse() {
             Ok(id) => cluster.job(id).await,
@@ -137,7 +137,15 @@ pub(crate) async fn member<R: Many>(State(app): Shared, asked: Asked) -> Result<
     let answer = async {
         let query = ReadQuery::parse::<R>(asked.params()?)?;
         let record = R::one(app.cluster.as_ref(), asked.key()).await?;
-        let record = record.ok_or_else(no_entry::<R>)?;
+        let record = match record {
+            Some(record) => record,
+            // The mirror may be behind: only the record can say that there is none.
+            None => {
+                app.cluster.refresh().await?;
+                let record = R::one(app.cluster.as_ref(), asked.key()).await?;
+                record.ok_or_else(no_entry::<R>)?
+            }
+        };
         Ok(single(&query.selection, &record))
     };
     let body = answer.await.map_err(|error| asked.failure(error))?;

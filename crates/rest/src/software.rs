@@ -48,9 +48,9 @@ pub(crate) async fn patch(
 async fn admit(app: &App, asked: &Asked, change: Change) -> Result<JobId, ApiError> {
     let by = asked.user.clone();
     let admitted = match change {
-        Change::Act(action) => app.cluster.act(action, by).await,
-        Change::Validate(version) => app.cluster.validate(version, by).await,
-        Change::Update(request) => app.cluster.update(request, by).await,
+        Change::Act(action) => app.door.act(action, by).await,
+        Change::Validate(version) => app.door.validate(version, by).await,
+        Change::Update(request) => app.door.update(request, by).await,
     };
     Ok(admitted?)
 }
@@ -197,10 +197,7 @@ pub(crate) async fn delete_package(
         Fields::read(body).await?.finish::<Package>()?;
         let absent = |_| ApiError::new(Code::NoPackage).target("version");
         let version = Version::new(asked.key()).map_err(absent)?;
-        let job = app
-            .cluster
-            .delete_package(version, asked.user.clone())
-            .await?;
+        let job = app.door.delete_package(version, asked.user.clone()).await?;
         answer(
             app.cluster.as_ref(),
             job,

@@ -65,7 +65,7 @@ async fn receive(app: &App, asked: &Asked, multipart: &mut Multipart) -> Result<
     if part.name() != Some("file") {
         return Err(single());
     }
-    let mut upload = app.cluster.upload(asked.user.clone()).await?;
+    let mut upload = app.door.upload(asked.user.clone()).await?;
     while let Some(chunk) = in_time(part.chunk()).await? {
         upload.write(chunk).await?;
     }

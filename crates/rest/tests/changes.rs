@@ -1,5 +1,7 @@
 //! What changes the cluster, and the jobs that answer it.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::time::Duration;

@@ -1,11 +1,15 @@
 //! What real clients demand of the plumbing, whatever they ask for.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use axum::body::Body;
 use axum::http::{Method, Request};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use evenkeel_api::Code;
+use evenkeel_model::Refusal;
 use evenkeel_rest::hash_password;
 use serde_json::json;
 use support::{Client, PASSWORD, USER, request};
@@ -75,6 +79,18 @@ async fn what_is_not_there_is_told_apart() {
         package.error(),
         (404, "4".to_owned(), Some("version".to_owned()))
     );
+}
+
+#[tokio::test]
+async fn a_mirror_says_its_age_and_never_that_something_does_not_exist() {
+    let client = Client::new();
+    assert_eq!(client.get("/api/cluster").await.header("age"), "");
+    let refusal = Refusal::new(Code::TemporarilyUnavailable.number(), "the record is away");
+    client.fake.edit(|state| state.unreachable = Some(refusal));
+    let reply = client.get("/api/cluster/software").await;
+    assert_eq!((reply.status.as_u16(), reply.header("age")), (200, "7"));
+    let absent = client.get("/api/cluster/software/packages/none").await;
+    assert_eq!(absent.error(), (503, "990000003".to_owned(), None));
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! The real server: TLS, keep-alive, limits and a clean end, with a raw client.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::net::SocketAddr;

@@ -7,13 +7,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use evenkeel_api::{
-    Action, Awaiting, CheckStatus, Cluster, Download, DownloadState, EventLine, Explain, Ha,
-    History, HistoryState, Issue, Job, JobError, JobState, Node, NodeName, NodeRef, OpenOperation,
-    Package, ReleaseVersion, Resource, Software, SoftwareImage, SoftwareNode, UpdateDetails,
-    UpdateState, ValidationResult,
+    Action, CheckStatus, Cluster, Download, DownloadState, EventLine, Explain, Ha, History,
+    HistoryState, Issue, Job, JobError, JobState, Node, NodeName, NodeRef, Package, ReleaseVersion,
+    Resource, Software, SoftwareImage, SoftwareNode, UpdateDetails, UpdateState, ValidationResult,
 };
-use evenkeel_model::{JobId, Refusal, UpdateRequest, UserName, Version, code};
-use evenkeel_rest::{EventStream, Upload};
+use evenkeel_model::{Awaiting, JobId, Refusal, UpdateRequest, UserName, Version, code};
+use evenkeel_rest::{EventStream, PasswordHash, Upload};
 use evenkeel_seam::{Ids, SeededIds};
 use futures_util::StreamExt;
 use tokio::sync::watch;
@@ -36,6 +35,8 @@ pub struct State {
     pub asked: Vec<String>,
     /// What the next change is refused with.
     pub refuse: Option<Refusal>,
+    /// Why the record cannot be reached.
+    pub unreachable: Option<Refusal>,
     /// Bytes of the last upload, and whether it was dropped before its end.
     pub uploaded: usize,
     pub given_up: bool,
@@ -248,10 +249,45 @@ impl evenkeel_rest::Cluster for Fake {
         }
     }
 
-    async fn users(&self) -> Result<Arc<BTreeMap<UserName, String>>, Refusal> {
-        Ok(Arc::new(self.see(|state| state.users.clone())))
+    async fn password_hash(&self, user: &UserName) -> Result<PasswordHash, Refusal> {
+        Ok(self.see(|state| match state.users.get(user) {
+            Some(hash) => PasswordHash::Of(hash.clone()),
+            None => PasswordHash::NoSuchUser(state.users.values().next().cloned()),
+        }))
     }
 
+    async fn refresh(&self) -> Result<(), Refusal> {
+        match self.see(|state| state.unreachable.clone()) {
+            Some(refusal) => Err(refusal),
+            None => Ok(()),
+        }
+    }
+
+    fn age(&self) -> Option<Duration> {
+        self.see(|state| state.unreachable.as_ref().map(|_| Duration::from_secs(7)))
+    }
+
+    async fn explain(&self, _: Result<Vec<Awaiting>, Refusal>) -> Result<Explain, Refusal> {
+        Ok(Explain::default())
+    }
+
+    async fn events(&self, since: u64, follow: bool) -> Result<EventStream, Refusal> {
+        let line = |seq: u64| EventLine {
+            seq,
+            time: Some(time(seq as u32)),
+            stream: "control".to_owned(),
+            event: serde_json::json!({"type": "node_booted"}),
+        };
+        let held = futures_util::stream::iter((1..=3).filter(move |seq| *seq > since).map(line));
+        if follow {
+            return Ok(held.chain(futures_util::stream::pending()).boxed());
+        }
+        Ok(held.boxed())
+    }
+}
+
+#[async_trait]
+impl evenkeel_rest::FrontDoor for Fake {
     async fn update(&self, request: UpdateRequest, by: UserName) -> Result<JobId, Refusal> {
         let asked = format!(
             "{by}: update {} skip={} stabilize={} pause={:?}",
@@ -295,38 +331,8 @@ impl evenkeel_rest::Cluster for Fake {
         }))
     }
 
-    async fn explain(&self) -> Result<Explain, Refusal> {
-        Ok(Explain {
-            operations: vec![OpenOperation {
-                uuid: NODE_A.to_owned(),
-                kind: "update".to_owned(),
-                version: Some("9.10.1".to_owned()),
-                state: "in_progress".to_owned(),
-                coordinator: None,
-                waiting: vec![Awaiting {
-                    awaiting: "giveback".to_owned(),
-                    node: Some("a".to_owned()),
-                    since: Some(time(1)),
-                    until: None,
-                    unblock: "node a boots".to_owned(),
-                }],
-            }],
-            age_seconds: None,
-        })
-    }
-
-    async fn events(&self, since: u64, follow: bool) -> Result<EventStream, Refusal> {
-        let line = |seq: u64| EventLine {
-            seq,
-            time: time(seq as u32),
-            stream: "control".to_owned(),
-            event: serde_json::json!({"type": "node_booted"}),
-        };
-        let held = futures_util::stream::iter((1..=3).filter(move |seq| *seq > since).map(line));
-        if follow {
-            return Ok(held.chain(futures_util::stream::pending()).boxed());
-        }
-        Ok(held.boxed())
+    async fn awaiting(&self) -> Result<Vec<Awaiting>, Refusal> {
+        Ok(Vec::new())
     }
 }
 

@@ -5,6 +5,7 @@
     unused_imports,
     missing_docs,
     clippy::allow_attributes,
+    clippy::unwrap_used,
     reason = "each test file uses its own part"
 )]
 
@@ -64,7 +65,7 @@ pub struct Client {
 impl Client {
     pub fn new() -> Self {
         let fake = Arc::new(Fake::new());
-        let router = evenkeel_rest::router(fake.clone(), &SeededIds::new(1));
+        let router = evenkeel_rest::router(fake.clone(), fake.clone(), &SeededIds::new(1));
         Self { fake, router }
     }
 

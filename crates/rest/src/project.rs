@@ -1,0 +1,222 @@
+//! From the record's rows to wire types.
+
+use std::time::Duration;
+
+use evenkeel_api::{
+    Advice, Awaiting, CheckStatus, Cluster, Ha, History, HistoryState, Issue, Job, JobError,
+    JobState, Node, NodeName, NodeRef, OpenOperation, Package, ReleaseVersion, Software,
+    SoftwareNode, StatusAdvice, StatusDetails, StatusIssue, UpdateDetails, UpdateState,
+    ValidationResult,
+};
+use evenkeel_model::{Finding, OperationKind, Severity, Version, WallTime};
+use evenkeel_record::projections as rows;
+
+/// Shown where a node has not yet said what it runs: clients need a text in every element.
+const UNKNOWN_VERSION: &str = "unknown";
+
+pub(crate) fn cluster(row: rows::ClusterRow) -> Cluster {
+    Cluster {
+        name: row.name,
+        uuid: row.id.to_string(),
+        version: ReleaseVersion::of(&version(row.version)),
+    }
+}
+
+pub(crate) fn node(row: rows::NodeRow) -> Node {
+    let partner = row
+        .partner
+        .map(|(name, id)| NodeRef::new(name, id.to_string()));
+    Node {
+        uuid: row.id.to_string(),
+        name: row.name.into(),
+        serial_number: None,
+        system_id: None,
+        model: Some(row.platform.into()),
+        version: ReleaseVersion::of(&version(row.version)),
+        state: None,
+        ha: partner.map(|partner| Ha {
+            enabled: None,
+            partners: vec![partner],
+        }),
+    }
+}
+
+fn version(version: Option<Version>) -> String {
+    version.map_or_else(|| UNKNOWN_VERSION.to_owned(), String::from)
+}
+
+pub(crate) fn software(row: rows::Software) -> Software {
+    // Before the first update or validation there are no lists at all; afterwards they are there even
+    // when empty, since scripts read them without asking.
+    let is_about_something = row.state.is_some();
+    let node = |node: rows::SoftwareNode| SoftwareNode {
+        name: node.name.into(),
+        version: version(node.version),
+        software_images: None,
+    };
+    Software {
+        version: row.version.map(String::from),
+        pending_version: row.pending_version.map(String::from),
+        action: None,
+        state: row.state.map(state),
+        elapsed_duration: row.elapsed.map(seconds),
+        estimated_duration: row.estimated.map(seconds),
+        nodes: row.nodes.into_iter().map(node).collect(),
+        validation_results: row.validation_results.map(findings),
+        post_update_checks: row.post_update_checks.map(findings),
+        status_details: is_about_something
+            .then(|| row.status_details.into_iter().map(task).collect()),
+        update_details: is_about_something
+            .then(|| row.update_details.into_iter().map(phase).collect()),
+    }
+}
+
+/// Whole seconds, rounded to the nearest: clients fail on anything but integers.
+fn seconds(duration: Duration) -> u64 {
+    (duration + Duration::from_millis(500)).as_secs()
+}
+
+fn findings(found: Vec<Finding>) -> Vec<ValidationResult> {
+    let result = |finding: Finding| ValidationResult {
+        update_check: finding.check,
+        status: match finding.severity {
+            Severity::Warning => CheckStatus::Warning,
+            Severity::Error => CheckStatus::Error,
+        },
+        issue: Issue {
+            message: finding.issue,
+        },
+        action: Advice {
+            message: finding.action,
+        },
+    };
+    found.into_iter().map(result).collect()
+}
+
+fn task(row: rows::TaskRow) -> StatusDetails {
+    StatusDetails {
+        name: row.name,
+        state: state(row.state),
+        issue: Some(StatusIssue {
+            message: row.issue.message,
+            code: row.issue.code,
+        }),
+        action: row.action.map(|message| StatusAdvice {
+            message,
+            code: None,
+        }),
+        start_time: Some(row.start.to_api()),
+        end_time: row.end.map(WallTime::to_api),
+        node: NodeName {
+            name: row.node.into(),
+        },
+    }
+}
+
+fn phase(row: rows::PhaseRow) -> UpdateDetails {
+    UpdateDetails {
+        phase: row.phase.to_owned(),
+        state: state(row.state),
+        estimated_duration: row.estimated.map(seconds),
+        elapsed_duration: row.elapsed.map(seconds),
+        node: NodeName {
+            name: row.node.into(),
+        },
+    }
+}
+
+fn state(state: rows::UpdateState) -> UpdateState {
+    match state {
+        rows::UpdateState::InProgress => UpdateState::InProgress,
+        rows::UpdateState::Waiting => UpdateState::Waiting,
+        rows::UpdateState::PausedByUser => UpdateState::PausedByUser,
+        rows::UpdateState::PausedOnError => UpdateState::PausedOnError,
+        rows::UpdateState::Completed => UpdateState::Completed,
+        rows::UpdateState::Canceled => UpdateState::Canceled,
+        rows::UpdateState::Failed => UpdateState::Failed,
+        rows::UpdateState::PausePending => UpdateState::PausePending,
+        rows::UpdateState::CancelPending => UpdateState::CancelPending,
+    }
+}
+
+pub(crate) fn package(row: rows::PackageRow) -> Package {
+    Package {
+        version: row.version.into(),
+        create_time: Some(row.create_time.to_api()),
+    }
+}
+
+pub(crate) fn history(row: rows::HistoryRow) -> History {
+    let node = match row.node_id {
+        Some(id) => NodeRef::new(row.node, id.to_string()),
+        None => NodeRef::departed(row.node),
+    };
+    History {
+        node,
+        start_time: row.start.to_api(),
+        end_time: Some(row.end.to_api()),
+        from_version: row.from.into(),
+        to_version: row.to.into(),
+        state: match row.state {
+            rows::HistoryState::Successful => HistoryState::Successful,
+            rows::HistoryState::Canceled => HistoryState::Canceled,
+        },
+    }
+}
+
+pub(crate) fn job(row: rows::JobRow) -> Job {
+    let failure = || JobError {
+        message: row.message.clone(),
+        code: row.code.to_string(),
+        target: None,
+    };
+    let (state, error) = match row.state {
+        rows::JobState::Running => (JobState::Running, None),
+        rows::JobState::Success => (JobState::Success, None),
+        rows::JobState::Failure => (JobState::Failure, Some(failure())),
+    };
+    Job {
+        uuid: row.id.to_string(),
+        description: row.description,
+        state,
+        message: row.message,
+        code: row.code,
+        start_time: row.start.to_api(),
+        end_time: row.end.map(WallTime::to_api),
+        error,
+    }
+}
+
+pub(crate) fn open_operation(
+    row: rows::OperationRow,
+    coordinator: Option<&str>,
+    waiting: Vec<Awaiting>,
+) -> OpenOperation {
+    let kind = match row.kind {
+        OperationKind::Update => "update",
+        OperationKind::Validation => "validation",
+        OperationKind::PackageGet => "package_get",
+        OperationKind::PackageDelete => "package_delete",
+    };
+    OpenOperation {
+        uuid: row.id.to_string(),
+        kind: kind.to_owned(),
+        version: row.version.map(String::from),
+        state: state(row.state),
+        coordinator: coordinator.map(str::to_owned),
+        waiting,
+    }
+}
+
+pub(crate) fn awaiting(awaiting: evenkeel_model::Awaiting, now: WallTime) -> Awaiting {
+    Awaiting {
+        awaiting: awaiting.what,
+        node: awaiting.node.map(String::from),
+        since: Some(awaiting.since.to_api()),
+        seen: awaiting.seen,
+        until: awaiting
+            .remaining
+            .map(|remaining| now.plus(remaining).to_api()),
+        unblock: awaiting.unblock,
+    }
+}

@@ -1,0 +1,312 @@
+//! The cluster as the record shows it, through the view that every node keeps.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use evenkeel_api::{Code, Download, DownloadState, EventLine, Explain, OpenOperation};
+use evenkeel_api::{History, Job, Node, Package, Software};
+use evenkeel_model::{Awaiting, JobId, Position, Refusal, UserName};
+use evenkeel_record::projections::{self as rows, At, OperationRow};
+use evenkeel_record::{Entry, Follower, Record, Unavailable, View};
+use evenkeel_seam::Clock;
+use futures_util::{StreamExt, stream};
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use crate::cluster::{Cluster, EventStream, PasswordHash};
+use crate::project;
+
+/// Events read at once for a client.
+const PAGE: usize = 256;
+
+/// Pause before the record is asked again when it did not answer.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Age of a picture whose record was never reached since the start: HTTP's "older than can be said".
+const UNKNOWN_AGE: Duration = Duration::from_secs(1 << 31);
+
+/// Shows what a node's view of the record holds.
+pub struct RecordCluster {
+    follower: Arc<Follower>,
+    record: Arc<dyn Record>,
+    clock: Arc<dyn Clock>,
+    minute: Duration,
+}
+
+impl RecordCluster {
+    /// `minute` is how long a minute of plans takes here: 60 s but in a lab.
+    pub fn new(
+        follower: Arc<Follower>,
+        record: Arc<dyn Record>,
+        clock: Arc<dyn Clock>,
+        minute: Duration,
+    ) -> Self {
+        Self {
+            follower,
+            record,
+            clock,
+            minute,
+        }
+    }
+
+    fn view(&self) -> Arc<View> {
+        self.follower.view()
+    }
+
+    fn at(&self) -> At {
+        At::new(self.clock.wall()).with_minute(self.minute)
+    }
+
+    /// Says why an open operation is not further along; never nothing.
+    fn explain_operation(
+        &self,
+        row: OperationRow,
+        coordinator: Option<&str>,
+        awaiting: &Result<Vec<Awaiting>, Refusal>,
+    ) -> OpenOperation {
+        let mut waiting = Vec::new();
+        if let Some(why) = &row.quarantine {
+            waiting.push(self.quarantined(&row, why));
+        }
+        if let Ok(awaiting) = awaiting {
+            waiting.extend(
+                awaiting
+                    .iter()
+                    .filter(|a| a.operation == Some(row.id))
+                    .cloned(),
+            );
+        }
+        if waiting.is_empty() {
+            waiting.push(unsaid(&row, coordinator, awaiting.as_ref().err()));
+        }
+        let now = self.clock.wall();
+        let waiting = waiting
+            .into_iter()
+            .map(|a| project::awaiting(a, now))
+            .collect();
+        project::open_operation(row, coordinator, waiting)
+    }
+
+    fn quarantined(&self, row: &OperationRow, why: &str) -> Awaiting {
+        Awaiting {
+            operation: Some(row.id),
+            node: None,
+            what: "a release that can read the operation's events".to_owned(),
+            since: row.since,
+            seen: Some(why.to_owned()),
+            remaining: None,
+            unblock: "bring every node to the newest version that runs in the cluster".to_owned(),
+        }
+    }
+}
+
+/// What is awaited when the coordinator does not say it.
+fn unsaid(row: &OperationRow, coordinator: Option<&str>, refusal: Option<&Refusal>) -> Awaiting {
+    let (what, unblock) = match coordinator {
+        None => (
+            "a coordinator",
+            "the record is reachable and a node takes the lease",
+        ),
+        Some(_) if refusal.is_some() => (
+            "the coordinator's answer",
+            "it is reachable, or another node takes over",
+        ),
+        Some(_) => ("the coordinator's next step", "it comes by itself"),
+    };
+    Awaiting {
+        operation: Some(row.id),
+        node: None,
+        what: what.to_owned(),
+        since: row.since,
+        seen: refusal.map(|refusal| refusal.message.clone()),
+        remaining: None,
+        unblock: unblock.to_owned(),
+    }
+}
+
+fn unavailable(error: Unavailable) -> Refusal {
+    Refusal::new(Code::TemporarilyUnavailable.number(), error.to_string())
+}
+
+fn not_yet() -> Refusal {
+    let message = "There is no cluster yet: no topology has been recorded.";
+    Refusal::new(Code::TemporarilyUnavailable.number(), message)
+}
+
+#[async_trait]
+impl Cluster for RecordCluster {
+    async fn cluster(&self) -> Result<evenkeel_api::Cluster, Refusal> {
+        rows::cluster(&self.view())
+            .map(project::cluster)
+            .ok_or_else(not_yet)
+    }
+
+    async fn nodes(&self) -> Result<Vec<Node>, Refusal> {
+        Ok(rows::nodes(&self.view())
+            .into_iter()
+            .map(project::node)
+            .collect())
+    }
+
+    async fn software(&self) -> Result<Software, Refusal> {
+        Ok(project::software(rows::software(&self.view(), self.at())))
+    }
+
+    async fn packages(&self) -> Result<Vec<Package>, Refusal> {
+        Ok(rows::packages(&self.view())
+            .into_iter()
+            .map(project::package)
+            .collect())
+    }
+
+    async fn history(&self) -> Result<Vec<History>, Refusal> {
+        Ok(rows::history(&self.view())
+            .into_iter()
+            .map(project::history)
+            .collect())
+    }
+
+    async fn download(&self) -> Result<Download, Refusal> {
+        Ok(Download {
+            state: DownloadState::NotStarted,
+            message: None,
+            code: None,
+        })
+    }
+
+    async fn jobs(&self) -> Result<Vec<Job>, Refusal> {
+        Ok(rows::jobs(&self.view())
+            .into_iter()
+            .map(project::job)
+            .collect())
+    }
+
+    async fn job(&self, id: JobId) -> Result<Option<Job>, Refusal> {
+        Ok(rows::job(&self.view(), id).map(project::job))
+    }
+
+    async fn wait_job(&self, id: JobId, limit: Duration) -> Result<Option<Job>, Refusal> {
+        let mut views = self.follower.views();
+        let is_over = |view: &Arc<View>| rows::job(view, id).is_some_and(|job| job.state.is_over());
+        // Neither running out of time nor the end of the follower is an answer about the job.
+        drop(timeout(limit, views.wait_for(is_over)).await);
+        self.job(id).await
+    }
+
+    async fn password_hash(&self, user: &UserName) -> Result<PasswordHash, Refusal> {
+        let view = self.view();
+        let users = &view.control().users;
+        Ok(match users.get(user) {
+            Some(hash) => PasswordHash::Of(hash.clone()),
+            None => PasswordHash::NoSuchUser(users.values().next().cloned()),
+        })
+    }
+
+    async fn explain(&self, awaiting: Result<Vec<Awaiting>, Refusal>) -> Result<Explain, Refusal> {
+        let view = self.view();
+        let coordinator = view
+            .control()
+            .coordinator
+            .as_ref()
+            .map(|by| by.node.as_str());
+        let explain = |row| self.explain_operation(row, coordinator, &awaiting);
+        let operations = rows::open_operations(&view)
+            .into_iter()
+            .map(explain)
+            .collect();
+        let now = self.clock.wall();
+        let of_cluster = awaiting.iter().flatten().filter(|a| a.operation.is_none());
+        let waiting = of_cluster
+            .cloned()
+            .map(|a| project::awaiting(a, now))
+            .collect();
+        let age_seconds = self.age().map(|age| age.as_secs());
+        Ok(Explain {
+            operations,
+            waiting,
+            age_seconds,
+        })
+    }
+
+    async fn events(&self, since: u64, follow: bool) -> Result<EventStream, Refusal> {
+        if !follow {
+            // An end must not be taken for the end of what there is.
+            self.refresh().await?;
+        }
+        let reader = Reader {
+            record: Arc::clone(&self.record),
+            views: self.follower.views(),
+            position: Position(since),
+            follow,
+            // The stream needs the follower for as long as it lives.
+            _follower: Arc::clone(&self.follower),
+        };
+        let pages = stream::unfold(reader, |mut reader| async {
+            let page = reader.next_page().await?;
+            Some((stream::iter(page.into_iter().map(line)), reader))
+        });
+        Ok(pages.flatten().boxed())
+    }
+
+    async fn refresh(&self) -> Result<(), Refusal> {
+        self.follower.refresh().await.map(drop).map_err(unavailable)
+    }
+
+    fn age(&self) -> Option<Duration> {
+        let contact = self.follower.contact();
+        if contact.is_reachable() {
+            return None;
+        }
+        Some(contact.age(self.clock.monotonic()).unwrap_or(UNKNOWN_AGE))
+    }
+}
+
+/// Reads events for one client.
+struct Reader {
+    record: Arc<dyn Record>,
+    views: watch::Receiver<Arc<View>>,
+    position: Position,
+    follow: bool,
+    _follower: Arc<Follower>,
+}
+
+impl Reader {
+    /// The next events; waits for them if the client follows. `None` at the end.
+    async fn next_page(&mut self) -> Option<Vec<Entry>> {
+        loop {
+            self.views.mark_unchanged();
+            match self.record.read_since(self.position, PAGE).await {
+                Ok(page) => {
+                    if let Some(last) = page.last() {
+                        self.position = last.position;
+                        return Some(page);
+                    }
+                    if !self.follow {
+                        return None;
+                    }
+                    self.views.changed().await.ok()?;
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "events have to wait");
+                    sleep(RETRY).await;
+                }
+            }
+        }
+    }
+}
+
+fn line(entry: Entry) -> EventLine {
+    let mut event: Value =
+        serde_json::from_str(&entry.body).unwrap_or_else(|_| Value::String(entry.body.clone()));
+    if let Some(hash) = event.get_mut("password_hash") {
+        *hash = Value::String("(hidden)".to_owned());
+    }
+    EventLine {
+        seq: entry.position.0,
+        time: event.get("at").and_then(Value::as_str).map(str::to_owned),
+        stream: entry.stream.to_string(),
+        event,
+    }
+}

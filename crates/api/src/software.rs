@@ -20,6 +20,29 @@ pub enum UpdateState {
     CancelPending,
 }
 
+impl UpdateState {
+    /// The word, as on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InProgress => "in_progress",
+            Self::Waiting => "waiting",
+            Self::PausedByUser => "paused_by_user",
+            Self::PausedOnError => "paused_on_error",
+            Self::Completed => "completed",
+            Self::Canceled => "canceled",
+            Self::Failed => "failed",
+            Self::PausePending => "pause_pending",
+            Self::CancelPending => "cancel_pending",
+        }
+    }
+}
+
+impl std::fmt::Display for UpdateState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 /// What a user asks of a running update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -215,6 +238,12 @@ impl Resource for Software {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn states_are_shown_as_on_the_wire() {
+        let shown = UpdateState::PausedOnError;
+        assert_eq!(serde_json::to_value(shown).unwrap(), shown.as_str());
+    }
 
     #[test]
     fn every_field_is_listed() {

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use evenkeel_api::{EventLine, Explain, Job};
+use evenkeel_api::{Awaiting, EventLine, Explain, Job};
 use serde_json::Value;
 
 use crate::args;
@@ -81,19 +81,11 @@ fn explanation(explain: &Explain) -> String {
             .map(|v| format!(" to {v}"))
             .unwrap_or_default();
         text += &format!("{}{version}: {}\n", operation.kind, operation.state);
-        for wait in &operation.waiting {
-            let node = wait
-                .node
-                .as_deref()
-                .map(|n| format!(" on {n}"))
-                .unwrap_or_default();
-            let since = wait.since.as_deref().unwrap_or("-");
-            let until = wait.until.as_deref().unwrap_or("no limit");
-            text += &format!(
-                "  awaiting {}{node}\n    since {since}, until {until}\n    unblock: {}\n",
-                wait.awaiting, wait.unblock
-            );
-        }
+        text.extend(operation.waiting.iter().map(waiting));
+    }
+    if !explain.waiting.is_empty() {
+        text += "cluster\n";
+        text.extend(explain.waiting.iter().map(waiting));
     }
     if text.is_empty() {
         text = "Nothing is going on.\n".to_owned();
@@ -102,6 +94,25 @@ fn explanation(explain: &Explain) -> String {
         text += &format!("(as it was {age} s ago: the record cannot be reached)\n");
     }
     text
+}
+
+fn waiting(wait: &Awaiting) -> String {
+    let node = wait
+        .node
+        .as_deref()
+        .map(|n| format!(" on {n}"))
+        .unwrap_or_default();
+    let seen = wait
+        .seen
+        .as_deref()
+        .map(|seen| format!("    last seen: {seen}\n"))
+        .unwrap_or_default();
+    let since = wait.since.as_deref().unwrap_or("-");
+    let until = wait.until.as_deref().unwrap_or("no limit");
+    format!(
+        "  awaiting {}{node}\n    since {since}, until {until}\n{seen}    unblock: {}\n",
+        wait.awaiting, wait.unblock
+    )
 }
 
 /// Prints events as lines of JSON. Following goes on at another node when a connection ends.
@@ -128,7 +139,7 @@ pub(crate) fn events(client: &Client, since: u64, follow: bool) -> Result<(), St
 #[cfg(test)]
 mod tests {
     use super::*;
-    use evenkeel_api::{Awaiting, OpenOperation};
+    use evenkeel_api::{OpenOperation, UpdateState};
 
     #[test]
     fn an_explanation_names_what_would_end_the_wait() {
@@ -136,6 +147,7 @@ mod tests {
             awaiting: "giveback".to_owned(),
             node: Some("n1".to_owned()),
             since: Some("2026-01-01T00:00:00+00:00".to_owned()),
+            seen: Some("nfs veto".to_owned()),
             until: None,
             unblock: "the partner's vetoes to clear".to_owned(),
         };
@@ -143,12 +155,13 @@ mod tests {
             uuid: "u".to_owned(),
             kind: "update".to_owned(),
             version: Some("2".to_owned()),
-            state: "in_progress".to_owned(),
+            state: UpdateState::InProgress,
             coordinator: None,
             waiting: vec![wait],
         };
         let explain = Explain {
             operations: vec![operation],
+            waiting: vec![],
             age_seconds: Some(3),
         };
         let text = explanation(&explain);
@@ -156,6 +169,7 @@ mod tests {
             "update to 2: in_progress",
             "giveback on n1",
             "no limit",
+            "nfs veto",
             "vetoes",
             "3 s ago",
         ] {

@@ -1,1 +1,20 @@
-//! Placeholder.
+//! The coordinator: observe → planner → append → send. Decisions are the planner's; this is the hands.
+//!
+//! Every node runs an [`Orchestrator`]; the one that holds the lease and has the record's newest
+//! generation coordinates. Every node has a [`FrontDoor`], which admits what users ask for by appending
+//! to the record.
+//!
+//! **Invariants.** An intent is in the record before its order is sent. Every append of a coordinator is
+//! conditional on its generation. What an append would make illegal is not appended.
+
+mod admission;
+mod commit;
+mod coordinate;
+mod elect;
+mod front_door;
+mod observe;
+mod track;
+
+pub use admission::UpdateAction;
+pub use elect::{Orchestrator, Parts, Role};
+pub use front_door::{FrontDoor, GetTicket};

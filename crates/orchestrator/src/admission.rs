@@ -1,0 +1,120 @@
+//! Whether a request may be admitted, told from the view alone.
+
+use evenkeel_model::{
+    CatalogueEntry, Operation, OperationKind, OperationState, Refusal, Version, code,
+};
+use evenkeel_record::View;
+
+/// What a user may do with an update that is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpdateAction {
+    /// Pause it at the next pause point.
+    Pause,
+    /// Go on.
+    Resume,
+    /// Give back what is taken over, and end it.
+    Cancel,
+}
+
+pub(crate) fn package<'a>(
+    view: &'a View,
+    version: &Version,
+) -> Result<&'a CatalogueEntry, Refusal> {
+    view.catalogue()
+        .by_version(version)
+        .ok_or_else(|| match view.catalogue().packages.is_empty() {
+            true => Refusal::new(code::STORE_EMPTY, "Package store is empty.").about("version"),
+            false => {
+                let text = format!("Package {version} does not exist on the system.");
+                Refusal::new(code::NO_PACKAGE, text).about("version")
+            }
+        })
+}
+
+/// An update of a cluster that is at the version already is refused at once.
+pub(crate) fn not_there_yet(view: &View, version: &Version) -> Result<(), Refusal> {
+    let control = view.control();
+    let Some(topology) = &control.topology else {
+        return Ok(());
+    };
+    let runs = |name| {
+        control
+            .booted
+            .get(name)
+            .and_then(|booted| booted.version.as_ref())
+    };
+    match topology.names().all(|name| runs(name) == Some(version)) {
+        true => {
+            let text = format!("All nodes run {version} already.");
+            Err(Refusal::new(code::ALREADY_AT_VERSION, text).about("version"))
+        }
+        false => Ok(()),
+    }
+}
+
+/// The open update, if the action fits its state.
+pub(crate) fn update_for(view: &View, action: UpdateAction) -> Result<&Operation, Refusal> {
+    let open = view
+        .control()
+        .open_of(OperationKind::Update)
+        .and_then(|id| view.operation(id));
+    let Some(update) = open else {
+        return Err(match action {
+            UpdateAction::Pause => {
+                Refusal::new(code::NO_UPDATE_TO_PAUSE, "There is no update to be paused.")
+            }
+            UpdateAction::Resume | UpdateAction::Cancel => {
+                Refusal::new(code::NO_UPDATE, "There is no update in progress.")
+            }
+        });
+    };
+    match fits(action, &update.state) {
+        None => Ok(update),
+        Some((code, text)) => Err(Refusal::new(code, text)),
+    }
+}
+
+fn fits(action: UpdateAction, state: &OperationState) -> Option<(u32, &'static str)> {
+    use OperationState as S;
+    match (action, state) {
+        (UpdateAction::Pause, S::Running)
+        | (UpdateAction::Resume | UpdateAction::Cancel, S::Paused { .. }) => None,
+        (UpdateAction::Pause, S::Requested | S::Validated) => Some((
+            code::WRONG_STATE,
+            "The update is being validated; it can be paused once it runs.",
+        )),
+        (UpdateAction::Pause, S::PausePending) => {
+            Some((code::WRONG_STATE, "A pause is pending already."))
+        }
+        (UpdateAction::Pause, S::Paused { .. }) => {
+            Some((code::WRONG_STATE, "The update is paused already."))
+        }
+        (UpdateAction::Pause, S::Replanning) => Some((
+            code::WRONG_STATE,
+            "The update is being resumed; pause it in a moment.",
+        )),
+        (UpdateAction::Pause, S::CancelPending | S::Ended { .. }) => {
+            Some((code::WRONG_STATE, "The update is being canceled."))
+        }
+        (
+            UpdateAction::Resume,
+            S::Requested
+            | S::Validated
+            | S::Running
+            | S::PausePending
+            | S::Replanning
+            | S::CancelPending
+            | S::Ended { .. },
+        ) => Some((code::NOT_PAUSED, "The update is not in the paused state.")),
+        (
+            UpdateAction::Cancel,
+            S::Requested | S::Validated | S::Running | S::PausePending | S::Replanning,
+        ) => Some((
+            code::PAUSE_BEFORE_CANCEL,
+            "The update is running. Pause it before you cancel it.",
+        )),
+        (UpdateAction::Cancel, S::CancelPending | S::Ended { .. }) => {
+            Some((code::CANNOT_CANCEL, "The update is being canceled already."))
+        }
+    }
+}

@@ -1,0 +1,394 @@
+//! The loop of the node that coordinates.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evenkeel_interconnect::{AgentRequest, AgentResponse};
+use evenkeel_model::{
+    Action, Awaiting, ClusterObservation, ControlEvent, Event, Executor, Generation, NodeName,
+    Operation, OperationEvent, OperationId, StreamId, TaskOrder, Topology,
+};
+use evenkeel_planner::{Decision, Input, next};
+use evenkeel_record::{AppendError, Fence, Survival, View, Writer};
+use futures_util::future::join_all;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use crate::commit::{Batch, CommitError, commit};
+use crate::elect::{Parts, Role, is_mine};
+use crate::observe::Observer;
+use crate::track::{Tracker, keys_by_agent};
+
+/// How long an agent may take to accept an order or say how far it is.
+const CALL_WITHIN: Duration = Duration::from_secs(10);
+/// How often an idle coordinator looks, without being rung for.
+const IDLE_LOOK: Duration = Duration::from_secs(5);
+/// Pause after the record did not take an append.
+const RECORD_PAUSE: Duration = Duration::from_millis(500);
+
+/// Why a coordinator stopped being one.
+#[derive(Debug)]
+pub(crate) enum Left {
+    Stopped,
+    HandedOver { to: NodeName },
+    LeaseLost { to: NodeName },
+    RecordLost,
+    Fenced,
+}
+
+impl Left {
+    pub(crate) fn why(&self) -> String {
+        match self {
+            Self::Stopped => "the daemon stops".to_owned(),
+            Self::HandedOver { to } => format!("handed over to node \"{to}\""),
+            Self::LeaseLost { to } => format!("node \"{to}\" has the lease"),
+            Self::RecordLost => "the record was not reached for as long as the lease".to_owned(),
+            Self::Fenced => "there is a newer generation".to_owned(),
+        }
+    }
+}
+
+/// One term of a coordinator.
+pub(crate) struct Coordination<'a> {
+    parts: &'a Parts,
+    writer: &'a Writer,
+    generation: Generation,
+    role: &'a watch::Sender<Role>,
+    observer: Observer,
+    tracker: Tracker,
+    /// Nodes that durably refuse older generations.
+    installed: BTreeSet<NodeName>,
+}
+
+/// What a step came to.
+enum Stepped {
+    /// Something was appended: decide anew at once.
+    Again,
+    /// Nothing to do until something changes.
+    Waits(Vec<Awaiting>),
+    Left(Left),
+}
+
+impl<'a> Coordination<'a> {
+    pub(crate) fn new(
+        parts: &'a Parts,
+        writer: &'a Writer,
+        generation: Generation,
+        role: &'a watch::Sender<Role>,
+    ) -> Self {
+        let observer = Observer::new(Arc::clone(&parts.agents), Arc::clone(&parts.clock));
+        let (tracker, installed) = (Tracker::default(), BTreeSet::new());
+        Self {
+            parts,
+            writer,
+            generation,
+            role,
+            observer,
+            tracker,
+            installed,
+        }
+    }
+
+    /// Works until the term ends.
+    pub(crate) async fn run(mut self) -> Left {
+        let mut views = self.parts.follower.views();
+        loop {
+            let view = match self.parts.follower.refresh().await {
+                Ok(view) => view,
+                // Whether that ends the term is the lease's to say.
+                Err(_) => {
+                    sleep(RECORD_PAUSE).await;
+                    continue;
+                }
+            };
+            views.mark_unchanged();
+            if !is_mine(view.control(), &self.parts.me, self.generation) {
+                return Left::Fenced;
+            }
+            match self.round(&view).await {
+                Stepped::Left(left) => return left,
+                Stepped::Again => continue,
+                Stepped::Waits(awaiting) => {
+                    let busy = view.open_operations().next().is_some();
+                    let generation = self.generation;
+                    self.role.send_replace(Role::Coordinator {
+                        generation,
+                        awaiting,
+                    });
+                    let look = if busy { self.busy_look() } else { IDLE_LOOK };
+                    tokio::select! {
+                        biased;
+                        _ = views.changed() => {}
+                        () = sleep(look) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// How often a coordinator with work looks: sixty times in a minute, within reason.
+    fn busy_look(&self) -> Duration {
+        let second = self.parts.tunables.minute / 60;
+        second.clamp(Duration::from_millis(150), Duration::from_secs(1))
+    }
+
+    /// Looks at the cluster once and takes every open operation one step further.
+    async fn round(&mut self, view: &View) -> Stepped {
+        let open: Vec<&Operation> = view.open_operations().collect();
+        let ids: Vec<OperationId> = open.iter().map(|operation| operation.id).collect();
+        self.tracker.keep_only(&ids);
+        let Some(topology) = view
+            .control()
+            .topology
+            .as_ref()
+            .filter(|_| !open.is_empty())
+        else {
+            return Stepped::Waits(Vec::new());
+        };
+        let topology = topology.clone();
+        self.install_generation(&topology).await;
+        self.collect_reports(&open).await;
+        let observations = self.observer.round(&topology).await;
+        let mut awaiting = Vec::new();
+        for operation in open {
+            match self.step(view, &topology, &observations, operation).await {
+                Stepped::Waits(more) => awaiting.extend(more),
+                other => return other,
+            }
+        }
+        Stepped::Waits(awaiting)
+    }
+
+    /// Makes every node refuse older coordinators, and learns what its journal holds. A node that does not
+    /// answer is asked again each round, and gets no order before it has answered.
+    async fn install_generation(&mut self, topology: &Topology) {
+        let missing: Vec<NodeName> = topology
+            .names()
+            .filter(|name| !self.installed.contains(*name))
+            .cloned()
+            .collect();
+        let (generation, coordinator) = (self.generation, self.parts.me.clone());
+        let request = AgentRequest::Install {
+            generation,
+            coordinator,
+        };
+        let answers = join_all(missing.iter().map(|node| self.call(node, request.clone()))).await;
+        for (node, answer) in missing.into_iter().zip(answers) {
+            match answer {
+                Some(AgentResponse::Journal { reports }) => {
+                    reports
+                        .into_iter()
+                        .for_each(|report| self.tracker.report(report));
+                    self.installed.insert(node);
+                }
+                Some(AgentResponse::Refused { reason, stale }) => {
+                    tracing::warn!(%node, reason, ?stale, "a node refuses this coordinator");
+                }
+                Some(_) | None => {}
+            }
+        }
+    }
+
+    async fn collect_reports(&mut self, open: &[&Operation]) {
+        let by_agent = keys_by_agent(open);
+        let asked = by_agent
+            .iter()
+            .map(|(agent, keys)| self.call(agent, AgentRequest::Reports { keys: keys.clone() }));
+        let answers = join_all(asked).await;
+        for (keys, answer) in by_agent.values().zip(answers) {
+            let Some(AgentResponse::Journal { reports }) = answer else {
+                continue;
+            };
+            // An agent that lost an order (its disk was replaced) gets it again.
+            for key in keys
+                .iter()
+                .filter(|key| !reports.iter().any(|r| r.key == **key))
+            {
+                self.tracker.forget(key);
+            }
+            reports
+                .into_iter()
+                .for_each(|report| self.tracker.report(report));
+        }
+    }
+
+    async fn call(&self, node: &NodeName, request: AgentRequest) -> Option<AgentResponse> {
+        timeout(CALL_WITHIN, self.parts.agents.call(node, request))
+            .await
+            .ok()?
+            .ok()
+    }
+
+    /// Asks the planner about one operation and does what it says.
+    async fn step(
+        &mut self,
+        view: &View,
+        topology: &Topology,
+        observations: &ClusterObservation,
+        operation: &Operation,
+    ) -> Stepped {
+        if let Some(quarantine) = view.quarantine_of(operation.id) {
+            return Stepped::Waits(vec![self.quarantined(operation, &quarantine.why)]);
+        }
+        let decision = self.decide(view, topology, observations, operation);
+        if !decision.events.is_empty() || !decision.catalogue.is_empty() {
+            return self.append(view, operation, decision).await;
+        }
+        if let Some(to) = decision.hand_over {
+            return self.hand_over(view, to).await;
+        }
+        self.tracker.awaits(operation.id, &decision.awaiting);
+        self.send(decision.orders).await;
+        Stepped::Waits(decision.awaiting)
+    }
+
+    fn decide(
+        &mut self,
+        view: &View,
+        topology: &Topology,
+        observations: &ClusterObservation,
+        operation: &Operation,
+    ) -> Decision {
+        let record = &self.parts.record;
+        let survives = |down: &[NodeName]| match record.survives_without(down) {
+            Survival::Survives => Ok(()),
+            Survival::Lost { why } => Err(why),
+        };
+        let idle = self
+            .tracker
+            .idle(operation.id, view.head(StreamId::Operation(operation.id)));
+        next(&Input {
+            me: &self.parts.me,
+            topology,
+            control: view.control(),
+            catalogue: view.catalogue(),
+            operation,
+            observations,
+            running: &self.tracker.running(operation),
+            silent: &self.observer.silent(),
+            idle,
+            survives_without: &survives,
+            wall: self.parts.clock.wall(),
+            monotonic: self.parts.clock.monotonic(),
+            tunables: self.parts.tunables,
+        })
+    }
+
+    async fn append(&self, view: &View, operation: &Operation, decision: Decision) -> Stepped {
+        let at = self.parts.clock.wall();
+        let ended = decision
+            .events
+            .iter()
+            .any(|e| matches!(e, OperationEvent::Ended { .. }));
+        let control = match ended {
+            true => vec![ControlEvent::OperationEnded {
+                at,
+                operation: operation.id,
+            }],
+            false => Vec::new(),
+        };
+        let batch = Batch {
+            control,
+            catalogue: decision.catalogue,
+            operation: decision.events,
+        };
+        let fence = Fence::Holds(self.generation);
+        match commit(self.writer, view, fence, operation.id, batch).await {
+            Ok(_) => Stepped::Again,
+            Err(error) => self.not_appended(operation.id, error).await,
+        }
+    }
+
+    async fn not_appended(&self, operation: OperationId, error: CommitError) -> Stepped {
+        match error {
+            CommitError::Append(AppendError::Conflict { .. }) => Stepped::Again,
+            CommitError::Append(AppendError::Fenced { .. }) => Stepped::Left(Left::Fenced),
+            CommitError::Append(
+                error @ (AppendError::Unavailable(_) | AppendError::Unknown(_)),
+            ) => {
+                tracing::warn!(%operation, %error, "the record did not take an append");
+                sleep(RECORD_PAUSE).await;
+                Stepped::Again
+            }
+            error @ (CommitError::Illegal(_)
+            | CommitError::Append(
+                AppendError::TooLarge { .. } | AppendError::Invalid(_),
+            )) => {
+                tracing::error!(%operation, %error, "a decision cannot be recorded");
+                sleep(IDLE_LOOK).await;
+                Stepped::Again
+            }
+        }
+    }
+
+    async fn hand_over(&self, view: &View, to: NodeName) -> Stepped {
+        let at = self.parts.clock.wall();
+        let event = ControlEvent::HandedOver {
+            at,
+            generation: self.generation,
+            to: to.clone(),
+        };
+        let write = view.write(StreamId::Control, vec![Event::Control(event)]);
+        match self
+            .writer
+            .append(Fence::Holds(self.generation), vec![write])
+            .await
+        {
+            Ok(_) => Stepped::Left(Left::HandedOver { to }),
+            Err(AppendError::Fenced { .. }) => Stepped::Left(Left::Fenced),
+            Err(error) => {
+                tracing::info!(%error, "the hand-over was not recorded");
+                sleep(RECORD_PAUSE).await;
+                Stepped::Again
+            }
+        }
+    }
+
+    /// Sends orders that their agents do not have. Only nodes that refuse older coordinators get any, and
+    /// for what a pair does, both partners must.
+    async fn send(&mut self, orders: Vec<TaskOrder>) {
+        for order in orders {
+            let Executor::Agent(agent) = order.task.executor.clone() else {
+                continue;
+            };
+            if self.tracker.has(&order.key) || !self.is_installed(&agent, &order) {
+                continue;
+            }
+            let (key, request) = (
+                order.key,
+                AgentRequest::Start {
+                    order: Box::new(order),
+                },
+            );
+            match self.call(&agent, request).await {
+                Some(AgentResponse::Journal { reports }) => {
+                    reports
+                        .into_iter()
+                        .for_each(|report| self.tracker.report(report));
+                }
+                Some(AgentResponse::Refused { reason, stale }) => {
+                    tracing::warn!(%agent, ?key, reason, ?stale, "an order was refused");
+                }
+                Some(_) | None => {}
+            }
+        }
+    }
+
+    fn is_installed(&self, agent: &NodeName, order: &TaskOrder) -> bool {
+        let pair_acts = matches!(order.task.action, Action::Takeover);
+        self.installed.contains(agent) && (!pair_acts || self.installed.contains(&order.task.node))
+    }
+
+    fn quarantined(&self, operation: &Operation, why: &str) -> Awaiting {
+        Awaiting {
+            operation: Some(operation.id),
+            node: None,
+            what: "an event of this operation that cannot be read to be dealt with".to_owned(),
+            since: operation.state_since,
+            seen: Some(why.to_owned()),
+            remaining: None,
+            unblock: "Upgrade evenkeeld to a release that reads it, or ask for support.".to_owned(),
+        }
+    }
+}

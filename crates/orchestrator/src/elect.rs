@@ -1,0 +1,212 @@
+//! Who coordinates: a short lease chooses, the record's generation decides.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use evenkeel_interconnect::AgentClient;
+use evenkeel_model::{Awaiting, Control, ControlEvent, Event, Generation, NodeName, StreamId};
+use evenkeel_planner::Tunables;
+use evenkeel_record::{AppendError, Fence, Follower, Record, View, Writer};
+use evenkeel_seam::{Clock, Ids};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+use crate::coordinate::{Coordination, Left};
+
+/// Name of the lease.
+const LEASE: &str = "coordinator";
+/// How long a coordinator that says nothing keeps the lease. Leases are never scaled.
+const LEASE_TTL: Duration = Duration::from_secs(3);
+/// How often it is renewed, and asked for by the others.
+const LEASE_EVERY: Duration = Duration::from_millis(700);
+/// How long the others let the node go first that a hand-over names.
+const HEIR_FIRST: Duration = Duration::from_secs(6);
+
+/// What an orchestrator works with.
+#[derive(Clone)]
+pub struct Parts {
+    /// This node.
+    pub me: NodeName,
+    /// The cluster's record.
+    pub record: Arc<dyn Record>,
+    /// Its fold.
+    pub follower: Arc<Follower>,
+    /// The agents of all nodes, this one's included.
+    pub agents: Arc<dyn AgentClient>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Ids.
+    pub ids: Arc<dyn Ids>,
+    /// Bounds.
+    pub tunables: Tunables,
+}
+
+/// Whether this node coordinates, and if so, what it awaits.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// Another node does, or none.
+    #[default]
+    Follower,
+    /// This node does.
+    Coordinator {
+        /// Its generation.
+        generation: Generation,
+        /// What every open operation waits for.
+        awaiting: Vec<Awaiting>,
+    },
+}
+
+/// Runs on every node; coordinates when it is elected.
+pub struct Orchestrator {
+    parts: Parts,
+    writer: Writer,
+    role: watch::Sender<Role>,
+}
+
+impl Orchestrator {
+    /// Ready to [`run`](Self::run).
+    pub fn new(parts: Parts) -> Self {
+        let writer = Writer::new(Arc::clone(&parts.record), Arc::clone(&parts.ids));
+        Self {
+            parts,
+            writer,
+            role: watch::Sender::default(),
+        }
+    }
+
+    /// This node's role, as it changes.
+    pub fn role(&self) -> watch::Receiver<Role> {
+        self.role.subscribe()
+    }
+
+    /// Stands for election and coordinates, until `stop` turns true. Trouble with the record is waited out.
+    pub async fn run(self, mut stop: watch::Receiver<bool>) {
+        let mut heir_seen: Option<(NodeName, Instant)> = None;
+        while !*stop.borrow() {
+            if let Some(generation) = self.stand(&mut heir_seen).await {
+                let left = self.coordinate(generation, &mut stop).await;
+                tracing::info!(%generation, why = left.why(), "no longer the coordinator");
+                self.role.send_replace(Role::Follower);
+                self.leave(left).await;
+            }
+            tokio::select! {
+                biased;
+                _ = stop.changed() => {}
+                () = sleep(LEASE_EVERY) => {}
+            }
+        }
+    }
+
+    /// Tries to become the coordinator.
+    async fn stand(&self, heir_seen: &mut Option<(NodeName, Instant)>) -> Option<Generation> {
+        let view = self.parts.follower.refresh().await.ok()?;
+        if view.control().topology.is_none() || !self.may_stand(&view, heir_seen) {
+            return None;
+        }
+        let lease = self
+            .parts
+            .record
+            .lease(LEASE, &self.parts.me, LEASE_TTL)
+            .await
+            .ok()?;
+        if !lease.is_held_by(&self.parts.me) {
+            return None;
+        }
+        match self.elect(&view).await {
+            Ok(generation) => Some(generation),
+            Err(error) => {
+                tracing::info!(%error, "not elected");
+                None
+            }
+        }
+    }
+
+    /// A node that could misread the record does not stand; one that a hand-over names goes first.
+    fn may_stand(&self, view: &View, heir_seen: &mut Option<(NodeName, Instant)>) -> bool {
+        if let Err(why) = view.may_coordinate() {
+            tracing::warn!(%why, "this node must not coordinate");
+            return false;
+        }
+        match &view.control().handed_to {
+            None => {
+                *heir_seen = None;
+                true
+            }
+            Some(heir) if *heir == self.parts.me => true,
+            Some(heir) => match heir_seen {
+                Some((seen, since)) if seen == heir => since.elapsed() > HEIR_FIRST,
+                Some(_) | None => {
+                    *heir_seen = Some((heir.clone(), Instant::now()));
+                    false
+                }
+            },
+        }
+    }
+
+    async fn elect(&self, view: &View) -> Result<Generation, AppendError> {
+        let from = view.control().generation;
+        let to = from.next();
+        let event = ControlEvent::CoordinatorElected {
+            at: self.parts.clock.wall(),
+            generation: to,
+            node: self.parts.me.clone(),
+        };
+        let write = view.write(StreamId::Control, vec![Event::Control(event)]);
+        self.writer
+            .append(Fence::Advance { from, to }, vec![write])
+            .await?;
+        tracing::info!(generation = %to, "elected coordinator");
+        Ok(to)
+    }
+
+    /// Coordinates while the lease is kept.
+    async fn coordinate(&self, generation: Generation, stop: &mut watch::Receiver<bool>) -> Left {
+        self.role.send_replace(Role::Coordinator {
+            generation,
+            awaiting: Vec::new(),
+        });
+        let work = Coordination::new(&self.parts, &self.writer, generation, &self.role);
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => Left::Stopped,
+            left = self.keep_lease() => left,
+            left = work.run() => left,
+        }
+    }
+
+    /// Renews the lease until it is lost or runs out unrenewed.
+    async fn keep_lease(&self) -> Left {
+        let mut renewed = Instant::now();
+        loop {
+            sleep(LEASE_EVERY).await;
+            match self
+                .parts
+                .record
+                .lease(LEASE, &self.parts.me, LEASE_TTL)
+                .await
+            {
+                Ok(lease) if lease.is_held_by(&self.parts.me) => renewed = Instant::now(),
+                Ok(lease) => return Left::LeaseLost { to: lease.holder },
+                Err(_) if renewed.elapsed() > LEASE_TTL => return Left::RecordLost,
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Makes way at once when that is safe to do.
+    async fn leave(&self, left: Left) {
+        match left {
+            Left::Stopped | Left::HandedOver { .. } | Left::Fenced => {
+                // A lease that cannot be given up runs out by itself.
+                let _ = self.parts.record.release(LEASE, &self.parts.me).await;
+            }
+            Left::LeaseLost { .. } | Left::RecordLost => {}
+        }
+    }
+}
+
+/// Whether `control` says that `me` coordinates with `generation`.
+pub(crate) fn is_mine(control: &Control, me: &NodeName, generation: Generation) -> bool {
+    let coordinator = control.coordinator.as_ref();
+    control.generation == generation && coordinator.is_some_and(|c| c.node == *me)
+}

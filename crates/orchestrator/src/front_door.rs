@@ -1,0 +1,397 @@
+//! Admits what users ask for. An id that is returned here is durable.
+
+use std::sync::Arc;
+
+use evenkeel_model::{
+    Awaiting, CatalogueEvent, ControlEvent, JobId, JobOutcome, NodeName, OperationEnd,
+    OperationEvent, OperationId, OperationKind, PackageRef, Refusal, Request, UpdateRequest,
+    UserName, Version, WallTime, code,
+};
+use evenkeel_planner::{Tunables, explain};
+use evenkeel_record::{AppendError, Fence, Follower, Record, View, Writer};
+use evenkeel_seam::{Clock, Ids};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::admission::{UpdateAction, not_there_yet, package, update_for};
+use crate::commit::{Batch, CommitError, commit};
+use crate::elect::{Parts, Role};
+
+/// Tries against others who append at the same time.
+const TRIES: u32 = 20;
+
+/// Admission, on every node.
+#[derive(Clone)]
+pub struct FrontDoor {
+    follower: Arc<Follower>,
+    writer: Writer,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn Ids>,
+    role: watch::Receiver<Role>,
+    tunables: Tunables,
+}
+
+/// A package get that was admitted: its receiver ends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GetTicket {
+    /// The operation.
+    pub operation: OperationId,
+    /// Its job.
+    pub job: JobId,
+}
+
+/// What one try of an admission appends, or that nothing is left to do.
+enum Attempt<T> {
+    Append {
+        operation: OperationId,
+        batch: Batch,
+        answer: T,
+    },
+    Nothing(T),
+}
+
+impl FrontDoor {
+    /// Admission through the parts of this node's orchestrator.
+    pub fn new(parts: &Parts, role: watch::Receiver<Role>) -> Self {
+        let record: Arc<dyn Record> = Arc::clone(&parts.record);
+        Self {
+            follower: Arc::clone(&parts.follower),
+            writer: Writer::new(record, Arc::clone(&parts.ids)),
+            clock: Arc::clone(&parts.clock),
+            ids: Arc::clone(&parts.ids),
+            role,
+            tunables: parts.tunables,
+        }
+    }
+
+    /// Starts an update.
+    pub async fn start_update(
+        &self,
+        request: UpdateRequest,
+        by: UserName,
+    ) -> Result<JobId, Refusal> {
+        let fits = |view: &View| {
+            package(view, &request.version)?;
+            not_there_yet(view, &request.version)
+        };
+        let description = "PATCH /api/cluster/software";
+        self.start(Request::Update(request.clone()), by, description, fits)
+            .await
+            .map(|t| t.job)
+    }
+
+    /// Starts a validation.
+    pub async fn validate(&self, version: Version, by: UserName) -> Result<JobId, Refusal> {
+        let fits = |view: &View| package(view, &version).map(drop);
+        let request = Request::Validate {
+            version: version.clone(),
+        };
+        let description = "PATCH /api/cluster/software?validate_only=true";
+        self.start(request, by, description, fits)
+            .await
+            .map(|ticket| ticket.job)
+    }
+
+    /// Removes a package from every node.
+    pub async fn delete(&self, version: Version, by: UserName) -> Result<JobId, Refusal> {
+        let view = self.fresh().await?;
+        let digest = package(&view, &version)?.package.digest;
+        let fits = |view: &View| package(view, &version).map(drop);
+        let request = Request::Delete {
+            digest,
+            version: version.clone(),
+        };
+        let description = format!("DELETE /api/cluster/software/packages/{version}");
+        self.start(request, by, &description, fits)
+            .await
+            .map(|ticket| ticket.job)
+    }
+
+    /// Admits a package get that `node` receives. `incarnation` names the daemon that does.
+    pub async fn begin_get(
+        &self,
+        node: NodeName,
+        incarnation: Uuid,
+        by: UserName,
+        description: &str,
+    ) -> Result<GetTicket, Refusal> {
+        let request = Request::Get { node, incarnation };
+        self.start(request, by, description, |_| Ok(())).await
+    }
+
+    async fn start(
+        &self,
+        request: Request,
+        by: UserName,
+        description: &str,
+        fits: impl Fn(&View) -> Result<(), Refusal>,
+    ) -> Result<GetTicket, Refusal> {
+        let operation = OperationId(self.ids.uuid());
+        let job = JobId(self.ids.uuid());
+        let ticket = GetTicket { operation, job };
+        self.admit(|view, at| {
+            if view.operation(operation).is_some() {
+                return Ok(Attempt::Nothing(ticket));
+            }
+            fits(view)?;
+            let kind = request.kind();
+            view.control().admits(kind)?;
+            let (request, by) = (request.clone(), by.clone());
+            let description = description.to_owned();
+            let batch = Batch {
+                control: vec![ControlEvent::OperationStarted {
+                    at,
+                    operation,
+                    kind,
+                }],
+                catalogue: Vec::new(),
+                operation: vec![
+                    OperationEvent::Requested { at, by, request },
+                    OperationEvent::JobOpened {
+                        at,
+                        job,
+                        description,
+                    },
+                ],
+            };
+            Ok(Attempt::Append {
+                operation,
+                batch,
+                answer: ticket,
+            })
+        })
+        .await
+    }
+
+    /// Pauses, resumes or cancels the open update. The job succeeds with the acceptance.
+    pub async fn act(&self, action: UpdateAction, by: UserName) -> Result<JobId, Refusal> {
+        let job = JobId(self.ids.uuid());
+        self.admit(|view, at| {
+            if view.operation_of(job).is_some() {
+                return Ok(Attempt::Nothing(job));
+            }
+            let update = update_for(view, action)?;
+            let by = by.clone();
+            let (event, query) = match action {
+                UpdateAction::Pause => (OperationEvent::PauseRequested { at, by }, "pause"),
+                UpdateAction::Resume => (OperationEvent::Resumed { at, by }, "resume"),
+                UpdateAction::Cancel => (OperationEvent::CancelRequested { at, by }, "cancel"),
+            };
+            let description = format!("PATCH /api/cluster/software?action={query}");
+            let outcome = JobOutcome::Success {
+                message: "success".to_owned(),
+            };
+            let operation = vec![
+                OperationEvent::JobOpened {
+                    at,
+                    job,
+                    description,
+                },
+                event,
+                OperationEvent::JobClosed { at, job, outcome },
+            ];
+            let batch = Batch {
+                operation,
+                ..Batch::default()
+            };
+            Ok(Attempt::Append {
+                operation: update.id,
+                batch,
+                answer: job,
+            })
+        })
+        .await
+    }
+
+    /// The package of a get is verified and durable here. The same package again is success without work;
+    /// the same version with other content is refused, and the get ends.
+    pub async fn staged(&self, ticket: GetTicket, package: PackageRef) -> Result<JobId, Refusal> {
+        let view = self.fresh().await?;
+        let version = package.summary.version.clone();
+        if let Some(known) = view.catalogue().by_version(&version)
+            && known.package.digest != package.digest
+        {
+            let text = "Package image with the same name already exists";
+            let refusal = Refusal::new(code::PACKAGE_EXISTS, format!("{text}: version {version}."));
+            self.fail_get(ticket, &refusal).await?;
+            return Err(refusal);
+        }
+        let node = self.receiver(&view, ticket)?;
+        self.admit(|view, at| {
+            if view
+                .operation(ticket.operation)
+                .is_some_and(|get| get.staged.is_some())
+            {
+                return Ok(Attempt::Nothing(ticket.job));
+            }
+            let (digest, version) = (package.digest, version.clone());
+            let known = view.catalogue().packages.contains_key(&digest);
+            let (node, boxed) = (node.clone(), Box::new(package.clone()));
+            let added = CatalogueEvent::PackageAdded {
+                at,
+                package: boxed,
+                node,
+            };
+            let batch = Batch {
+                control: Vec::new(),
+                catalogue: if known { Vec::new() } else { vec![added] },
+                operation: vec![OperationEvent::Staged {
+                    at,
+                    digest,
+                    version,
+                }],
+            };
+            Ok(Attempt::Append {
+                operation: ticket.operation,
+                batch,
+                answer: ticket.job,
+            })
+        })
+        .await
+    }
+
+    fn receiver(&self, view: &View, ticket: GetTicket) -> Result<NodeName, Refusal> {
+        match view
+            .operation(ticket.operation)
+            .map(|get| (&get.request, get.is_ended()))
+        {
+            Some((Request::Get { node, .. }, false)) => Ok(node.clone()),
+            Some(_) | None => Err(Refusal::new(
+                code::GET_FAILED,
+                "The package get was ended while the package was on its way.",
+            )),
+        }
+    }
+
+    /// Ends a get that did not bring a package in.
+    pub async fn fail_get(&self, ticket: GetTicket, refusal: &Refusal) -> Result<(), Refusal> {
+        self.admit(|view, at| {
+            let get = view.operation(ticket.operation);
+            if get.is_none_or(|get| get.is_ended() || get.staged.is_some()) {
+                return Ok(Attempt::Nothing(()));
+            }
+            let (code, message) = (refusal.code, refusal.message.clone());
+            let outcome = JobOutcome::Failure {
+                code,
+                message: message.clone(),
+            };
+            let end = OperationEnd::Failed { code, message };
+            let batch = Batch {
+                control: vec![ControlEvent::OperationEnded {
+                    at,
+                    operation: ticket.operation,
+                }],
+                catalogue: Vec::new(),
+                operation: vec![
+                    OperationEvent::JobClosed {
+                        at,
+                        job: ticket.job,
+                        outcome,
+                    },
+                    OperationEvent::Ended { at, end },
+                ],
+            };
+            Ok(Attempt::Append {
+                operation: ticket.operation,
+                batch,
+                answer: (),
+            })
+        })
+        .await
+    }
+
+    /// Ends gets that an earlier daemon of this node was receiving: called once at start.
+    pub async fn end_stale_gets(&self, me: &NodeName, incarnation: Uuid) -> Result<(), Refusal> {
+        let view = self.fresh().await?;
+        let stale: Vec<GetTicket> = view
+            .open_operations()
+            .filter(|operation| operation.kind() == OperationKind::PackageGet)
+            .filter(|get| get.staged.is_none() && is_stale(&get.request, me, incarnation))
+            .filter_map(|get| {
+                Some(GetTicket {
+                    operation: get.id,
+                    job: get.jobs.first()?.id,
+                })
+            })
+            .collect();
+        let text = format!("evenkeeld of node \"{me}\" restarted while it received the package.");
+        for ticket in stale {
+            self.fail_get(ticket, &Refusal::new(code::GET_FAILED, text.clone()))
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// What every open operation waits for: live on the coordinator, from the record elsewhere.
+    pub fn explain(&self) -> Vec<Awaiting> {
+        if let Role::Coordinator { awaiting, .. } = &*self.role.borrow()
+            && !awaiting.is_empty()
+        {
+            return awaiting.clone();
+        }
+        let view = self.follower.view();
+        let operations = view
+            .open_operations()
+            .map(|operation| (operation.id, operation.clone()))
+            .collect();
+        explain(
+            view.control(),
+            &operations,
+            self.clock.wall(),
+            &self.tunables,
+        )
+    }
+
+    async fn fresh(&self) -> Result<Arc<View>, Refusal> {
+        self.follower
+            .refresh()
+            .await
+            .map_err(|error| unreachable_record(&error.to_string()))
+    }
+
+    /// Decides on a fresh view and appends; decides anew when someone else appended first.
+    async fn admit<T>(
+        &self,
+        decide: impl Fn(&View, WallTime) -> Result<Attempt<T>, Refusal>,
+    ) -> Result<T, Refusal> {
+        let mut trouble = "others kept writing to it".to_owned();
+        for _ in 0..TRIES {
+            let view = self.fresh().await?;
+            let (operation, batch, answer) = match decide(&view, self.clock.wall())? {
+                Attempt::Nothing(answer) => return Ok(answer),
+                Attempt::Append {
+                    operation,
+                    batch,
+                    answer,
+                } => (operation, batch, answer),
+            };
+            match commit(&self.writer, &view, Fence::None, operation, batch).await {
+                Ok(position) => {
+                    // The answer must not be ahead of what this node shows. A record that is lost just now
+                    // does not take the acceptance back.
+                    let _ = self.follower.at_least(position).await;
+                    return Ok(answer);
+                }
+                Err(CommitError::Append(AppendError::Conflict { .. })) => {}
+                Err(error) => {
+                    trouble = error.to_string();
+                    break;
+                }
+            }
+        }
+        Err(unreachable_record(&trouble))
+    }
+}
+
+fn is_stale(request: &Request, me: &NodeName, mine: Uuid) -> bool {
+    match request {
+        Request::Get { node, incarnation } => node == me && *incarnation != mine,
+        Request::Update(_) | Request::Validate { .. } | Request::Delete { .. } => false,
+    }
+}
+
+fn unreachable_record(why: &str) -> Refusal {
+    let text =
+        format!("The cluster's record cannot be written: {why}. Nothing was changed; try again.");
+    Refusal::new(code::CANNOT_CREATE_TASK, text)
+}

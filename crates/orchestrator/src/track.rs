@@ -1,0 +1,135 @@
+//! What the coordinator remembers of running tasks between two steps. All of it can be lost: a new
+//! coordinator gathers it again from the agents' journals.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use evenkeel_model::{
+    Awaiting, Executor, NodeName, Operation, OperationId, ReportState, Seq, TaskId, TaskKey,
+    TaskProgress, TaskReport, TaskState,
+};
+use evenkeel_planner::{Running, describe};
+use tokio::time::Instant;
+
+/// Reports and stopwatches.
+#[derive(Default)]
+pub(crate) struct Tracker {
+    reports: BTreeMap<TaskKey, (ReportState, Instant)>,
+    /// What was last seen of a wait, by operation and what is awaited.
+    seen: BTreeMap<(OperationId, String), (Option<String>, Instant)>,
+    /// When each operation last made a step.
+    steps: BTreeMap<OperationId, (Seq, Instant)>,
+}
+
+impl Tracker {
+    /// Takes an agent's report in. A report that says something new restarts the task's stopwatch.
+    pub(crate) fn report(&mut self, report: TaskReport) {
+        let same = |(known, _): &(ReportState, Instant)| *known == report.state;
+        if !self.reports.get(&report.key).is_some_and(same) {
+            self.reports
+                .insert(report.key, (report.state, Instant::now()));
+        }
+    }
+
+    /// Whether the agent has the order.
+    pub(crate) fn has(&self, key: &TaskKey) -> bool {
+        self.reports.contains_key(key)
+    }
+
+    /// Forgets reports of tasks that an agent no longer knows: the order is sent again.
+    pub(crate) fn forget(&mut self, key: &TaskKey) {
+        self.reports.remove(key);
+    }
+
+    /// Notes what is awaited now, for the stopwatches of what the coordinator watches itself.
+    pub(crate) fn awaits(&mut self, operation: OperationId, awaiting: &[Awaiting]) {
+        let now = Instant::now();
+        let mut fresh = BTreeMap::new();
+        for wait in awaiting {
+            let key = (operation, wait.what.clone());
+            let since = match self.seen.get(&key) {
+                Some((seen, since)) if *seen == wait.seen => *since,
+                Some(_) | None => now,
+            };
+            fresh.insert(key, (wait.seen.clone(), since));
+        }
+        self.seen.retain(|(id, _), _| *id != operation);
+        self.seen.extend(fresh);
+    }
+
+    /// How long the operation has made no step.
+    pub(crate) fn idle(&mut self, operation: OperationId, head: Seq) -> Duration {
+        let now = Instant::now();
+        let entry = self.steps.entry(operation).or_insert((head, now));
+        if entry.0 != head {
+            *entry = (head, now);
+        }
+        entry.1.elapsed()
+    }
+
+    /// What the planner is told of the operation's running tasks.
+    pub(crate) fn running(&self, operation: &Operation) -> BTreeMap<TaskId, Running> {
+        let tasks = running_tasks(operation);
+        tasks
+            .map(|task| (task.task.id, self.of_task(operation.id, task)))
+            .collect()
+    }
+
+    fn of_task(&self, operation: OperationId, task: &TaskProgress) -> Running {
+        let elapsed = |(_, since): &(_, Instant)| since.elapsed();
+        match &task.task.executor {
+            Executor::Agent(_) => {
+                let known = self.reports.get(&key_of(operation, task));
+                let quiet = known.map(|(_, since)| since.elapsed()).unwrap_or_default();
+                Running {
+                    report: known.map(|(state, _)| state.clone()),
+                    quiet,
+                }
+            }
+            Executor::Coordinator => {
+                let key = (operation, describe(&task.task).what);
+                Running {
+                    report: None,
+                    quiet: self.seen.get(&key).map(elapsed).unwrap_or_default(),
+                }
+            }
+        }
+    }
+
+    /// Forgets operations that are over.
+    pub(crate) fn keep_only(&mut self, open: &[OperationId]) {
+        self.reports.retain(|key, _| open.contains(&key.operation));
+        self.seen.retain(|(id, _), _| open.contains(id));
+        self.steps.retain(|id, _| open.contains(id));
+    }
+}
+
+fn running_tasks(operation: &Operation) -> impl Iterator<Item = &TaskProgress> {
+    operation
+        .tasks
+        .values()
+        .filter(|task| matches!(task.state, TaskState::Running))
+}
+
+fn key_of(operation: OperationId, task: &TaskProgress) -> TaskKey {
+    TaskKey {
+        operation,
+        task: task.task.id,
+        attempt: task.attempt,
+    }
+}
+
+/// Running tasks by the agent that carries them out.
+pub(crate) fn keys_by_agent(operations: &[&Operation]) -> BTreeMap<NodeName, Vec<TaskKey>> {
+    let mut keys: BTreeMap<NodeName, Vec<TaskKey>> = BTreeMap::new();
+    for operation in operations {
+        for task in running_tasks(operation) {
+            if let Executor::Agent(agent) = &task.task.executor {
+                keys.entry(agent.clone())
+                    .or_default()
+                    .push(key_of(operation.id, task));
+            }
+        }
+    }
+    keys
+}

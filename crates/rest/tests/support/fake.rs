@@ -35,6 +35,8 @@ pub struct State {
     pub asked: Vec<String>,
     /// What the next change is refused with.
     pub refuse: Option<Refusal>,
+    /// What the coordinator says it waits for.
+    pub awaiting: Vec<Awaiting>,
     /// Why the record cannot be reached.
     pub unreachable: Option<Refusal>,
     /// Bytes of the last upload, and whether it was dropped before its end.
@@ -332,7 +334,7 @@ impl evenkeel_rest::FrontDoor for Fake {
     }
 
     async fn awaiting(&self) -> Result<Vec<Awaiting>, Refusal> {
-        Ok(Vec::new())
+        Ok(self.see(|state| state.awaiting.clone()))
     }
 }
 

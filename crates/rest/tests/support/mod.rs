@@ -69,6 +69,13 @@ impl Client {
         Self { fake, router }
     }
 
+    /// Over another picture; changes still go to a fake.
+    pub fn over(cluster: Arc<dyn evenkeel_rest::Cluster>) -> Self {
+        let fake = Arc::new(Fake::new());
+        let router = evenkeel_rest::router(cluster, fake.clone(), &SeededIds::new(1));
+        Self { fake, router }
+    }
+
     pub async fn send(&self, request: Request<Body>) -> Reply {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();

@@ -1,0 +1,369 @@
+//! The API over a real record: what its events say is what a client sees.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::Method;
+use evenkeel_model::*;
+use evenkeel_record::{
+    Fence, FollowOptions, Follower, MemoryFaults, MemoryHub, MemoryRecord, NoMirror, Write, Writer,
+};
+use evenkeel_rest::{RecordCluster, hash_password};
+use evenkeel_seam::{SeededIds, TokioClock};
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+use support::{Client, PASSWORD, USER, request};
+use tower::ServiceExt;
+
+struct Bench {
+    record: Arc<MemoryRecord>,
+    follower: Arc<Follower>,
+    writer: Writer,
+    client: Client,
+    operation: OperationId,
+    job: JobId,
+}
+
+fn wall(second: i64) -> WallTime {
+    serde_json::from_value(json!(format!("2026-01-01T00:00:{second:02}.25Z"))).unwrap()
+}
+
+fn id(n: u128) -> uuid::Uuid {
+    uuid::Uuid::from_u128(n)
+}
+
+fn name(text: &str) -> NodeName {
+    text.parse().unwrap()
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let hub = MemoryHub::new();
+        let record = Arc::new(hub.client(1));
+        let origin = tokio::time::Instant::now();
+        let clock = Arc::new(TokioClock::new(BootId(id(1)), origin, wall(30)));
+        let writer = Writer::new(Arc::new(hub.client(2)), Arc::new(SeededIds::new(2)));
+        let options = FollowOptions::default();
+        let follower =
+            Follower::start(record.clone(), Arc::new(NoMirror), clock.clone(), options).await;
+        let follower = Arc::new(follower);
+        let minute = Duration::from_secs(60);
+        let cluster = RecordCluster::new(follower.clone(), record.clone(), clock, minute);
+        let client = Client::over(Arc::new(cluster));
+        let (operation, job) = (OperationId(id(7)), JobId(id(8)));
+        let bench = Self {
+            record,
+            follower,
+            writer,
+            client,
+            operation,
+            job,
+        };
+        bench.begin().await;
+        bench
+    }
+
+    /// Appends to one stream, and waits until it is seen.
+    async fn append(&self, stream: StreamId, events: Vec<Event>) {
+        let expected = self.follower.refresh().await.unwrap().head(stream);
+        let write = Write {
+            stream,
+            expected,
+            events,
+        };
+        let position = self.writer.append(Fence::None, vec![write]).await.unwrap();
+        self.follower.at_least(position).await.unwrap();
+    }
+
+    /// A pair, a user, and nothing going on.
+    async fn begin(&self) {
+        let config = |own: &str, partner: &str, n| NodeConfig {
+            id: NodeId(id(n)),
+            name: name(own),
+            partner: Some(name(partner)),
+            interconnect: "127.0.0.1:1".to_owned(),
+            rest: "127.0.0.1:2".to_owned(),
+            platform: "lab-x86_64".parse().unwrap(),
+            lifs: vec![],
+        };
+        let nodes = vec![config("a", "b", 11), config("b", "a", 12)];
+        let topology = Topology::new(ClusterId(id(9)), "lab".to_owned(), nodes).unwrap();
+        let booted = |node| ControlEvent::NodeBooted {
+            at: wall(2),
+            node: name(node),
+            boot_id: BootId(id(3)),
+            version: Some("1.0".parse().unwrap()),
+            daemon: "0.1.0".to_owned(),
+        };
+        let user = ControlEvent::UserSet {
+            at: wall(1),
+            user: USER.parse().unwrap(),
+            password_hash: hash_password(PASSWORD).unwrap(),
+        };
+        let events = [
+            ControlEvent::TopologySet {
+                at: wall(1),
+                topology,
+            },
+            user,
+            booted("a"),
+        ];
+        self.append(StreamId::Control, events.map(Event::Control).into())
+            .await;
+    }
+
+    /// Admits a validation with its job.
+    async fn start_validation(&self) {
+        let started = ControlEvent::OperationStarted {
+            at: wall(10),
+            operation: self.operation,
+            kind: OperationKind::Validation,
+        };
+        self.append(StreamId::Control, vec![Event::Control(started)])
+            .await;
+        let requested = OperationEvent::Requested {
+            at: wall(10),
+            by: USER.parse().unwrap(),
+            request: Request::Validate {
+                version: "2.0".parse().unwrap(),
+            },
+        };
+        let opened = OperationEvent::JobOpened {
+            at: wall(10),
+            job: self.job,
+            description: "PATCH /api/cluster/software".to_owned(),
+        };
+        self.append_operation(vec![requested, opened]).await;
+    }
+
+    async fn append_operation(&self, events: Vec<OperationEvent>) {
+        let events = events.into_iter().map(Event::Operation).collect();
+        self.append(StreamId::Operation(self.operation), events)
+            .await;
+    }
+
+    async fn get(&self, uri: &str) -> Value {
+        let reply = self.client.get(uri).await;
+        assert_eq!(reply.status, 200, "{uri}: {}", reply.text);
+        reply.json()
+    }
+
+    fn cut(&self, partitioned: bool) {
+        self.record.set_faults(MemoryFaults {
+            partitioned,
+            ..MemoryFaults::default()
+        });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_cluster_and_its_nodes() {
+    let bench = Bench::new().await;
+    let cluster = bench.get("/api/cluster").await;
+    assert_eq!(
+        (&cluster["name"], &cluster["uuid"]),
+        (&json!("lab"), &json!(id(9)))
+    );
+    assert_eq!(cluster["version"]["generation"], 9);
+    let nodes = bench.get("/api/cluster/nodes?fields=*").await;
+    let partner = &nodes["records"][0]["ha"]["partners"][0];
+    assert_eq!(
+        (&partner["name"], &partner["uuid"]),
+        (&json!("b"), &json!(id(12)))
+    );
+    let software = bench.get("/api/cluster/software").await;
+    // Node b has not said what it runs; clients fail without a text.
+    assert_eq!(software["nodes"][0], json!({"name": "a", "version": "1.0"}));
+    assert_eq!(
+        software["nodes"][1],
+        json!({"name": "b", "version": "unknown"})
+    );
+    for absent in [
+        "state",
+        "pending_version",
+        "validation_results",
+        "update_details",
+    ] {
+        assert_eq!(software.get(absent), None, "nothing was ever asked for");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_validation_from_its_job_to_its_findings() {
+    let bench = Bench::new().await;
+    bench.start_validation().await;
+    let software = bench.get("/api/cluster/software").await;
+    assert_eq!(
+        (&software["state"], &software["pending_version"]),
+        (&json!("in_progress"), &json!("2.0"))
+    );
+    assert_eq!(software["update_details"][0]["phase"], "Pre-update checks");
+    assert_eq!(software["elapsed_duration"], 20);
+    assert_eq!(software.get("validation_results"), None);
+    let job_uri = format!("/api/cluster/jobs/{}", bench.job);
+    let job = bench.get(&job_uri).await;
+    assert_eq!(
+        (&job["state"], &job["code"]),
+        (&json!("running"), &json!(0))
+    );
+    assert_eq!(job["start_time"], "2026-01-01T00:00:10+00:00");
+
+    let finding = Finding {
+        check: "Manual checks".to_owned(),
+        severity: Severity::Warning,
+        issue: "look".to_owned(),
+        action: "act".to_owned(),
+    };
+    let outcome = JobOutcome::Success {
+        message: "success".to_owned(),
+    };
+    bench
+        .append_operation(vec![
+            OperationEvent::Validated {
+                at: wall(20),
+                findings: vec![finding],
+            },
+            OperationEvent::JobClosed {
+                at: wall(20),
+                job: bench.job,
+                outcome,
+            },
+        ])
+        .await;
+    let software = bench
+        .get("/api/cluster/software?fields=validation_results")
+        .await;
+    let expected = json!({
+        "update_check": "Manual checks",
+        "status": "warning",
+        "issue": {"message": "look"},
+        "action": {"message": "act"},
+    });
+    assert_eq!(software["validation_results"], json!([expected]));
+    let job = bench.get(&job_uri).await;
+    assert_eq!(
+        (&job["state"], &job["message"]),
+        (&json!("success"), &json!("success"))
+    );
+    assert_eq!(
+        job.get("error"),
+        None,
+        "an error object means failure to a client"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_job_has_code_message_and_error() {
+    let bench = Bench::new().await;
+    bench.start_validation().await;
+    let outcome = JobOutcome::Failure {
+        code: 10551325,
+        message: "no such package".to_owned(),
+    };
+    let closed = OperationEvent::JobClosed {
+        at: wall(20),
+        job: bench.job,
+        outcome,
+    };
+    bench.append_operation(vec![closed]).await;
+    let jobs = bench.get("/api/cluster/jobs?fields=*&state=failure").await;
+    let job = &jobs["records"][0];
+    assert_eq!(
+        (&job["code"], &job["message"]),
+        (&json!(10551325), &json!("no such package"))
+    );
+    assert_eq!(
+        job["error"],
+        json!({"message": "no such package", "code": "10551325"})
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_open_operation_is_explained_even_without_a_coordinator() {
+    let bench = Bench::new().await;
+    assert_eq!(
+        bench.get("/evenkeel/v1/explain").await["operations"],
+        json!([])
+    );
+    bench.start_validation().await;
+    let explain = bench.get("/evenkeel/v1/explain").await;
+    let operation = &explain["operations"][0];
+    assert_eq!(
+        (&operation["kind"], &operation["version"]),
+        (&json!("validation"), &json!("2.0"))
+    );
+    assert_eq!(operation["waiting"][0]["awaiting"], "a coordinator");
+
+    let awaiting = |operation| Awaiting {
+        operation,
+        node: Some(name("b")),
+        what: "observations".to_owned(),
+        since: wall(12),
+        seen: None,
+        remaining: Some(Duration::from_secs(9)),
+        unblock: "node b answers".to_owned(),
+    };
+    let said = vec![awaiting(Some(bench.operation)), awaiting(None)];
+    bench.client.fake.edit(|state| state.awaiting = said);
+    let explain = bench.get("/evenkeel/v1/explain").await;
+    let expected = json!({
+        "awaiting": "observations",
+        "node": "b",
+        "since": "2026-01-01T00:00:12+00:00",
+        "until": "2026-01-01T00:00:39+00:00",
+        "unblock": "node b answers",
+    });
+    assert_eq!(explain["operations"][0]["waiting"], json!([expected]));
+    assert_eq!(explain["waiting"], json!([expected]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_stream_as_they_happen_and_hide_hashes() {
+    let bench = Bench::new().await;
+    let all = bench.client.get("/evenkeel/v1/events?follow=false").await;
+    assert!(!all.text.contains("argon2"), "{}", all.text);
+    let last: Value = serde_json::from_str(all.text.lines().last().unwrap()).unwrap();
+    assert_eq!(
+        (&last["stream"], &last["event"]["type"]),
+        (&json!("control"), &json!("node_booted"))
+    );
+
+    let uri = format!("/evenkeel/v1/events?since={}", last["seq"]);
+    let request = request(Method::GET, &uri)
+        .body(axum::body::Body::empty())
+        .unwrap();
+    let response = bench.client.router.clone().oneshot(request).await.unwrap();
+    let mut lines = response.into_body().into_data_stream();
+    bench.start_validation().await;
+    let line = lines.next().await.unwrap().unwrap();
+    let event: Value = serde_json::from_slice(&line).unwrap();
+    assert_eq!(event["event"]["type"], "operation_started");
+    assert_eq!(event["seq"], last["seq"].as_u64().unwrap() + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_the_record_the_mirror_answers_with_its_age() {
+    let bench = Bench::new().await;
+    bench.cut(true);
+    bench.follower.refresh().await.unwrap_err();
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    let reply = bench.client.get("/api/cluster/software").await;
+    assert_eq!(reply.status, 200);
+    let age: u64 = reply.header("age").parse().unwrap();
+    assert!((100..160).contains(&age), "{age}");
+    let unknown = bench
+        .client
+        .get(&format!("/api/cluster/jobs/{}", bench.job))
+        .await;
+    assert_eq!(unknown.error().0, 503, "ignorance is not absence");
+    bench.cut(false);
+    let unknown = bench
+        .client
+        .get(&format!("/api/cluster/jobs/{}", bench.job))
+        .await;
+    assert_eq!(unknown.error().0, 404);
+}

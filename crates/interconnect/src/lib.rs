@@ -1,9 +1,28 @@
 //! Node to node: messages, the agent's client trait, mutual TLS, package transfer. Its own port: node
 //! commands never pass through the public one.
+//!
+//! A node serves its agent and its packages with [`serve`] and calls others through [`TlsClient`];
+//! tests and the simulation use a [`LocalNetwork`] instead. A peer is who its certificate says it is,
+//! and only members of the cluster are heard.
 
+mod client;
+mod link;
+mod local;
+mod members;
 mod message;
+mod package;
+mod server;
+mod tls;
 
+pub use client::{ClientParts, TlsClient};
+pub use local::{LocalClient, LocalNetwork, Loss};
+pub use members::{Members, members_of};
 pub use message::{
     AgentClient, AgentRequest, AgentResponse, AgentService, CallError, Consent, ConsentRequest,
     PROTOCOL,
 };
+pub use package::{
+    FetchError, NoPackages, PackageBody, PackageBytes, PackageClient, PackageSource,
+};
+pub use server::{ServerParts, serve};
+pub use tls::{TlsError, TlsIdentity};

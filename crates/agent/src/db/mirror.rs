@@ -1,0 +1,65 @@
+//! A disposable copy of the record's events, so that this node answers while the record does not.
+
+use evenkeel_model::{EventId, Position, Seq, StreamId};
+use rusqlite::{Row, params};
+
+use super::open::{DbError, NodeDb, unreadable};
+
+/// An event as the record holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MirrorRow {
+    /// Its place among all events.
+    pub position: Position,
+    /// Its stream.
+    pub stream: StreamId,
+    /// Its number there.
+    pub seq: Seq,
+    /// Its id.
+    pub id: EventId,
+    /// Its text.
+    pub body: String,
+}
+
+impl NodeDb {
+    /// All mirrored events by position.
+    pub fn mirror_load(&self) -> Result<Vec<MirrorRow>, DbError> {
+        let connection = self.lock();
+        let sql = "SELECT position, stream, seq, id, body FROM mirror ORDER BY position";
+        let mut statement = connection.prepare_cached(sql)?;
+        Ok(statement
+            .query_map([], row)?
+            .collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Adds events in one transaction. One that is there already stays.
+    pub fn mirror_store(&self, rows: &[MirrorRow]) -> Result<(), DbError> {
+        self.write(|transaction| {
+            let sql = "INSERT OR IGNORE INTO mirror (position, stream, seq, id, body)
+                       VALUES (?1, ?2, ?3, ?4, ?5)";
+            let mut statement = transaction.prepare_cached(sql)?;
+            for row in rows {
+                let (position, seq) = (row.position.0 as i64, row.seq.0 as i64);
+                let (stream, id) = (row.stream.to_string(), row.id.to_string());
+                statement.execute(params![position, stream, seq, id, row.body])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Forgets the copy.
+    pub fn mirror_clear(&self) -> Result<(), DbError> {
+        self.write(|transaction| transaction.execute("DELETE FROM mirror", []).map(drop))
+    }
+}
+
+fn row(row: &Row<'_>) -> rusqlite::Result<MirrorRow> {
+    let (position, seq): (i64, i64) = (row.get(0)?, row.get(2)?);
+    let (stream, id): (String, String) = (row.get(1)?, row.get(3)?);
+    Ok(MirrorRow {
+        position: Position(position as u64),
+        stream: stream.parse().map_err(unreadable)?,
+        seq: Seq(seq as u64),
+        id: id.parse().map_err(unreadable)?,
+        body: row.get(4)?,
+    })
+}

@@ -1,0 +1,16 @@
+//! The node's own database, `node.db`: what this node must not forget whatever becomes of the record.
+//!
+//! Every call is one short transaction on one connection, called inline: reads take microseconds, a
+//! commit waits for one fsync. What a call returned `Ok` for is on disk.
+
+mod consents;
+mod journal;
+mod mirror;
+mod open;
+mod small;
+
+pub(crate) use consents::Promised;
+pub use consents::Side;
+pub use journal::{Accepted, JournalEntry, Stage};
+pub use mirror::MirrorRow;
+pub use open::{DbError, NodeDb, OpenDbError};

@@ -1,0 +1,113 @@
+//! Install: the package into the slot that does not run.
+
+use evenkeel_model::{Digest, How, SlotsState, TaskError};
+
+use super::run::{Acted, Run, permanent, transient};
+use crate::parts::{InstallError, InstallRequest, PackagesError};
+
+pub(super) async fn run(run: &Run, package: Digest) -> Result<How, TaskError> {
+    run.check_own_boot(run.order().before.node_boot)?;
+    let slots = run.slots().await?;
+    if holds(&slots, package) {
+        return Ok(run.found());
+    }
+    if !slots.writable {
+        let message = format!("the boot medium of {} is read-only", run.parts().node);
+        return Err(permanent(
+            message,
+            "Make the boot medium writable, or replace it.",
+        ));
+    }
+    have_package(run, package).await?;
+    run.begin()?;
+    mark_unbootable(run, &slots).await?;
+    extract(run, &slots, package).await?;
+    let after = run.slots().await?;
+    match holds(&after, package) {
+        true => Ok(run.reached()),
+        false => Err(transient(
+            format!(
+                "slot {} of {} does not hold the package",
+                slots.alternate(),
+                run.parts().node
+            ),
+            "Check the boot medium.",
+        )),
+    }
+}
+
+fn holds(slots: &SlotsState, package: Digest) -> bool {
+    let image = &slots.slot(slots.alternate()).image;
+    image.as_ref().is_some_and(|image| image.digest == package)
+}
+
+async fn have_package(run: &Run, package: Digest) -> Result<(), TaskError> {
+    let packages = &run.parts().packages;
+    let node = &run.parts().node;
+    let failed = |error: PackagesError| {
+        let message = format!("{node} does not hold the package: {error}");
+        match error {
+            PackagesError::Unavailable(_) => transient(
+                message,
+                "See that another node that holds the package is up.",
+            ),
+            PackagesError::Refused(_) => permanent(message, "Upload the package again."),
+        }
+    };
+    run.say("looking for the package", 0, 0);
+    if packages.held().await.map_err(failed)?.contains(&package) {
+        return Ok(());
+    }
+    run.say("getting the package from another node", 0, 0);
+    packages.pull(package).await.map_err(failed)
+}
+
+/// Before the first byte changes, the boot loader must know to stay away.
+async fn mark_unbootable(run: &Run, slots: &SlotsState) -> Result<(), TaskError> {
+    let (slot, node) = (slots.alternate(), &run.parts().node);
+    let action = "Check the boot medium.";
+    match run.act(run.parts().platform.mark_unbootable(slot)).await {
+        Ok(Acted::Yes) => Ok(()),
+        Ok(Acted::Unknown(why)) => Err(transient(
+            format!("slot {slot} of {node} cannot be marked: {why}"),
+            action,
+        )),
+        Err(why) => Err(permanent(
+            format!("slot {slot} of {node} cannot be marked: {why}"),
+            action,
+        )),
+    }
+}
+
+async fn extract(run: &Run, slots: &SlotsState, package: Digest) -> Result<(), TaskError> {
+    let (slot, parts) = (slots.alternate(), run.parts());
+    let request = InstallRequest {
+        package,
+        slot,
+        path: parts.platform.path(slot),
+        running: parts.platform.path(slots.booted),
+    };
+    run.say("extracting", 0, 0);
+    let mut progress = run.progress().subscribe();
+    progress.mark_unchanged();
+    let mut install = parts.installer.install(&request, run.progress());
+    loop {
+        let changed = tokio::time::timeout(run.bounds().no_progress, progress.changed());
+        tokio::select! {
+            installed = &mut install => return installed.map_err(|e| failed(run, &e)),
+            changed = changed => if changed.is_err() {
+                let bound = run.bounds().no_progress;
+                let message = format!("extracting on {} has stood still for {bound:?}", parts.node);
+                return Err(transient(message, "Check the boot medium."));
+            },
+        }
+    }
+}
+
+fn failed(run: &Run, error: &InstallError) -> TaskError {
+    let message = format!("{} cannot install the package: {error}", run.parts().node);
+    match error {
+        InstallError::Failed(_) => transient(message, "See to free space and the boot medium."),
+        InstallError::Refused(_) => permanent(message, "Upload the package again."),
+    }
+}

@@ -1,0 +1,11 @@
+//! Carrying orders out. Each task: observe → ours and done? → preconditions → act → verify.
+
+mod activate;
+mod giveback;
+mod install;
+mod mark_good;
+mod patience;
+mod run;
+mod takeover;
+
+pub(crate) use run::Run;

@@ -1,0 +1,370 @@
+//! Calls to other nodes over mutual TLS.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use evenkeel_model::{Digest, Link, NodeName};
+use futures_util::stream;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::header::HOST;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use rustls_pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio_rustls::TlsConnector;
+
+use crate::link::Gate;
+use crate::members::Members;
+use crate::message::{AgentClient, AgentRequest, AgentResponse, AgentService, CallError, PROTOCOL};
+use crate::package::{FetchError, PackageBody, PackageClient};
+use crate::server::{AGENT_PATH, PACKAGES_PATH, PROTOCOL_HEADER, TOTAL_HEADER};
+use crate::tls::TlsIdentity;
+
+/// A node on the same network answers within milliseconds; a dead one never does.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// An agent bounds what it does for an answer well below this.
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+/// Silence within a transfer.
+const CHUNK_TIMEOUT: Duration = Duration::from_secs(15);
+/// An observation of a node with hundreds of disks is far smaller.
+const MAX_ANSWER_BYTES: usize = 16 << 20;
+/// What a node says when it refuses a transfer.
+const MAX_REFUSAL_BYTES: usize = 4 << 10;
+/// Connections kept per node.
+const MAX_IDLE: usize = 4;
+
+type Sender = SendRequest<Full<Bytes>>;
+
+/// What a client is made of.
+pub struct ClientParts {
+    /// This node: its own agent is asked without the network.
+    pub node: NodeName,
+    /// Who this node is.
+    pub identity: TlsIdentity,
+    /// Where the others are.
+    pub members: watch::Receiver<Members>,
+    /// The fault seam.
+    pub link: watch::Receiver<Link>,
+}
+
+/// Calls agents and fetches packages over mutual TLS. Connections are kept and made anew as needed.
+pub struct TlsClient {
+    node: NodeName,
+    connector: TlsConnector,
+    members: watch::Receiver<Members>,
+    gate: Gate,
+    own: OnceLock<Weak<dyn AgentService>>,
+    idle: Mutex<HashMap<String, Vec<Sender>>>,
+}
+
+/// Why an exchange gave no response.
+enum Broken {
+    /// Before a byte of the request left.
+    Unsent(String),
+    /// After.
+    Sent(String),
+}
+
+impl Broken {
+    fn why(self) -> String {
+        match self {
+            Self::Unsent(why) | Self::Sent(why) => why,
+        }
+    }
+
+    fn into_call_error(self, node: &NodeName) -> CallError {
+        let node = node.clone();
+        match self {
+            Self::Unsent(why) => CallError::Unreachable { node, why },
+            Self::Sent(why) => CallError::NoAnswer { node, why },
+        }
+    }
+}
+
+impl TlsClient {
+    /// A client without connections.
+    pub fn new(parts: ClientParts) -> Arc<Self> {
+        Arc::new(Self {
+            node: parts.node,
+            connector: TlsConnector::from(parts.identity.client),
+            members: parts.members,
+            gate: Gate::new(parts.link),
+            own: OnceLock::new(),
+            idle: Mutex::default(),
+        })
+    }
+
+    /// Names the agent of this node, which itself needs the client. Only the first call counts.
+    pub fn set_own(&self, agent: &Arc<dyn AgentService>) {
+        let _ = self.own.set(Arc::downgrade(agent));
+    }
+
+    async fn call_own(&self, request: AgentRequest) -> Result<AgentResponse, CallError> {
+        match self.own.get().and_then(Weak::upgrade) {
+            Some(agent) => Ok(agent.answer(&self.node, request).await),
+            None => Err(CallError::Unreachable {
+                node: self.node.clone(),
+                why: "this node's agent does not run".to_owned(),
+            }),
+        }
+    }
+
+    async fn ask(&self, node: &NodeName, request: &AgentRequest) -> Result<AgentResponse, Broken> {
+        let body = serde_json::to_vec(request).expect("requests are plain data: JSON can say it");
+        let request = Outgoing {
+            method: Method::POST,
+            path: AGENT_PATH.to_owned(),
+            body,
+        };
+        let (response, sender, address) = self.exchange(node, request).await?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect();
+        let body = tokio::time::timeout(ANSWER_TIMEOUT, body)
+            .await
+            .map_err(|_| Broken::Sent(format!("its answer broke off for {ANSWER_TIMEOUT:?}")))?
+            .map_err(|e| Broken::Sent(format!("its answer broke off: {e}")))?
+            .to_bytes();
+        self.keep(address, sender);
+        if status != StatusCode::OK {
+            // Whoever answers with a status has not handed the request to its agent.
+            return Err(Broken::Unsent(format!(
+                "{status}: {}",
+                String::from_utf8_lossy(&body)
+            )));
+        }
+        serde_json::from_slice(&body)
+            .map_err(|e| Broken::Sent(format!("its answer cannot be understood: {e}")))
+    }
+
+    /// Sends a request over a kept connection or a new one, and waits for the head of the response.
+    async fn exchange(
+        &self,
+        node: &NodeName,
+        request: Outgoing,
+    ) -> Result<(Response<Incoming>, Sender, String), Broken> {
+        let address = self.members.borrow().get(node).cloned();
+        let address = address.ok_or_else(|| Broken::Unsent("it is no known member".to_owned()))?;
+        if self.gate.is_cut() {
+            // As on a real network: silence, until the caller gives up.
+            tokio::time::sleep(CONNECT_TIMEOUT).await;
+            return Err(Broken::Unsent("this node's link is cut".to_owned()));
+        }
+        self.gate.delay().await;
+        let mut kept = self.take_kept(&address);
+        loop {
+            let mut sender = match kept.pop() {
+                Some(sender) => sender,
+                None => self.connect(node, &address).await.map_err(Broken::Unsent)?,
+            };
+            match self.send(&mut sender, &request, node).await {
+                Ok(response) => return Ok((response, sender, address)),
+                // A kept connection that the peer has closed meanwhile: nothing was sent on it.
+                Err(Broken::Unsent(_)) if sender.is_closed() && !kept.is_empty() => {}
+                Err(Broken::Unsent(_)) if sender.is_closed() => {
+                    let mut fresh = self.connect(node, &address).await.map_err(Broken::Unsent)?;
+                    let response = self.send(&mut fresh, &request, node).await?;
+                    return Ok((response, fresh, address));
+                }
+                Err(broken) => return Err(broken),
+            }
+        }
+    }
+
+    async fn send(
+        &self,
+        sender: &mut Sender,
+        request: &Outgoing,
+        node: &NodeName,
+    ) -> Result<Response<Incoming>, Broken> {
+        sender
+            .ready()
+            .await
+            .map_err(|e| Broken::Unsent(e.to_string()))?;
+        let answer = sender.try_send_request(request.build(node));
+        tokio::select! {
+            answer = tokio::time::timeout(ANSWER_TIMEOUT, answer) => match answer {
+                Ok(Ok(response)) => Ok(response),
+                Ok(Err(mut error)) => match error.take_message() {
+                    Some(_) => Err(Broken::Unsent(error.into_error().to_string())),
+                    None => Err(Broken::Sent(error.into_error().to_string())),
+                },
+                Err(_) => Err(Broken::Sent(format!("no answer within {ANSWER_TIMEOUT:?}"))),
+            },
+            () = self.gate.cut() => Err(Broken::Sent("this node's link was cut".to_owned())),
+        }
+    }
+
+    async fn connect(&self, node: &NodeName, address: &str) -> Result<Sender, String> {
+        let name = ServerName::try_from(node.as_str().to_owned())
+            .map_err(|e| format!("its name cannot stand in a certificate: {e}"))?;
+        let connecting = async {
+            let stream = TcpStream::connect(address)
+                .await
+                .map_err(|e| format!("{address}: {e}"))?;
+            stream
+                .set_nodelay(true)
+                .map_err(|e| format!("{address}: {e}"))?;
+            let stream = self.connector.connect(name, stream).await;
+            stream.map_err(|e| format!("TLS with {address}: {e}"))
+        };
+        let stream = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
+            .await
+            .map_err(|_| format!("no connection to {address} within {CONNECT_TIMEOUT:?}"))??;
+        let (sender, connection) = handshake(TokioIo::new(stream))
+            .await
+            .map_err(|e| format!("{address}: {e}"))?;
+        // Ends when the sender is dropped or the peer closes; its error is the sender's too.
+        tokio::spawn(async move {
+            let _ = connection.await;
+        });
+        Ok(sender)
+    }
+
+    fn take_kept(&self, address: &str) -> Vec<Sender> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(kept) = idle.get_mut(address) else {
+            return Vec::new();
+        };
+        kept.retain(|sender| !sender.is_closed());
+        kept.pop().into_iter().collect()
+    }
+
+    fn keep(&self, address: String, sender: Sender) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = idle.entry(address).or_default();
+        if kept.len() < MAX_IDLE && !sender.is_closed() {
+            kept.push(sender);
+        }
+    }
+}
+
+/// A request that can be built again for another connection.
+struct Outgoing {
+    method: Method,
+    path: String,
+    body: Vec<u8>,
+}
+
+impl Outgoing {
+    fn build(&self, node: &NodeName) -> Request<Full<Bytes>> {
+        Request::builder()
+            .method(self.method.clone())
+            .uri(&self.path)
+            .header(HOST, node.as_str())
+            .header(PROTOCOL_HEADER, PROTOCOL)
+            .body(Full::new(Bytes::from(self.body.clone())))
+            .expect("a valid request")
+    }
+}
+
+#[async_trait]
+impl AgentClient for TlsClient {
+    async fn call(
+        &self,
+        node: &NodeName,
+        request: AgentRequest,
+    ) -> Result<AgentResponse, CallError> {
+        if *node == self.node {
+            return self.call_own(request).await;
+        }
+        self.ask(node, &request)
+            .await
+            .map_err(|broken| broken.into_call_error(node))
+    }
+}
+
+#[async_trait]
+impl PackageClient for TlsClient {
+    async fn fetch(
+        &self,
+        node: &NodeName,
+        package: Digest,
+        offset: u64,
+    ) -> Result<PackageBody, FetchError> {
+        let unreachable = |why| FetchError::Unreachable {
+            node: node.clone(),
+            package,
+            why,
+        };
+        let path = format!("{PACKAGES_PATH}{package}?offset={offset}");
+        let request = Outgoing {
+            method: Method::GET,
+            path,
+            body: Vec::new(),
+        };
+        let exchanged = self.exchange(node, request).await;
+        let (response, sender, _) = exchanged.map_err(|broken| unreachable(broken.why()))?;
+        let total = response
+            .headers()
+            .get(TOTAL_HEADER)
+            .and_then(|v| v.to_str().ok()?.parse().ok());
+        match (response.status(), total) {
+            (StatusCode::OK, Some(total)) => {
+                let gate = self.gate.clone();
+                Ok(PackageBody {
+                    total,
+                    bytes: Box::pin(chunks(response.into_body(), sender, gate)),
+                })
+            }
+            (StatusCode::OK, None) => Err(unreachable("its answer names no size".to_owned())),
+            (StatusCode::NOT_FOUND, _) => Err(FetchError::NotHeld {
+                node: node.clone(),
+                package,
+            }),
+            (status, _) => {
+                let said = refusal_text(response.into_body()).await;
+                let why = format!("{status}: {said}");
+                Err(FetchError::Refused {
+                    node: node.clone(),
+                    package,
+                    why,
+                })
+            }
+        }
+    }
+}
+
+async fn refusal_text(body: Incoming) -> String {
+    let body = Limited::new(body, MAX_REFUSAL_BYTES).collect();
+    match tokio::time::timeout(CHUNK_TIMEOUT, body).await {
+        Ok(Ok(body)) => String::from_utf8_lossy(&body.to_bytes()).into_owned(),
+        Ok(Err(_)) | Err(_) => "no reason was given".to_owned(),
+    }
+}
+
+/// The body's bytes, each chunk bounded in time. The sender is held: without it the connection ends.
+fn chunks(
+    body: Incoming,
+    sender: Sender,
+    gate: Gate,
+) -> impl stream::Stream<Item = io::Result<Bytes>> + Send {
+    stream::unfold(Some((body, sender, gate)), |state| async {
+        let (mut body, sender, gate) = state?;
+        let next = tokio::select! {
+            next = tokio::time::timeout(CHUNK_TIMEOUT, body.frame()) => next,
+            () = gate.cut() => {
+                return Some((Err(io::Error::other("this node's link was cut")), None));
+            }
+        };
+        match next {
+            Ok(None) => None,
+            Ok(Some(Ok(frame))) => {
+                // Trailers carry nothing here: an empty chunk does no harm.
+                let bytes = frame.into_data().unwrap_or_default();
+                Some((Ok(bytes), Some((body, sender, gate))))
+            }
+            Ok(Some(Err(error))) => Some((Err(io::Error::other(error)), None)),
+            Err(_) => {
+                let why = format!("nothing came for {CHUNK_TIMEOUT:?}");
+                Some((Err(io::Error::new(io::ErrorKind::TimedOut, why)), None))
+            }
+        }
+    })
+}

@@ -1,0 +1,277 @@
+//! The node-to-node server.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use evenkeel_model::{Digest, Link, NodeName};
+use futures_util::StreamExt;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, Limited, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tracing::{debug, warn};
+
+use crate::link::Gate;
+use crate::members::Members;
+use crate::message::{AgentRequest, AgentService, PROTOCOL};
+use crate::package::PackageSource;
+use crate::tls::{TlsIdentity, member_of};
+
+/// Path of the agent.
+pub(crate) const AGENT_PATH: &str = "/v1/agent";
+/// Folder of the packages.
+pub(crate) const PACKAGES_PATH: &str = "/v1/packages/";
+/// The protocol that a request is written in.
+pub(crate) const PROTOCOL_HEADER: &str = "evenkeel-protocol";
+/// Bytes of the whole archive.
+pub(crate) const TOTAL_HEADER: &str = "evenkeel-total";
+/// More than any order has: a peer cannot make a node hold more in memory.
+const MAX_REQUEST_BYTES: usize = 1 << 20;
+/// A cluster has 24 nodes, each with a few connections.
+const MAX_CONNECTIONS: usize = 256;
+/// A peer that does not finish its handshake does not keep a connection.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A request is small: its head and body come at once or not at all.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// After a failed accept (no file descriptors, say) there is no use in trying at once.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+/// What a node serves to its peers.
+pub struct ServerParts {
+    /// Where.
+    pub listener: TcpListener,
+    /// Who it is.
+    pub identity: TlsIdentity,
+    /// Whom it hears.
+    pub members: watch::Receiver<Members>,
+    /// Who answers.
+    pub agent: Arc<dyn AgentService>,
+    /// The packages it holds.
+    pub packages: Arc<dyn PackageSource>,
+    /// The fault seam.
+    pub link: watch::Receiver<Link>,
+}
+
+struct Shared {
+    members: watch::Receiver<Members>,
+    agent: Arc<dyn AgentService>,
+    packages: Arc<dyn PackageSource>,
+    gate: Gate,
+}
+
+/// Serves until `shutdown`; then drops the connections that are open.
+pub async fn serve(parts: ServerParts, shutdown: impl Future<Output = ()>) {
+    let acceptor = TlsAcceptor::from(Arc::clone(&parts.identity.server));
+    let shared = Arc::new(Shared {
+        members: parts.members,
+        agent: parts.agent,
+        packages: parts.packages,
+        gate: Gate::new(parts.link),
+    });
+    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut connections = JoinSet::new();
+    let accept_all = async {
+        loop {
+            let permit = Arc::clone(&room)
+                .acquire_owned()
+                .await
+                .expect("never closed");
+            let Some(stream) = accept(&parts.listener).await else {
+                continue;
+            };
+            while connections.try_join_next().is_some() {}
+            let (acceptor, shared) = (acceptor.clone(), Arc::clone(&shared));
+            connections.spawn(async move {
+                if let Err(why) = connection(stream, acceptor, shared).await {
+                    debug!("a node-to-node connection ended: {why}");
+                }
+                drop(permit);
+            });
+        }
+    };
+    tokio::select! {
+        () = accept_all => {}
+        () = shutdown => {}
+    }
+}
+
+async fn accept(listener: &TcpListener) -> Option<TcpStream> {
+    match listener.accept().await {
+        Ok((stream, _)) => Some(stream),
+        Err(error) => {
+            warn!("cannot accept a node-to-node connection: {error}");
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            None
+        }
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    acceptor: TlsAcceptor,
+    shared: Arc<Shared>,
+) -> Result<(), String> {
+    if shared.gate.is_cut() {
+        return Err("the link is cut".to_owned());
+    }
+    stream.set_nodelay(true).map_err(|e| e.to_string())?;
+    let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream))
+        .await
+        .map_err(|_| format!("no handshake within {HANDSHAKE_TIMEOUT:?}"))?
+        .map_err(|e| format!("handshake: {e}"))?;
+    let certificate = stream
+        .get_ref()
+        .1
+        .peer_certificates()
+        .and_then(<[_]>::first)
+        .cloned();
+    let certificate = certificate.ok_or("no certificate")?;
+    let cut = shared.gate.clone();
+    let service = service_fn(move |request| {
+        // Asked anew for each request: membership may end while a connection lasts.
+        let peer = member_of(&certificate, &shared.members.borrow());
+        let shared = Arc::clone(&shared);
+        async move { shared.exchange(peer, request).await }
+    });
+    let mut http = hyper::server::conn::http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(None);
+    let served = http.serve_connection(TokioIo::new(stream), service);
+    tokio::select! {
+        result = served => result.map_err(|e| e.to_string()),
+        () = cut.cut() => Err("the link was cut".to_owned()),
+    }
+}
+
+impl Shared {
+    async fn exchange(
+        &self,
+        peer: Result<NodeName, String>,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, Infallible> {
+        self.gate.delay().await;
+        let response = match peer {
+            Ok(peer) => self.route(&peer, request).await,
+            Err(why) => {
+                warn!("a peer is refused: {why}");
+                text(
+                    StatusCode::FORBIDDEN,
+                    &format!("you are not heard here: {why}"),
+                )
+            }
+        };
+        Ok(response)
+    }
+
+    async fn route(&self, peer: &NodeName, request: Request<Incoming>) -> Response<Body> {
+        if let Err(why) = check_protocol(&request) {
+            return text(StatusCode::BAD_REQUEST, &why);
+        }
+        let path = request.uri().path().to_owned();
+        match (request.method(), path.strip_prefix(PACKAGES_PATH)) {
+            (&Method::POST, None) if path == AGENT_PATH => self.agent(peer, request).await,
+            (&Method::GET, Some(digest)) => {
+                self.package(digest, request.uri().query().unwrap_or_default())
+                    .await
+            }
+            _ => text(StatusCode::NOT_FOUND, "there is nothing of that name"),
+        }
+    }
+
+    async fn agent(&self, peer: &NodeName, request: Request<Incoming>) -> Response<Body> {
+        let body = Limited::new(request.into_body(), MAX_REQUEST_BYTES).collect();
+        let body = match tokio::time::timeout(REQUEST_TIMEOUT, body).await {
+            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(error)) => {
+                return text(
+                    StatusCode::BAD_REQUEST,
+                    &format!("cannot read the request: {error}"),
+                );
+            }
+            Err(_) => {
+                return text(
+                    StatusCode::REQUEST_TIMEOUT,
+                    "the request did not come in time",
+                );
+            }
+        };
+        let request: AgentRequest = match serde_json::from_slice(&body) {
+            Ok(request) => request,
+            Err(error) => {
+                let why = format!("the request cannot be understood: {error}");
+                return text(StatusCode::BAD_REQUEST, &why);
+            }
+        };
+        let answer = self.agent.answer(peer, request).await;
+        let json = serde_json::to_vec(&answer).expect("answers are plain data: JSON can say it");
+        respond(StatusCode::OK)
+            .header(CONTENT_TYPE, "application/json")
+            .body(full(json))
+            .expect("a valid response")
+    }
+
+    async fn package(&self, digest: &str, query: &str) -> Response<Body> {
+        let offset = match query.strip_prefix("offset=") {
+            Some(offset) => offset.parse::<u64>().ok(),
+            None => query.is_empty().then_some(0),
+        };
+        let (Ok(digest), Some(offset)) = (digest.parse::<Digest>(), offset) else {
+            return text(StatusCode::BAD_REQUEST, "not a digest, or not an offset");
+        };
+        match self.packages.open(digest, offset).await {
+            Ok(Some(package)) => respond(StatusCode::OK)
+                .header(TOTAL_HEADER, package.total)
+                .header(CONTENT_LENGTH, package.total.saturating_sub(offset))
+                .body(StreamBody::new(package.bytes.map(|b| b.map(Frame::data))).boxed_unsync())
+                .expect("a valid response"),
+            Ok(None) => text(StatusCode::NOT_FOUND, "the package is not held here"),
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                text(StatusCode::RANGE_NOT_SATISFIABLE, &error.to_string())
+            }
+            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        }
+    }
+}
+
+/// A newer protocol may mean things that this node does not know: nothing of it is tried.
+fn check_protocol<B>(request: &Request<B>) -> Result<(), String> {
+    let said = request
+        .headers()
+        .get(PROTOCOL_HEADER)
+        .and_then(|v| v.to_str().ok());
+    match said.and_then(|v| v.parse::<u32>().ok()) {
+        Some(protocol) if protocol <= PROTOCOL => Ok(()),
+        Some(protocol) => Err(format!(
+            "protocol {protocol} is not spoken here, only up to {PROTOCOL}"
+        )),
+        None => Err("the request names no protocol".to_owned()),
+    }
+}
+
+fn respond(status: StatusCode) -> hyper::http::response::Builder {
+    Response::builder().status(status)
+}
+
+fn text(status: StatusCode, why: &str) -> Response<Body> {
+    respond(status)
+        .body(full(why.as_bytes().to_vec()))
+        .expect("a valid response")
+}
+
+fn full(bytes: Vec<u8>) -> Body {
+    Full::new(Bytes::from(bytes))
+        .map_err(|never: Infallible| match never {})
+        .boxed_unsync()
+}

@@ -1,1 +1,28 @@
-//! Simulated hardware: one state machine, used in-process under virtual time and by the lab supervisor.
+//! Simulated hardware. [`Hardware`] is one pure state machine for a whole cluster: no clock, no I/O.
+//!
+//! It is used twice, with the same behaviour: in one process under virtual time ([`Machine`] and its
+//! [`InProcess`] platforms), and by the lab supervisor, which keeps it for real `evenkeeld` processes
+//! that speak to it through a Unix socket ([`Client`]).
+//!
+//! What a slot holds is decided by its files. The keeper of the hardware tells it what it read there
+//! ([`Hardware::set_image`]): the lab supervisor from the slot's folder, a simulation from whatever
+//! stands for one.
+
+mod boot;
+mod check;
+mod client;
+mod command;
+mod fault;
+mod ha;
+mod hardware;
+mod machine;
+mod observe;
+mod port;
+
+pub use check::{Cause, Incident, LogEntry, Refused, Window, WindowKind};
+pub use client::{Client, MAX_LINE_BYTES, Socket};
+pub use command::{Command, Effect, Reply, Request, Response};
+pub use fault::{Fault, NoSuchFault};
+pub use hardware::{Hardware, HardwareSettings, PowerState, SLOW_LINK_MS, UnknownNode};
+pub use machine::{InProcess, Local, Machine, Store};
+pub use port::{Port, Transport};

@@ -1,0 +1,100 @@
+//! Faults of the simulated hardware, as data.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! faults {
+    ($($variant:ident, $name:literal, $text:literal;)*) => {
+        /// Something that is wrong with one node, until it is cleared.
+        #[derive(
+            Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+        )]
+        #[serde(rename_all = "kebab-case")]
+        pub enum Fault {
+            $(#[doc = $text] $variant,)*
+        }
+
+        impl Fault {
+            /// Every fault.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// Its name on the command line.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+
+            /// What it does, in one sentence.
+            pub fn description(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)*
+                }
+            }
+        }
+    };
+}
+
+faults! {
+    PowerOff, "power-off", "The node loses power and stays without.";
+    HangBoot, "hang-boot", "A boot of the node hangs; clearing it lets the boot go on.";
+    SlowBoot, "slow-boot", "A boot of the node takes five times as long.";
+    BadImage, "bad-image", "An image that is not proven good fails to boot on the node.";
+    RefuseTakeover, "refuse-takeover", "The partner's HA engine refuses to take the node over.";
+    RefuseGiveback, "refuse-giveback", "The partner's HA engine refuses to give the node its pools back.";
+    DisableHa, "disable-ha", "Takeover is switched off in the node's pair.";
+    DegradePool, "degrade-pool", "A pool of the node has lost its redundancy.";
+    ResyncPool, "resync-pool", "A pool of the node is rebuilding.";
+    Scrub, "scrub", "A scrub of a pool of the node is running.";
+    LosePath, "lose-path", "The node has lost one of two paths to a disk.";
+    FailDisk, "fail-disk", "A disk of the node has failed.";
+    HideDisk, "hide-disk", "A disk is seen by the partner but not by the node.";
+    LifDown, "lif-down", "A LIF of the node is down.";
+    LifAway, "lif-away", "A LIF of the node has moved to the partner.";
+    NoFailoverTarget, "no-failover-target", "The partner could not host a LIF of the node.";
+    HighLoad, "high-load", "The node is too busy to carry its partner's work too.";
+    ExclusiveJob, "exclusive-job", "A job that a takeover would break is running on the node.";
+    SpDead, "sp-dead", "The node's service processor does not answer.";
+    SpCorrupt, "sp-corrupt", "The image of the node's service processor is corrupt.";
+    ClockSkew, "clock-skew", "The node's clock is five minutes off.";
+    NoTimeSource, "no-time-source", "The node follows no time source.";
+    ReadonlySlot, "readonly-slot", "The node's boot medium cannot be written.";
+    FillDisk, "fill-disk", "The node's disk is full.";
+    Alert, "alert", "A health alert of the node is open.";
+    SoftMount, "soft-mount", "A client that a takeover would hurt uses the node.";
+    Cut, "cut", "Nothing gets through between the node and the record or its peers.";
+    Slow, "slow", "Every message of the node to the record or its peers takes 300 ms longer.";
+    BlindPair, "blind-pair", "The node cannot see its HA pair.";
+    BlindSlots, "blind-slots", "The node cannot see its boot slots.";
+    BlindPools, "blind-pools", "The node cannot see its pools.";
+    BlindLifs, "blind-lifs", "The node cannot see its LIFs.";
+    BlindDisks, "blind-disks", "The node cannot see its disks.";
+    BlindLoad, "blind-load", "The node cannot see its load.";
+    BlindSp, "blind-sp", "The node cannot ask for its service processor.";
+    BlindTime, "blind-time", "The node cannot see its time synchronisation.";
+    BlindJobs, "blind-jobs", "The node cannot see its exclusive jobs.";
+    BlindAlerts, "blind-alerts", "The node cannot see its health alerts.";
+    BlindClients, "blind-clients", "The node cannot see its clients.";
+    BlindSpace, "blind-space", "The node cannot see its free space.";
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A word that names no fault.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no fault {0:?}")]
+pub struct NoSuchFault(pub String);
+
+impl FromStr for Fault {
+    type Err = NoSuchFault;
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let found = Self::ALL.iter().find(|fault| fault.name() == name);
+        found.copied().ok_or_else(|| NoSuchFault(name.to_owned()))
+    }
+}

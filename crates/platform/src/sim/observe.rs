@@ -1,0 +1,215 @@
+//! What a node sees of its hardware.
+
+use evenkeel_model::{
+    DiskState, LifState, Load, NodeName, PoolHealth, PoolState, SlotsState, SpState, Space,
+    TimeSync,
+};
+
+use super::command::{Command, Reply};
+use super::fault::Fault;
+use super::hardware::{Hardware, Node};
+use crate::traits::PlatformError;
+
+impl Hardware {
+    /// Answers a call that only looks, by a node that is up.
+    pub(super) fn observe(
+        &self,
+        name: &NodeName,
+        command: &Command,
+    ) -> Result<Reply, PlatformError> {
+        let node = self.at(name);
+        let seeing = |blind: Fault| match node.has(blind) {
+            true => Err(PlatformError::Unavailable(format!("{name}: {blind}"))),
+            false => Ok(()),
+        };
+        match command {
+            Command::Pair => seeing(Fault::BlindPair).map(|()| Reply::Pair(self.pair_state(name))),
+            Command::Slots => {
+                seeing(Fault::BlindSlots).and_then(|()| Ok(Reply::Slots(slots(name, node)?)))
+            }
+            Command::BootId => {
+                let (_, boot_id) = node.up().ok_or_else(|| not_up(name))?;
+                Ok(Reply::BootId(boot_id))
+            }
+            Command::Sp => seeing(Fault::BlindSp).map(|()| Reply::Sp(sp(node))),
+            Command::Lifs => seeing(Fault::BlindLifs).map(|()| Reply::Lifs(self.lif_states(name))),
+            Command::Pools => {
+                seeing(Fault::BlindPools).map(|()| Reply::Pools(self.pool_states(name)))
+            }
+            Command::Disks => {
+                seeing(Fault::BlindDisks).map(|()| Reply::Disks(self.disk_states(name)))
+            }
+            Command::Load => seeing(Fault::BlindLoad).map(|()| Reply::Load(self.load(name))),
+            Command::TimeSync => {
+                seeing(Fault::BlindTime).map(|()| Reply::TimeSync(time_sync(node)))
+            }
+            Command::ExclusiveJobs => {
+                let text = format!("volume move of vol1 from {name}_data1");
+                seeing(Fault::BlindJobs).map(|()| texts(node, Fault::ExclusiveJob, text))
+            }
+            Command::Alerts => {
+                let text = format!("fan 2 of {name} has failed");
+                seeing(Fault::BlindAlerts).map(|()| texts(node, Fault::Alert, text))
+            }
+            Command::ClientHazards => {
+                let text = "NFS soft mount of vol1 from 10.0.0.7".to_owned();
+                seeing(Fault::BlindClients).map(|()| texts(node, Fault::SoftMount, text))
+            }
+            Command::Space => seeing(Fault::BlindSpace).map(|()| Reply::Space(space(node))),
+            Command::TakeOver(_)
+            | Command::GiveBack(_)
+            | Command::ServeAlone
+            | Command::MarkUnbootable { .. }
+            | Command::SetDefault { .. }
+            | Command::MarkGood { .. }
+            | Command::SendHome { .. } => {
+                unreachable!("Hardware::handle carries out the calls that act")
+            }
+        }
+    }
+
+    fn in_pair(&self, node: &NodeName, home: &NodeName) -> bool {
+        home == node || self.at(node).partner.as_ref() == Some(home)
+    }
+
+    /// Pools of the pair. A fault of a node concerns its first data pool.
+    pub fn pool_states(&self, node: &NodeName) -> Vec<PoolState> {
+        let ours = self
+            .pools
+            .iter()
+            .filter(|pool| self.in_pair(node, &pool.home));
+        let state = |pool: &super::hardware::Pool| {
+            let home = self.at(&pool.home);
+            let faulty = pool.name.as_str().ends_with("_data1");
+            let health = match &pool.owner {
+                None => PoolHealth::Offline,
+                Some(_) if faulty && home.has(Fault::DegradePool) => PoolHealth::Degraded,
+                Some(_) if faulty && home.has(Fault::ResyncPool) => PoolHealth::Resyncing,
+                Some(_) => PoolHealth::Online,
+            };
+            PoolState {
+                name: pool.name.clone(),
+                home: pool.home.clone(),
+                owner: pool.owner.clone(),
+                root: pool.root,
+                health,
+                scrubbing: faulty && home.has(Fault::Scrub),
+            }
+        };
+        ours.map(state).collect()
+    }
+
+    /// LIFs of the pair.
+    pub fn lif_states(&self, node: &NodeName) -> Vec<LifState> {
+        let ours = self.lifs.iter().filter(|lif| self.in_pair(node, &lif.home));
+        let state = |lif: &super::hardware::Lif| LifState {
+            name: lif.name.clone(),
+            home: lif.home.clone(),
+            current: lif.current.clone(),
+            has_failover_target: self.at(&lif.home).partner.is_some()
+                && !self.without_target(&lif.name),
+        };
+        ours.map(state).collect()
+    }
+
+    /// Disks that a node sees. A fault of a node concerns its first disk.
+    fn disk_states(&self, node: &NodeName) -> Vec<DiskState> {
+        let seer = self.at(node);
+        let ours = self
+            .disks
+            .iter()
+            .filter(|disk| self.in_pair(node, &disk.home));
+        let state = |disk: &super::hardware::Disk| {
+            let first = disk.serial.as_str().ends_with("-D1");
+            let own = first && disk.home == *node;
+            if own && seer.has(Fault::HideDisk) {
+                return None;
+            }
+            Some(DiskState {
+                serial: disk.serial.clone(),
+                paths: if own && seer.has(Fault::LosePath) {
+                    1
+                } else {
+                    2
+                },
+                failed: first && self.at(&disk.home).has(Fault::FailDisk),
+            })
+        };
+        ours.filter_map(state).collect()
+    }
+
+    /// A node that carries its partner's pools works for both.
+    fn load(&self, name: &NodeName) -> Load {
+        let node = self.at(name);
+        let carries = self
+            .pools
+            .iter()
+            .any(|pool| pool.home != *name && pool.owner.as_ref() == Some(name));
+        match (node.has(Fault::HighLoad), carries) {
+            (true, _) => Load {
+                cpu_percent: 95,
+                disk_percent: 91,
+            },
+            (false, true) => Load {
+                cpu_percent: 28,
+                disk_percent: 22,
+            },
+            (false, false) => Load {
+                cpu_percent: 14,
+                disk_percent: 11,
+            },
+        }
+    }
+}
+
+fn not_up(name: &NodeName) -> PlatformError {
+    PlatformError::Unavailable(format!("node {name} is not up"))
+}
+
+fn slots(name: &NodeName, node: &Node) -> Result<SlotsState, PlatformError> {
+    let (booted, _) = node.up().ok_or_else(|| not_up(name))?;
+    Ok(SlotsState {
+        booted,
+        default: node.default,
+        a: node.a.clone(),
+        b: node.b.clone(),
+        writable: !node.has(Fault::ReadonlySlot),
+    })
+}
+
+fn sp(node: &Node) -> SpState {
+    SpState {
+        reachable: !node.has(Fault::SpDead),
+        image_ok: !node.has(Fault::SpCorrupt),
+    }
+}
+
+fn time_sync(node: &Node) -> TimeSync {
+    TimeSync {
+        synchronized: !node.has(Fault::NoTimeSource),
+        offset_ms: if node.has(Fault::ClockSkew) {
+            300_000
+        } else {
+            2
+        },
+    }
+}
+
+fn space(node: &Node) -> Space {
+    if node.has(Fault::FillDisk) {
+        return Space {
+            store_free: 0,
+            slot_free: 0,
+            root_free: 0,
+        };
+    }
+    node.space
+}
+
+fn texts(node: &Node, fault: Fault, text: String) -> Reply {
+    Reply::Texts(if node.has(fault) {
+        vec![text]
+    } else {
+        Vec::new()
+    })
+}

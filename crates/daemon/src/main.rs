@@ -1,2 +1,104 @@
-//! Placeholder.
-fn main() {}
+//! `evenkeeld`: reads its configuration, wires the parts together, and ends cleanly. What is wired to
+//! what is in `start`.
+
+mod booted;
+mod bootstrap;
+mod certificate;
+mod config;
+mod door;
+mod error;
+mod installer;
+mod keeper;
+mod late;
+mod link;
+mod listen;
+mod mirror;
+mod notify;
+mod packages;
+mod start;
+mod trust;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+/// Time for threads that block (an fsync, a flash that runs elsewhere) when the daemon ends.
+const THREADS_WITHIN: Duration = Duration::from_secs(2);
+
+/// Evenkeel's daemon: one on each storage controller.
+#[derive(Parser)]
+#[command(name = "evenkeeld", version)]
+struct Arguments {
+    /// The configuration.
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/etc/evenkeel/evenkeeld.toml"
+    )]
+    config: PathBuf,
+    /// Read the configuration and what it names, say whether it can be used, and start nothing.
+    #[arg(long)]
+    check: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = match arguments.check {
+        true => start::check(&arguments.config)
+            .map(|()| println!("{}: can be used", arguments.config.display())),
+        false => run(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("evenkeeld: {}", error::chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
+    let settings = config::load(&arguments.config)?;
+    log_to_stderr();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let outcome = runtime.block_on(async {
+        let stop = CancellationToken::new();
+        tokio::spawn(cancel_on_signal(stop.clone())?);
+        start::run(settings, stop).await
+    });
+    runtime.shutdown_timeout(THREADS_WITHIN);
+    outcome
+}
+
+/// For journald: no colours, and no times of our own where it adds them.
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_env("EVENKEEL_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false);
+    let log = log.with_writer(std::io::stderr);
+    match std::env::var_os("JOURNAL_STREAM") {
+        Some(_) => log.without_time().init(),
+        None => log.init(),
+    }
+}
+
+fn cancel_on_signal(stop: CancellationToken) -> Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        stop.cancel();
+    })
+}

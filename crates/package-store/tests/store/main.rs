@@ -3,8 +3,4 @@
 #![cfg(test)]
 
 mod common;
-mod craft;
-mod extracting;
-mod hostile;
-mod keeping;
 mod roundtrip;

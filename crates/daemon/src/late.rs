@@ -1,0 +1,134 @@
+//! A record that need not be there when the daemon starts: until it opens it is unavailable, and says why.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use evenkeel_model::{Digest, Generation, NodeName, Position, Seq, StreamId};
+use evenkeel_record::{
+    Append, AppendError, Entry, LeaseState, PutBlobError, Record, Survival, Unavailable,
+};
+use tokio::sync::watch;
+
+/// Pause between two tries to open it.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Opens the record's backend. Blocks.
+pub(crate) type Opener = Box<dyn Fn() -> Result<Arc<dyn Record>, String> + Send + Sync>;
+
+/// The record, once it opened.
+pub(crate) struct LateRecord {
+    opened: OnceLock<Arc<dyn Record>>,
+    why: Mutex<String>,
+    doorbell: watch::Sender<u64>,
+}
+
+impl LateRecord {
+    /// Begins to open it. The task ends once it is open and nobody listens, or with the runtime.
+    pub(crate) fn open(opener: Opener) -> Arc<Self> {
+        let record = Arc::new(Self {
+            opened: OnceLock::new(),
+            why: Mutex::new("it is being opened".to_owned()),
+            doorbell: watch::Sender::new(0),
+        });
+        tokio::spawn(Arc::clone(&record).keep_opening(Arc::new(opener)));
+        record
+    }
+
+    async fn keep_opening(self: Arc<Self>, opener: Arc<Opener>) {
+        loop {
+            let opener = Arc::clone(&opener);
+            let outcome = tokio::task::spawn_blocking(move || opener()).await;
+            match outcome.map_err(|error| error.to_string()).flatten() {
+                Ok(record) => return self.opened(record).await,
+                Err(why) => {
+                    tracing::warn!(why, "the record cannot be opened; trying again");
+                    *self.why.lock().unwrap_or_else(PoisonError::into_inner) = why;
+                }
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    async fn opened(&self, record: Arc<dyn Record>) {
+        let mut rings = record.doorbell();
+        if self.opened.set(record).is_err() {
+            unreachable!("only this task sets it");
+        }
+        loop {
+            self.doorbell.send_modify(|count| *count += 1);
+            if rings.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn get(&self) -> Result<&Arc<dyn Record>, Unavailable> {
+        self.opened
+            .get()
+            .ok_or_else(|| Unavailable::new(self.why()))
+    }
+
+    fn why(&self) -> String {
+        self.why
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+#[async_trait]
+impl Record for LateRecord {
+    async fn append(&self, append: Append) -> Result<Position, AppendError> {
+        self.get()?.append(append).await
+    }
+
+    async fn read(
+        &self,
+        stream: StreamId,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Vec<Entry>, Unavailable> {
+        self.get()?.read(stream, after, limit).await
+    }
+
+    async fn read_since(&self, after: Position, limit: usize) -> Result<Vec<Entry>, Unavailable> {
+        self.get()?.read_since(after, limit).await
+    }
+
+    async fn generation(&self) -> Result<Generation, Unavailable> {
+        self.get()?.generation().await
+    }
+
+    fn doorbell(&self) -> watch::Receiver<u64> {
+        self.doorbell.subscribe()
+    }
+
+    async fn lease(
+        &self,
+        name: &str,
+        holder: &NodeName,
+        ttl: Duration,
+    ) -> Result<LeaseState, Unavailable> {
+        self.get()?.lease(name, holder, ttl).await
+    }
+
+    async fn release(&self, name: &str, holder: &NodeName) -> Result<(), Unavailable> {
+        self.get()?.release(name, holder).await
+    }
+
+    async fn put_blob(&self, bytes: Vec<u8>) -> Result<Digest, PutBlobError> {
+        self.get()?.put_blob(bytes).await
+    }
+
+    async fn get_blob(&self, digest: Digest) -> Result<Option<Vec<u8>>, Unavailable> {
+        self.get()?.get_blob(digest).await
+    }
+
+    fn survives_without(&self, down: &[NodeName]) -> Survival {
+        match self.opened.get() {
+            Some(record) => record.survives_without(down),
+            None => Survival::Lost { why: self.why() },
+        }
+    }
+}

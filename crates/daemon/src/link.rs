@@ -1,0 +1,76 @@
+//! The lab's fault seam: a file says whether this node's links are cut or slow.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use evenkeel_model::Link;
+use evenkeel_seam::LinkState;
+use tokio::sync::watch;
+
+/// How often the file is looked at: a fault takes effect within this time.
+const POLL: Duration = Duration::from_millis(100);
+
+/// The state of this node's links, in the forms that its users take.
+pub(crate) struct Links {
+    pub(crate) peers: watch::Receiver<Link>,
+    pub(crate) record: watch::Receiver<LinkState>,
+}
+
+/// Follows the file; without one the links never fail.
+pub(crate) async fn follow(file: Option<PathBuf>) -> Links {
+    let first = match &file {
+        Some(path) => read(path).await.unwrap_or_default(),
+        None => Link::default(),
+    };
+    let (peers, record) = (watch::Sender::new(first), watch::Sender::new(state(first)));
+    let links = Links {
+        peers: peers.subscribe(),
+        record: record.subscribe(),
+    };
+    tokio::spawn(async move {
+        let Some(path) = file else {
+            // The senders live as long as somebody looks: a closed channel reads as trouble.
+            return peers.closed().await;
+        };
+        loop {
+            tokio::time::sleep(POLL).await;
+            // A file that is being replaced, or gone, changes nothing.
+            if let Some(link) = read(&path).await {
+                peers.send_if_modified(|old| std::mem::replace(old, link) != link);
+                record.send_if_modified(|old| std::mem::replace(old, state(link)) != state(link));
+            }
+        }
+    });
+    links
+}
+
+async fn read(path: &PathBuf) -> Option<Link> {
+    let bytes = tokio::fs::read(path).await.ok()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
+fn state(link: Link) -> LinkState {
+    match (link.cut, link.delay_ms) {
+        (true, _) => LinkState::Cut,
+        (false, 0) => LinkState::Up,
+        (false, delay) => LinkState::Slow(Duration::from_millis(delay)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_change_of_the_file_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("link.json");
+        let mut links = follow(Some(path.clone())).await;
+        assert_eq!(*links.record.borrow(), LinkState::Up);
+        std::fs::write(&path, r#"{"delay_ms": 20}"#).unwrap();
+        let slow = LinkState::Slow(Duration::from_millis(20));
+        links.record.wait_for(|state| *state == slow).await.unwrap();
+        std::fs::write(&path, r#"{"cut": true}"#).unwrap();
+        links.peers.wait_for(|link| link.cut).await.unwrap();
+    }
+}

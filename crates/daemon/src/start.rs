@@ -1,0 +1,446 @@
+//! What is wired to what, and in which order. The agent and the pair's guard come first and need neither
+//! record nor coordinator; what comes later cannot take them down.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use evenkeel_agent::{Agent, AgentParts, Bounds, ClusterView, NodeDb, Packages};
+use evenkeel_interconnect::{
+    AgentClient, AgentService, ClientParts, Members, PackageClient, ServerParts, TlsClient,
+    TlsIdentity, members_of,
+};
+use evenkeel_model::{BootId, NodeSettings, PlatformSettings, RecordSettings};
+use evenkeel_orchestrator::{FrontDoor, Orchestrator, Parts};
+use evenkeel_package_store::Store;
+use evenkeel_planner::Tunables;
+use evenkeel_platform::{SharedPlatform, sim};
+use evenkeel_record::{
+    FollowOptions, Follower, LinkedRecord, OpenError, Record, SqliteOptions, SqliteRecord, View,
+    Writer,
+};
+use evenkeel_rest::{Limits, RecordCluster};
+use evenkeel_seam::{Clock, Ids, RandomIds, SystemClock};
+use sd_notify::NotifyState;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::booted::{DAEMON, Reporter};
+use crate::certificate::rest_certificate;
+use crate::door::Door;
+use crate::error::chain;
+use crate::installer::SlotInstaller;
+use crate::keeper::{Incoming, Keeper};
+use crate::late::LateRecord;
+use crate::link::{self, Links};
+use crate::listen::{self, Front};
+use crate::mirror::DbMirror;
+use crate::notify::{self, notify};
+use crate::packages::{Puller, Served};
+use crate::{bootstrap, config};
+
+/// How long the machine may take to say which boot this is: without it nothing can be journaled.
+const PLATFORM_WAIT: Duration = Duration::from_secs(60);
+/// Pause between two tries.
+const RETRY: Duration = Duration::from_millis(200);
+/// How long everything may take to end after SIGTERM; then it is cut, which is safe at any instant.
+const STOP_WITHIN: Duration = Duration::from_secs(15);
+
+/// The parts that most others need.
+struct Base {
+    settings: NodeSettings,
+    platform: SharedPlatform,
+    boot_id: BootId,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn Ids>,
+    db: NodeDb,
+    store: Store,
+    record: Arc<dyn Record>,
+    follower: Arc<Follower>,
+    links: Links,
+}
+
+impl Base {
+    /// Length of a minute of stabilize, boot and gate times.
+    fn minute(&self) -> Duration {
+        match &self.settings.lab {
+            Some(lab) => Duration::from_millis(lab.minute_ms),
+            None => Duration::from_secs(60),
+        }
+    }
+}
+
+/// Runs the daemon until `stop`.
+pub(crate) async fn run(settings: NodeSettings, stop: CancellationToken) -> Result<()> {
+    let base = match stop.run_until_cancelled(base(settings)).await {
+        Some(base) => base?,
+        None => return Ok(()),
+    };
+    let mut tasks = JoinSet::new();
+    let (client, puller) = start_agent(&base, &mut tasks, &stop).await?;
+    start_cluster(&base, &mut tasks, client, puller, &stop).await?;
+    notify(&[NotifyState::Ready]);
+    tracing::info!(node = %base.settings.node, boot = %base.boot_id, "ready");
+    tasks.spawn(until(
+        stop.clone(),
+        notify::follow(Arc::clone(&base.follower)),
+    ));
+    stop.cancelled().await;
+    notify(&[NotifyState::Stopping]);
+    tracing::info!("stopping");
+    let ended = async { while tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(STOP_WITHIN, ended).await.is_err() {
+        tracing::warn!("not everything ended within {STOP_WITHIN:?}; it is cut");
+    }
+    Ok(())
+}
+
+async fn base(settings: NodeSettings) -> Result<Base> {
+    let (platform, boot_id) = machine(&settings).await?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new(boot_id));
+    std::fs::create_dir_all(&settings.data)
+        .with_context(|| format!("cannot make {}", settings.data.display()))?;
+    let db = NodeDb::open(&settings.data.join("node.db")).context("cannot open node.db")?;
+    let store = Store::open(settings.data.join("packages")).context("cannot open the packages")?;
+    let links = link::follow(settings.lab.as_ref().map(|lab| lab.link.clone())).await;
+    let record = open_record(&settings, &clock);
+    let record: Arc<dyn Record> = match &settings.lab {
+        Some(_) => Arc::new(LinkedRecord::new(record, links.record.clone())),
+        None => record,
+    };
+    let mirror = Arc::new(DbMirror(db.clone()));
+    let options = FollowOptions::default();
+    let follower = Follower::start(Arc::clone(&record), mirror, Arc::clone(&clock), options).await;
+    let (follower, ids) = (Arc::new(follower), Arc::new(RandomIds));
+    Ok(Base {
+        settings,
+        platform,
+        boot_id,
+        clock,
+        ids,
+        db,
+        store,
+        record,
+        follower,
+        links,
+    })
+}
+
+/// The machine, and which boot of it this is.
+async fn machine(settings: &NodeSettings) -> Result<(SharedPlatform, BootId)> {
+    let PlatformSettings::Sim { socket } = &settings.platform;
+    let connected = async {
+        loop {
+            match connect(socket).await {
+                Ok(machine) => return machine,
+                Err(error) => {
+                    tracing::warn!(%error, "the machine does not answer yet");
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+        }
+    };
+    tokio::time::timeout(PLATFORM_WAIT, connected)
+        .await
+        .with_context(|| {
+            format!("the machine did not say within {PLATFORM_WAIT:?} which boot this is")
+        })
+}
+
+async fn connect(
+    socket: &std::path::Path,
+) -> Result<(SharedPlatform, BootId), evenkeel_platform::PlatformError> {
+    let platform: SharedPlatform = Arc::new(sim::Client::connect(socket).await?);
+    let boot_id = platform.boot_id().await?;
+    Ok((platform, boot_id))
+}
+
+/// A record that does not open is no reason not to serve: it is tried again for as long as it takes.
+fn open_record(settings: &NodeSettings, clock: &Arc<dyn Clock>) -> Arc<dyn Record> {
+    let RecordSettings::Sqlite { path } = &settings.record;
+    let (path, clock) = (path.clone(), Arc::clone(clock));
+    let opener = move || -> Result<Arc<dyn Record>, String> {
+        let options = SqliteOptions::new(Arc::clone(&clock)).map_err(|error| error.to_string())?;
+        let opened = SqliteRecord::open(&path, options);
+        let record = opened.map_err(|error: OpenError| chain(&error))?;
+        Ok(Arc::new(record))
+    };
+    LateRecord::open(Box::new(opener))
+}
+
+/// The agent, its guard, and the port where peers reach it.
+async fn start_agent(
+    base: &Base,
+    tasks: &mut JoinSet<()>,
+    stop: &CancellationToken,
+) -> Result<(Arc<TlsClient>, Arc<Puller>)> {
+    let settings = &base.settings;
+    let identity = TlsIdentity::load(&settings.interconnect).context("interconnect")?;
+    let members = follow_members(base);
+    let client = TlsClient::new(ClientParts {
+        node: settings.node.clone(),
+        identity: identity.clone(),
+        members: members.clone(),
+        link: base.links.peers.clone(),
+    });
+    let peers: Arc<dyn PackageClient> = Arc::clone(&client) as Arc<dyn PackageClient>;
+    let views = base.follower.views();
+    let puller = Puller::new(
+        settings.node.clone(),
+        base.store.clone(),
+        peers,
+        views.clone(),
+    );
+    let installer = SlotInstaller {
+        node: settings.node.clone(),
+        store: base.store.clone(),
+        views,
+    };
+    let agent = Agent::new(AgentParts {
+        node: settings.node.clone(),
+        boot_id: base.boot_id,
+        daemon: DAEMON.to_owned(),
+        db: base.db.clone(),
+        platform: Arc::clone(&base.platform),
+        peers: Arc::clone(&client) as Arc<dyn AgentClient>,
+        packages: Arc::clone(&puller) as Arc<dyn Packages>,
+        installer: Arc::new(installer),
+        clock: Arc::clone(&base.clock),
+        cluster: follow_cluster(base),
+        bounds: Bounds::default(),
+    });
+    let service: Arc<dyn AgentService> = Arc::clone(&agent) as Arc<dyn AgentService>;
+    client.set_own(&service);
+    let resumed = agent.recover().context("cannot read the journal")?;
+    if resumed > 0 {
+        tracing::info!(resumed, "took up orders of an earlier daemon");
+    }
+    agent.guard();
+    let listener = bind(&settings.interconnect.listen).await?;
+    let parts = ServerParts {
+        listener,
+        identity,
+        members,
+        agent: service,
+        packages: Arc::new(Served(base.store.clone())),
+        link: base.links.peers.clone(),
+    };
+    let stop = stop.clone();
+    tasks.spawn(async move {
+        evenkeel_interconnect::serve(parts, stop.cancelled_owned()).await;
+        agent.stop();
+    });
+    Ok((client, puller))
+}
+
+/// Everything that needs the cluster: its record, its coordinator, its users.
+async fn start_cluster(
+    base: &Base,
+    tasks: &mut JoinSet<()>,
+    client: Arc<TlsClient>,
+    puller: Arc<Puller>,
+    stop: &CancellationToken,
+) -> Result<()> {
+    start_record_work(base, tasks, stop);
+    let parts = Parts {
+        me: base.settings.node.clone(),
+        record: Arc::clone(&base.record),
+        follower: Arc::clone(&base.follower),
+        agents: client,
+        clock: Arc::clone(&base.clock),
+        ids: Arc::clone(&base.ids),
+        tunables: Tunables {
+            minute: base.minute(),
+            ..Tunables::default()
+        },
+    };
+    let orchestrator = Orchestrator::new(parts.clone());
+    let role = orchestrator.role();
+    let front = FrontDoor::new(&parts, role.clone());
+    let (stopping, stopped) = watch::channel(false);
+    tasks.spawn(orchestrator.run(stopped));
+    let token = stop.clone();
+    tasks.spawn(async move {
+        token.cancelled().await;
+        stopping.send_replace(true);
+    });
+    let incoming = Incoming::default();
+    let keeper = Keeper {
+        store: base.store.clone(),
+        puller,
+        follower: Arc::clone(&base.follower),
+        incoming: Arc::clone(&incoming),
+    };
+    tasks.spawn(until(stop.clone(), keeper.run()));
+    let door = Door {
+        node: base.settings.node.clone(),
+        incarnation: base.ids.uuid(),
+        front,
+        store: base.store.clone(),
+        views: base.follower.views(),
+        incoming,
+    };
+    tasks.spawn(until(
+        stop.clone(),
+        end_stale_gets(door.front.clone(), &door),
+    ));
+    start_rest(base, tasks, door, role, stop).await
+}
+
+/// A get that an earlier start of this daemon was receiving is over; the record is told when it can be.
+fn end_stale_gets(front: FrontDoor, door: &Door) -> impl Future<Output = ()> + use<> {
+    let (node, incarnation) = (door.node.clone(), door.incarnation);
+    async move {
+        while let Err(error) = front.end_stale_gets(&node, incarnation).await {
+            tracing::debug!(%error, "interrupted package gets cannot be ended yet");
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+}
+
+/// The first events of a new cluster, and what this node runs.
+fn start_record_work(base: &Base, tasks: &mut JoinSet<()>, stop: &CancellationToken) {
+    let writer = Writer::new(Arc::clone(&base.record), Arc::clone(&base.ids));
+    if let Some(path) = base.settings.cluster.bootstrap.clone() {
+        let (follower, writer) = (Arc::clone(&base.follower), writer.clone());
+        let clock = Arc::clone(&base.clock);
+        tasks.spawn(until(stop.clone(), async move {
+            // A cluster that exists needs no first events, and may have lost the file.
+            match bootstrap::load(&path) {
+                Ok(start) => bootstrap::append_if_empty(start, &follower, &writer, &clock).await,
+                Err(error) => {
+                    tracing::warn!(error = chain(&error), "no new cluster can begin here")
+                }
+            }
+        }));
+    }
+    let reporter = Reporter {
+        node: base.settings.node.clone(),
+        boot_id: base.boot_id,
+        platform: Arc::clone(&base.platform),
+        follower: Arc::clone(&base.follower),
+        writer,
+        clock: Arc::clone(&base.clock),
+    };
+    tasks.spawn(until(stop.clone(), reporter.run()));
+}
+
+async fn start_rest(
+    base: &Base,
+    tasks: &mut JoinSet<()>,
+    door: Door,
+    role: watch::Receiver<evenkeel_orchestrator::Role>,
+    stop: &CancellationToken,
+) -> Result<()> {
+    let settings = &base.settings.rest;
+    let certificate = rest_certificate(&base.settings).context("the REST API's certificate")?;
+    let tls = evenkeel_rest::tls_config(&certificate.chain, &certificate.key)
+        .context("the REST API's certificate")?;
+    let cluster = RecordCluster::new(
+        Arc::clone(&base.follower),
+        Arc::clone(&base.record),
+        Arc::clone(&base.clock),
+        base.minute(),
+    );
+    let router = evenkeel_rest::router(Arc::new(cluster), Arc::new(door), base.ids.as_ref());
+    let front = Front {
+        tls,
+        router,
+        limits: Limits::default(),
+    };
+    let listener = bind(&settings.listen).await?;
+    tasks.spawn(front.clone().serve(listener, stop.clone()));
+    if let Some(address) = settings.cluster_address.clone() {
+        tasks.spawn(listen::follow_coordinator(
+            front,
+            address,
+            role,
+            stop.clone(),
+        ));
+    }
+    Ok(())
+}
+
+async fn bind(address: &str) -> Result<TcpListener> {
+    listen::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}"))
+}
+
+async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
+    let _cut = stop.run_until_cancelled(work).await;
+}
+
+/// Where the members are, as the topology changes.
+fn follow_members(base: &Base) -> watch::Receiver<Members> {
+    derive(base, |view, _| match &view.control().topology {
+        Some(topology) => members_of(topology),
+        None => Members::default(),
+    })
+}
+
+/// What the agent reports of the cluster.
+fn follow_cluster(base: &Base) -> watch::Receiver<ClusterView> {
+    derive(base, |view, record_reachable| {
+        let topology = view.control().topology.iter();
+        let members = topology
+            .flat_map(|topology| topology.names())
+            .cloned()
+            .collect();
+        ClusterView {
+            members,
+            record_reachable,
+        }
+    })
+}
+
+/// A value that follows the view and whether the record is reached.
+fn derive<T: PartialEq + Send + Sync + 'static>(
+    base: &Base,
+    compute: impl Fn(&View, bool) -> T + Send + 'static,
+) -> watch::Receiver<T> {
+    let follower = Arc::clone(&base.follower);
+    let (mut views, mut contacts) = (follower.views(), follower.contacts());
+    let (sender, receiver) =
+        watch::channel(compute(&follower.view(), follower.contact().is_reachable()));
+    tokio::spawn(async move {
+        loop {
+            let changed = tokio::select! {
+                changed = views.changed() => changed,
+                changed = contacts.changed() => changed,
+                () = sender.closed() => return,
+            };
+            if changed.is_err() {
+                return;
+            }
+            let value = compute(&follower.view(), follower.contact().is_reachable());
+            sender.send_if_modified(|old| {
+                let differs = *old != value;
+                *old = value;
+                differs
+            });
+        }
+    });
+    receiver
+}
+
+/// `--check`: reads what a start would read, and starts nothing.
+pub(crate) fn check(path: &std::path::Path) -> Result<()> {
+    let settings = config::load(path)?;
+    TlsIdentity::load(&settings.interconnect).context("interconnect")?;
+    let rest = &settings.rest;
+    for file in [&rest.certificate, &rest.key]
+        .into_iter()
+        .flatten()
+        .filter(|file| file.exists())
+    {
+        std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    }
+    match settings.cluster.bootstrap.as_deref() {
+        Some(path) if !path.exists() => bail!("{} does not exist", path.display()),
+        Some(path) => bootstrap::load(path).map(drop).map_err(Into::into),
+        None => Ok(()),
+    }
+}

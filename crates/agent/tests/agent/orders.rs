@@ -1,0 +1,220 @@
+//! Each task once, twice, and in an attempt that follows.
+
+use evenkeel_agent::Side;
+use evenkeel_interconnect::{AgentRequest, AgentResponse};
+use evenkeel_model::*;
+
+use crate::hardware::{Effect, NEW, Silence, image, name};
+use crate::world::{FIRST, World, again, error, how, order, transition};
+
+/// The world just before the action makes sense.
+pub(crate) fn ready(world: &World, action: &Action) {
+    let mut state = world.hardware.state();
+    match action {
+        Action::Activate { .. } | Action::Takeover => state.a.slots.b.image = Some(image(NEW)),
+        Action::MarkGood => {
+            let slots = &mut state.a.slots;
+            slots.b.image = Some(image(NEW));
+            slots.b.health = SlotHealth::Untried { tries: 2 };
+            (slots.booted, slots.default) = (Slot::B, Slot::B);
+        }
+        Action::Giveback => {
+            drop(state);
+            world.hardware.taken("a", "b", Some(transition(FIRST)));
+        }
+        _ => {}
+    }
+}
+
+pub(crate) fn actions() -> Vec<Action> {
+    vec![
+        Action::Install { package: NEW },
+        Action::Activate { package: NEW },
+        Action::Takeover,
+        Action::Giveback,
+        Action::MarkGood,
+    ]
+}
+
+pub(crate) fn order_for(action: &Action) -> TaskOrder {
+    let mut order = order(1, action.clone());
+    if *action == Action::Giveback {
+        // `a` waits for giveback on its second boot.
+        order.before = Before::default();
+    }
+    order
+}
+
+pub(crate) fn executor(order: &TaskOrder) -> &'static str {
+    if order.task.executor == Executor::Agent(name("a")) {
+        "a"
+    } else {
+        "b"
+    }
+}
+
+pub(crate) fn check_goal(world: &World, action: &Action) {
+    let state = world.hardware.state();
+    let home = |node: &str| {
+        state
+            .pools
+            .iter()
+            .all(|p| p.home != name(node) || p.owner == Some(name(node)))
+    };
+    match action {
+        Action::Install { .. } => assert_eq!(state.a.slots.b.image, Some(image(NEW))),
+        Action::Activate { .. } => assert_eq!(state.a.slots.default, Slot::B),
+        Action::MarkGood => assert_eq!(state.a.slots.b.health, SlotHealth::Good),
+        Action::Takeover => {
+            let transition_now = state.transition.as_ref().unwrap();
+            assert_eq!(transition_now.id, Some(transition(FIRST)));
+            assert_eq!(transition_now.stage, TransitionStage::TakenOver);
+            assert!(state.pools.iter().all(|p| p.owner == Some(name("b"))));
+        }
+        Action::Giveback => {
+            assert!(home("a") && home("b"));
+            assert!(
+                state
+                    .lifs
+                    .iter()
+                    .all(|l| l.current.as_ref() == Some(&l.home) || l.home == name("b"))
+            );
+            assert_eq!(
+                state.transition.as_ref().unwrap().stage,
+                TransitionStage::GivenBack
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_task_acts_once_however_often_it_is_ordered() {
+    for action in actions() {
+        let world = World::new();
+        ready(&world, &action);
+        let order = order_for(&action);
+        let node = executor(&order);
+        assert_eq!(
+            how(world.run(node, &order).await),
+            How::Completed,
+            "{action:?}"
+        );
+        check_goal(&world, &action);
+        let effects = world.hardware.effects();
+        assert_eq!(
+            how(world.run(node, &order).await),
+            How::Completed,
+            "the same order's report"
+        );
+        let next = again(&order);
+        assert_eq!(
+            how(world.run(node, &next).await),
+            How::AlreadyDone,
+            "{action:?}"
+        );
+        assert_eq!(world.hardware.effects(), effects, "{action:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_root_pool_goes_home_first_and_the_consent_ends_with_the_giveback() {
+    let world = World::new();
+    how(world.run("b", &order(1, Action::Takeover)).await);
+    let given = |node| world.dbs[&name(node)].consents(Side::Given).unwrap();
+    assert_eq!(given("a").len(), 1);
+    let mut giveback = order(2, Action::Giveback);
+    giveback.before = Before::default();
+    world.hardware.state().step_until_waiting();
+    assert_eq!(how(world.run("b", &giveback).await), How::Completed);
+    let given_back: Vec<_> = world.hardware.effects().split_off(1);
+    let pool = |n| Effect::GiveBack(PoolName::new(n).unwrap());
+    let lif = Effect::SendHome(LifName::new("lif_a").unwrap());
+    assert_eq!(given_back, [pool("root_a"), pool("data_a"), lif]);
+    assert!(given("a").is_empty());
+    assert!(
+        world.dbs[&name("b")]
+            .consents(Side::Held)
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_package_that_is_not_here_is_pulled_first() {
+    let world = World::new();
+    world.hardware.state().held.clear();
+    how(world
+        .run("a", &order(1, Action::Install { package: NEW }))
+        .await);
+    assert_eq!(world.hardware.state().held, [NEW]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_acts_but_does_not_answer_is_observed() {
+    for action in [Action::Takeover, Action::Giveback] {
+        let world = World::new();
+        ready(&world, &action);
+        world.hardware.state().silent = vec![Silence::Acts];
+        let order = order_for(&action);
+        how(world.run("b", &order).await);
+        check_goal(&world, &action);
+        let takeovers = world.hardware.effects();
+        assert!(
+            takeovers
+                .iter()
+                .filter(|e| matches!(e, Effect::TakeOver(_)))
+                .count()
+                <= 1
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_is_deaf_for_a_while_is_asked_again_but_not_for_ever() {
+    for action in [Action::Takeover, Action::Giveback] {
+        let world = World::new();
+        ready(&world, &action);
+        let order = order_for(&action);
+        world.hardware.state().silent = vec![Silence::Ignores; 50];
+        let failed = error(world.run("b", &order).await);
+        assert_eq!(failed.kind, TaskErrorKind::Transient, "{failed:?}");
+        world.hardware.state().silent = vec![Silence::Ignores; 2];
+        how(world.run("b", &again(&order)).await);
+        check_goal(&world, &action);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_takeover_that_stands_still_ends_with_a_reason() {
+    let world = World::new();
+    world.hardware.state().stuck = true;
+    let failed = error(world.run("b", &order(1, Action::Takeover)).await);
+    assert_eq!(failed.kind, TaskErrorKind::Permanent);
+    assert!(failed.message.contains("stood still for 30s"), "{failed:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn progress_is_in_the_report_of_an_order_that_runs() {
+    let world = World::new();
+    world.hardware.state().stuck = true;
+    let takeover = order(1, Action::Takeover);
+    world.start("b", &takeover).await;
+    tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+    let answer = world
+        .ask(
+            "b",
+            AgentRequest::Reports {
+                keys: vec![takeover.key],
+            },
+        )
+        .await;
+    let AgentResponse::Journal { reports } = answer else {
+        panic!("{answer:?}")
+    };
+    let ReportState::Running { progress } = &reports[0].state else {
+        panic!("{reports:?}")
+    };
+    assert_eq!(progress.text, "taking over a: pools on this node");
+    assert_eq!(progress.done, 2);
+}

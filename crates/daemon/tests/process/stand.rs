@@ -1,0 +1,268 @@
+//! One real `evenkeeld` on simulated hardware that this test keeps.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use evenkeel_model::*;
+use evenkeel_platform::sim::{Hardware, HardwareSettings, Machine, Request, Response};
+use evenkeel_rest::hash_password;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+/// Longest that anything here may take: generous, since the machine may be busy.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) struct Stand {
+    pub(crate) dir: PathBuf,
+    pub(crate) url: String,
+    agent: ureq::Agent,
+    told: Arc<Mutex<VecDeque<String>>>,
+    _runtime: tokio::runtime::Runtime,
+    _folder: tempfile::TempDir,
+}
+
+pub(crate) struct Daemon(Child);
+
+impl Stand {
+    /// Prepares a single-node cluster that believes packages of `trusted`.
+    pub(crate) fn new(trusted: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().to_owned();
+        let (rest, interconnect) = (free_address(), free_address());
+        let node: NodeName = "n1".parse().unwrap();
+        let config = NodeConfig {
+            id: NodeId("6a1f1d2e-0f3b-4d57-9c31-0d5a1c2b3e4f".parse().unwrap()),
+            name: node.clone(),
+            partner: None,
+            interconnect: interconnect.clone(),
+            rest: rest.clone(),
+            platform: "lab-x86_64".parse().unwrap(),
+            lifs: Vec::new(),
+        };
+        let id = ClusterId("0b8d1f0e-5a53-4a58-8c4c-0a1b2c3d4e5f".parse().unwrap());
+        let topology = Topology::new(id, "one".to_owned(), vec![config]).unwrap();
+        let users = vec![("admin".parse().unwrap(), hash_password("secret").unwrap())];
+        let bootstrap =
+            Bootstrap { topology: topology.clone(), users, trusted_keys: vec![trusted.to_owned()] };
+        write(&dir, "bootstrap.json", &serde_json::to_vec(&bootstrap).unwrap());
+        certificates(&dir, node.as_str());
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let machine = runtime.block_on(async { hardware(&topology, &node) });
+        serve_hardware(&machine, &runtime, &node, &dir);
+        let told = listen_for_systemd(&dir);
+        write(&dir, "evenkeeld.toml", settings(&dir, &rest, &interconnect).as_bytes());
+        let agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(PATIENCE))
+            .tls_config(trust_anyone())
+            .build()
+            .new_agent();
+        let url = format!("https://{rest}");
+        Self { dir, url, agent, told, _runtime: runtime, _folder: folder }
+    }
+
+    /// Starts the daemon and waits until it tells systemd that it is ready.
+    pub(crate) fn start(&self) -> Daemon {
+        self.told.lock().unwrap().clear();
+        let log = std::fs::File::create(self.dir.join("log")).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeeld"));
+        command.arg("--config").arg(self.dir.join("evenkeeld.toml"));
+        command.env("NOTIFY_SOCKET", self.dir.join("notify")).stderr(log).stdin(Stdio::null());
+        let daemon = Daemon(command.spawn().unwrap());
+        self.until("READY", || self.was_told("READY=1").then_some(()));
+        daemon
+    }
+
+    pub(crate) fn was_told(&self, what: &str) -> bool {
+        self.told.lock().unwrap().iter().any(|line| line.contains(what))
+    }
+
+    /// Looks until there is something; the log helps when there never is.
+    pub(crate) fn until<T>(&self, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+        for _ in 0..PATIENCE.as_millis() / 50 {
+            if let Some(found) = look() {
+                return found;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let log = std::fs::read_to_string(self.dir.join("log")).unwrap_or_default();
+        panic!("{what} did not come\n{log}");
+    }
+
+    pub(crate) fn call(&self, method: &str, path: &str, body: Option<(&str, Vec<u8>)>) -> (u16, Value) {
+        let mut request = ureq::http::Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.url))
+            .header("authorization", "Basic YWRtaW46c2VjcmV0");
+        let (kind, bytes) = body.unwrap_or(("application/json", Vec::new()));
+        request = request.header("content-type", kind);
+        let mut response = match bytes.is_empty() {
+            true => self.agent.run(request.body(()).unwrap()),
+            false => self.agent.run(request.body(bytes).unwrap()),
+        }
+        .unwrap_or_else(|error| {
+            let log = std::fs::read_to_string(self.dir.join("log")).unwrap_or_default();
+            panic!("{method} {path}: {error}\n{log}")
+        });
+        let text = response.body_mut().read_to_string().unwrap();
+        (response.status().as_u16(), serde_json::from_str(&text).unwrap_or(Value::Null))
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Value {
+        let (status, body) = self.call("GET", path, None);
+        assert_eq!(status, 200, "{path}: {body}");
+        body
+    }
+
+    /// The job of an answer, once it is over.
+    pub(crate) fn job(&self, answer: &Value) -> Value {
+        let href = answer["job"]["_links"]["self"]["href"].as_str();
+        let href = href.unwrap_or_else(|| panic!("{answer} names no job")).to_owned();
+        self.until("the job's end", || {
+            let job = self.get(&href);
+            matches!(job["state"].as_str(), Some("success" | "failure")).then_some(job)
+        })
+    }
+
+    /// Uploads a package.
+    pub(crate) fn upload(&self, package: &[u8]) -> (u16, Value) {
+        let mut body = b"--frontier\r\nContent-Disposition: form-data; name=\"file\"; \
+            filename=\"p.tgz\"\r\nContent-Type: application/octet-stream\r\n\r\n"
+            .to_vec();
+        body.extend_from_slice(package);
+        body.extend_from_slice(b"\r\n--frontier--\r\n");
+        let kind = "multipart/form-data; boundary=frontier";
+        self.call("POST", "/api/cluster/software/upload", Some((kind, body)))
+    }
+}
+
+impl Daemon {
+    /// Ends it as systemd does, and says how it ended.
+    pub(crate) fn terminate(mut self) -> std::process::ExitStatus {
+        kill(Pid::from_raw(self.0.id() as i32), Signal::SIGTERM).unwrap();
+        self.0.wait().unwrap()
+    }
+
+    /// Ends it as a crash does.
+    pub(crate) fn kill(mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Gone already, when the test ended it.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn free_address() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+fn write(dir: &Path, name: &str, bytes: &[u8]) {
+    std::fs::write(dir.join(name), bytes).unwrap();
+}
+
+fn certificates(dir: &Path, node: &str) {
+    let ca_key = rcgen::KeyPair::generate().unwrap();
+    let mut ca = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    write(dir, "ca.pem", ca.self_signed(&ca_key).unwrap().pem().as_bytes());
+    let issuer = rcgen::Issuer::new(ca, ca_key);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let leaf = rcgen::CertificateParams::new(vec![node.to_owned()]).unwrap();
+    write(dir, "node.pem", leaf.signed_by(&key, &issuer).unwrap().pem().as_bytes());
+    write(dir, "node.key", key.serialize_pem().as_bytes());
+}
+
+fn hardware(topology: &Topology, node: &NodeName) -> Arc<Machine> {
+    let settings = HardwareSettings { minute_ms: 1, ..HardwareSettings::default() };
+    let mut hardware = Hardware::new(topology, settings);
+    let image = SlotImage { digest: Digest([7; 32]), version: "1.0".parse().unwrap() };
+    hardware.set_image(node, Slot::A, Some(image)).unwrap();
+    hardware.cold_start(0);
+    Machine::new(hardware)
+}
+
+fn serve_hardware(
+    machine: &Arc<Machine>,
+    runtime: &tokio::runtime::Runtime,
+    node: &NodeName,
+    dir: &Path,
+) {
+    let effects = Arc::clone(machine);
+    runtime.spawn(async move {
+        loop {
+            effects.next_effects().await;
+        }
+    });
+    let listener = UnixListener::bind(dir.join("hardware")).unwrap();
+    let (machine, node, slots) = (Arc::clone(machine), node.clone(), dir.join("slots"));
+    let handle = runtime.handle().clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut line = String::new();
+            BufReader::new(&stream).read_line(&mut line).unwrap();
+            let _entered = handle.enter();
+            let response = match serde_json::from_str(&line) {
+                Ok(Request::Hello) => Response::Hello { node: node.clone(), slots: slots.clone() },
+                Ok(Request::Call { command }) => match machine.call(&node, None, &command) {
+                    Ok(reply) => Response::Reply { reply },
+                    Err(error) => Response::Failed { error },
+                },
+                // A daemon that was killed while it asked.
+                Err(_) => continue,
+            };
+            let mut answer = serde_json::to_vec(&response).unwrap();
+            answer.push(b'\n');
+            // It may be killed before it hears the answer, too.
+            let _ = stream.write_all(&answer);
+        }
+    });
+}
+
+fn listen_for_systemd(dir: &Path) -> Arc<Mutex<VecDeque<String>>> {
+    let socket = UnixDatagram::bind(dir.join("notify")).unwrap();
+    let told = Arc::new(Mutex::new(VecDeque::new()));
+    let heard = Arc::clone(&told);
+    std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(length) = socket.recv(&mut buffer) {
+            let line = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            heard.lock().unwrap().push_back(line);
+        }
+    });
+    told
+}
+
+fn settings(dir: &Path, rest: &str, interconnect: &str) -> String {
+    let dir = dir.display();
+    format!(
+        "node = \"n1\"\ndata = \"{dir}/data\"\n\
+         [rest]\nlisten = \"{rest}\"\n\
+         [interconnect]\nlisten = \"{interconnect}\"\nca = \"{dir}/ca.pem\"\n\
+         certificate = \"{dir}/node.pem\"\nkey = \"{dir}/node.key\"\n\
+         [record]\nbackend = \"sqlite\"\npath = \"{dir}/record/record.db\"\n\
+         [platform]\nbackend = \"sim\"\nsocket = \"{dir}/hardware\"\n\
+         [cluster]\nbootstrap = \"{dir}/bootstrap.json\"\n"
+    )
+}
+
+fn trust_anyone() -> ureq::tls::TlsConfig {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    ureq::tls::TlsConfig::builder()
+        .disable_verification(true)
+        .unversioned_rustls_crypto_provider(provider)
+        .build()
+}

@@ -29,4 +29,5 @@ pub use stage::{StageError, StageLimits, StageProgress, Staging};
 pub use store::{Archive, Deleted, Store, StoreError, StoredPackage};
 pub use verify::{
     Policy, SignedManifest, Target, VerifyError, read_unproven_manifest, verify_archive,
+    verify_stream,
 };

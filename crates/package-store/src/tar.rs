@@ -281,14 +281,16 @@ impl Header<'_> {
     /// Octal text, or GNU's base 256 for numbers that need more digits.
     fn number(&self, range: std::ops::Range<usize>) -> Option<u64> {
         let field = &self.block[range];
-        if field[0] == 0x80 {
-            let (high, low) = field.split_at(field.len() - 8);
-            let fits = high[1..].iter().all(|b| *b == 0);
+        if let [0x80, digits @ ..] = field {
+            let (high, low) = digits.split_at(digits.len().saturating_sub(8));
+            let fits = high.iter().all(|b| *b == 0);
             return fits.then(|| low.iter().fold(0, |n, b| n << 8 | u64::from(*b)));
         }
-        let text = std::str::from_utf8(field).ok()?;
-        let digits = text.trim_matches([' ', '\0']);
-        u64::from_str_radix(if digits.is_empty() { "0" } else { digits }, 8).ok()
+        let text = std::str::from_utf8(field).ok()?.trim_matches([' ', '\0']);
+        if !text.bytes().all(|b| b.is_ascii_digit()) {
+            return None;
+        }
+        u64::from_str_radix(if text.is_empty() { "0" } else { text }, 8).ok()
     }
 
     fn text(&self, range: std::ops::Range<usize>) -> Result<String, VerifyError> {

@@ -358,6 +358,14 @@ where
 
 /// Proves an archive file and gives its manifest.
 pub fn verify_archive(path: &Path, policy: &Policy) -> Result<Arc<SignedManifest>, VerifyError> {
+    verify_stream(open(path)?, policy)
+}
+
+/// Proves an archive from any source and gives its manifest.
+pub fn verify_stream(
+    input: impl BufRead + Send + 'static,
+    policy: &Policy,
+) -> Result<Arc<SignedManifest>, VerifyError> {
     struct Nowhere;
     impl Sink for Nowhere {
         type Error = std::convert::Infallible;
@@ -374,7 +382,7 @@ pub fn verify_archive(path: &Path, policy: &Policy) -> Result<Arc<SignedManifest
             Ok(())
         }
     }
-    match verify(open(path)?, policy, &mut Nowhere) {
+    match verify(input, policy, &mut Nowhere) {
         Ok(signed) => Ok(signed),
         Err(Failure::Package(error)) => Err(error),
         Err(Failure::Sink(never)) => match never {},

@@ -3,4 +3,8 @@
 #![cfg(test)]
 
 mod common;
+mod craft;
+mod extracting;
+mod hostile;
+mod keeping;
 mod roundtrip;

@@ -63,7 +63,7 @@ pub struct StageProgress {
 /// Why a package was not taken in. Nothing of it stays on disk.
 #[derive(Debug, thiserror::Error)]
 pub enum StageError {
-    /// A stage id is 1 to 64 letters, digits, `-`, `_`.
+    /// A stage id is 1 to 128 letters, digits, `-`, `_`.
     #[error("{stage_id:?} is not a stage id")]
     BadId {
         /// The refused id.
@@ -162,7 +162,7 @@ impl Store {
         limits: StageLimits,
     ) -> Result<Staging, StageError> {
         let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-        if stage_id.is_empty() || stage_id.len() > 64 || !stage_id.chars().all(word) {
+        if stage_id.is_empty() || stage_id.len() > 128 || !stage_id.chars().all(word) {
             return Err(StageError::BadId {
                 stage_id: stage_id.to_owned(),
             });

@@ -1,0 +1,123 @@
+//! `evenkeel package` as it is typed: what it prints, what it leaves, how it exits.
+
+#![cfg(test)]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn evenkeel(dir: &Path, args: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
+    command
+        .current_dir(dir)
+        .arg("package")
+        .args(args.split(' '))
+        .env("RUST_BACKTRACE", "1");
+    command.output().unwrap()
+}
+
+fn ok(dir: &Path, args: &str) -> String {
+    let done = evenkeel(dir, args);
+    let errors = String::from_utf8_lossy(&done.stderr);
+    assert_eq!(done.status.code(), Some(0), "{args}: {errors}");
+    String::from_utf8(done.stdout).unwrap()
+}
+
+/// The one sentence of a failure.
+fn fails(dir: &Path, args: &str) -> String {
+    let done = evenkeel(dir, args);
+    assert_eq!(done.status.code(), Some(1), "{args}");
+    assert!(done.stdout.is_empty(), "{args}");
+    let text = String::from_utf8(done.stderr).unwrap();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(text.starts_with("evenkeel: "), "{text}");
+    text
+}
+
+fn lab() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir_all(dir.path().join("tree/bin")).unwrap();
+    fs::write(dir.path().join("tree/bin/evenkeeld"), "a daemon").unwrap();
+    ok(dir.path(), "keygen --out K");
+    dir
+}
+
+#[test]
+fn from_key_to_extracted_tree() {
+    let lab = lab();
+    let dir = lab.path();
+    let built = ok(
+        dir,
+        "build --version 2.0 --root tree --key K -o F.tgz --source-version 1.0 --manual-step Look",
+    );
+    let digest = built.split(' ').next().unwrap().to_owned();
+    let shown: serde_json::Value = serde_json::from_str(&ok(dir, "inspect F.tgz --json")).unwrap();
+    assert_eq!(shown["digest"], digest.as_str());
+    assert_eq!(shown["manifest"]["version"], "2.0");
+    assert_eq!(
+        shown["manifest"]["source_versions"],
+        serde_json::json!(["1.0"])
+    );
+    assert_eq!(
+        shown["manifest"]["manual_steps"],
+        serde_json::json!(["Look"])
+    );
+    assert!(ok(dir, "inspect F.tgz").contains("Update from: 1.0"));
+    assert_eq!(
+        ok(dir, "verify F.tgz --trust K.pub"),
+        format!("{digest} F.tgz\n")
+    );
+    for _ in 0..2 {
+        assert_eq!(
+            ok(dir, "extract F.tgz -C out --trust K.pub"),
+            format!("{digest} out\n")
+        );
+    }
+    assert_eq!(
+        fs::read_to_string(dir.join("out/bin/evenkeeld")).unwrap(),
+        "a daemon"
+    );
+}
+
+#[test]
+fn failures_say_what_where_and_what_to_do() {
+    let lab = lab();
+    let dir = lab.path();
+    ok(dir, "build --version 2.0 --root tree --key K -o F.tgz");
+    ok(dir, "keygen --out L");
+    let text = fails(dir, "verify F.tgz --trust L.pub");
+    assert!(
+        text.contains("F.tgz") && text.contains("trust their public key"),
+        "{text}"
+    );
+    let bytes = fs::read(dir.join("F.tgz")).unwrap();
+    fs::write(dir.join("cut.tgz"), &bytes[..bytes.len() - 9]).unwrap();
+    assert!(fails(dir, "verify cut.tgz --trust K.pub").contains("truncated"));
+    assert!(fails(dir, "extract cut.tgz -C new --trust K.pub").contains("truncated"));
+    assert!(fails(dir, "verify K --trust K.pub").contains("not a gzip file"));
+    assert!(fails(dir, "verify absent --trust K.pub").contains("No such file"));
+    assert!(fails(dir, "verify F.tgz --trust K").contains("not an ed25519 public key"));
+    assert!(fails(dir, "keygen --out K").contains("never overwritten"));
+    assert!(fails(dir, "extract F.tgz -C tree --trust K.pub").contains("would remove them"));
+    assert!(dir.join("tree/bin/evenkeeld").exists());
+    std::os::unix::fs::symlink("/etc/passwd", dir.join("tree/out")).unwrap();
+    let text = fails(dir, "build --version 2.0 --root tree --key K -o G.tgz");
+    assert!(
+        text.contains("\"out\"") && text.contains("outside the package"),
+        "{text}"
+    );
+    assert!(!dir.join("G.tgz").exists() && !dir.join("G.tgz.partial").exists());
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2() {
+    let lab = lab();
+    for args in [
+        "verify F.tgz",
+        "build --version 2.0",
+        "build --version a/b --root tree",
+        "nothing",
+    ] {
+        assert_eq!(evenkeel(lab.path(), args).status.code(), Some(2), "{args}");
+    }
+}

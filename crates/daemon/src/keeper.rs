@@ -18,8 +18,8 @@ const PERIOD: Duration = Duration::from_secs(5);
 /// How soon after a failed pull or removal.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Held (shared) while a package comes in from outside: between its operation's start and its end the
-/// catalogue does not name it yet, and it must not be taken for a leftover.
+/// Held (shared) while a package begins to come in from outside. From then on its open operation says, in
+/// the record, that it must not be taken for a leftover before the catalogue names it.
 pub(crate) type Incoming = Arc<RwLock<()>>;
 
 /// What it takes to keep packages.

@@ -10,7 +10,7 @@ use evenkeel_interconnect::{
     AgentClient, AgentService, ClientParts, Members, PackageClient, ServerParts, TlsClient,
     TlsIdentity, members_of,
 };
-use evenkeel_model::{BootId, NodeSettings, PlatformSettings, RecordSettings};
+use evenkeel_model::{BootId, NodeName, NodeSettings, PlatformSettings, RecordSettings};
 use evenkeel_orchestrator::{FrontDoor, Orchestrator, Parts};
 use evenkeel_package_store::Store;
 use evenkeel_planner::Tunables;
@@ -19,13 +19,14 @@ use evenkeel_record::{
     FollowOptions, Follower, LinkedRecord, OpenError, Record, SqliteOptions, SqliteRecord, View,
     Writer,
 };
-use evenkeel_rest::{Limits, RecordCluster};
+use evenkeel_rest::{Limits, NodeDoor, RecordCluster};
 use evenkeel_seam::{Clock, Ids, RandomIds, SystemClock};
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::booted::{DAEMON, Reporter};
 use crate::certificate::rest_certificate;
@@ -274,29 +275,20 @@ async fn start_cluster(
         incoming: Arc::clone(&incoming),
     };
     tasks.spawn(until(stop.clone(), keeper.run()));
-    let door = Door {
-        node: base.settings.node.clone(),
-        incarnation: base.ids.uuid(),
-        front,
-        store: base.store.clone(),
-        views: base.follower.views(),
-        incoming,
-    };
-    tasks.spawn(until(
-        stop.clone(),
-        end_stale_gets(door.front.clone(), &door),
-    ));
+    let (node, incarnation) = (base.settings.node.clone(), base.ids.uuid());
+    let stale = end_stale_gets(front.clone(), node.clone(), incarnation);
+    tasks.spawn(until(stop.clone(), stale));
+    let (follower, store) = (Arc::clone(&base.follower), base.store.clone());
+    let inner = NodeDoor::new(node, incarnation, front, follower, store);
+    let door = Door { inner, incoming };
     start_rest(base, tasks, door, role, stop).await
 }
 
 /// A get that an earlier start of this daemon was receiving is over; the record is told when it can be.
-fn end_stale_gets(front: FrontDoor, door: &Door) -> impl Future<Output = ()> + use<> {
-    let (node, incarnation) = (door.node.clone(), door.incarnation);
-    async move {
-        while let Err(error) = front.end_stale_gets(&node, incarnation).await {
-            tracing::debug!(%error, "interrupted package gets cannot be ended yet");
-            tokio::time::sleep(RETRY).await;
-        }
+async fn end_stale_gets(front: FrontDoor, node: NodeName, incarnation: Uuid) {
+    while let Err(error) = front.end_stale_gets(&node, incarnation).await {
+        tracing::debug!(%error, "interrupted package gets cannot be ended yet");
+        tokio::time::sleep(RETRY).await;
     }
 }
 

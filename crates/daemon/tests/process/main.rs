@@ -1,5 +1,7 @@
 //! The real daemon as a process: start, serve, take a package in, end, be killed, come back.
 
+#![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
+
 mod stand;
 
 use std::path::Path;
@@ -42,7 +44,9 @@ fn a_package_is_taken_in_once_and_survives_a_kill() {
         let (status, software) = stand.call("GET", "/api/cluster/software", None);
         (status == 200 && software["version"] == "1.0").then_some(())
     });
-    stand.until("the status text", || stand.was_told("STATUS=coordinator n1").then_some(()));
+    stand.until("the status text", || {
+        stand.was_told("STATUS=coordinator n1").then_some(())
+    });
 
     let mut truncated = bytes.clone();
     truncated.truncate(bytes.len() / 2);
@@ -55,13 +59,23 @@ fn a_package_is_taken_in_once_and_survives_a_kill() {
 
     daemon.kill();
     let daemon = stand.start();
-    assert_eq!(stand.get("/api/cluster/software/packages")["records"][0]["version"], "2.0");
+    assert_eq!(
+        stand.get("/api/cluster/software/packages")["records"][0]["version"],
+        "2.0"
+    );
     let uuid = job["uuid"].as_str().unwrap();
-    assert_eq!(stand.get(&format!("/api/cluster/jobs/{uuid}"))["state"], "success");
+    assert_eq!(
+        stand.get(&format!("/api/cluster/jobs/{uuid}"))["state"],
+        "success"
+    );
     let (_, answer) = stand.call("DELETE", "/api/cluster/software/packages/2.0", None);
     assert_eq!(stand.job(&answer)["state"], "success", "{answer}");
     stand.until("the package's end", || {
-        std::fs::read_dir(stand.dir.join("data/packages/packages")).unwrap().next().is_none().then_some(())
+        std::fs::read_dir(stand.dir.join("data/packages/packages"))
+            .unwrap()
+            .next()
+            .is_none()
+            .then_some(())
     });
     assert!(daemon.terminate().success());
     assert!(stand.was_told("STOPPING=1"));
@@ -74,11 +88,16 @@ fn a_package_of_a_stranger_stays_outside() {
     std::fs::create_dir(stand.dir.join("record")).unwrap();
     let bytes = package(&stand.dir, &SecretKey::generate().unwrap(), "2.0");
     let daemon = stand.start();
-    stand.until("the cluster", || (stand.call("GET", "/api/cluster", None).0 == 200).then_some(()));
+    stand.until("the cluster", || {
+        (stand.call("GET", "/api/cluster", None).0 == 200).then_some(())
+    });
     let (status, refused) = stand.upload(&bytes);
     assert!(status >= 400, "{status} {refused}");
     assert_eq!(refused["error"]["code"], "10551359", "{refused}");
-    assert_eq!(stand.get("/api/cluster/software/packages")["num_records"], 0);
+    assert_eq!(
+        stand.get("/api/cluster/software/packages")["num_records"],
+        0
+    );
     let jobs = stand.get("/api/cluster/jobs?fields=*");
     assert_eq!(jobs["records"][0]["state"], "failure", "{jobs}");
     assert!(daemon.terminate().success());

@@ -48,15 +48,26 @@ impl Stand {
         let id = ClusterId("0b8d1f0e-5a53-4a58-8c4c-0a1b2c3d4e5f".parse().unwrap());
         let topology = Topology::new(id, "one".to_owned(), vec![config]).unwrap();
         let users = vec![("admin".parse().unwrap(), hash_password("secret").unwrap())];
-        let bootstrap =
-            Bootstrap { topology: topology.clone(), users, trusted_keys: vec![trusted.to_owned()] };
-        write(&dir, "bootstrap.json", &serde_json::to_vec(&bootstrap).unwrap());
+        let bootstrap = Bootstrap {
+            topology: topology.clone(),
+            users,
+            trusted_keys: vec![trusted.to_owned()],
+        };
+        write(
+            &dir,
+            "bootstrap.json",
+            &serde_json::to_vec(&bootstrap).unwrap(),
+        );
         certificates(&dir, node.as_str());
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let machine = runtime.block_on(async { hardware(&topology, &node) });
         serve_hardware(&machine, &runtime, &node, &dir);
         let told = listen_for_systemd(&dir);
-        write(&dir, "evenkeeld.toml", settings(&dir, &rest, &interconnect).as_bytes());
+        write(
+            &dir,
+            "evenkeeld.toml",
+            settings(&dir, &rest, &interconnect).as_bytes(),
+        );
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(PATIENCE))
@@ -64,7 +75,14 @@ impl Stand {
             .build()
             .new_agent();
         let url = format!("https://{rest}");
-        Self { dir, url, agent, told, _runtime: runtime, _folder: folder }
+        Self {
+            dir,
+            url,
+            agent,
+            told,
+            _runtime: runtime,
+            _folder: folder,
+        }
     }
 
     /// Starts the daemon and waits until it tells systemd that it is ready.
@@ -73,14 +91,21 @@ impl Stand {
         let log = std::fs::File::create(self.dir.join("log")).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeeld"));
         command.arg("--config").arg(self.dir.join("evenkeeld.toml"));
-        command.env("NOTIFY_SOCKET", self.dir.join("notify")).stderr(log).stdin(Stdio::null());
+        command
+            .env("NOTIFY_SOCKET", self.dir.join("notify"))
+            .stderr(log)
+            .stdin(Stdio::null());
         let daemon = Daemon(command.spawn().unwrap());
         self.until("READY", || self.was_told("READY=1").then_some(()));
         daemon
     }
 
     pub(crate) fn was_told(&self, what: &str) -> bool {
-        self.told.lock().unwrap().iter().any(|line| line.contains(what))
+        self.told
+            .lock()
+            .unwrap()
+            .iter()
+            .any(|line| line.contains(what))
     }
 
     /// Looks until there is something; the log helps when there never is.
@@ -95,7 +120,12 @@ impl Stand {
         panic!("{what} did not come\n{log}");
     }
 
-    pub(crate) fn call(&self, method: &str, path: &str, body: Option<(&str, Vec<u8>)>) -> (u16, Value) {
+    pub(crate) fn call(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<(&str, Vec<u8>)>,
+    ) -> (u16, Value) {
         let mut request = ureq::http::Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.url))
@@ -111,7 +141,10 @@ impl Stand {
             panic!("{method} {path}: {error}\n{log}")
         });
         let text = response.body_mut().read_to_string().unwrap();
-        (response.status().as_u16(), serde_json::from_str(&text).unwrap_or(Value::Null))
+        (
+            response.status().as_u16(),
+            serde_json::from_str(&text).unwrap_or(Value::Null),
+        )
     }
 
     pub(crate) fn get(&self, path: &str) -> Value {
@@ -123,7 +156,9 @@ impl Stand {
     /// The job of an answer, once it is over.
     pub(crate) fn job(&self, answer: &Value) -> Value {
         let href = answer["job"]["_links"]["self"]["href"].as_str();
-        let href = href.unwrap_or_else(|| panic!("{answer} names no job")).to_owned();
+        let href = href
+            .unwrap_or_else(|| panic!("{answer} names no job"))
+            .to_owned();
         self.until("the job's end", || {
             let job = self.get(&href);
             matches!(job["state"].as_str(), Some("success" | "failure")).then_some(job)
@@ -177,18 +212,32 @@ fn certificates(dir: &Path, node: &str) {
     let ca_key = rcgen::KeyPair::generate().unwrap();
     let mut ca = rcgen::CertificateParams::new(Vec::new()).unwrap();
     ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    write(dir, "ca.pem", ca.self_signed(&ca_key).unwrap().pem().as_bytes());
+    write(
+        dir,
+        "ca.pem",
+        ca.self_signed(&ca_key).unwrap().pem().as_bytes(),
+    );
     let issuer = rcgen::Issuer::new(ca, ca_key);
     let key = rcgen::KeyPair::generate().unwrap();
     let leaf = rcgen::CertificateParams::new(vec![node.to_owned()]).unwrap();
-    write(dir, "node.pem", leaf.signed_by(&key, &issuer).unwrap().pem().as_bytes());
+    write(
+        dir,
+        "node.pem",
+        leaf.signed_by(&key, &issuer).unwrap().pem().as_bytes(),
+    );
     write(dir, "node.key", key.serialize_pem().as_bytes());
 }
 
 fn hardware(topology: &Topology, node: &NodeName) -> Arc<Machine> {
-    let settings = HardwareSettings { minute_ms: 1, ..HardwareSettings::default() };
+    let settings = HardwareSettings {
+        minute_ms: 1,
+        ..HardwareSettings::default()
+    };
     let mut hardware = Hardware::new(topology, settings);
-    let image = SlotImage { digest: Digest([7; 32]), version: "1.0".parse().unwrap() };
+    let image = SlotImage {
+        digest: Digest([7; 32]),
+        version: "1.0".parse().unwrap(),
+    };
     hardware.set_image(node, Slot::A, Some(image)).unwrap();
     hardware.cold_start(0);
     Machine::new(hardware)
@@ -216,7 +265,10 @@ fn serve_hardware(
             BufReader::new(&stream).read_line(&mut line).unwrap();
             let _entered = handle.enter();
             let response = match serde_json::from_str(&line) {
-                Ok(Request::Hello) => Response::Hello { node: node.clone(), slots: slots.clone() },
+                Ok(Request::Hello) => Response::Hello {
+                    node: node.clone(),
+                    slots: slots.clone(),
+                },
                 Ok(Request::Call { command }) => match machine.call(&node, None, &command) {
                     Ok(reply) => Response::Reply { reply },
                     Err(error) => Response::Failed { error },

@@ -95,8 +95,8 @@ fn preconditions(run: &Run, pair: &PairState) -> Result<(), TaskError> {
         }
     }
     match &pair.giveback_veto {
-        None => Ok(()),
-        Some(veto) => Err(vetoed(run, veto)),
+        Some(veto) if pair.partner.ha != MemberHa::Serving => Err(vetoed(run, veto)),
+        Some(_) | None => Ok(()),
     }
 }
 

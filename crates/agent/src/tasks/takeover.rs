@@ -270,7 +270,7 @@ async fn act(run: &Run, id: TransitionId, boots: Boots) -> Result<Acted, TaskErr
 }
 
 /// What changes while a takeover goes on.
-#[derive(PartialEq)]
+#[derive(Clone, Copy, PartialEq)]
 struct Seen {
     stage: Option<TransitionStage>,
     partner: MemberHa,
@@ -280,34 +280,48 @@ struct Seen {
 async fn wait(run: &Run, id: TransitionId) -> Result<How, TaskError> {
     let node = &run.order().task.node;
     let mut patience = Patience::new(run.bounds().no_progress);
-    let mut last = None;
+    let mut last: Option<Seen> = None;
     loop {
         if let Ok(pair) = run.pair().await {
             let stage = match ours(run, &pair, id)? {
                 Ours::Done => return Ok(run.reached()),
-                Ours::UnderWay => pair.transition.map(|t| t.stage),
+                Ours::UnderWay => pair.transition.as_ref().map(|t| t.stage),
                 Ours::NotBegun => None,
             };
-            let pools_here = pools_here(run).await;
+            if stage.is_none() && last.is_some_and(|seen| seen.stage.is_some()) {
+                return Err(broken_off(run, id).await);
+            }
+            let (partner, pools_here) = (pair.partner.ha, pools_here(run).await);
             run.say(
                 &format!("taking over {node}: pools on this node"),
                 pools_here as u64,
                 0,
             );
-            last = Some((stage, pair.partner.ha, pools_here));
+            last = Some(Seen {
+                stage,
+                partner,
+                pools_here,
+            });
         }
-        let seen = last.map(|(stage, partner, pools_here)| Seen {
-            stage,
-            partner,
-            pools_here,
-        });
-        if let Err(bound) = patience.wait(seen, run.bounds().poll).await {
+        if let Err(bound) = patience.wait(last, run.bounds().poll).await {
             return Err(permanent(
                 format!("the takeover of {node} has stood still for {bound:?}"),
                 "Use \"storage failover show\" to find out why, see to it, then resume the update.",
             ));
         }
     }
+}
+
+/// The engine had begun and went back to before: nothing of it is left.
+async fn broken_off(run: &Run, id: TransitionId) -> TaskError {
+    run.release_consent(id).await;
+    transient(
+        format!(
+            "the HA engine broke the takeover of {} off",
+            run.order().task.node
+        ),
+        "See that both nodes of the pair are up and serve.",
+    )
 }
 
 async fn pools_here(run: &Run) -> usize {

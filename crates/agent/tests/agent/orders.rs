@@ -195,6 +195,30 @@ async fn a_takeover_that_stands_still_ends_with_a_reason() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_takeover_that_the_engine_breaks_off_can_be_tried_again() {
+    let world = World::new();
+    let takeover = order(1, Action::Takeover);
+    world.hardware.state().stuck = true;
+    world.start("b", &takeover).await;
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    world.hardware.state().transition = None;
+    let failed = error(world.ended("b", takeover.key).await);
+    assert_eq!(failed.kind, TaskErrorKind::Transient);
+    assert!(
+        failed.message.contains("broke the takeover of a off"),
+        "{failed:?}"
+    );
+    assert!(
+        world.dbs[&name("a")]
+            .consents(Side::Given)
+            .unwrap()
+            .is_empty()
+    );
+    world.hardware.state().stuck = false;
+    how(world.run("b", &again(&takeover)).await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn progress_is_in_the_report_of_an_order_that_runs() {
     let world = World::new();
     world.hardware.state().stuck = true;

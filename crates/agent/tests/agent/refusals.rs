@@ -125,6 +125,8 @@ async fn takeover_fails(spoil: impl FnOnce(&World)) -> TaskError {
     failed
 }
 
+type Spoil = Box<dyn FnOnce(&World)>;
+
 fn change(spoil: impl FnOnce(&mut crate::hardware::State)) -> impl FnOnce(&World) {
     move |world: &World| spoil(&mut world.hardware.state())
 }
@@ -139,7 +141,7 @@ async fn a_takeover_does_not_begin_unless_everything_is_as_expected() {
     assert_eq!(refusal.kind, Permanent);
     assert_eq!(refusal.message, "b does not take a over: locks");
 
-    let cases: Vec<(TaskErrorKind, &str, Box<dyn FnOnce(&World)>)> = vec![
+    let cases: Vec<(TaskErrorKind, &str, Spoil)> = vec![
         (
             Permanent,
             "disabled",

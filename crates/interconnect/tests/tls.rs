@@ -1,0 +1,430 @@
+//! Mutual TLS between nodes: who is heard, what is carried, what a broken link means.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use evenkeel_interconnect::{
+    AgentClient, AgentRequest, AgentResponse, AgentService, CallError, ClientParts, FetchError,
+    Members, PackageBody, PackageClient, PackageSource, ServerParts, TlsClient, TlsIdentity, serve,
+};
+use evenkeel_model::{BootId, Digest, Generation, Link, NodeName};
+use futures_util::{StreamExt, stream};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, watch};
+
+fn name(s: &str) -> NodeName {
+    NodeName::new(s).unwrap()
+}
+
+struct Ca(CertifiedIssuer<'static, KeyPair>);
+
+impl Ca {
+    fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    /// An identity of that name by this CA, believing `roots`.
+    fn identity(&self, node: &str, roots: &Ca) -> TlsIdentity {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![node.to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &self.0).unwrap();
+        let (root, certificate) = (roots.0.pem(), certificate.pem());
+        let key = key.serialize_pem();
+        TlsIdentity::from_pem(root.as_bytes(), certificate.as_bytes(), key.as_bytes()).unwrap()
+    }
+}
+
+/// An agent that remembers who asked, and can be made to think for ever.
+#[derive(Default)]
+struct Echo {
+    asked: Mutex<Vec<NodeName>>,
+    thinks: Mutex<Option<Arc<Notify>>>,
+}
+
+#[async_trait]
+impl AgentService for Echo {
+    async fn answer(&self, from: &NodeName, request: AgentRequest) -> AgentResponse {
+        self.asked.lock().unwrap().push(from.clone());
+        let thinks = self.thinks.lock().unwrap().clone();
+        if let Some(asked) = thinks {
+            asked.notify_one();
+            std::future::pending::<()>().await;
+        }
+        match request {
+            AgentRequest::Ping => AgentResponse::Pong {
+                node: name("b"),
+                boot_id: BootId(uuid::Uuid::nil()),
+                protocol: 1,
+            },
+            _ => AgentResponse::Refused {
+                reason: "no".to_owned(),
+                stale: Some(Generation(3)),
+            },
+        }
+    }
+}
+
+const PACKAGE: Digest = Digest([7; 32]);
+
+/// A package of numbered bytes, in small chunks; breaks off where it is told to.
+struct Numbers {
+    total: u64,
+    breaks_at: AtomicUsize,
+}
+
+#[async_trait]
+impl PackageSource for Numbers {
+    async fn open(&self, package: Digest, offset: u64) -> io::Result<Option<PackageBody>> {
+        if package != PACKAGE {
+            return Ok(None);
+        }
+        if offset > self.total {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "beyond the end",
+            ));
+        }
+        let breaks_at = self.breaks_at.load(Ordering::SeqCst) as u64;
+        let chunks = (offset..self.total).step_by(1000).map(move |start| {
+            if start >= breaks_at {
+                return Err(io::Error::other("the disk failed"));
+            }
+            let end = start + 1000;
+            Ok(Bytes::from(
+                (start..end).map(|n| n as u8).collect::<Vec<_>>(),
+            ))
+        });
+        let total = self.total;
+        let bytes = stream::iter(chunks.collect::<Vec<_>>());
+        Ok(Some(PackageBody {
+            total,
+            bytes: Box::pin(bytes),
+        }))
+    }
+}
+
+struct Served {
+    ca: Ca,
+    echo: Arc<Echo>,
+    numbers: Arc<Numbers>,
+    members: watch::Sender<Members>,
+    link: watch::Sender<Link>,
+    address: String,
+    server: tokio::task::JoinHandle<()>,
+}
+
+/// Node `b` on a loopback port, in a cluster of `a` and `b`.
+async fn served() -> Served {
+    let ca = Ca::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let all = BTreeMap::from([(name("a"), address.clone()), (name("b"), address.clone())]);
+    let members = watch::Sender::new(Arc::new(all));
+    let (echo, link) = (
+        Arc::new(Echo::default()),
+        watch::Sender::new(Link::default()),
+    );
+    let numbers = Arc::new(Numbers {
+        total: 50_000,
+        breaks_at: AtomicUsize::new(usize::MAX),
+    });
+    let parts = ServerParts {
+        listener,
+        identity: ca.identity("b", &ca),
+        members: members.subscribe(),
+        agent: Arc::clone(&echo) as _,
+        packages: Arc::clone(&numbers) as _,
+        link: link.subscribe(),
+    };
+    let server = tokio::spawn(serve(parts, std::future::pending()));
+    Served {
+        ca,
+        echo,
+        numbers,
+        members,
+        link,
+        address,
+        server,
+    }
+}
+
+impl Served {
+    fn client_with(&self, identity: TlsIdentity, link: &watch::Sender<Link>) -> Arc<TlsClient> {
+        TlsClient::new(ClientParts {
+            node: name("a"),
+            identity,
+            members: self.members.subscribe(),
+            link: link.subscribe(),
+        })
+    }
+
+    fn client(&self) -> Arc<TlsClient> {
+        self.client_with(
+            self.ca.identity("a", &self.ca),
+            &watch::Sender::new(Link::default()),
+        )
+    }
+
+    fn asked(&self) -> Vec<NodeName> {
+        self.echo.asked.lock().unwrap().clone()
+    }
+}
+
+async fn ping(client: &TlsClient) -> Result<AgentResponse, CallError> {
+    client.call(&name("b"), AgentRequest::Ping).await
+}
+
+#[tokio::test]
+async fn a_member_is_heard_by_the_name_in_its_certificate() {
+    let served = served().await;
+    let client = served.client();
+    for _ in 0..3 {
+        let answer = ping(&client).await.unwrap();
+        assert!(matches!(answer, AgentResponse::Pong { .. }), "{answer:?}");
+    }
+    assert_eq!(served.asked(), vec![name("a"); 3]);
+    let install = AgentRequest::Install {
+        generation: Generation(1),
+        coordinator: name("a"),
+    };
+    let answer = client.call(&name("b"), install).await.unwrap();
+    assert!(matches!(
+        answer,
+        AgentResponse::Refused {
+            stale: Some(Generation(3)),
+            ..
+        }
+    ));
+}
+
+#[tokio::test]
+async fn strangers_are_not_heard() {
+    let served = served().await;
+    let other = Ca::new();
+    let link = watch::Sender::new(Link::default());
+    let strangers = [
+        // Of another CA, though it believes ours.
+        other.identity("a", &served.ca),
+        // Of our CA, but no member.
+        served.ca.identity("c", &served.ca),
+    ];
+    for identity in strangers {
+        let refused = ping(&served.client_with(identity, &link))
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(
+                refused,
+                CallError::Unreachable { .. } | CallError::NoAnswer { .. }
+            ),
+            "{refused}"
+        );
+    }
+    // A client that believes another CA does not speak with the server.
+    let unbelieving = served.ca.identity("a", &other);
+    let refused = ping(&served.client_with(unbelieving, &link))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(refused, CallError::Unreachable { .. }),
+        "{refused}"
+    );
+    assert_eq!(served.asked(), []);
+}
+
+#[tokio::test]
+async fn a_server_of_another_name_is_not_spoken_with() {
+    let served = served().await;
+    let members = BTreeMap::from([(name("x"), served.address.clone())]);
+    served.members.send_replace(Arc::new(members));
+    let refused = served
+        .client()
+        .call(&name("x"), AgentRequest::Ping)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(refused, CallError::Unreachable { .. }),
+        "{refused}"
+    );
+    assert_eq!(served.asked(), []);
+}
+
+#[tokio::test]
+async fn who_leaves_the_cluster_is_not_heard_any_more_on_an_open_connection() {
+    let served = served().await;
+    let client = served.client();
+    ping(&client).await.unwrap();
+    let members = BTreeMap::from([(name("b"), served.address.clone())]);
+    served.members.send_replace(Arc::new(members));
+    let refused = ping(&client).await.unwrap_err();
+    assert!(
+        refused
+            .to_string()
+            .contains("names no member of the cluster"),
+        "{refused}"
+    );
+    assert_eq!(served.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn an_unknown_or_absent_node_is_unreachable() {
+    let served = served().await;
+    let client = served.client();
+    let unknown = client
+        .call(&name("z"), AgentRequest::Ping)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(unknown, CallError::Unreachable { .. }),
+        "{unknown}"
+    );
+    served.server.abort();
+    let _ = served.server.await;
+    let gone = ping(&client).await.unwrap_err();
+    assert!(matches!(gone, CallError::Unreachable { .. }), "{gone}");
+    // Its own agent is not reached through the network, and does not run here.
+    let own = client
+        .call(&name("a"), AgentRequest::Ping)
+        .await
+        .unwrap_err();
+    assert!(matches!(own, CallError::Unreachable { .. }), "{own}");
+}
+
+#[tokio::test]
+async fn a_server_that_was_restarted_is_reached_over_a_new_connection() {
+    let served = served().await;
+    let client = served.client();
+    ping(&client).await.unwrap();
+    served.server.abort();
+    let _ = served.server.await;
+    let listener = TcpListener::bind(&served.address).await.unwrap();
+    let parts = ServerParts {
+        listener,
+        identity: served.ca.identity("b", &served.ca),
+        members: served.members.subscribe(),
+        agent: Arc::clone(&served.echo) as _,
+        packages: Arc::clone(&served.numbers) as _,
+        link: served.link.subscribe(),
+    };
+    let _server = tokio::spawn(serve(parts, std::future::pending()));
+    ping(&client).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_cut_while_the_answer_is_awaited_leaves_the_effect_open() {
+    let served = served().await;
+    let link = watch::Sender::new(Link::default());
+    let client = served.client_with(served.ca.identity("a", &served.ca), &link);
+    let asked = Arc::new(Notify::new());
+    *served.echo.thinks.lock().unwrap() = Some(Arc::clone(&asked));
+    let cut = async {
+        asked.notified().await;
+        link.send_replace(Link {
+            cut: true,
+            delay_ms: 0,
+        });
+    };
+    let (answer, ()) = tokio::join!(ping(&client), cut);
+    let error = answer.unwrap_err();
+    assert!(matches!(error, CallError::NoAnswer { .. }), "{error}");
+    // While it is cut nothing is sent at all.
+    let error = ping(&client).await.unwrap_err();
+    assert!(matches!(error, CallError::Unreachable { .. }), "{error}");
+    assert_eq!(served.asked().len(), 1);
+    // The other side's cut: the server hears nobody.
+    *served.echo.thinks.lock().unwrap() = None;
+    link.send_replace(Link::default());
+    served.link.send_replace(Link {
+        cut: true,
+        delay_ms: 0,
+    });
+    ping(&client).await.unwrap_err();
+    served.link.send_replace(Link::default());
+    ping(&client).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_link_that_is_slow_delays_and_nothing_else() {
+    let served = served().await;
+    served.link.send_replace(Link {
+        cut: false,
+        delay_ms: 60,
+    });
+    let before = tokio::time::Instant::now();
+    ping(&served.client()).await.unwrap();
+    assert!(before.elapsed() >= Duration::from_millis(60));
+}
+
+async fn collect(body: PackageBody) -> (Vec<u8>, Option<io::Error>) {
+    let (mut bytes, mut all) = (body.bytes, Vec::new());
+    while let Some(chunk) = bytes.next().await {
+        match chunk {
+            Ok(chunk) => all.extend_from_slice(&chunk),
+            Err(error) => return (all, Some(error)),
+        }
+    }
+    (all, None)
+}
+
+#[tokio::test]
+async fn a_package_is_carried_and_goes_on_from_where_it_broke_off() {
+    let served = served().await;
+    let client = served.client();
+    served.numbers.breaks_at.store(20_000, Ordering::SeqCst);
+    let body = client.fetch(&name("b"), PACKAGE, 0).await.unwrap();
+    assert_eq!(body.total, 50_000);
+    let (mut first, broken) = collect(body).await;
+    assert!(broken.is_some());
+    assert!(first.len() <= 20_000);
+
+    served.numbers.breaks_at.store(usize::MAX, Ordering::SeqCst);
+    let rest = client
+        .fetch(&name("b"), PACKAGE, first.len() as u64)
+        .await
+        .unwrap();
+    let (rest, broken) = collect(rest).await;
+    assert!(broken.is_none(), "{broken:?}");
+    first.extend_from_slice(&rest);
+    let whole: Vec<u8> = (0..50_000_u32).map(|n| n as u8).collect();
+    assert!(first == whole);
+}
+
+#[tokio::test]
+async fn a_package_that_is_not_held_or_an_offset_beyond_the_end_is_said_to_be_so() {
+    let served = served().await;
+    let client = served.client();
+    let missing = client
+        .fetch(&name("b"), Digest([0; 32]), 0)
+        .await
+        .err()
+        .unwrap();
+    assert!(matches!(missing, FetchError::NotHeld { .. }), "{missing}");
+    let beyond = client
+        .fetch(&name("b"), PACKAGE, 50_001)
+        .await
+        .err()
+        .unwrap();
+    assert!(matches!(beyond, FetchError::Refused { .. }), "{beyond}");
+    let at_end = client.fetch(&name("b"), PACKAGE, 50_000).await.unwrap();
+    assert_eq!(collect(at_end).await.0.len(), 0);
+}
+
+#[tokio::test]
+async fn a_peer_that_never_shakes_hands_does_not_keep_others_out() {
+    let served = served().await;
+    let _mute = TcpStream::connect(&served.address).await.unwrap();
+    ping(&served.client()).await.unwrap();
+}

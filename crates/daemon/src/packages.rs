@@ -73,7 +73,10 @@ impl Puller {
     async fn pull_once(&self, package: Digest) -> Result<(), PackagesError> {
         let holders = self.holders(package)?;
         let policy = policy(&self.views.borrow(), &self.node);
-        let limits = StageLimits::default();
+        let limits = StageLimits {
+            expected_package: Some(package),
+            ..StageLimits::default()
+        };
         let staging = self.store.begin(&format!("pull-{package}"), policy, limits);
         let mut transfer = Transfer {
             staging: staging.map_err(refuse)?,
@@ -90,7 +93,7 @@ impl Puller {
                     .take_from(self.peers.as_ref(), holder, package)
                     .await
                 {
-                    Ok(()) => return self.keep(transfer.staging, package).await,
+                    Ok(()) => return keep(transfer.staging, package).await,
                     Err(Broken::Source(why)) => last = why,
                     Err(Broken::Package(error)) => return Err(error),
                 }
@@ -98,22 +101,12 @@ impl Puller {
         }
         Err(PackagesError::Unavailable(last))
     }
+}
 
-    async fn keep(&self, staging: Staging, package: Digest) -> Result<(), PackagesError> {
-        let stored = staging.finish().await.map_err(refuse)?;
-        if stored.manifest_digest == package {
-            tracing::info!(version = %stored.summary.version, %package, "package pulled");
-            return Ok(());
-        }
-        let found = stored.manifest_digest;
-        // Verified, but not what was asked for: nobody here refers to it.
-        self.store
-            .delete(found)
-            .map_err(|error| PackagesError::Unavailable(chain(&error)))?;
-        Err(PackagesError::Refused(format!(
-            "package {found} came instead of {package}"
-        )))
-    }
+async fn keep(staging: Staging, package: Digest) -> Result<(), PackagesError> {
+    let stored = staging.finish().await.map_err(refuse)?;
+    tracing::info!(version = %stored.summary.version, %package, "package pulled");
+    Ok(())
 }
 
 #[async_trait]

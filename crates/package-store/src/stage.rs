@@ -32,6 +32,8 @@ const SPACE_CHECK_BYTES: u64 = 16 << 20;
 pub struct StageLimits {
     /// What the sender announced (`Content-Length`), to refuse early what cannot fit.
     pub expected_bytes: Option<u64>,
+    /// Which package it must be, where that is known; another is refused by its manifest.
+    pub expected_package: Option<Digest>,
     /// Most bytes of archive taken.
     pub max_archive_bytes: u64,
     /// Bytes that stay free on the store's file system.
@@ -43,6 +45,7 @@ impl Default for StageLimits {
     fn default() -> Self {
         Self {
             expected_bytes: None,
+            expected_package: None,
             max_archive_bytes: 16 << 30,
             reserve_bytes: 64 << 20,
         }
@@ -382,6 +385,7 @@ impl Receiving {
         let (chunks, queue) = sync_channel(QUEUE);
         let mut sink = Watcher {
             inner: self.place.inner.clone(),
+            expected: self.limits.expected_package,
             progress: self.progress.clone(),
         };
         let input = Chunks {
@@ -508,6 +512,7 @@ fn check_version(
 /// Follows the verification; the content itself goes nowhere.
 struct Watcher {
     inner: Arc<Inner>,
+    expected: Option<Digest>,
     progress: watch::Sender<StageProgress>,
 }
 
@@ -515,6 +520,15 @@ impl Sink for Watcher {
     type Error = StageError;
 
     fn begin(&mut self, signed: &Arc<SignedManifest>) -> Result<(), StageError> {
+        if let Some(expected) = self.expected
+            && expected != signed.digest
+        {
+            return Err(VerifyError::WrongPackage {
+                expected,
+                found: signed.digest,
+            }
+            .into());
+        }
         let version = &signed.manifest.version;
         check_version(&self.inner.index().packages, signed.digest, version)?;
         let summary = Arc::new(signed.manifest.summary());

@@ -149,6 +149,14 @@ pub enum VerifyError {
         /// The node's.
         node: String,
     },
+    /// Another package than the one asked for.
+    #[error("package {found} came instead of {expected}")]
+    WrongPackage {
+        /// The wanted package.
+        expected: Digest,
+        /// The one that came.
+        found: Digest,
+    },
     /// Bigger than this node takes.
     #[error("the package unpacks to {unpacked} bytes, more than the {limit} allowed")]
     TooLarge {
@@ -260,6 +268,7 @@ impl VerifyError {
             Self::Signature(SignatureError::UntrustedKey { .. }) => {
                 "if you trust who built it, trust their public key"
             }
+            Self::WrongPackage { .. } => "get it from another node",
             Self::WrongPlatform { .. } | Self::WrongVariant { .. } => {
                 "get the package that is made for this node"
             }

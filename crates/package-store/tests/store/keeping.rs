@@ -76,6 +76,24 @@ fn a_version_belongs_to_one_package() {
 }
 
 #[test]
+fn another_package_than_asked_for_is_refused_even_if_it_is_here() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let bytes = Craft::good().pack();
+    let kept = stage(&store, &bytes).unwrap();
+    let asked = StageLimits {
+        expected_package: Some(digest(b"another")),
+        ..limits()
+    };
+    let refused = stage_with(&store, &bytes, 100, policy(), asked).unwrap_err();
+    assert!(matches!(
+        refused,
+        StageError::Refused(VerifyError::WrongPackage { .. })
+    ));
+    assert_eq!(store.list(), [kept]);
+}
+
+#[test]
 fn a_fault_is_reported_while_the_rest_is_still_coming() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
@@ -170,7 +188,7 @@ fn no_room_is_its_own_error_and_leaves_nothing() {
 fn stage_ids_are_words() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
-    for id in ["", "../x", "a/b", ".", &"x".repeat(65)] {
+    for id in ["", "../x", "a/b", ".", &"x".repeat(129)] {
         let refused = store.begin(id, policy(), limits()).unwrap_err();
         assert!(matches!(refused, StageError::BadId { .. }));
     }

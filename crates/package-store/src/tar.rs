@@ -8,6 +8,9 @@ use crate::verify::VerifyError;
 const BLOCK: usize = 512;
 /// Long names and pax records: far above the longest path allowed, far below what hurts.
 const MAX_EXTENSION_BYTES: u64 = 64 << 10;
+/// Extensions before one entry: a long name, a long target and a pax record, with one to spare. Without a
+/// bound, a small archive could keep a core busy for hours.
+const MAX_EXTENSIONS: u32 = 4;
 /// Zeros after the end-of-archive mark. tar pads to its record size, 10 KiB unless told otherwise.
 const MAX_PADDING_BYTES: u64 = 1 << 20;
 
@@ -62,6 +65,7 @@ impl<R: BufRead> TarReader<R> {
         debug_assert_eq!(self.remaining, 0, "the caller reads each entry's content");
         self.skip_padding()?;
         let mut extension = Extension::default();
+        let mut blocks = 0;
         loop {
             let at = self.offset;
             let mut block = [0; BLOCK];
@@ -71,6 +75,10 @@ impl<R: BufRead> TarReader<R> {
             }
             let header = Header { block: &block, at };
             header.check()?;
+            blocks += 1;
+            if blocks > MAX_EXTENSIONS + 1 {
+                return Err(header.bad("too many extensions of one entry"));
+            }
             match header.kind_byte() {
                 b'L' => extension.path = Some(self.long_name(&header)?),
                 b'K' => extension.target = Some(self.long_name(&header)?),

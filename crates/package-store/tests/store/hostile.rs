@@ -391,6 +391,14 @@ fn damaged_headers_and_extensions() {
             VerifyError::BadHeader { .. }
         );
     }
+    let error = crafted(|c| {
+        let long = Piece {
+            kind: b'L',
+            ..Piece::file("ext", b"d/a\0")
+        };
+        (0..5).for_each(|_| c.pieces.insert(1, long.clone()));
+    });
+    assert_is!(error, VerifyError::BadHeader { why, .. } if why.contains("too many"));
     assert_is!(
         extension(b'x', b"22 GNU.sparse.major=1\n"),
         VerifyError::BadHeader { .. }

@@ -53,7 +53,8 @@ pub enum PasswordHash {
     NoSuchUser(Option<String>),
 }
 
-/// Asks the coordinator, wherever it is. A job id that is returned is durable in the record.
+/// Asks the coordinator, wherever it is. A job id that is returned is durable in the record. `upload`
+/// and `Upload::finish` run to their end, in a task of their own, also when the client leaves.
 #[async_trait]
 pub trait FrontDoor: Send + Sync + 'static {
     /// Starts an update.

@@ -1,5 +1,6 @@
 //! `POST /cluster/software/upload`: one multipart part, streamed into the package store.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::multipart::{Field, Multipart};
@@ -7,11 +8,12 @@ use axum::extract::{FromRequest, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use evenkeel_api::{ApiError, Code};
-use evenkeel_model::JobId;
+use evenkeel_model::{JobId, Refusal, UserName};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::app::{App, Shared};
 use crate::asynchronous::answer;
+use crate::cluster::Upload;
 use crate::request::Asked;
 use crate::respond::Failure;
 
@@ -65,7 +67,7 @@ async fn receive(app: &App, asked: &Asked, multipart: &mut Multipart) -> Result<
     if part.name() != Some("file") {
         return Err(single());
     }
-    let mut upload = app.door.upload(asked.user.clone()).await?;
+    let mut upload = begin(app, asked.user.clone()).await?;
     while let Some(chunk) = in_time(part.chunk()).await? {
         upload.write(chunk).await?;
     }
@@ -73,7 +75,26 @@ async fn receive(app: &App, asked: &Asked, multipart: &mut Multipart) -> Result<
     if next_part(multipart).await?.is_some() {
         return Err(single());
     }
-    Ok(upload.finish().await?)
+    to_its_end(async move { upload.finish().await }).await
+}
+
+async fn begin(app: &App, user: UserName) -> Result<Box<dyn Upload>, ApiError> {
+    let door = Arc::clone(&app.door);
+    to_its_end(async move { door.upload(user).await }).await
+}
+
+/// Runs what admits or ends something in a task of its own. A client that leaves in its middle cancels
+/// this handler, not the task; what the task brings is then dropped, which ends what it began.
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+) -> Result<T, ApiError> {
+    match tokio::spawn(work).await {
+        Ok(result) => Ok(result?),
+        Err(error) => {
+            tracing::error!(%error, "an upload's step did not run to its end");
+            Err(ApiError::new(Code::InternalError))
+        }
+    }
 }
 
 async fn next_part(multipart: &mut Multipart) -> Result<Option<Field<'_>>, ApiError> {

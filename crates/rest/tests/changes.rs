@@ -1,7 +1,5 @@
 //! What changes the cluster, and the jobs that answer it.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 mod support;
 
 use std::time::Duration;
@@ -9,7 +7,8 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::Method;
 use evenkeel_model::{Refusal, code};
-use support::{Client, Reply, request};
+use futures_util::FutureExt;
+use support::{Client, END, Reply, part, request};
 
 const SOFTWARE: &str = "/api/cluster/software";
 
@@ -263,27 +262,19 @@ async fn download_says_that_it_cannot_yet() {
     );
 }
 
-fn part(name: &str, content: &str) -> String {
-    format!(
-        "--XX\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"image.tgz\"\r\n\
-         Content-Type: application/octet-stream\r\n\r\n{content}\r\n"
-    )
-}
-
-async fn upload(client: &Client, query: &str, body: String) -> Reply {
-    let head = request(
-        Method::POST,
-        &format!("/api/cluster/software/upload{query}"),
-    );
-    let head = head.header("content-type", "multipart/form-data; boundary=XX");
-    client.send(head.body(Body::from(body)).unwrap()).await
+/// A body of these parts, with its end.
+fn body(parts: &[(&str, &str)]) -> Vec<u8> {
+    let parts = parts
+        .iter()
+        .map(|(name, content)| part(name, content.as_bytes()));
+    parts.chain([END.to_vec()]).flatten().collect()
 }
 
 #[tokio::test]
 async fn an_upload_of_any_size_is_streamed_in() {
     let client = Client::new();
     let content = "x".repeat(5 << 20);
-    let reply = upload(&client, "", part("file", &content) + "--XX--\r\n").await;
+    let reply = client.upload("", body(&[("file", &content)])).await;
     assert_eq!(reply.status, 202);
     let (uploaded, given_up) = client.fake.edit(|state| (state.uploaded, state.given_up));
     assert_eq!((uploaded, given_up), (content.len(), false));
@@ -292,28 +283,23 @@ async fn an_upload_of_any_size_is_streamed_in() {
         .unwrap()
         .to_owned();
     assert_eq!(client.get(&job).await.json()["state"], "success");
-    let reply = upload(
-        &client,
-        "?return_timeout=5",
-        part("file", "x") + "--XX--\r\n",
-    )
-    .await;
+    let reply = client
+        .upload("?return_timeout=5", body(&[("file", "x")]))
+        .await;
     assert_eq!(reply.status, 201);
 }
 
 #[tokio::test]
 async fn an_upload_that_is_not_one_file_leaves_nothing() {
     let client = Client::new();
-    let two = part("file", "x") + &part("file", "y") + "--XX--\r\n";
-    let bad = part("file", "bad signature") + "--XX--\r\n";
     for (body, status, code) in [
-        (two, 400, "10551807"),
-        (part("image", "x") + "--XX--\r\n", 400, "10551807"),
-        ("--XX--\r\n".to_owned(), 400, "10551807"),
-        (bad, 400, "10551359"),
-        (part("file", "cut off"), 500, "10551803"),
+        (body(&[("file", "x"), ("file", "y")]), 400, "10551807"),
+        (body(&[("image", "x")]), 400, "10551807"),
+        (body(&[]), 400, "10551807"),
+        (body(&[("file", "bad signature")]), 400, "10551359"),
+        (part("file", b"cut off"), 500, "10551803"),
     ] {
-        let reply = upload(&client, "", body).await;
+        let reply = client.upload("", body).await;
         assert_eq!(
             (reply.error().0, reply.error().1.as_str()),
             (status, code),
@@ -329,4 +315,20 @@ async fn an_upload_that_is_not_one_file_leaves_nothing() {
         .call(Method::POST, "/api/cluster/software/upload", "x")
         .await;
     assert_eq!(reply.error(), (400, "10551808".to_owned(), None));
+}
+
+#[tokio::test]
+async fn an_upload_whose_client_leaves_before_it_is_told_is_given_up() {
+    let client = Client::new();
+    client.fake.gate.forget_permits(usize::MAX);
+    let mut upload = Box::pin(client.upload("", body(&[("file", "x")])));
+    while client.fake.edit(|state| state.admitted) == 0 {
+        assert!(upload.as_mut().now_or_never().is_none());
+        tokio::task::yield_now().await;
+    }
+    drop(upload);
+    client.fake.gate.add_permits(1);
+    while !client.fake.edit(|state| state.given_up) {
+        tokio::task::yield_now().await;
+    }
 }

@@ -15,7 +15,7 @@ use evenkeel_model::{Awaiting, JobId, Refusal, UpdateRequest, UserName, Version,
 use evenkeel_rest::{EventStream, PasswordHash, Upload};
 use evenkeel_seam::{Ids, SeededIds};
 use futures_util::StreamExt;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 pub const USER: &str = "admin";
 pub const PASSWORD: &str = "correct horse";
@@ -39,6 +39,8 @@ pub struct State {
     pub awaiting: Vec<Awaiting>,
     /// Why the record cannot be reached.
     pub unreachable: Option<Refusal>,
+    /// Uploads that were admitted.
+    pub admitted: usize,
     /// Bytes of the last upload, and whether it was dropped before its end.
     pub uploaded: usize,
     pub given_up: bool,
@@ -46,6 +48,8 @@ pub struct State {
 
 pub struct Fake {
     pub state: Arc<Mutex<State>>,
+    /// An upload that was admitted is told so only through here.
+    pub gate: Semaphore,
     changed: watch::Sender<u64>,
     ids: SeededIds,
 }
@@ -85,6 +89,7 @@ impl Fake {
         let ids = SeededIds::new(7);
         Self {
             state: Arc::new(Mutex::new(state)),
+            gate: Semaphore::new(1000),
             changed: watch::channel(0).0,
             ids,
         }
@@ -325,7 +330,11 @@ impl evenkeel_rest::FrontDoor for Fake {
             return Err(refusal);
         }
         let job = JobId(self.ids.uuid());
-        self.edit(|state| (state.uploaded, state.given_up) = (0, false));
+        self.edit(|state| {
+            (state.uploaded, state.given_up) = (0, false);
+            state.admitted += 1;
+        });
+        self.gate.acquire().await.unwrap().forget();
         Ok(Box::new(FakeUpload {
             state: Arc::clone(&self.state),
             job,

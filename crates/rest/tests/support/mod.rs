@@ -93,6 +93,16 @@ impl Client {
         self.send(request.unwrap()).await
     }
 
+    /// Posts a multipart body whose boundary is `XX`.
+    pub async fn upload(&self, query: &str, body: impl Into<Body>) -> Reply {
+        let head = request(
+            Method::POST,
+            &format!("/api/cluster/software/upload{query}"),
+        );
+        let head = head.header("content-type", "multipart/form-data; boundary=XX");
+        self.send(head.body(body.into()).unwrap()).await
+    }
+
     pub async fn get(&self, uri: &str) -> Reply {
         self.call(Method::GET, uri, "").await
     }
@@ -115,3 +125,15 @@ pub fn request(method: Method, uri: &str) -> axum::http::request::Builder {
         .uri(uri)
         .header("authorization", authorization)
 }
+
+/// One part of a multipart body whose boundary is `XX`.
+pub fn part(name: &str, content: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "--XX\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"image.tgz\"\r\n\
+         Content-Type: application/octet-stream\r\n\r\n"
+    );
+    [head.as_bytes(), content, b"\r\n"].concat()
+}
+
+/// The end of a multipart body.
+pub const END: &[u8] = b"--XX--\r\n";

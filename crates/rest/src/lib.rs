@@ -1,6 +1,7 @@
 //! The ONTAP-compatible front end: HTTPS, Basic auth, and one generic layer for links, fields, filters,
 //! order and paging. No SQL and no planning: it shows what [`Cluster`] tells and
-//! asks for changes at the [`FrontDoor`]. [`RecordCluster`] tells what the record holds.
+//! asks for changes at the [`FrontDoor`]. [`RecordCluster`] tells what the record holds,
+//! and [`NodeDoor`] is the door of a node.
 //!
 //! Start at [`router`], which is the whole API as one axum `Router`, and [`serve`], which puts it on a
 //! TLS listener. Any number of listeners may share a router: the cluster's address moves.
@@ -12,6 +13,7 @@ mod app;
 mod asynchronous;
 mod auth;
 mod cluster;
+mod door;
 mod events;
 mod list;
 mod project;
@@ -28,6 +30,7 @@ mod upload;
 pub use app::router;
 pub use auth::{HashError, hash_password};
 pub use cluster::{Cluster, EventStream, FrontDoor, PasswordHash, Upload};
+pub use door::NodeDoor;
 pub use record::RecordCluster;
 pub use server::{Limits, serve};
 pub use tls::{TlsError, tls_config};

@@ -76,6 +76,18 @@ impl Client {
         Self { fake, router }
     }
 
+    /// With no fake behind it.
+    pub fn real(
+        cluster: Arc<dyn evenkeel_rest::Cluster>,
+        door: Arc<dyn evenkeel_rest::FrontDoor>,
+    ) -> Self {
+        let router = evenkeel_rest::router(cluster, door, &SeededIds::new(1));
+        Self {
+            fake: Arc::new(Fake::new()),
+            router,
+        }
+    }
+
     pub async fn send(&self, request: Request<Body>) -> Reply {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();

@@ -1,0 +1,233 @@
+//! Uploads through the door of a node: admission, package store and record together.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::body::Body;
+use bytes::Bytes;
+use evenkeel_interconnect::{AgentClient, AgentRequest, AgentResponse, CallError};
+use evenkeel_model::*;
+use evenkeel_orchestrator::{FrontDoor, Orchestrator, Parts};
+use evenkeel_package_store::{BuildOptions, SecretKey, Store, build};
+use evenkeel_planner::Tunables;
+use evenkeel_record::{
+    Fence, FollowOptions, Follower, MemoryHub, NoMirror, Record, Write, Writer, projections,
+};
+use evenkeel_rest::{NodeDoor, RecordCluster, hash_password};
+use evenkeel_seam::{Clock, SeededIds, TokioClock};
+use futures_util::{FutureExt, stream};
+use serde_json::json;
+use support::{Client, END, PASSWORD, USER, part};
+use tempfile::TempDir;
+
+/// No test here gets as far as asking an agent.
+struct NoAgents;
+
+#[async_trait]
+impl AgentClient for NoAgents {
+    async fn call(&self, node: &NodeName, _: AgentRequest) -> Result<AgentResponse, CallError> {
+        let why = "there are no agents".to_owned();
+        Err(CallError::Unreachable {
+            node: node.clone(),
+            why,
+        })
+    }
+}
+
+struct Bench {
+    dir: TempDir,
+    key: SecretKey,
+    store: Store,
+    follower: Arc<Follower>,
+    client: Client,
+}
+
+fn id(n: u128) -> uuid::Uuid {
+    uuid::Uuid::from_u128(n)
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let hub = MemoryHub::new();
+        let record: Arc<dyn Record> = Arc::new(hub.client(1));
+        let epoch = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
+        let origin = tokio::time::Instant::now();
+        let clock: Arc<dyn Clock> = Arc::new(TokioClock::new(BootId(id(1)), origin, epoch));
+        let key = SecretKey::from_seed(&[7; 32]);
+        found(&record, &key, epoch).await;
+        let options = FollowOptions::default();
+        let mirror = Arc::new(NoMirror);
+        let follower = Follower::start(record.clone(), mirror, clock.clone(), options).await;
+        let follower = Arc::new(follower);
+        follower.refresh().await.unwrap();
+        let me: NodeName = "a".parse().unwrap();
+        let parts = Parts {
+            me: me.clone(),
+            record: record.clone(),
+            follower: follower.clone(),
+            agents: Arc::new(NoAgents),
+            clock: clock.clone(),
+            ids: Arc::new(SeededIds::new(3)),
+            tunables: Tunables::default(),
+        };
+        let admission = FrontDoor::new(&parts, Orchestrator::new(parts.clone()).role());
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path().join("store")).unwrap();
+        let door = NodeDoor::new(me, id(5), admission, follower.clone(), store.clone());
+        let minute = Duration::from_secs(60);
+        let cluster = RecordCluster::new(follower.clone(), record, clock, minute);
+        let client = Client::real(Arc::new(cluster), Arc::new(door));
+        Self {
+            dir,
+            key,
+            store,
+            follower,
+            client,
+        }
+    }
+
+    /// A package of one file with this content.
+    fn package(&self, version: &str, content: &str, key: &SecretKey) -> Vec<u8> {
+        let root = self.dir.path().join("tree");
+        std::fs::create_dir_all(&root).unwrap();
+        std::fs::write(root.join("file"), content).unwrap();
+        let output = self.dir.path().join("package.tgz");
+        let options = BuildOptions {
+            name: "evenkeel".to_owned(),
+            version: version.parse().unwrap(),
+            platform: "lab-x86_64".parse().unwrap(),
+            variant: None,
+            source_versions: SourceVersions::Any,
+            checks: vec![],
+            manual_steps: vec![],
+            firmware: vec![],
+            notes: String::new(),
+            build_time: None,
+        };
+        build(&root, key, options, &output).unwrap();
+        std::fs::read(&output).unwrap()
+    }
+
+    async fn upload(&self, package: &[u8]) -> support::Reply {
+        let body = [part("file", package), END.to_vec()].concat();
+        self.client.upload("", body).await
+    }
+
+    fn open_operations(&self) -> usize {
+        projections::open_operations(&self.follower.view()).len()
+    }
+
+    fn nothing_is_left_in(&self, folder: &Path) -> bool {
+        std::fs::read_dir(folder).unwrap().next().is_none()
+    }
+}
+
+/// A cluster of one node that trusts one key.
+async fn found(record: &Arc<dyn Record>, key: &SecretKey, at: WallTime) {
+    let node = NodeConfig {
+        id: NodeId(id(11)),
+        name: "a".parse().unwrap(),
+        partner: None,
+        interconnect: "127.0.0.1:1".to_owned(),
+        rest: "127.0.0.1:2".to_owned(),
+        platform: "lab-x86_64".parse().unwrap(),
+        lifs: vec![],
+    };
+    let topology = Topology::new(ClusterId(id(9)), "lab".to_owned(), vec![node]).unwrap();
+    let events = vec![
+        ControlEvent::TopologySet { at, topology },
+        ControlEvent::UserSet {
+            at,
+            user: USER.parse().unwrap(),
+            password_hash: hash_password(PASSWORD).unwrap(),
+        },
+        ControlEvent::KeyTrusted {
+            at,
+            public_key: key.public().to_pem(),
+        },
+    ];
+    let write = Write {
+        stream: StreamId::Control,
+        expected: Seq(0),
+        events: events.into_iter().map(Event::Control).collect(),
+    };
+    let writer = Writer::new(Arc::clone(record), Arc::new(SeededIds::new(4)));
+    writer.append(Fence::None, vec![write]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_proven_package_is_in_the_store_and_in_the_catalogue_before_the_answer() {
+    let bench = Bench::new().await;
+    let package = bench.package("2.0", "content", &bench.key);
+    let reply = bench.upload(&package).await;
+    assert_eq!(reply.status, 202, "{}", reply.text);
+    assert_eq!(bench.store.list().len(), 1);
+    let listed = bench
+        .client
+        .get("/api/cluster/software/packages/2.0")
+        .await
+        .json();
+    assert_eq!(listed["create_time"].as_str().map(str::len), Some(25));
+    let job = reply.json()["job"]["_links"]["self"]["href"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let job = bench.client.get(&job).await.json();
+    assert_eq!(
+        job["state"], "running",
+        "until the coordinator saw every node have it"
+    );
+    assert_eq!(job["description"], "POST /api/cluster/software/upload");
+    let other = bench.upload(&package).await;
+    assert_eq!(other.error().1, "10551382", "one get at a time");
+}
+
+#[tokio::test]
+async fn a_package_that_is_not_proven_leaves_a_failed_job_and_nothing_else() {
+    let bench = Bench::new().await;
+    let stranger = bench.package("2.0", "content", &SecretKey::from_seed(&[8; 32]));
+    let mut cut = bench.package("2.0", "content", &bench.key);
+    cut.truncate(cut.len() / 2);
+    for package in [stranger, cut, b"no package at all".to_vec()] {
+        let reply = bench.upload(&package).await;
+        let expected = (400, "10551359".to_owned(), Some("file".to_owned()));
+        assert_eq!(reply.error(), expected, "{}", reply.text);
+        assert_eq!(bench.open_operations(), 0);
+        assert_eq!(bench.store.list(), []);
+        assert!(bench.nothing_is_left_in(&bench.store.dir().join("incoming")));
+    }
+    let jobs = bench.client.get("/api/cluster/jobs?fields=*").await.json();
+    assert_eq!(jobs["num_records"], 3);
+    assert_eq!(jobs["records"][0]["state"], "failure");
+    assert_eq!(jobs["records"][0]["code"], 10551359);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_ends_the_get() {
+    let bench = Bench::new().await;
+    let begun = part("file", &bench.package("2.0", "content", &bench.key)[..100]);
+    let begun = stream::iter([Ok::<_, std::io::Error>(Bytes::from(begun))]);
+    let endless = futures_util::StreamExt::chain(begun, stream::pending());
+    let mut upload = Box::pin(bench.client.upload("", Body::from_stream(endless)));
+    let mut views = bench.follower.views();
+    while bench.open_operations() == 0 {
+        assert!(upload.as_mut().now_or_never().is_none());
+        tokio::task::yield_now().await;
+    }
+    drop(upload);
+    let ended = views.wait_for(|view| projections::open_operations(view).is_empty());
+    drop(
+        tokio::time::timeout(Duration::from_secs(60), ended)
+            .await
+            .unwrap()
+            .unwrap(),
+    );
+    let jobs = bench.client.get("/api/cluster/jobs?fields=*").await.json();
+    assert_eq!(jobs["records"][0]["state"], "failure");
+}

@@ -104,6 +104,18 @@ pub enum OperationKind {
     PackageDelete,
 }
 
+impl OperationKind {
+    /// In words.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Update => "update",
+            Self::Validation => "validation",
+            Self::PackageGet => "package get",
+            Self::PackageDelete => "package delete",
+        }
+    }
+}
+
 /// Events of the catalogue stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]

@@ -45,7 +45,7 @@ pub struct Operation {
     pub tasks: BTreeMap<TaskId, TaskProgress>,
     /// Lanes of the present revision that were left early, and why.
     pub restoring: BTreeMap<NodeName, Problem>,
-    /// The last pause point that was passed or paused at, by the task that ended there.
+    /// The pauses at pause points that were resumed, in order.
     pub passed: Vec<PassedPoint>,
     /// Nodes that changed version.
     pub updated: BTreeMap<NodeName, Updated>,
@@ -60,8 +60,8 @@ pub struct Operation {
 /// A pause at a pause point that was resumed: not paused at again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PassedPoint {
-    /// Number of tasks of the plan that had ended: identifies the place.
-    pub ended_tasks: usize,
+    /// Number of tasks that were done: identifies the place, whatever was tried in vain since.
+    pub done_tasks: usize,
 }
 
 /// A job of the API.
@@ -278,7 +278,7 @@ impl Operation {
             OperationEvent::Resumed { at, by } => self.resumed(*at, by),
             OperationEvent::CancelRequested { at, by } => {
                 self.asked_by = Some(by.clone());
-                self.tasks.values_mut().for_each(|task| task.tries = 0);
+                self.forget_tries();
                 self.enter(OperationState::CancelPending, *at);
             }
             OperationEvent::NodeUpdated { at, node, from, to } => {
@@ -319,8 +319,17 @@ impl Operation {
             E::Staged { .. } => {
                 matches!(self.state, S::Requested) && self.kind() == OperationKind::PackageGet
             }
-            E::Validated { .. } => matches!(self.state, S::Requested),
-            E::Planned { .. } => matches!(self.state, S::Validated | S::Replanning),
+            E::Validated { .. } => {
+                matches!(self.state, S::Requested)
+                    && matches!(
+                        self.kind(),
+                        OperationKind::Update | OperationKind::Validation
+                    )
+            }
+            E::Planned { .. } => {
+                matches!(self.state, S::Validated | S::Replanning)
+                    && self.kind() == OperationKind::Update
+            }
             E::TaskStarted { .. } => {
                 matches!(self.state, S::Running | S::PausePending | S::CancelPending)
             }
@@ -345,7 +354,10 @@ impl Operation {
         };
         match legal {
             true => Ok(()),
-            false => Err(Illegal::new(event_name(event), self.state.name())),
+            false => {
+                let state = format!("{} ({})", self.state.name(), self.kind().as_str());
+                Err(Illegal::new(event_name(event), state))
+            }
         }
     }
 
@@ -433,21 +445,26 @@ impl Operation {
 
     fn resumed(&mut self, at: WallTime, by: &UserName) {
         self.asked_by = Some(by.clone());
-        let next = match &self.state {
+        self.forget_tries();
+        let trouble = matches!(
+            self.state,
             OperationState::Paused {
-                cause: PauseCause::Error { .. },
-            } => {
-                self.post_checks = None;
-                OperationState::Replanning
+                cause: PauseCause::Error { .. }
             }
-            _ => {
-                self.passed.push(PassedPoint {
-                    ended_tasks: self.ended_tasks(),
-                });
-                OperationState::Running
-            }
-        };
-        self.enter(next, at);
+        );
+        if trouble {
+            self.post_checks = None;
+            self.enter(OperationState::Replanning, at);
+        } else {
+            let done_tasks = self.done_tasks();
+            self.passed.push(PassedPoint { done_tasks });
+            self.enter(OperationState::Running, at);
+        }
+    }
+
+    /// A person intervened: the bound on attempts counts anew.
+    fn forget_tries(&mut self) {
+        self.tasks.values_mut().for_each(|task| task.tries = 0);
     }
 
     /// Kind of its request.
@@ -477,12 +494,10 @@ impl Operation {
         matches!(self.state, OperationState::Ended { .. })
     }
 
-    /// Tasks that have ended, done or failed: grows with every result.
-    pub fn ended_tasks(&self) -> usize {
-        self.tasks
-            .values()
-            .filter(|task| !matches!(task.state, TaskState::Running))
-            .count()
+    /// Tasks whose goal was verified: grows with the update, over all revisions of its plan.
+    pub fn done_tasks(&self) -> usize {
+        let done = |task: &&TaskProgress| matches!(task.state, TaskState::Done { .. });
+        self.tasks.values().filter(done).count()
     }
 
     /// Whether the task's goal was verified.
@@ -508,13 +523,23 @@ impl Operation {
                 .any(|task| task.transition == transition)
     }
 
-    /// Whether all tasks of the lane are done, or all of its restore tasks if it was left early.
-    pub fn lane_over(&self, lane: &Lane) -> bool {
-        let tasks = match self.restoring.contains_key(&lane.node) && !lane.restore.is_empty() {
+    /// Whether the lane was left early, and its restore tasks take the place of its own.
+    pub fn is_restoring(&self, lane: &Lane) -> bool {
+        !lane.restore.is_empty() && self.restoring.contains_key(&lane.node)
+    }
+
+    /// The lane's first task that is not done.
+    pub fn next_task<'a>(&self, lane: &'a Lane) -> Option<&'a Task> {
+        let tasks = match self.is_restoring(lane) {
             true => &lane.restore,
             false => &lane.tasks,
         };
-        tasks.iter().all(|task| self.is_done(task.id))
+        tasks.iter().find(|task| !self.is_done(task.id))
+    }
+
+    /// Whether all tasks of the lane are done, or all of its restore tasks if it was left early.
+    pub fn lane_over(&self, lane: &Lane) -> bool {
+        self.next_task(lane).is_none()
     }
 
     /// Jobs that have not ended.
@@ -522,14 +547,12 @@ impl Operation {
         self.jobs.iter().filter(|job| job.end.is_none())
     }
 
-    /// When the first task that changes `node` began.
+    /// When the first task that changes `node` began, in whatever revision of the plan.
     pub fn node_start(&self, node: &NodeName) -> Option<WallTime> {
-        let plan = self.plan.as_ref()?;
-        let of_node = plan.tasks().filter(|task| task.node == *node);
-        of_node
-            .filter_map(|task| self.tasks.get(&task.id))
-            .map(|t| t.first_start)
-            .next()
+        let mut oldest_first = self.tasks.values();
+        oldest_first
+            .find(|task| task.task.node == *node)
+            .map(|task| task.first_start)
     }
 }
 

@@ -119,7 +119,19 @@ pub enum Action {
     MarkGood,
 }
 
+impl Task {
+    /// Whether the coordinator carries it out, by observing.
+    pub fn is_watched(&self) -> bool {
+        self.executor == Executor::Coordinator
+    }
+}
+
 impl Action {
+    /// Whether it writes a slot.
+    pub fn is_install(&self) -> bool {
+        matches!(self, Self::Install { .. })
+    }
+
     /// Short name, as in `status_details[].name`.
     pub fn name(&self) -> &'static str {
         match self {
@@ -206,11 +218,5 @@ impl Plan {
     /// The task of that number.
     pub fn task(&self, id: TaskId) -> Option<&Task> {
         self.tasks().find(|task| task.id == id)
-    }
-
-    /// The lane that takes `node` over and gives it back, if the plan does so.
-    pub fn takeover_lane(&self, node: &NodeName) -> Option<&Lane> {
-        self.lanes()
-            .find(|lane| lane.node == *node && !lane.restore.is_empty())
     }
 }

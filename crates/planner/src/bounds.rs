@@ -59,7 +59,7 @@ impl Tunables {
         self.minutes(5).max(Duration::from_secs(10))
     }
 
-    /// How long a package may take to reach, or leave, a node that answers, without one more having it.
+    /// How long a get waits for nodes that answer to have the package; they go on pulling it after that.
     pub fn carry(&self) -> Duration {
         Duration::from_secs(600)
     }

@@ -2,14 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use evenkeel_model::{
-    Action, CatalogueEntry, Digest, Executor, Lane, MemberHa, Milestone, NodeName, PairState, Plan,
-    Problem, Refusal, SlotHealth, Step, Task, TaskId, TransitionStage, UpdateRequest, Version,
-    code,
-};
+use evenkeel_model::{MemberHa, NodeName, Plan, Problem, Refusal, UpdateRequest, Version, code};
 
+use crate::builder::Builder;
 use crate::input::Input;
-use crate::judge::{foreign, ha_text};
+use crate::pair::{foreign, ha_text, member, pair_of, standing};
 
 /// The first revision of an update's plan, or why there can be none. Rolling: one pair after the
 /// other, one node at a time; the coordinator's pair last, and the coordinator last in it.
@@ -55,7 +52,10 @@ fn order(input: &Input<'_>) -> Vec<NodeName> {
     let mut pairs = input.topology.pairs();
     pairs.sort_by_key(|(a, b)| *a == input.me || *b == input.me);
     let pair_order = |(a, b)| if a == input.me { [b, a] } else { [a, b] };
-    pairs.into_iter().flat_map(pair_order).cloned().collect()
+    let paired = pairs.into_iter().flat_map(pair_order);
+    let is_alone = |name: &&NodeName| input.topology.partner_of(name).is_none();
+    let alone = input.topology.names().filter(is_alone);
+    paired.chain(alone).cloned().collect()
 }
 
 /// The next revision, from what is observed now: after trouble a person may have acted by hand. What
@@ -73,52 +73,44 @@ pub fn replan(input: &Input<'_>, request: &UpdateRequest) -> Result<Plan, NoPlan
         })?;
     let previous = input.operation.plan.as_ref();
     let from = previous.map(|plan| plan.from.clone()).unwrap_or_default();
-    let first_id = input
-        .operation
-        .tasks
-        .keys()
-        .chain(previous.iter().flat_map(|p| p.tasks().map(|task| &task.id)));
-    let first_id = first_id.max().map_or(1, |id| id.0 + 1);
-    let mut builder = Builder::new(input, entry, request.stabilize_minutes, first_id);
-    let mut standing = Vec::new();
+    let mut stands = Vec::new();
     for node in order(input) {
-        standing.push((stand(input, &node)?, node));
+        stands.push((stand(input, &node)?, node));
     }
+    let mut builder = Builder::new(input, entry, request.stabilize_minutes, first_id(input));
     // Whoever is with its partner comes home before anything new begins.
-    standing.sort_by_key(|(stand, _)| !matches!(stand, Stand::TakenByUs { .. }));
-    let due = |stand: &Stand| match stand {
-        Stand::Serving { version }
-        | Stand::TakenByUs {
-            version: Some(version),
-        } => *version != request.version,
-        Stand::TakenByUs { version: None, .. } => false,
-    };
-    let all_due = standing
-        .iter()
-        .filter(|(stand, _)| due(stand))
-        .map(|(_, node)| node.clone());
-    let to_install: Vec<NodeName> = all_due.filter(|node| !builder.holds_image(node)).collect();
-    for (stand, node) in &standing {
-        if let Stand::TakenByUs { version, .. } = stand {
-            builder
-                .come_home(node, version.as_ref())
-                .map_err(as_problem)?;
+    for (stand, node) in &stands {
+        if let Stand::TakenByUs { version } = stand {
+            let version = version.as_ref();
+            builder.come_home(node, version).map_err(as_problem)?;
         }
     }
+    let due = |stand: &Stand| stand.version().is_some_and(|v| *v != request.version);
+    let all_due = stands.iter().filter(|(stand, _)| due(stand));
+    let bare = all_due.filter(|(_, node)| !builder.holds_image(node));
+    let to_install: Vec<NodeName> = bare.map(|(_, node)| node.clone()).collect();
     builder.install(&to_install);
-    for (stand, node) in &standing {
+    for (stand, node) in &stands {
+        let is_new = from.get(node) != Some(&request.version);
         match stand {
             _ if due(stand) => builder.roll(node).map_err(as_problem)?,
-            Stand::Serving { .. } if !input.operation.updated.contains_key(node) => {
-                if from.get(node) != Some(&request.version) {
-                    builder.confirm(node);
-                }
+            // It came home by hand.
+            Stand::Serving { .. } if is_new && !input.operation.updated.contains_key(node) => {
+                builder.confirm(node);
             }
             Stand::Serving { .. } | Stand::TakenByUs { .. } => {}
         }
     }
     let revision = previous.map_or(1, |plan| plan.revision + 1);
     Ok(builder.finish(revision, from))
+}
+
+/// Numbers of tasks are unique over all revisions.
+fn first_id(input: &Input<'_>) -> u32 {
+    let started = input.operation.tasks.keys().copied();
+    let planned = input.operation.plan.iter().flat_map(Plan::tasks);
+    let used = started.chain(planned.map(|task| task.id));
+    used.max().map_or(1, |id| id.0 + 1)
 }
 
 /// Why there is no next revision.
@@ -143,6 +135,15 @@ fn as_problem(refusal: Refusal) -> NoPlan {
 enum Stand {
     Serving { version: Version },
     TakenByUs { version: Option<Version> },
+}
+
+impl Stand {
+    fn version(&self) -> Option<&Version> {
+        match self {
+            Self::Serving { version } => Some(version),
+            Self::TakenByUs { version } => version.as_ref(),
+        }
+    }
 }
 
 fn stand(input: &Input<'_>, node: &NodeName) -> Result<Stand, NoPlan> {
@@ -171,11 +172,7 @@ fn stand(input: &Input<'_>, node: &NodeName) -> Result<Stand, NoPlan> {
         )
     })?;
     let version = booted_version(input, node);
-    let standing = pair
-        .transition
-        .as_ref()
-        .filter(|t| t.stage != TransitionStage::GivenBack);
-    if standing.is_some_and(|t| t.taken == *node) {
+    if standing(pair).is_some_and(|t| t.taken == *node) {
         return Ok(Stand::TakenByUs { version });
     }
     match member(pair, node).ha {
@@ -195,216 +192,6 @@ fn stand(input: &Input<'_>, node: &NodeName) -> Result<Stand, NoPlan> {
     }
 }
 
-/// The pair of `node` as it, or its partner, sees it.
-pub(crate) fn pair_of<'a>(input: &Input<'a>, node: &NodeName) -> Option<&'a PairState> {
-    let by = |name: &NodeName| {
-        let seen = input.observations.get(name)?.known()?;
-        seen.pair.known()?.as_ref()
-    };
-    by(node).or_else(|| by(input.topology.partner_of(node)?))
-}
-
-pub(crate) fn member<'a>(pair: &'a PairState, node: &NodeName) -> &'a evenkeel_model::MemberState {
-    if pair.local.node == *node {
-        &pair.local
-    } else {
-        &pair.partner
-    }
-}
-
 fn booted_version(input: &Input<'_>, node: &NodeName) -> Option<Version> {
     input.seen(node)?.version.known().cloned()
-}
-
-/// Adds steps and numbers tasks.
-struct Builder<'a> {
-    input: &'a Input<'a>,
-    target: Version,
-    package: Digest,
-    stabilize_minutes: u32,
-    next_id: u32,
-    steps: Vec<Step>,
-}
-
-impl<'a> Builder<'a> {
-    fn new(
-        input: &'a Input<'a>,
-        entry: &CatalogueEntry,
-        stabilize_minutes: u32,
-        first_id: u32,
-    ) -> Self {
-        Self {
-            input,
-            target: entry.package.summary.version.clone(),
-            package: entry.package.digest,
-            stabilize_minutes,
-            next_id: first_id,
-            steps: Vec::new(),
-        }
-    }
-
-    /// Whether the alternate slot of `node` holds the image, fit to boot.
-    fn holds_image(&self, node: &NodeName) -> bool {
-        let slots = self.input.seen(node).and_then(|seen| seen.slots.known());
-        slots.is_some_and(|slots| {
-            let slot = slots.slot(slots.alternate());
-            let same = slot
-                .image
-                .as_ref()
-                .is_some_and(|image| image.digest == self.package);
-            same && slot.health != SlotHealth::Unbootable
-        })
-    }
-
-    fn task(&mut self, node: &NodeName, executor: Executor, action: Action) -> Task {
-        let id = TaskId(self.next_id);
-        self.next_id += 1;
-        let estimate_s = crate::estimate::task_seconds(&action);
-        Task {
-            id,
-            node: node.clone(),
-            executor,
-            action,
-            estimate_s,
-        }
-    }
-
-    fn here(&mut self, node: &NodeName, action: Action) -> Task {
-        self.task(node, Executor::Agent(node.clone()), action)
-    }
-
-    fn watched(&mut self, node: &NodeName, action: Action) -> Task {
-        self.task(node, Executor::Coordinator, action)
-    }
-
-    /// The image goes into the alternate slots of all nodes at once.
-    fn install(&mut self, nodes: &[NodeName]) {
-        let package = self.package;
-        let lanes: Vec<Lane> = nodes
-            .iter()
-            .map(|node| {
-                let task = self.here(node, Action::Install { package });
-                Lane {
-                    node: node.clone(),
-                    tasks: vec![task],
-                    restore: Vec::new(),
-                }
-            })
-            .collect();
-        if !lanes.is_empty() {
-            self.steps.push(Step { lanes });
-        }
-    }
-
-    fn partner(&self, node: &NodeName) -> Result<NodeName, Refusal> {
-        let text =
-            || format!("Node \"{node}\" has no HA partner: it cannot be updated while it serves.");
-        let partner = self.input.topology.partner_of(node).cloned();
-        // 10551558: the configuration is not supported.
-        partner.ok_or_else(|| Refusal::new(10_551_558, text()))
-    }
-
-    /// The whole way of one node.
-    fn roll(&mut self, node: &NodeName) -> Result<(), Refusal> {
-        let partner = self.partner(node)?;
-        let package = self.package;
-        let mut tasks = vec![
-            self.here(node, Action::Activate { package }),
-            self.task(node, Executor::Agent(partner.clone()), Action::Takeover),
-        ];
-        tasks.extend(self.homeward(node, &partner));
-        self.lane(node, &partner, tasks);
-        Ok(())
-    }
-
-    /// The way home of a node that we took over in an earlier revision.
-    fn come_home(&mut self, node: &NodeName, version: Option<&Version>) -> Result<(), Refusal> {
-        let partner = self.partner(node)?;
-        let tasks = match version {
-            Some(version) if *version != self.target => self.restore(node, &partner),
-            Some(_) | None => self.homeward(node, &partner),
-        };
-        self.lane(node, &partner, tasks);
-        Ok(())
-    }
-
-    /// From takeover to the end: up on the new version, steady, home, steady, good.
-    fn homeward(&mut self, node: &NodeName, partner: &NodeName) -> Vec<Task> {
-        let (version, minutes) = (self.target.clone(), self.stabilize_minutes);
-        vec![
-            self.watched(
-                node,
-                Action::AwaitBoot {
-                    version: version.clone(),
-                },
-            ),
-            self.watched(
-                node,
-                Action::Stabilize {
-                    minutes,
-                    after: Milestone::Takeover,
-                },
-            ),
-            self.task(node, Executor::Agent(partner.clone()), Action::Giveback),
-            self.watched(
-                node,
-                Action::VerifyHome {
-                    version: Some(version),
-                },
-            ),
-            self.watched(
-                node,
-                Action::Stabilize {
-                    minutes,
-                    after: Milestone::Giveback,
-                },
-            ),
-            self.here(node, Action::MarkGood),
-        ]
-    }
-
-    fn restore(&mut self, node: &NodeName, partner: &NodeName) -> Vec<Task> {
-        vec![
-            self.task(node, Executor::Agent(partner.clone()), Action::Giveback),
-            self.watched(node, Action::VerifyHome { version: None }),
-        ]
-    }
-
-    fn lane(&mut self, node: &NodeName, partner: &NodeName, tasks: Vec<Task>) {
-        let restore = self.restore(node, partner);
-        self.steps.push(Step {
-            lanes: vec![Lane {
-                node: node.clone(),
-                tasks,
-                restore,
-            }],
-        });
-    }
-
-    /// A node that came home without us: see that it is well, and say that its slot is good.
-    fn confirm(&mut self, node: &NodeName) {
-        let version = Some(self.target.clone());
-        let tasks = vec![
-            self.watched(node, Action::VerifyHome { version }),
-            self.here(node, Action::MarkGood),
-        ];
-        self.steps.push(Step {
-            lanes: vec![Lane {
-                node: node.clone(),
-                tasks,
-                restore: Vec::new(),
-            }],
-        });
-    }
-
-    fn finish(self, revision: u32, from: BTreeMap<NodeName, Version>) -> Plan {
-        let (target, package, steps) = (self.target, self.package, self.steps);
-        Plan {
-            revision,
-            target,
-            package,
-            from,
-            steps,
-        }
-    }
 }

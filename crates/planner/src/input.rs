@@ -89,6 +89,13 @@ pub struct Decision {
 }
 
 impl Decision {
+    pub(crate) fn wait(awaiting: Awaiting) -> Self {
+        Self {
+            awaiting: vec![awaiting],
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn events(events: Vec<OperationEvent>) -> Self {
         Self {
             events,

@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use evenkeel_model::{
-    Action, How, MemberHa, Milestone, NodeName, NodeObservation, PairState, PoolHealth, TaskEnd,
-    TaskError, TaskErrorKind, TaskProgress, TransitionStage, Version,
+    Action, How, MemberHa, Milestone, NodeName, NodeObservation, TaskEnd, TaskError, TaskErrorKind,
+    TaskProgress, Version,
 };
 
-use crate::build::{member, pair_of};
-pub(crate) use crate::checks::ha_text;
 use crate::input::Input;
+use crate::pair::{foreign, ha_text, member, not_home, pair_of};
 
 /// A verdict on a watched task.
 pub(crate) enum Verdict {
@@ -143,23 +142,6 @@ fn not_waiting(input: &Input<'_>, node: &NodeName) -> String {
     }
 }
 
-/// A standing takeover in the pair that is not this update's.
-pub(crate) fn foreign(input: &Input<'_>, node: &NodeName) -> Option<TaskError> {
-    let pair = pair_of(input, node)?;
-    let standing = pair
-        .transition
-        .as_ref()
-        .filter(|t| t.stage != TransitionStage::GivenBack)?;
-    if input.operation.is_ours(standing.id) {
-        return None;
-    }
-    let (taken, by) = (&standing.taken, &standing.by);
-    Some(permanent(
-        format!("node \"{taken}\" was taken over by node \"{by}\", not by this update"),
-        "Find out why, give it back, then resume.",
-    ))
-}
-
 fn stabilize(
     input: &Input<'_>,
     progress: &TaskProgress,
@@ -243,45 +225,6 @@ fn verify_home(input: &Input<'_>, node: &NodeName, version: Option<&Version>) ->
     }
 }
 
-/// What keeps a node from being wholly at home.
-fn not_home(node: &NodeName, seen: &NodeObservation) -> Option<String> {
-    let pair: &PairState = match seen.pair.as_result() {
-        Ok(Some(pair)) => pair,
-        Ok(None) => return None,
-        Err(why) => return Some(format!("its pair is not known: {why}")),
-    };
-    for member in [&pair.local, &pair.partner] {
-        if member.ha != MemberHa::Serving {
-            return Some(format!("node \"{}\": {}", member.node, ha_text(member.ha)));
-        }
-    }
-    let pools = match seen.pools.as_result() {
-        Ok(pools) => pools,
-        Err(why) => return Some(format!("its pools are not known: {why}")),
-    };
-    let away = |pool: &&evenkeel_model::PoolState| pool.owner.as_ref() != Some(&pool.home);
-    if let Some(pool) = pools.iter().find(away) {
-        return Some(format!(
-            "pool \"{}\" is not with node \"{}\"",
-            pool.name, pool.home
-        ));
-    }
-    if let Some(pool) = pools.iter().find(|pool| pool.health != PoolHealth::Online) {
-        return Some(format!(
-            "pool \"{}\" is not online with full redundancy",
-            pool.name
-        ));
-    }
-    let lifs = match seen.lifs.as_result() {
-        Ok(lifs) => lifs,
-        Err(why) => return Some(format!("its LIFs are not known: {why}")),
-    };
-    let away = lifs
-        .iter()
-        .find(|lif| lif.home == *node && lif.current.as_ref() != Some(node));
-    away.map(|lif| format!("LIF \"{}\" is not home", lif.name))
-}
-
 fn paths_missing(seen: &NodeObservation) -> Option<String> {
     match seen.disks.as_result() {
         Ok(disks) => {
@@ -293,23 +236,4 @@ fn paths_missing(seen: &NodeObservation) -> Option<String> {
         }
         Err(why) => Some(format!("its disks are not known: {why}")),
     }
-}
-
-/// Whether the pair of `node` is fit for its takeover now, or what it waits for. A takeover that was
-/// made already (by an earlier attempt of ours) is fit to be found.
-pub(crate) fn fit_for_takeover(input: &Input<'_>, node: &NodeName) -> Result<(), String> {
-    let partner = input.topology.partner_of(node).ok_or("it has no partner")?;
-    for name in [node, partner] {
-        let Some(seen) = input.seen(name) else {
-            return Err(format!(
-                "node \"{name}\" does not answer: {}",
-                input.why_silent(name)
-            ));
-        };
-        if let Some(what) = not_home(name, seen) {
-            return Err(format!("before the takeover of node \"{node}\": {what}"));
-        }
-    }
-    (input.survives_without)(std::slice::from_ref(node))
-        .map_err(|why| format!("the record would not survive without node \"{node}\": {why}"))
 }

@@ -11,6 +11,7 @@
 
 mod bounds;
 mod build;
+mod builder;
 mod checks;
 mod estimate;
 mod explain;
@@ -18,6 +19,7 @@ mod input;
 mod judge;
 mod next;
 mod package;
+mod pair;
 mod update;
 
 pub use bounds::Tunables;

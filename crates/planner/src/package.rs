@@ -51,10 +51,7 @@ pub(crate) fn get(input: &Input<'_>, receiver: &NodeName) -> Decision {
             "Each node pulls and verifies the package by itself.",
         );
         wait.remaining = Some(input.tunables.carry().saturating_sub(input.idle));
-        return Decision {
-            awaiting: vec![wait],
-            ..Decision::default()
-        };
+        return Decision::wait(wait);
     }
     let missing: Vec<&NodeName> = [holders.without, holders.silent].concat();
     let message = match missing.as_slice() {
@@ -86,10 +83,7 @@ fn receiving(input: &Input<'_>, receiver: &NodeName) -> Decision {
         "The client that sends it.",
     );
     wait.node = Some(receiver.clone());
-    Decision {
-        awaiting: vec![wait],
-        ..Decision::default()
-    }
+    Decision::wait(wait)
 }
 
 /// A delete leaves the catalogue first, so that nodes which return drop their copy too.
@@ -107,7 +101,14 @@ pub(crate) fn delete(input: &Input<'_>, digest: Digest) -> Decision {
     let holders = holders(input, digest);
     match holders.with.as_slice() {
         [] => {
-            let message = "success".to_owned();
+            let message = match holders.silent.as_slice() {
+                [] => "success".to_owned(),
+                nodes => format!(
+                    "The package is removed. Not yet from {}: down or not answering; it is removed \
+                     on return.",
+                    list(nodes)
+                ),
+            };
             end(
                 input,
                 OperationEnd::Completed,
@@ -130,10 +131,7 @@ pub(crate) fn delete(input: &Input<'_>, digest: Digest) -> Decision {
             let what = format!("{} to remove the package", list(nodes));
             let mut wait = awaiting(input, what, "The nodes remove it by themselves.");
             wait.remaining = Some(input.tunables.silence.saturating_sub(input.idle));
-            Decision {
-                awaiting: vec![wait],
-                ..Decision::default()
-            }
+            Decision::wait(wait)
         }
     }
 }

@@ -1,0 +1,114 @@
+//! Whether an update is let in: checks, refusals, the first plan. And the validation, which is no more
+//! than that.
+
+use evenkeel_model::{
+    Finding, Job, JobOutcome, OperationEnd, OperationEvent, Refusal, Severity, UpdateRequest,
+    Version, code,
+};
+
+use crate::build;
+use crate::checks::{CheckInput, check};
+use crate::input::{Decision, Input};
+
+/// The next step of a validation.
+pub(crate) fn validation(input: &Input<'_>, version: &Version) -> Decision {
+    let Some(findings) = &input.operation.findings else {
+        return Decision::events(vec![validated(input, version)]);
+    };
+    let at = input.wall;
+    let end = match refusal(findings, true) {
+        None => OperationEnd::Completed,
+        Some(refusal) => OperationEnd::Failed {
+            code: refusal.code,
+            message: refusal.message,
+        },
+    };
+    let message = "success".to_owned();
+    let mut events = close_jobs(input, &JobOutcome::Success { message });
+    events.push(OperationEvent::Ended { at, end });
+    Decision::events(events)
+}
+
+pub(super) fn validated(input: &Input<'_>, version: &Version) -> OperationEvent {
+    let findings = check(&CheckInput {
+        topology: input.topology,
+        catalogue: input.catalogue,
+        observations: input.observations,
+        target: version,
+        survives_without: input.survives_without,
+    });
+    OperationEvent::Validated {
+        at: input.wall,
+        findings,
+    }
+}
+
+/// What the findings forbid: errors always, warnings unless skipped.
+fn refusal(findings: &[Finding], skip_warnings: bool) -> Option<Refusal> {
+    let of = |severity| -> Vec<&str> {
+        let same = findings
+            .iter()
+            .filter(|finding| finding.severity == severity);
+        same.map(|finding| finding.check.as_str()).collect()
+    };
+    let (errors, warnings) = (of(Severity::Error), of(Severity::Warning));
+    if !errors.is_empty() {
+        let text = format!(
+            "Validation failed: {}. See validation_results.",
+            errors.join("; ")
+        );
+        return Some(Refusal::new(code::VALIDATION_FAILED, text));
+    }
+    if !warnings.is_empty() && !skip_warnings {
+        let text = format!(
+            "Validation gave warnings: {}. See validation_results, then update with skip_warnings.",
+            warnings.join("; ")
+        );
+        return Some(Refusal::new(code::VALIDATION_WARNINGS, text));
+    }
+    None
+}
+
+/// Plans the update, or refuses it before any effect.
+pub(super) fn admit(input: &Input<'_>, request: &UpdateRequest) -> Decision {
+    let findings = input.operation.findings.as_deref().unwrap_or_default();
+    let planned = match refusal(findings, request.skip_warnings) {
+        Some(refusal) => Err(refusal),
+        None => build::plan(input, request),
+    };
+    let at = input.wall;
+    match planned {
+        Ok(plan) => {
+            let mut events = vec![OperationEvent::Planned { at, plan }];
+            events.extend(close_jobs(
+                input,
+                &JobOutcome::Success {
+                    message: "success".to_owned(),
+                },
+            ));
+            Decision::events(events)
+        }
+        Err(Refusal { code, message, .. }) => {
+            let outcome = JobOutcome::Failure {
+                code,
+                message: message.clone(),
+            };
+            let mut events = close_jobs(input, &outcome);
+            events.push(OperationEvent::Ended {
+                at,
+                end: OperationEnd::Failed { code, message },
+            });
+            Decision::events(events)
+        }
+    }
+}
+
+fn close_jobs(input: &Input<'_>, outcome: &JobOutcome) -> Vec<OperationEvent> {
+    let at = input.wall;
+    let closed = |job: &Job| OperationEvent::JobClosed {
+        at,
+        job: job.id,
+        outcome: outcome.clone(),
+    };
+    input.operation.open_jobs().map(closed).collect()
+}

@@ -1,0 +1,117 @@
+//! The way out: who is with its partner by this update's doing comes home, then the update ends.
+
+use evenkeel_model::{
+    Action, Lane, MemberHa, OperationEnd, OperationEvent, Task, TaskState, Version,
+};
+
+use super::execute::{advance, trouble};
+use super::flight::{in_flight, is_anything_running, settle};
+use super::{pause_on, problem_of};
+use crate::input::{Decision, Input};
+use crate::next::awaiting;
+use crate::pair::{member, pair_of, standing};
+
+pub(super) fn cancel(input: &Input<'_>) -> Decision {
+    let settled = settle(input);
+    if !settled.is_empty() {
+        return Decision::events(settled);
+    }
+    if is_anything_running(input) {
+        return in_flight(input);
+    }
+    let mut due = Vec::new();
+    for lane in input.operation.plan.iter().flat_map(|plan| plan.lanes()) {
+        match way_home(input, lane) {
+            WayHome::Over => {}
+            WayHome::Task(task) => due.push(task),
+            WayHome::Decided(decision) => return *decision,
+        }
+    }
+    if let Some(problem) = trouble(input, due.iter().copied()) {
+        return pause_on(input, problem);
+    }
+    if !due.is_empty() {
+        return advance(input, due.into_iter());
+    }
+    let (at, end) = (input.wall, OperationEnd::Canceled);
+    Decision::events(vec![OperationEvent::Ended { at, end }])
+}
+
+/// What is left to do for a lane's node.
+enum WayHome<'a> {
+    Over,
+    Task(&'a Task),
+    Decided(Box<Decision>),
+}
+
+fn way_home<'a>(input: &Input<'_>, lane: &'a Lane) -> WayHome<'a> {
+    // Only a node that this update took over, and did not finish with, can be away by its doing.
+    let node = &lane.node;
+    if input.operation.takeover_of(node).is_none() || input.operation.updated.contains_key(node) {
+        return WayHome::Over;
+    }
+    let is_restoring = input.operation.is_restoring(lane);
+    if is_restoring && let Some(task) = input.operation.next_task(lane) {
+        return WayHome::Task(task);
+    }
+    let Some(pair) = pair_of(input, &lane.node) else {
+        return WayHome::Decided(Box::new(unknown(input, lane)));
+    };
+    // A takeover that is not ours is not ours to give back.
+    let ours = standing(pair).filter(|t| t.taken == lane.node && input.operation.is_ours(t.id));
+    if ours.is_some() && !is_restoring && !lane.restore.is_empty() {
+        return WayHome::Decided(Box::new(leave(input, lane)));
+    }
+    match member(pair, &lane.node).ha {
+        MemberHa::Serving => confirm(input, lane),
+        MemberHa::WaitingForGiveback
+        | MemberHa::PartialGiveback
+        | MemberHa::Booting
+        | MemberHa::Down
+        | MemberHa::Fenced => WayHome::Over,
+    }
+}
+
+fn leave(input: &Input<'_>, lane: &Lane) -> Decision {
+    let (at, node) = (input.wall, lane.node.clone());
+    let error = "the update is being canceled";
+    let problem = problem_of(Some(node.clone()), error, "Wait for its end.");
+    Decision::events(vec![OperationEvent::Restoring { at, node, problem }])
+}
+
+/// A node that stays on the new version is said to be good, lest its next boot leaves it. That it cannot
+/// be said does not hold the cancel up.
+fn confirm<'a>(input: &Input<'_>, lane: &'a Lane) -> WayHome<'a> {
+    let operation = input.operation;
+    let good = lane.tasks.iter().find(|t| t.action == Action::MarkGood);
+    let tried = |task: &&Task| match operation.tasks.get(&task.id).map(|t| (&t.state, t.tries)) {
+        Some((TaskState::Done { .. }, _)) => true,
+        Some((TaskState::Failed { .. }, tries)) => tries > 0,
+        Some((TaskState::Running, _)) | None => false,
+    };
+    let (Some(task), Some(plan)) = (good.filter(|task| !tried(task)), &operation.plan) else {
+        return WayHome::Over;
+    };
+    let is_new =
+        |version: &Version| *version == plan.target && plan.from.get(&lane.node) != Some(version);
+    match input.seen(&lane.node).map(|seen| seen.version.known()) {
+        Some(Some(version)) if is_new(version) => WayHome::Task(task),
+        Some(Some(_)) => WayHome::Over,
+        Some(None) | None => WayHome::Decided(Box::new(unknown(input, lane))),
+    }
+}
+
+fn unknown(input: &Input<'_>, lane: &Lane) -> Decision {
+    let node = Some(lane.node.clone());
+    let why = input.why_silent(&lane.node);
+    let error = format!("whether it is home, and on which version, is not known: {why}");
+    let action = "Bring evenkeeld of the pair back, then cancel again.";
+    if input.idle > input.tunables.silence {
+        return pause_on(input, problem_of(node, &error, action));
+    }
+    let mut wait = awaiting(input, format!("the pair of node \"{}\"", lane.node), action);
+    wait.node = node;
+    wait.seen = Some(error);
+    wait.remaining = Some(input.tunables.silence.saturating_sub(input.idle));
+    Decision::wait(wait)
+}

@@ -1,0 +1,196 @@
+//! Tasks under way: what is ordered, what is awaited, what ended and what follows from it.
+
+use std::time::Duration;
+
+use evenkeel_model::{
+    Action, Awaiting, Executor, NodeName, OperationEvent, OperationState, ReportState, Task,
+    TaskEnd, TaskErrorKind, TaskKey, TaskOrder, TaskProgress, TaskState,
+};
+
+use super::problem_of;
+use crate::explain::describe;
+use crate::input::{Decision, Input};
+use crate::judge::{Verdict, judge, permanent};
+
+pub(super) fn is_anything_running(input: &Input<'_>) -> bool {
+    running_tasks(input).next().is_some()
+}
+
+fn running_tasks<'a>(input: &Input<'a>) -> impl Iterator<Item = &'a TaskProgress> {
+    input
+        .operation
+        .tasks
+        .values()
+        .filter(|task| matches!(task.state, TaskState::Running))
+}
+
+/// Records every result that is in.
+pub(super) fn settle(input: &Input<'_>) -> Vec<OperationEvent> {
+    running_tasks(input)
+        .flat_map(|task| settle_task(input, task))
+        .collect()
+}
+
+fn settle_task(input: &Input<'_>, task: &TaskProgress) -> Vec<OperationEvent> {
+    let end = match &task.task.executor {
+        Executor::Coordinator => judge(input, task, quiet(input, task)).end(),
+        Executor::Agent(agent) => match report(input, task) {
+            Some(ReportState::Ended { end }) => Some(end.clone()),
+            Some(ReportState::Running { .. }) | None => given_up(input, task, agent),
+        },
+    };
+    end.map(|end| ended(input, task, end)).unwrap_or_default()
+}
+
+fn report<'a>(input: &Input<'a>, task: &TaskProgress) -> Option<&'a ReportState> {
+    input.running.get(&task.task.id)?.report.as_ref()
+}
+
+/// How long nothing about a task has changed. While its agent has not accepted it, that is as long as
+/// the operation stands still.
+fn quiet(input: &Input<'_>, task: &TaskProgress) -> Duration {
+    let known = input.running.get(&task.task.id);
+    let quiet = known.map_or(Duration::ZERO, |known| known.quiet);
+    match report(input, task).is_some() || task.task.is_watched() {
+        true => quiet,
+        false => quiet.max(input.idle),
+    }
+}
+
+/// A task whose agent is silent, or makes no progress, for too long. Whatever it did is observed when
+/// the update resumes.
+fn given_up(input: &Input<'_>, task: &TaskProgress, agent: &NodeName) -> Option<TaskEnd> {
+    let what = describe(&task.task).what;
+    let (silence, quiet) = (input.silence(agent), quiet(input, task));
+    let message = if silence > input.tunables.silence {
+        let why = input.why_silent(agent);
+        format!(
+            "node \"{agent}\" has not answered for {} s: {why}; it should {what}",
+            silence.as_secs()
+        )
+    } else if quiet > input.tunables.no_progress(&task.task.action) {
+        format!(
+            "node \"{agent}\" made no progress for {} s; it should {what}",
+            quiet.as_secs()
+        )
+    } else {
+        return None;
+    };
+    let error = permanent(
+        message,
+        "Bring the node and its evenkeeld back, then resume.",
+    );
+    Some(TaskEnd::Failed { error })
+}
+
+/// The end of a task, and what follows from it.
+fn ended(input: &Input<'_>, progress: &TaskProgress, end: TaskEnd) -> Vec<OperationEvent> {
+    let (at, task, attempt) = (input.wall, &progress.task, progress.attempt);
+    let follows = match &end {
+        TaskEnd::Done { .. } if task.action == Action::MarkGood => node_updated(input, &task.node),
+        TaskEnd::Failed { error } if error.kind == TaskErrorKind::FellBack => {
+            can_leave(input, task).then(|| {
+                let node = task.node.clone();
+                let problem = problem_of(Some(node.clone()), &error.message, &error.action);
+                OperationEvent::Restoring { at, node, problem }
+            })
+        }
+        TaskEnd::Done { .. } | TaskEnd::Failed { .. } => None,
+    };
+    let task = task.id;
+    let ended = OperationEvent::TaskEnded {
+        at,
+        task,
+        attempt,
+        end,
+    };
+    std::iter::once(ended).chain(follows).collect()
+}
+
+/// Whether the task's lane can be left for its restore tasks now. If not, its failure needs a person.
+fn can_leave(input: &Input<'_>, task: &Task) -> bool {
+    let executes = match input.operation.state {
+        OperationState::Running | OperationState::PausePending => true,
+        OperationState::Requested
+        | OperationState::Validated
+        | OperationState::Paused { .. }
+        | OperationState::Replanning
+        | OperationState::CancelPending
+        | OperationState::Ended { .. } => false,
+    };
+    let mut lanes = input.operation.plan.iter().flat_map(|plan| plan.lanes());
+    executes && lanes.any(|lane| !lane.restore.is_empty() && lane.tasks.contains(task))
+}
+
+fn node_updated(input: &Input<'_>, node: &NodeName) -> Option<OperationEvent> {
+    let plan = input.operation.plan.as_ref()?;
+    let from = plan.from.get(node)?.clone();
+    let (at, node, to) = (input.wall, node.clone(), plan.target.clone());
+    Some(OperationEvent::NodeUpdated { at, node, from, to })
+}
+
+/// Orders for the agents that work, and what is awaited of each task.
+pub(super) fn in_flight(input: &Input<'_>) -> Decision {
+    let orders = running_tasks(input)
+        .filter_map(|task| order(input, task))
+        .collect();
+    let awaiting = running_tasks(input)
+        .map(|task| awaited(input, task))
+        .collect();
+    Decision {
+        orders,
+        awaiting,
+        ..Decision::default()
+    }
+}
+
+fn order(input: &Input<'_>, progress: &TaskProgress) -> Option<TaskOrder> {
+    let plan = input.operation.plan.as_ref()?;
+    if progress.task.executor == Executor::Coordinator {
+        return None;
+    }
+    Some(TaskOrder {
+        key: TaskKey {
+            operation: input.operation.id,
+            task: progress.task.id,
+            attempt: progress.attempt,
+        },
+        generation: input.control.generation,
+        task: progress.task.clone(),
+        partner: input.topology.partner_of(&progress.task.node).cloned(),
+        transition: progress.transition,
+        before: progress.before.clone(),
+        package: plan.package,
+        target: plan.target.clone(),
+    })
+}
+
+fn awaited(input: &Input<'_>, progress: &TaskProgress) -> Awaiting {
+    let described = describe(&progress.task);
+    let quiet = quiet(input, progress);
+    let seen = match &progress.task.executor {
+        Executor::Coordinator => match judge(input, progress, quiet) {
+            Verdict::Wait(seen) => Some(seen),
+            Verdict::Done | Verdict::Failed(_) | Verdict::StartAnew => None,
+        },
+        Executor::Agent(agent) => match report(input, progress) {
+            Some(ReportState::Running { progress }) => Some(progress.text.clone()),
+            Some(ReportState::Ended { .. }) => None,
+            None => Some(format!("node \"{agent}\" has not accepted it yet")),
+        },
+    };
+    Awaiting {
+        operation: Some(input.operation.id),
+        node: Some(progress.task.node.clone()),
+        what: described.what,
+        since: progress.start,
+        seen,
+        remaining: Some(
+            input
+                .tunables
+                .no_progress(&progress.task.action)
+                .saturating_sub(quiet),
+        ),
+        unblock: described.unblock,
+    }
+}

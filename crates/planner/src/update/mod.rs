@@ -1,0 +1,97 @@
+//! The update, step by step.
+
+mod admit;
+mod cancel;
+mod execute;
+mod finish;
+mod flight;
+mod pause;
+mod start;
+
+use evenkeel_model::{
+    NodeName, OperationEvent, OperationState, PauseCause, Problem, UpdateRequest,
+};
+
+pub(crate) use admit::validation;
+
+use crate::build::{self, NoPlan};
+use crate::input::{Decision, Input};
+use crate::next::awaiting;
+use flight::{in_flight, is_anything_running, settle};
+
+/// The next step of an update.
+pub(crate) fn next(input: &Input<'_>, request: &UpdateRequest) -> Decision {
+    match &input.operation.state {
+        OperationState::Requested => {
+            Decision::events(vec![admit::validated(input, &request.version)])
+        }
+        OperationState::Validated => admit::admit(input, request),
+        OperationState::Running | OperationState::PausePending => execute::execute(input, request),
+        OperationState::Replanning => replan(input, request),
+        OperationState::CancelPending => cancel::cancel(input),
+        OperationState::Paused { cause } => paused(input, cause),
+        OperationState::Ended { .. } => Decision::default(),
+    }
+}
+
+fn replan(input: &Input<'_>, request: &UpdateRequest) -> Decision {
+    let settled = settle(input);
+    if !settled.is_empty() {
+        return Decision::events(settled);
+    }
+    if is_anything_running(input) {
+        return in_flight(input);
+    }
+    match build::replan(input, request) {
+        Ok(plan) => Decision::events(vec![OperationEvent::Planned {
+            at: input.wall,
+            plan,
+        }]),
+        Err(NoPlan::Unknown(problem)) if input.idle <= input.tunables.silence => {
+            let mut wait = awaiting(
+                input,
+                format!("what is needed to plan anew: {}", problem.error),
+                &problem.action,
+            );
+            wait.remaining = Some(input.tunables.silence.saturating_sub(input.idle));
+            wait.node = problem.node;
+            Decision::wait(wait)
+        }
+        Err(NoPlan::Unknown(problem) | NoPlan::Trouble(problem)) => pause_on(input, problem),
+    }
+}
+
+fn pause_on(input: &Input<'_>, problem: Problem) -> Decision {
+    let cause = PauseCause::Error { problem };
+    Decision::events(vec![OperationEvent::Paused {
+        at: input.wall,
+        cause,
+    }])
+}
+
+fn paused(input: &Input<'_>, cause: &PauseCause) -> Decision {
+    let mut wait = awaiting(
+        input,
+        "an operator's decision".to_owned(),
+        "Resume or cancel.",
+    );
+    if let PauseCause::Error { problem } = cause {
+        wait.node = problem.node.clone();
+        wait.seen = Some(problem.error.clone());
+        wait.unblock = format!("{} Or cancel.", problem.action);
+    }
+    // Results that were on their way when the update paused are still recorded.
+    Decision {
+        events: settle(input),
+        awaiting: vec![wait],
+        ..Decision::default()
+    }
+}
+
+fn problem_of(node: Option<NodeName>, error: &str, action: &str) -> Problem {
+    Problem {
+        node,
+        error: error.to_owned(),
+        action: action.to_owned(),
+    }
+}

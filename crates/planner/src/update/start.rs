@@ -1,0 +1,103 @@
+//! Starts a task: the intent, what it expects, and what must come first.
+
+use evenkeel_model::{Action, Before, NodeName, OperationEvent, Task, TransitionId};
+
+use crate::input::Input;
+use crate::pair::{fit_for_takeover, pair_of, stands};
+
+pub(super) enum Start {
+    Intent(Box<OperationEvent>),
+    HandOver(NodeName),
+    Wait(String),
+}
+
+pub(super) fn start(input: &Input<'_>, task: &Task) -> Start {
+    let earlier = input.operation.tasks.get(&task.id);
+    let attempt = earlier.map_or(1, |earlier| earlier.attempt + 1);
+    let transition = transition_of(input, task);
+    let standing = stands(input, &task.node, transition);
+    if task.action == Action::Takeover && !standing {
+        if task.node == *input.me {
+            return match heir(input) {
+                Some(to) => Start::HandOver(to),
+                None => Start::Wait("no other node can coordinate".to_owned()),
+            };
+        }
+        if let Err(why) = fit_for_takeover(input, &task.node) {
+            return Start::Wait(why);
+        }
+    }
+    let before = match earlier.filter(|_| standing) {
+        Some(earlier) => earlier.before.clone(),
+        None => before(input, &task.node),
+    };
+    Start::Intent(Box::new(OperationEvent::TaskStarted {
+        at: input.wall,
+        since: input.monotonic,
+        task: task.id,
+        attempt,
+        transition,
+        before,
+    }))
+}
+
+fn before(input: &Input<'_>, node: &NodeName) -> Before {
+    let boot = |name: &NodeName| input.seen(name).map(|seen| seen.boot_id);
+    let partner = input.topology.partner_of(node);
+    Before {
+        node_boot: boot(node),
+        partner_boot: partner.and_then(boot),
+    }
+}
+
+/// The takeover that a task makes or undoes. Its id follows from the operation and the task that makes
+/// it, so that every attempt of it is the same takeover to the HA engine.
+fn transition_of(input: &Input<'_>, task: &Task) -> Option<TransitionId> {
+    match task.action {
+        Action::Takeover => {
+            let mut bytes = *input.operation.id.0.as_bytes();
+            for (byte, id) in bytes[12..].iter_mut().zip(task.id.0.to_be_bytes()) {
+                *byte ^= id;
+            }
+            Some(TransitionId(uuid::Uuid::from_bytes(bytes)))
+        }
+        Action::Giveback => {
+            let pair = pair_of(input, &task.node);
+            let standing = pair.and_then(|pair| pair.transition.as_ref());
+            let ours = standing.filter(|t| t.taken == task.node && input.operation.is_ours(t.id));
+            let newest = input
+                .operation
+                .takeover_of(&task.node)
+                .and_then(|t| t.transition);
+            ours.map_or(newest, |t| t.id)
+        }
+        Action::Install { .. }
+        | Action::Activate { .. }
+        | Action::AwaitBoot { .. }
+        | Action::Stabilize { .. }
+        | Action::VerifyHome { .. }
+        | Action::MarkGood => None,
+    }
+}
+
+/// Who coordinates while this node is taken over: one that answers, updated ones first, the partner last
+/// since it has a takeover to carry out.
+fn heir(input: &Input<'_>) -> Option<NodeName> {
+    let partner = input.topology.partner_of(input.me);
+    let able = input
+        .topology
+        .names()
+        .filter(|name| *name != input.me && serves(input, name));
+    let rank = |name: &&NodeName| {
+        (
+            Some(*name) == partner,
+            !input.operation.updated.contains_key(*name),
+        )
+    };
+    able.min_by_key(rank).cloned()
+}
+
+fn serves(input: &Input<'_>, name: &NodeName) -> bool {
+    let pair = input.seen(name).and_then(|seen| seen.pair.known());
+    pair.is_some_and(|pair| pair.as_ref().is_none_or(|pair| pair.local.ha.serves()))
+}

@@ -2,6 +2,7 @@
 
 use evenkeel_model::{Digest, How, SlotsState, TaskError};
 
+use super::patience::Patience;
 use super::run::{Acted, Run, permanent, transient};
 use crate::parts::{InstallError, InstallRequest, PackagesError};
 
@@ -22,17 +23,23 @@ pub(super) async fn run(run: &Run, package: Digest) -> Result<How, TaskError> {
     run.begin()?;
     mark_unbootable(run, &slots).await?;
     extract(run, &slots, package).await?;
-    let after = run.slots().await?;
-    match holds(&after, package) {
-        true => Ok(run.reached()),
-        false => Err(transient(
-            format!(
-                "slot {} of {} does not hold the package",
-                slots.alternate(),
-                run.parts().node
-            ),
-            "Check the boot medium.",
-        )),
+    verify(run, package).await?;
+    Ok(run.reached())
+}
+
+/// The boot loader must see the image too: what it has read of the slot may lag behind the files.
+async fn verify(run: &Run, package: Digest) -> Result<(), TaskError> {
+    let mut patience = Patience::new(run.bounds().look);
+    loop {
+        let slots = run.slots().await?;
+        if holds(&slots, package) {
+            return Ok(());
+        }
+        if patience.wait((), run.bounds().poll).await.is_err() {
+            let (slot, node) = (slots.alternate(), &run.parts().node);
+            let message = format!("slot {slot} of {node} does not hold the package");
+            return Err(transient(message, "Check the boot medium."));
+        }
     }
 }
 

@@ -10,5 +10,6 @@ mod hardware;
 mod kills;
 mod orders;
 mod refusals;
+mod simulated;
 mod watching;
 mod world;

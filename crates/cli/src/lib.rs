@@ -7,15 +7,15 @@
 mod args;
 mod client;
 mod clock;
+mod command_line;
 mod image;
 mod observe;
 mod outcome;
 mod package;
-mod run;
 mod table;
 mod target;
 mod upload;
 mod watch;
 
 pub use args::command;
-pub use run::run;
+pub use command_line::run;

@@ -1,6 +1,6 @@
 //! Packages: built, taken in while they are verified, kept, served, extracted into a slot, deleted.
 //!
-//! Entry points: [`build`] makes a package; [`Store`] keeps a node's packages ([`Store::begin`] takes one in,
+//! Entry points: [`build()`] makes a package; [`Store`] keeps a node's packages ([`Store::begin`] takes one in,
 //! [`Store::extract`] installs one); [`verify_archive`] and [`extract_archive`] do the same for a file.
 //!
 //! Invariants: no word of a manifest is believed before its signature is proven; nothing unproven ever counts

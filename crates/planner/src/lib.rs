@@ -1,9 +1,9 @@
 //! The planner: pure functions from what is recorded and observed to what is done next.
 //!
-//! - [`check`] and [`post_check`]: observations → findings.
-//! - [`plan`]: request and observations → an immutable plan; [`replan`] makes its next revision.
-//! - [`next`]: operation, observations, now → events to append, orders to send, reasons to wait.
-//! - [`explain`]: what every open operation waits for, from the record alone.
+//! - [`check()`] and [`post_check()`]: observations → findings.
+//! - [`plan()`]: request and observations → an immutable plan; [`replan()`] makes its next revision.
+//! - [`next()`]: operation, observations, now → events to append, orders to send, reasons to wait.
+//! - [`explain()`]: what every open operation waits for, from the record alone.
 //!
 //! **Invariants.** No I/O, no clock, no randomness, no async. A pair is never planned to lose both
 //! members: a takeover is started only while both members serve and none is standing. What is unknown

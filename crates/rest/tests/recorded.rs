@@ -42,6 +42,12 @@ fn name(text: &str) -> NodeName {
 
 impl Bench {
     async fn new() -> Self {
+        let bench = Self::empty().await;
+        bench.begin().await;
+        bench
+    }
+
+    async fn empty() -> Self {
         let hub = MemoryHub::new();
         let record = Arc::new(hub.client(1));
         let origin = tokio::time::Instant::now();
@@ -55,16 +61,14 @@ impl Bench {
         let cluster = RecordCluster::new(follower.clone(), record.clone(), clock, minute);
         let client = Client::over(Arc::new(cluster));
         let (operation, job) = (OperationId(id(7)), JobId(id(8)));
-        let bench = Self {
+        Self {
             record,
             follower,
             writer,
             client,
             operation,
             job,
-        };
-        bench.begin().await;
-        bench
+        }
     }
 
     /// Appends to one stream, and waits until it is seen.
@@ -190,6 +194,13 @@ async fn the_cluster_and_its_nodes() {
     ] {
         assert_eq!(software.get(absent), None, "nothing was ever asked for");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn before_the_record_was_ever_read_no_one_is_called_a_stranger() {
+    let bench = Bench::empty().await;
+    let reply = bench.client.get("/api/cluster").await;
+    assert_eq!(reply.error().0, 503);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,1 +1,25 @@
-//! Placeholder.
+//! A whole cluster in one process, under virtual time: the real planner, orchestrator, folds and agents
+//! over a record in memory, a network in memory and simulated hardware.
+//!
+//! [`run`] gives a test its paused clock; [`Cluster::start`] powers the nodes on. Each node's daemon can
+//! be killed at any instant, its power cut, its links cut; [`Cluster::trip`] does so right after a chosen
+//! event of the record. A watchdog looks after every step of the hardware for what must never happen,
+//! and [`Cluster::finish`] holds the end against the record.
+//!
+//! **Invariants.** One thread, one clock, all randomness from one seed: the same story gives the same
+//! events. Nothing here decides anything that the product decides.
+
+mod cluster;
+mod daemon;
+mod drive;
+mod network;
+mod settings;
+mod shelf;
+mod tripwire;
+mod watchdog;
+mod world;
+
+pub use cluster::{Cluster, Scene, run};
+pub use drive::{Stand, Stuck};
+pub use settings::{NEW, OLD, Settings, admin};
+pub use world::Blow;

@@ -22,7 +22,7 @@ impl Hardware {
             local: self.member(node),
             partner: self.member(partner),
             takeover_veto: self.takeover_veto(node, partner),
-            giveback_veto: self.giveback_veto(node, partner),
+            giveback_veto: self.announced_veto(node, partner),
             transition: pair.transition.clone(),
         })
     }
@@ -154,6 +154,23 @@ impl Hardware {
         None
     }
 
+    /// What would be in the way of a giveback. That there is nothing to give back is no veto.
+    fn announced_veto(&self, by: &NodeName, to: &NodeName) -> Option<String> {
+        match self.member_ha(to) {
+            MemberHa::Serving => self.locks_veto(by, to),
+            MemberHa::WaitingForGiveback
+            | MemberHa::PartialGiveback
+            | MemberHa::Booting
+            | MemberHa::Down
+            | MemberHa::Fenced => self.giveback_veto(by, to),
+        }
+    }
+
+    fn locks_veto(&self, by: &NodeName, to: &NodeName) -> Option<String> {
+        let refuses = self.at(to).has(Fault::RefuseGiveback);
+        refuses.then(|| format!("a veto of {by}: locks on pools of {to} are not released"))
+    }
+
     /// Why `by` would not give anything back to `to` now.
     fn giveback_veto(&self, by: &NodeName, to: &NodeName) -> Option<String> {
         match self.member_ha(to) {
@@ -166,12 +183,7 @@ impl Hardware {
         if !self.member_ha(by).serves() {
             return Some(format!("{by} does not serve"));
         }
-        if self.at(to).has(Fault::RefuseGiveback) {
-            return Some(format!(
-                "a veto of {by}: locks on pools of {to} are not released"
-            ));
-        }
-        None
+        self.locks_veto(by, to)
     }
 
     pub(super) fn take_over(

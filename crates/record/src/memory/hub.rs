@@ -52,6 +52,21 @@ impl MemoryHub {
         self.lock().events.clone()
     }
 
+    /// The events after a position, past every fault.
+    pub fn entries_after(&self, position: Position) -> Vec<Entry> {
+        self.lock().read_since(position, usize::MAX)
+    }
+
+    /// How many events there are: the position of the last.
+    pub fn len(&self) -> usize {
+        self.lock().events.len()
+    }
+
+    /// Whether nothing was appended yet.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, HubState> {
         self.state
             .lock()

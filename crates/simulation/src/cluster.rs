@@ -1,0 +1,287 @@
+//! The handle of a simulated cluster.
+
+use std::future::Future;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use evenkeel_model::{
+    CatalogueEvent, ControlEvent, Event, NodeName, OperationId, Position, Seq, StreamId,
+};
+use evenkeel_orchestrator::{FrontDoor, Role};
+use evenkeel_platform::sim::{Fault, Hardware};
+use evenkeel_record::{Entry, Fence, MemoryFaults, MemoryRecord, View, Write, Writer};
+use evenkeel_seam::SeededIds;
+use tokio::runtime::Builder;
+use tokio::task::JoinHandle;
+
+use crate::settings::{NEW, OLD, Settings, epoch, name, package};
+use crate::world::{Blow, Trip, World, bare};
+
+/// Runs a story under virtual time: whenever everyone waits, the clock jumps to the next timer.
+pub fn run<T>(story: impl Future<Output = T>) -> T {
+    let runtime = Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build();
+    runtime
+        .expect("a runtime without I/O needs nothing")
+        .block_on(story)
+}
+
+/// A cluster with power on all nodes, at [`OLD`], with the package of [`NEW`] in its catalogue.
+pub struct Cluster {
+    pub(crate) world: Arc<World>,
+    driver: JoinHandle<()>,
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.driver.abort();
+        let daemons: Vec<_> = self
+            .world
+            .nodes()
+            .values_mut()
+            .map(|node| node.daemon.take())
+            .collect();
+        drop(daemons);
+    }
+}
+
+impl Cluster {
+    /// Switches the nodes on and waits until one of them coordinates and all have said what they run.
+    pub async fn start(settings: Settings) -> Self {
+        let world = World::new(settings);
+        set_up(&world).await;
+        let driver = tokio::spawn(Arc::clone(&world).follow_hardware());
+        world.hardware(|hardware, now| hardware.cold_start(now));
+        let cluster = Self { world, driver };
+        let ready = |view: &View| {
+            let control = view.control();
+            control.coordinator.is_some() && control.booted.len() == cluster.names().len()
+        };
+        let up = cluster.until(Duration::from_secs(60), |_| {
+            ready(&cluster.view()).then_some(())
+        });
+        up.await.expect("a cluster without faults comes up");
+        cluster
+    }
+
+    /// The names of all nodes; the first two are partners, and so on.
+    pub fn names(&self) -> Vec<NodeName> {
+        (0..self.world.settings.nodes).map(name).collect()
+    }
+
+    /// The fold of all that is recorded.
+    pub fn view(&self) -> View {
+        self.world.view()
+    }
+
+    /// All that is recorded.
+    pub fn entries(&self) -> Vec<Entry> {
+        self.world.hub.entries()
+    }
+
+    /// The last event's position.
+    pub fn head(&self) -> Position {
+        Position(self.world.hub.len() as u64)
+    }
+
+    /// Who coordinates, says the record.
+    pub fn coordinator(&self) -> Option<NodeName> {
+        self.world.coordinator()
+    }
+
+    /// Who believes to coordinate.
+    pub fn believes_to_coordinate(&self) -> Vec<NodeName> {
+        let nodes = self.world.nodes();
+        let leading = nodes.iter().filter(|(_, node)| {
+            let daemon = node.daemon.as_ref();
+            daemon.is_some_and(|d| matches!(&*d.role.borrow(), Role::Coordinator { .. }))
+        });
+        leading.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Looks at the hardware, or lays hands on it.
+    pub fn hardware<R>(&self, act: impl FnOnce(&mut Hardware, u64) -> R) -> R {
+        let result = self.world.hardware(act);
+        self.world.look();
+        result
+    }
+
+    /// Puts a fault on a node or takes it off.
+    pub fn set_fault(&self, node: &NodeName, fault: Fault, on: bool) {
+        self.world.set_fault(node, fault, on);
+    }
+
+    /// Strikes a node; it comes back by itself.
+    pub fn strike(&self, node: &NodeName, blow: Blow) {
+        self.world.strike(node, blow);
+    }
+
+    /// Cuts a node from its peers and from the record, or heals that.
+    pub fn cut(&self, node: &NodeName, cut: bool) {
+        self.world.cut(node, cut);
+    }
+
+    /// Cuts a node from the record alone, or heals that.
+    pub fn cut_record(&self, node: &NodeName, cut: bool) {
+        self.world.cut_record(node, cut);
+    }
+
+    /// Sets the faults between a node and the record.
+    pub fn set_record_faults(&self, node: &NodeName, faults: MemoryFaults) {
+        self.record(node).set_faults(faults);
+    }
+
+    /// A node's way to the record, to script its faults.
+    pub fn record(&self, node: &NodeName) -> Arc<MemoryRecord> {
+        self.world.record_of(node)
+    }
+
+    /// Right after the event at that position, and before whoever appended it learns of it: strikes the
+    /// nodes that `whom` names then.
+    pub fn trip(
+        &self,
+        at: Position,
+        blow: Blow,
+        whom: impl FnOnce(&View, &Scene) -> Vec<NodeName> + Send + 'static,
+    ) {
+        let act = move |world: &Arc<World>| {
+            let nodes = whom(&world.view(), &Scene(Arc::clone(world)));
+            for node in nodes {
+                world.strike(&node, blow);
+            }
+        };
+        let act = Box::new(act);
+        self.world.set_trip(Trip { at, act });
+    }
+
+    /// The front door of a node whose daemon runs.
+    pub fn door(&self, node: &NodeName) -> Option<FrontDoor> {
+        let nodes = self.world.nodes();
+        nodes[node]
+            .daemon
+            .as_ref()
+            .map(|daemon| daemon.door.clone())
+    }
+
+    /// Whether every node's daemon runs.
+    pub fn all_run(&self) -> bool {
+        let nodes = self.world.nodes();
+        nodes.values().all(|node| node.daemon.is_some())
+    }
+
+    /// What was violated so far, and what the end must be held against: the folds of all nodes are
+    /// those of the record, and every job of an operation that ended has ended.
+    pub fn violations(&self) -> Vec<String> {
+        self.world.look();
+        let view = self.view();
+        let mut found = self
+            .world
+            .violations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let ended = view.operations().filter(|operation| operation.is_ended());
+        for operation in ended.filter(|operation| operation.open_jobs().next().is_some()) {
+            found.push(format!("operation {} ended with an open job", operation.id));
+        }
+        if let Err(gap) = View::replay(&self.entries()).map(|replayed| {
+            if replayed != view {
+                found.push("the record does not replay to what was seen".to_owned());
+            }
+        }) {
+            found.push(gap.to_string());
+        }
+        let nodes = self.world.nodes();
+        for (name, node) in nodes.iter() {
+            let Some(daemon) = &node.daemon else { continue };
+            let own = daemon.follower.view();
+            if own.position() == view.position() && *own != view {
+                found.push(format!("{name} sees another record"));
+            }
+        }
+        found
+    }
+
+    /// The newest update.
+    pub fn newest_update(&self) -> Option<OperationId> {
+        let kinds = [evenkeel_model::OperationKind::Update];
+        self.view().control().newest_of(&kinds)
+    }
+
+    /// Puts another package into the catalogue.
+    pub async fn add_package(&self, version: &str) {
+        let writer = setup_writer(&self.world, 0x5e);
+        let event = added(&self.world, version);
+        let write = self.view().write(StreamId::Catalogue, vec![event]);
+        let appended = writer.append(Fence::None, vec![write]).await;
+        appended.expect("a way without faults");
+    }
+}
+
+/// A world's hardware, for choosing whom to strike.
+pub struct Scene(Arc<World>);
+
+impl Scene {
+    /// Who coordinates, says the record.
+    pub fn coordinator(&self) -> Option<NodeName> {
+        self.0.coordinator()
+    }
+
+    /// A node's partner.
+    pub fn partner(&self, node: &NodeName) -> NodeName {
+        let partner = self.0.topology.partner_of(node);
+        partner.expect("simulated nodes are paired").clone()
+    }
+
+    /// All nodes.
+    pub fn names(&self) -> Vec<NodeName> {
+        self.0.topology.names().cloned().collect()
+    }
+}
+
+impl World {
+    pub(crate) fn coordinator(&self) -> Option<NodeName> {
+        let view = self.view();
+        let control = view.control();
+        let now = control.coordinator.as_ref().map(|c| c.node.clone());
+        now.or_else(|| control.handed_to.clone())
+    }
+}
+
+fn setup_writer(world: &World, seed: u64) -> Writer {
+    Writer::new(bare(world), Arc::new(SeededIds::new(seed)))
+}
+
+fn added(world: &World, version: &str) -> Event {
+    let package = package(version);
+    for node in world.nodes().values() {
+        node.shelf.put(package.digest);
+    }
+    Event::Catalogue(CatalogueEvent::PackageAdded {
+        at: epoch(),
+        package: Box::new(package),
+        node: name(0),
+    })
+}
+
+/// What the first start of a cluster records.
+async fn set_up(world: &World) {
+    let topology = Event::Control(ControlEvent::TopologySet {
+        at: epoch(),
+        topology: world.topology.clone(),
+    });
+    let packages = [OLD, NEW].map(|version| added(world, version));
+    let write = |stream, events| Write {
+        stream,
+        expected: Seq(0),
+        events,
+    };
+    let writes = vec![
+        write(StreamId::Control, vec![topology]),
+        write(StreamId::Catalogue, packages.into()),
+    ];
+    let appended = setup_writer(world, 0x5d).append(Fence::None, writes).await;
+    appended.expect("the record is empty and without faults");
+}

@@ -1,0 +1,220 @@
+//! One node's daemon: the real parts, wired as `evenkeeld` wires them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use evenkeel_agent::{Agent, AgentParts, Bounds, ClusterView};
+use evenkeel_interconnect::AgentService;
+use evenkeel_model::{BootId, ControlEvent, Event, NodeName, StreamId, Version};
+use evenkeel_orchestrator::{FrontDoor, Orchestrator, Parts, Role};
+use evenkeel_planner::Tunables;
+use evenkeel_platform::SharedPlatform;
+use evenkeel_platform::sim::Port;
+use evenkeel_record::{AppendError, Fence, FollowOptions, Follower, NoMirror, Record, Writer};
+use evenkeel_seam::{Clock, Ids, TokioClock};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::settings::epoch;
+use crate::shelf;
+use crate::tripwire::Tripwire;
+use crate::watchdog::Watched;
+use crate::world::World;
+
+/// Between two tries to record what the node runs.
+const RETRY: Duration = Duration::from_millis(250);
+
+/// A running daemon. Dropping it is a kill.
+pub(crate) struct Daemon {
+    pub(crate) door: FrontDoor,
+    pub(crate) role: watch::Receiver<Role>,
+    pub(crate) follower: Arc<Follower>,
+    agent: Arc<Agent>,
+    _stop: watch::Sender<bool>,
+    _tasks: JoinSet<()>,
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.agent.stop();
+    }
+}
+
+/// Starts the daemon of a node that runs in that boot.
+pub(crate) async fn start(world: &Arc<World>, node: &NodeName, boot_id: BootId) {
+    let turn = world.nodes()[node].turn;
+    let daemon = build(world, node, boot_id, turn).await;
+    let mut nodes = world.nodes();
+    let slot = nodes.get_mut(node).expect("only nodes are started");
+    if slot.turn == turn && slot.daemon.is_none() {
+        slot.daemon = Some(daemon);
+    }
+}
+
+async fn build(world: &Arc<World>, node: &NodeName, boot_id: BootId, turn: u64) -> Daemon {
+    let (record, db, ids, shelf) = {
+        let nodes = world.nodes();
+        let own = &nodes[node];
+        let record = Tripwire {
+            inner: Arc::clone(&own.record),
+            node: node.clone(),
+            daemon: turn,
+            world: Arc::downgrade(world),
+        };
+        let record: Arc<dyn Record> = Arc::new(record);
+        (
+            record,
+            own.db.clone(),
+            Arc::clone(&own.ids),
+            own.shelf.clone(),
+        )
+    };
+    let clock: Arc<dyn Clock> = Arc::new(TokioClock::new(boot_id, world.origin, epoch()));
+    let ids: Arc<dyn Ids> = ids;
+    let follower = Follower::start(
+        Arc::clone(&record),
+        Arc::new(NoMirror),
+        Arc::clone(&clock),
+        FollowOptions::default(),
+    );
+    let follower = Arc::new(follower.await);
+    let platform: SharedPlatform = Arc::new(Port::new(Watched {
+        world: Arc::clone(world),
+        node: node.clone(),
+        boot_id,
+    }));
+    let mut tasks = JoinSet::new();
+    let agent = Agent::new(AgentParts {
+        node: node.clone(),
+        boot_id,
+        daemon: "simulated".to_owned(),
+        db,
+        platform: Arc::clone(&platform),
+        peers: world.network.client(node.clone()),
+        packages: Arc::new(shelf.clone()),
+        installer: Arc::new(shelf::Writer {
+            world: Arc::clone(world),
+            node: node.clone(),
+        }),
+        clock: Arc::clone(&clock),
+        cluster: follow_cluster(&follower, &mut tasks),
+        bounds: Bounds::default(),
+    });
+    agent.recover().expect("the database is in memory");
+    let service: Arc<dyn AgentService> = Arc::clone(&agent) as Arc<dyn AgentService>;
+    world.network.attach(node.clone(), service);
+    agent.guard();
+    let parts = Parts {
+        me: node.clone(),
+        record: Arc::clone(&record),
+        follower: Arc::clone(&follower),
+        agents: world.network.client(node.clone()),
+        clock: Arc::clone(&clock),
+        ids: Arc::clone(&ids),
+        tunables: Tunables {
+            minute: world.settings.minute,
+            ..Tunables::default()
+        },
+    };
+    let orchestrator = Orchestrator::new(parts.clone());
+    let role = orchestrator.role();
+    let door = FrontDoor::new(&parts, role.clone());
+    let (stop, stopped) = watch::channel(false);
+    let reporter = Reporter {
+        node: node.clone(),
+        boot_id,
+        platform,
+        follower: Arc::clone(&follower),
+        writer: Writer::new(record, ids),
+        clock,
+    };
+    tasks.spawn(reporter.run());
+    tasks.spawn(shelf.keep(Arc::clone(&follower)));
+    tasks.spawn(orchestrator.run(stopped));
+    Daemon {
+        door,
+        role,
+        follower,
+        agent,
+        _stop: stop,
+        _tasks: tasks,
+    }
+}
+
+/// What the agent is told of the cluster.
+fn follow_cluster(follower: &Follower, tasks: &mut JoinSet<()>) -> watch::Receiver<ClusterView> {
+    let (mut views, mut contacts) = (follower.views(), follower.contacts());
+    let (sender, receiver) = watch::channel(ClusterView::default());
+    tasks.spawn(async move {
+        loop {
+            let members = views
+                .borrow_and_update()
+                .control()
+                .topology
+                .iter()
+                .flat_map(|topology| topology.names().cloned())
+                .collect();
+            let record_reachable = contacts.borrow_and_update().is_reachable();
+            sender.send_replace(ClusterView {
+                members,
+                record_reachable,
+            });
+            let gone = tokio::select! {
+                biased;
+                changed = views.changed() => changed.is_err(),
+                changed = contacts.changed() => changed.is_err(),
+            };
+            if gone {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// Records what the node runs, as `evenkeeld` does.
+struct Reporter {
+    node: NodeName,
+    boot_id: BootId,
+    platform: SharedPlatform,
+    follower: Arc<Follower>,
+    writer: Writer,
+    clock: Arc<dyn Clock>,
+}
+
+impl Reporter {
+    async fn run(self) {
+        while !matches!(self.report().await, Ok(true)) {
+            sleep(RETRY).await;
+        }
+    }
+
+    async fn report(&self) -> Result<bool, AppendError> {
+        let view = self.follower.refresh().await?;
+        if view.control().topology.is_none() {
+            return Ok(false);
+        }
+        let Ok(slots) = self.platform.slots().await else {
+            return Ok(false);
+        };
+        let image = slots.slot(slots.booted).image.as_ref();
+        let version: Option<Version> = image.map(|image| image.version.clone());
+        let known = view.control().booted.get(&self.node);
+        if known.is_some_and(|b| b.boot_id == self.boot_id && b.version == version) {
+            return Ok(true);
+        }
+        let event = ControlEvent::NodeBooted {
+            at: self.clock.wall(),
+            node: self.node.clone(),
+            boot_id: self.boot_id,
+            version,
+            daemon: "simulated".to_owned(),
+        };
+        let write = view.write(StreamId::Control, vec![Event::Control(event)]);
+        self.writer
+            .append(Fence::None, vec![write])
+            .await
+            .map(|_| true)
+    }
+}

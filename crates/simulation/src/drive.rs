@@ -1,0 +1,277 @@
+//! Waiting for a cluster, and asking it for things, as an operator would.
+
+use std::fmt;
+use std::time::Duration;
+
+use evenkeel_model::{
+    NodeName, Operation, OperationEnd, OperationId, OperationState, PauseAfter, PauseCause,
+    PausePoint, Problem, Refusal, TransitionStage, UpdateRequest, code,
+};
+use evenkeel_orchestrator::{FrontDoor, UpdateAction};
+use evenkeel_platform::sim::PowerState;
+use evenkeel_record::View;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::cluster::Cluster;
+use crate::settings::{NEW, admin, digest, version};
+
+/// How often a condition is looked at.
+const LOOK: Duration = Duration::from_millis(50);
+/// How long a front door may take to answer before its client asks another one.
+const ANSWER: Duration = Duration::from_secs(40);
+
+/// Where an operation has come to rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stand {
+    /// It is over.
+    Ended(OperationEnd),
+    /// It waits for a person who asked for that.
+    PausedByUser(PausePoint),
+    /// It waits for a person because of trouble.
+    PausedOnError(Problem),
+}
+
+/// A condition that did not come true in time, with what there is to see.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Stuck(pub String);
+
+impl fmt::Debug for Stuck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where the operation rests, if it does.
+pub(crate) fn stand_of(operation: &Operation) -> Option<Stand> {
+    match &operation.state {
+        OperationState::Ended { end } => Some(Stand::Ended(end.clone())),
+        OperationState::Paused {
+            cause: PauseCause::User { point },
+        } => Some(Stand::PausedByUser(*point)),
+        OperationState::Paused {
+            cause: PauseCause::Error { problem },
+        } => Some(Stand::PausedOnError(problem.clone())),
+        OperationState::Requested
+        | OperationState::Validated
+        | OperationState::Running
+        | OperationState::PausePending
+        | OperationState::Replanning
+        | OperationState::CancelPending => None,
+    }
+}
+
+impl Cluster {
+    /// Waits until `look` finds something, within `bound` of virtual time.
+    pub async fn until<T>(
+        &self,
+        bound: Duration,
+        mut look: impl FnMut(&View) -> Option<T>,
+    ) -> Result<T, Stuck> {
+        let until = Instant::now() + bound;
+        loop {
+            if let Some(found) = look(&self.view()) {
+                return Ok(found);
+            }
+            if Instant::now() > until {
+                return Err(Stuck(self.describe()));
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Waits until the newest update rests: ended, or paused.
+    pub async fn rest(&self, bound: Duration) -> Result<Stand, Stuck> {
+        let look = |view: &View| {
+            let newest = view
+                .control()
+                .newest_of(&[evenkeel_model::OperationKind::Update])?;
+            stand_of(view.operation(newest)?)
+        };
+        self.until(bound, look).await
+    }
+
+    /// A plain update to [`NEW`].
+    pub fn request() -> UpdateRequest {
+        UpdateRequest {
+            version: version(NEW),
+            skip_warnings: false,
+            stabilize_minutes: 1,
+            pause_after: PauseAfter::None,
+        }
+    }
+
+    /// Starts an update as a client would that asks the next node when one does not answer, and that
+    /// takes "there is one" for a yes to its own question.
+    pub async fn start_update(&self, request: UpdateRequest) -> Result<OperationId, Refusal> {
+        let before = self.newest_update();
+        loop {
+            let answer = self
+                .ask(async |door| door.start_update(request.clone(), admin()).await.map(drop))
+                .await;
+            match answer {
+                Err(refusal) if is_passing(&refusal) => {}
+                Err(refusal) if refusal.code != code::UPDATE_IN_PROGRESS => return Err(refusal),
+                Ok(()) | Err(_) => match self.newest_update() {
+                    Some(newest) if Some(newest) != before => return Ok(newest),
+                    Some(_) | None => {}
+                },
+            }
+            sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    /// Pauses, resumes or cancels; tries again while the record is not to be had.
+    pub async fn act(&self, action: UpdateAction) -> Result<(), Refusal> {
+        loop {
+            let answer = self
+                .ask(async |door| door.act(action, admin()).await.map(drop))
+                .await;
+            match answer {
+                Err(refusal) if is_passing(&refusal) => sleep(Duration::from_secs(1)).await,
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Asks the front doors one by one until one answers.
+    pub async fn ask<T>(
+        &self,
+        question: impl AsyncFn(FrontDoor) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        loop {
+            for node in self.names() {
+                let Some(door) = self.door(&node) else {
+                    continue;
+                };
+                if let Ok(answer) = timeout(ANSWER, question(door)).await {
+                    return answer;
+                }
+            }
+            sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    /// Does by hand what the action of a problem asks for: gives back what was taken over by hand or
+    /// by itself, and waits until every node is up with its daemon and serves its own.
+    pub async fn mend(&self, bound: Duration) -> Result<(), Stuck> {
+        self.until(bound, |_| {
+            let taken = self.taken_by_others();
+            for node in taken {
+                // Refused until the node waits for giveback: tried again at the next look.
+                let _ = self.hardware(|hardware, now| hardware.give_back_by_hand(&node, now));
+            }
+            (self.all_run() && self.taken_by_others().is_empty()).then_some(())
+        })
+        .await
+    }
+
+    /// Nodes whose standing takeover is no update's.
+    pub fn taken_by_others(&self) -> Vec<NodeName> {
+        let view = self.view();
+        let names = self.names();
+        let of_pair = |node: &NodeName| {
+            let pair = self.hardware(|hardware, _| hardware.pair_state(node))?;
+            pair.transition
+        };
+        let standing = names.iter().step_by(2).filter_map(of_pair);
+        standing
+            .filter(|t| t.stage != TransitionStage::GivenBack)
+            .filter(|t| !view.open_operations().any(|o| o.is_ours(t.id)))
+            .map(|t| t.taken)
+            .collect()
+    }
+
+    /// What keeps the cluster from being wholly at the new version and at home.
+    pub fn unfinished(&self) -> Vec<String> {
+        let mut left = Vec::new();
+        for node in self.names() {
+            self.hardware(|hardware, _| {
+                let Some(PowerState::Up { slot, .. }) = hardware.power(&node).cloned() else {
+                    return left.push(format!("{node} is not up"));
+                };
+                for pool in hardware.pool_states(&node) {
+                    if pool.owner.as_ref() != Some(&pool.home) {
+                        left.push(format!("{} is not home", pool.name));
+                    }
+                }
+                for lif in hardware.lif_states(&node) {
+                    if lif.current.as_ref() != Some(&lif.home) {
+                        left.push(format!("{} is not home", lif.name));
+                    }
+                }
+                let slots = hardware.handle(
+                    &node,
+                    &evenkeel_platform::sim::Command::Slots,
+                    hardware.now_ms(),
+                );
+                if let Ok(evenkeel_platform::sim::Reply::Slots(slots)) = slots {
+                    let booted = slots.slot(slot);
+                    if booted.health != evenkeel_model::SlotHealth::Good {
+                        left.push(format!("slot {slot} of {node} is not good"));
+                    }
+                    if booted.image.as_ref().map(|image| image.digest) != Some(digest(NEW)) {
+                        left.push(format!("{node} does not run {NEW}"));
+                    }
+                }
+            });
+            if !self.world.nodes()[&node].shelf.holds(digest(NEW)) {
+                left.push(format!("{node} lost the package"));
+            }
+        }
+        left
+    }
+
+    /// All there is to see, for a test that failed.
+    pub fn describe(&self) -> String {
+        let mut text = String::new();
+        let mut line = |what: String| {
+            text.push_str(&what);
+            text.push('\n');
+        };
+        line(format!(
+            "at {:?} of virtual time",
+            self.world.origin.elapsed()
+        ));
+        for entry in self.entries().iter().skip(3) {
+            let body: String = entry.body.chars().take(260).collect();
+            line(format!(
+                "{} {} {body}",
+                entry.position,
+                short(&entry.stream.to_string())
+            ));
+        }
+        self.hardware(|hardware, _| {
+            for entry in hardware.log() {
+                line(format!(
+                    "{:>8} ms {}: {}",
+                    entry.at_ms, entry.node, entry.text
+                ));
+            }
+            for refused in hardware.refused() {
+                line(format!(
+                    "{:>8} ms {} was refused: {}",
+                    refused.at_ms, refused.node, refused.why
+                ));
+            }
+        });
+        for (name, node) in self.world.nodes().iter() {
+            let orders = node.db.open_orders().unwrap_or_default();
+            let open: Vec<&str> = orders.iter().map(|e| e.order.task.action.name()).collect();
+            let role = node
+                .daemon
+                .as_ref()
+                .map(|daemon| daemon.role.borrow().clone());
+            line(format!("{name}: {role:?}, open orders {open:?}"));
+        }
+        text
+    }
+}
+
+fn short(stream: &str) -> &str {
+    &stream[..stream.len().min(18)]
+}
+
+/// Whether asking again may help by itself.
+fn is_passing(refusal: &Refusal) -> bool {
+    refusal.code == code::CANNOT_CREATE_TASK
+}

@@ -1,0 +1,128 @@
+//! Stand-ins for a node's package store and for writing a slot: what is there, not its bytes.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use evenkeel_agent::{InstallError, InstallRequest, Installer, Packages, PackagesError};
+use evenkeel_model::{Digest, NodeName, Progress, SlotHealth, SlotImage};
+use evenkeel_record::Follower;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use crate::settings::{NEW, digest, version};
+use crate::world::World;
+
+/// How long a package takes from one node to another.
+const PULL: Duration = Duration::from_millis(150);
+/// Parts in which a slot is written.
+const PARTS: u64 = 4;
+/// How long each takes.
+const PART: Duration = Duration::from_millis(120);
+
+/// A node's packages. They outlive its daemon.
+#[derive(Clone, Default)]
+pub(crate) struct Shelf {
+    held: Arc<Mutex<BTreeSet<Digest>>>,
+}
+
+impl Shelf {
+    pub(crate) fn put(&self, package: Digest) {
+        self.lock().insert(package);
+    }
+
+    pub(crate) fn holds(&self, package: Digest) -> bool {
+        self.lock().contains(&package)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<Digest>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps the shelf as the catalogue says: the daemon's keeper.
+    pub(crate) async fn keep(self, follower: Arc<Follower>) {
+        let mut views = follower.views();
+        loop {
+            let view = follower.view();
+            let wanted = &view.catalogue().packages;
+            for package in wanted.keys().filter(|package| !self.holds(**package)) {
+                sleep(PULL).await;
+                self.put(*package);
+            }
+            self.lock().retain(|package| wanted.contains_key(package));
+            if views.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Packages for Shelf {
+    async fn held(&self) -> Result<Vec<Digest>, PackagesError> {
+        Ok(self.lock().iter().copied().collect())
+    }
+
+    async fn pull(&self, package: Digest) -> Result<(), PackagesError> {
+        sleep(PULL).await;
+        self.put(package);
+        Ok(())
+    }
+}
+
+/// Writes a node's slots in several steps; killed between two of them, it leaves no whole image.
+pub(crate) struct Writer {
+    pub(crate) world: Arc<World>,
+    pub(crate) node: NodeName,
+}
+
+impl Writer {
+    fn set(&self, path: &Path, image: Option<SlotImage>) {
+        let slot = crate::watchdog::slot_of(path);
+        let set = |hardware: &mut evenkeel_platform::sim::Hardware, _| {
+            hardware.set_image(&self.node, slot, image)
+        };
+        let done = self.world.machine().with(set);
+        assert!(matches!(done, Ok(Ok(()))), "the writer's node exists");
+    }
+}
+
+#[async_trait]
+impl Installer for Writer {
+    async fn install(
+        &self,
+        request: &InstallRequest,
+        progress: &watch::Sender<Progress>,
+    ) -> Result<(), InstallError> {
+        if request.package != digest(NEW) {
+            return Err(InstallError::Refused("no such package".to_owned()));
+        }
+        self.world.watches_a_write(&self.node, request.slot);
+        self.set(&request.path, None);
+        for done in 0..PARTS {
+            sleep(PART).await;
+            self.world.watches_a_write(&self.node, request.slot);
+            progress.send_replace(Progress {
+                text: "extracting".to_owned(),
+                done,
+                total: PARTS,
+            });
+        }
+        let image = SlotImage {
+            digest: request.package,
+            version: version(NEW),
+        };
+        self.set(&request.path, Some(image));
+        Ok(())
+    }
+}
+
+/// Whether a slot may be written: the loader must know to stay away from it.
+pub(crate) fn may_write(health: SlotHealth) -> bool {
+    match health {
+        SlotHealth::Unbootable => true,
+        SlotHealth::Untried { .. } | SlotHealth::Good => false,
+    }
+}

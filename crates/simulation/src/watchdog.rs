@@ -1,0 +1,156 @@
+//! Looks, after every step of the hardware, for what must never happen.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use evenkeel_model::{Action, BootId, NodeName, Slot, Task, TransitionId};
+use evenkeel_platform::PlatformError;
+use evenkeel_platform::sim::{Command, Reply, Transport};
+use tokio::time::sleep;
+
+use crate::shelf::may_write;
+use crate::world::World;
+
+/// How long an act takes to reach the machine, and its answer to come back: a kill may fall between.
+const ACT: Duration = Duration::from_millis(10);
+
+/// One boot's way to its hardware, watched.
+#[derive(Clone)]
+pub(crate) struct Watched {
+    pub(crate) world: Arc<World>,
+    pub(crate) node: NodeName,
+    pub(crate) boot_id: BootId,
+}
+
+#[async_trait]
+impl Transport for Watched {
+    async fn call(&self, command: Command) -> Result<Reply, PlatformError> {
+        let acts = is_act(&command);
+        if acts {
+            sleep(ACT).await;
+            self.world.demand_intent(&self.node, &command);
+        }
+        let answer = self
+            .world
+            .machine()
+            .call(&self.node, Some(self.boot_id), &command);
+        if acts {
+            self.world.look();
+            sleep(ACT).await;
+        }
+        answer
+    }
+
+    fn slots_dir(&self) -> PathBuf {
+        PathBuf::from("/slots").join(self.node.as_str())
+    }
+}
+
+/// The slot whose folder that is.
+pub(crate) fn slot_of(path: &Path) -> Slot {
+    match path.ends_with(Slot::A.as_str()) {
+        true => Slot::A,
+        false => Slot::B,
+    }
+}
+
+fn is_act(command: &Command) -> bool {
+    match command {
+        Command::TakeOver(_)
+        | Command::GiveBack(_)
+        | Command::ServeAlone
+        | Command::MarkUnbootable { .. }
+        | Command::SetDefault { .. }
+        | Command::MarkGood { .. }
+        | Command::SendHome { .. } => true,
+        Command::Pair
+        | Command::Slots
+        | Command::BootId
+        | Command::Sp
+        | Command::Lifs
+        | Command::Pools
+        | Command::Disks
+        | Command::Load
+        | Command::TimeSync
+        | Command::ExclusiveJobs
+        | Command::Alerts
+        | Command::ClientHazards
+        | Command::Space => false,
+    }
+}
+
+impl World {
+    /// What the hardware may never be in, whatever happened to it.
+    pub(crate) fn look(&self) {
+        for broken in self.hardware(|hardware, _| hardware.check()) {
+            self.violated(broken);
+        }
+        let mut nodes = self.nodes();
+        for (name, node) in nodes.iter_mut() {
+            let Ok(seen) = node.db.generation() else {
+                continue;
+            };
+            if seen < node.generation {
+                let text = format!("{name} forgot generation {}", node.generation);
+                self.violated(text);
+            }
+            node.generation = seen;
+        }
+    }
+
+    /// No effect without its recorded intent.
+    fn demand_intent(&self, node: &NodeName, command: &Command) {
+        let intended = match command {
+            Command::TakeOver(request) => self.has_transition(request.id),
+            Command::GiveBack(request) => self.has_transition(request.id),
+            Command::MarkUnbootable { .. } => self.has_started(|task| {
+                task.node == *node && matches!(task.action, Action::Install { .. })
+            }),
+            Command::SetDefault { .. } => self.has_started(|task| {
+                task.node == *node && matches!(task.action, Action::Activate { .. })
+            }),
+            Command::MarkGood { .. } => {
+                self.has_started(|task| task.node == *node && task.action == Action::MarkGood)
+            }
+            Command::SendHome { .. } => {
+                self.has_started(|task| task.node != *node && task.action == Action::Giveback)
+            }
+            // That one needs no one's leave: its partner is proven dead.
+            Command::ServeAlone => true,
+            _ => true,
+        };
+        if !intended {
+            self.violated(format!(
+                "{node} acts without a recorded intent: {command:?}"
+            ));
+        }
+    }
+
+    fn has_transition(&self, id: TransitionId) -> bool {
+        let view = self.view();
+        view.operations()
+            .any(|operation| operation.is_ours(Some(id)))
+    }
+
+    fn has_started(&self, fits: impl Fn(&Task) -> bool) -> bool {
+        let view = self.view();
+        let mut tasks = view.operations().flat_map(|o| o.tasks.values());
+        tasks.any(|progress| fits(&progress.task))
+    }
+
+    /// Bytes of a slot are about to change.
+    pub(crate) fn watches_a_write(&self, node: &NodeName, slot: Slot) {
+        let states = self.hardware(|hardware, now| hardware.handle(node, &Command::Slots, now));
+        let Ok(Reply::Slots(slots)) = states else {
+            return;
+        };
+        if slots.booted == slot || !may_write(slots.slot(slot).health) {
+            let health = slots.slot(slot).health;
+            self.violated(format!(
+                "slot {slot} of {node} was written while {health:?}"
+            ));
+        }
+    }
+}

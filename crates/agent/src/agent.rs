@@ -1,7 +1,8 @@
 //! The agent: answers, journals, runs.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use evenkeel_interconnect::{AgentRequest, AgentResponse, AgentService, Consent, PROTOCOL};
@@ -27,7 +28,8 @@ const RECENT: u32 = 500;
 /// was killed.
 pub struct Agent {
     inner: Arc<Inner>,
-    work: Mutex<JoinSet<()>>,
+    /// None once it was stopped: what is accepted then waits in the journal for the next daemon.
+    work: Mutex<Option<JoinSet<()>>>,
 }
 
 /// What tasks share with the agent.
@@ -52,7 +54,7 @@ impl Agent {
         };
         Arc::new(Self {
             inner: Arc::new(inner),
-            work: Mutex::default(),
+            work: Mutex::new(Some(JoinSet::new())),
         })
     }
 
@@ -63,7 +65,7 @@ impl Agent {
         for mut entry in open.iter().cloned() {
             entry.resumed = self.inner.parts.db.resume(entry.order.key)?;
             info!(task = %entry.order.task.id, action = entry.order.task.action.name(), "resuming");
-            self.spawn(entry);
+            self.take_up(entry);
         }
         Ok(open.len())
     }
@@ -72,24 +74,29 @@ impl Agent {
     /// promises that nobody needs any more.
     pub fn guard(&self) {
         let inner = Arc::clone(&self.inner);
-        self.work()
-            .spawn(async move { guardian::run(&inner).await });
+        self.spawn(async move { guardian::run(&inner).await });
     }
 
-    /// Ends all tasks where they are. The journal keeps them.
+    /// Ends all tasks where they are, for good. The journal keeps them.
     pub fn stop(&self) {
-        self.work().abort_all();
+        let work = self
+            .work
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        drop(work);
     }
 
-    fn work(&self) -> MutexGuard<'_, JoinSet<()>> {
-        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    fn take_up(&self, entry: JournalEntry) {
+        self.spawn(Run::new(Arc::clone(&self.inner), entry).run_to_end());
     }
 
-    fn spawn(&self, entry: JournalEntry) {
-        let run = Run::new(Arc::clone(&self.inner), entry);
-        let mut work = self.work();
-        while work.try_join_next().is_some() {}
-        work.spawn(run.run_to_end());
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(work) = work.as_mut() {
+            while work.try_join_next().is_some() {}
+            work.spawn(task);
+        }
     }
 
     fn install(&self, generation: Generation) -> Result<AgentResponse, DbError> {
@@ -120,7 +127,7 @@ impl Agent {
             Accepted::New => {
                 let entry = JournalEntry::new(order);
                 let report = entry.report();
-                self.spawn(entry);
+                self.take_up(entry);
                 Ok(AgentResponse::Journal {
                     reports: vec![report],
                 })

@@ -428,3 +428,17 @@ async fn a_peer_that_never_shakes_hands_does_not_keep_others_out() {
     let _mute = TcpStream::connect(&served.address).await.unwrap();
     ping(&served.client()).await.unwrap();
 }
+
+#[tokio::test]
+async fn names_as_operators_give_them_stand_in_certificates() {
+    let link = watch::Sender::new(Link::default());
+    for unusual in ["cluster1-01", "node_2", "N3", "n4.rack-1", "x1"] {
+        let served = served().await;
+        let mut members = BTreeMap::clone(&served.members.borrow());
+        members.insert(name(unusual), served.address.clone());
+        served.members.send_replace(Arc::new(members));
+        let client = served.client_with(served.ca.identity(unusual, &served.ca), &link);
+        ping(&client).await.unwrap();
+        assert_eq!(served.asked(), [name(unusual)]);
+    }
+}

@@ -63,3 +63,25 @@ fn row(row: &Row<'_>) -> rusqlite::Result<MirrorRow> {
         body: row.get(4)?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_copy_is_read_back_in_order_and_can_be_forgotten() {
+        let db = NodeDb::open_in_memory().unwrap();
+        let row = |n: u64| MirrorRow {
+            position: Position(n),
+            stream: StreamId::Control,
+            seq: Seq(n),
+            id: EventId(uuid::Uuid::from_u128(n.into())),
+            body: format!("{{\"n\":{n}}}"),
+        };
+        db.mirror_store(&[row(2), row(3)]).unwrap();
+        db.mirror_store(&[row(1), row(2)]).unwrap();
+        assert_eq!(db.mirror_load().unwrap(), [row(1), row(2), row(3)]);
+        db.mirror_clear().unwrap();
+        assert_eq!(db.mirror_load().unwrap(), []);
+    }
+}

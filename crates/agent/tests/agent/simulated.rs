@@ -275,6 +275,13 @@ impl Pair {
         panic!("{action:?} of {node}: {last:?}");
     }
 
+    async fn until_waiting(&self, node: &str) {
+        while self.pair_state(node).local.ha != MemberHa::WaitingForGiveback {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        self.until_up(&name(node)).await;
+    }
+
     /// All that an update does to one node.
     async fn update(&self, node: &str, first: u32) {
         self.accomplish(node, first, Action::Install { package: NEW })
@@ -282,9 +289,7 @@ impl Pair {
         self.accomplish(node, first + 1, Action::Activate { package: NEW })
             .await;
         self.accomplish(node, first + 2, Action::Takeover).await;
-        while self.pair_state(node).local.ha != MemberHa::WaitingForGiveback {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        self.until_waiting(node).await;
         self.accomplish(node, first + 3, Action::Giveback).await;
         self.until_up(&name(node)).await;
         self.accomplish(node, first + 4, Action::MarkGood).await;
@@ -297,6 +302,36 @@ impl Pair {
             other => panic!("{other:?}"),
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_waits_for_giveback_serves_alone_once_its_partner_is_proven_dead() {
+    let pair = Pair::up().await;
+    for (task, action) in [
+        (1, Action::Install { package: NEW }),
+        (2, Action::Activate { package: NEW }),
+        (3, Action::Takeover),
+    ] {
+        pair.accomplish("a", task, action).await;
+    }
+    // Without record or coordinator: `b` dies while `a` boots its new version.
+    pair.cluster.send_replace(ClusterView::default());
+    pair.until_waiting("a").await;
+    pair.fault("b", Fault::PowerOff, true);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let seen = pair.observed("a").await;
+    assert_eq!(seen.version.known().unwrap().as_str(), "2.0");
+    let pools = seen.pools.known().unwrap();
+    assert!(
+        pools.iter().all(|pool| pool.owner == Some(name("a"))),
+        "{pools:?}"
+    );
+    assert!(
+        seen.alerts.known().unwrap()[0].contains("serves alone"),
+        "{:?}",
+        seen.alerts
+    );
+    pair.check("alone");
 }
 
 /// Small numbers that look random.

@@ -1,24 +1,12 @@
-"""Drives a running cluster with the unmodified NetApp Python client, and fails if it can tell the difference.
+"""The unmodified NetApp Python client, and the requests of other clients, against a real cluster.
 
-The cluster must be idle, must not hold the package, and must not run its version. It is left at that
-version, without the package. Settings come from the environment:
-
-    EVENKEEL_HOST, EVENKEEL_PORT      the cluster's address
-    EVENKEEL_USER, EVENKEEL_PASSWORD  the admin
-    EVENKEEL_CA                       PEM file to verify the server with
-    EVENKEEL_PACKAGE                  package file
-    EVENKEEL_VERSION                  the version in it
-    EVENKEEL_TIMEOUT                  seconds for one update to end (default 120)
+The tests are one story and run in this order: a package comes in, the cluster is updated to it, the
+package goes.
 """
 
-import os
-import sys
 import time
 
-# These win over the verification asked for below, in every version of the client.
-for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
-    os.environ.pop(name, None)
-
+import pytest
 import requests
 from netapp_ontap import HostConnection, config
 from netapp_ontap.error import NetAppRestError
@@ -32,27 +20,31 @@ from netapp_ontap.resources import (
     SoftwarePackageDownload,
 )
 
-HOST = os.environ["EVENKEEL_HOST"]
-PORT = int(os.environ["EVENKEEL_PORT"])
-USER = os.environ["EVENKEEL_USER"]
-PASSWORD = os.environ["EVENKEEL_PASSWORD"]
-CA = os.environ["EVENKEEL_CA"]
-PACKAGE = os.environ["EVENKEEL_PACKAGE"]
-VERSION = os.environ["EVENKEEL_VERSION"]
-TIMEOUT = float(os.environ.get("EVENKEEL_TIMEOUT", "120"))
-
 ENDED = {"completed", "canceled", "failed"}
 STANDING = ENDED | {"paused_by_user", "paused_on_error"}
+# Bounds, in seconds.
+UPDATE_SECONDS = 120
 JOB_SECONDS = 60
 POLL = 0.2
 
 
-def connection(password=PASSWORD):
+@pytest.fixture(autouse=True)
+def client(cluster):
+    """The connection that the client uses when it is given none."""
+    config.CONNECTION = connection(cluster, cluster.password)
+
+
+def connection(cluster, password):
     made = HostConnection(
-        HOST, username=USER, password=password, verify=CA, poll_interval=1, poll_timeout=JOB_SECONDS
+        cluster.host,
+        username=cluster.user,
+        password=password,
+        verify=cluster.ca,
+        poll_interval=1,
+        poll_timeout=JOB_SECONDS,
     )
     # This version of the client has no argument for it.
-    made.port = PORT
+    made.port = cluster.port
     return made
 
 
@@ -83,7 +75,7 @@ def away(error):
     )
 
 
-def watch(until, seconds=TIMEOUT):
+def watch(until, seconds=UPDATE_SECONDS):
     """Polls as monitoring does, until the state is one of these. The address may be away in between."""
     end = time.monotonic() + seconds
     seen = []
@@ -103,7 +95,7 @@ def watch(until, seconds=TIMEOUT):
     raise AssertionError(f"no state of {sorted(until)} in {seconds} s, but {seen}")
 
 
-def persist(call, seconds=TIMEOUT):
+def persist(call, seconds=UPDATE_SECONDS):
     """Calls again while the address is away."""
     end = time.monotonic() + seconds
     while True:
@@ -115,14 +107,15 @@ def persist(call, seconds=TIMEOUT):
             time.sleep(POLL)
 
 
-def raw(path, **kwargs):
-    url = f"https://{HOST}:{PORT}{path}"
-    return requests.get(url, auth=(USER, PASSWORD), verify=CA, timeout=45, **kwargs)
+def raw(cluster, path, **kwargs):
+    url = f"https://{cluster.host}:{cluster.port}{path}"
+    auth = (cluster.user, cluster.password)
+    return requests.get(url, auth=auth, verify=cluster.ca, timeout=45, **kwargs)
 
 
-def check_picture():
+def check_picture(cluster):
     """What clients trip over in GET /cluster/software."""
-    answer = persist(lambda: raw("/api/cluster/software?fields=*"))
+    answer = persist(lambda: raw(cluster, "/api/cluster/software?fields=*"))
     assert "null" not in answer.text.replace('"null', ""), answer.text
     body = answer.json()
     assert all(node["name"] and node["version"] for node in body["nodes"])
@@ -142,15 +135,15 @@ def check_picture():
     return body
 
 
-def strangers():
-    with connection(password="wrong"):
+def test_strangers(cluster):
+    with connection(cluster, "wrong"):
         refused(lambda: Cluster().get(), 6691623, 401)
 
 
-def reading():
-    cluster = Cluster()
-    cluster.get(fields="version,name,uuid")
-    version = cluster.version
+def test_reading(cluster):
+    found = Cluster()
+    found.get(fields="version,name,uuid")
+    version = found.version
     assert (version.generation, version.major, version.minor) == (9, 10, 1), version
     nodes = list(Node.get_collection(fields="name,uuid,ha"))
     assert nodes and all(node.name and node.uuid for node in nodes)
@@ -169,34 +162,34 @@ def reading():
     refused(lambda: list(SoftwarePackage.get_collection(no_such="x")), 262179, 400)
 
 
-def uploading():
-    missing = SoftwarePackage(version=VERSION)
+def test_uploading(cluster):
+    missing = SoftwarePackage(version=cluster.version)
     refused(missing.get, 4, 404)
     before = SoftwarePackage.count_collection()
-    response = Software().upload(file=f"@{PACKAGE}")
+    response = Software().upload(file=f"@{cluster.package}")
     assert not response.is_err, response
     assert SoftwarePackage.count_collection() == before + 1
-    package = SoftwarePackage(version=VERSION)
+    package = SoftwarePackage(version=cluster.version)
     package.get()
     assert package.create_time is not None
     listed = [found.version for found in SoftwarePackage.get_collection(fields="*", max_records=1)]
-    assert VERSION in listed and len(listed) == before + 1, listed
-    found = SoftwarePackage.find(version=VERSION)
-    assert found.version == VERSION
+    assert cluster.version in listed and len(listed) == before + 1, listed
+    found = SoftwarePackage.find(version=cluster.version)
+    assert found.version == cluster.version
 
 
-def bad_requests():
+def test_bad_requests(cluster):
     # The client takes a value given here for the last known state, and sends nothing.
-    refused(lambda: Software(version=VERSION).patch(), 10551872, 400)
+    refused(lambda: Software(version=cluster.version).patch(), 10551872, 400)
     refused(lambda: Software().patch(action="resume"), 10551297)
     absent = Software()
     absent.version = "no such version"
     refused(lambda: absent.patch(validate_only=True), 10551325)
 
 
-def validating():
+def test_validating(cluster):
     wanted = Software()
-    wanted.version = VERSION
+    wanted.version = cluster.version
     response = wanted.patch(validate_only=True)
     assert not response.is_err, response
     watch(STANDING)
@@ -206,9 +199,9 @@ def validating():
     assert not errors, errors
 
 
-def start_update():
+def start_update(cluster):
     wanted = Software()
-    wanted.version = VERSION
+    wanted.version = cluster.version
     response = wanted.patch(skip_warnings=True, stabilize_minutes=1, hydrate=True)
     assert not response.is_err, response
     # A state of before here would be read as the end of this update.
@@ -217,19 +210,19 @@ def start_update():
     return state
 
 
-def pausing_and_canceling():
-    start_update()
+def test_pausing_and_canceling(cluster):
+    start_update(cluster)
     again = Software()
-    again.version = VERSION
+    again.version = cluster.version
     refused(again.patch, 10551357)
-    refused(SoftwarePackage(version=VERSION).delete, 10551347)
+    refused(SoftwarePackage(version=cluster.version).delete, 10551347)
     refused(lambda: Software().patch(action="cancel"), 10551524)
-    check_picture()
+    check_picture(cluster)
     persist(lambda: Software().patch(action="pause"))
     seen = watch(STANDING)
     assert seen[-1] == "paused_by_user", seen
-    body = check_picture()
-    assert body["pending_version"] == VERSION, body
+    body = check_picture(cluster)
+    assert body["pending_version"] == cluster.version, body
     by_body = Software()
     by_body.action = "cancel"
     persist(by_body.patch)
@@ -237,27 +230,27 @@ def pausing_and_canceling():
     assert seen[-1] == "canceled", seen
 
 
-def updating():
-    start_update()
+def test_updating(cluster):
+    start_update(cluster)
     persist(lambda: Software().patch(action="pause"))
     seen = watch(STANDING)
     assert seen[-1] == "paused_by_user", seen
     persist(lambda: Software().patch(action="resume"))
     seen = watch(ENDED | {"paused_on_error"})
     assert seen[-1] == "completed", seen
-    body = check_picture()
-    assert body["version"] == VERSION, body["version"]
-    assert {node["version"] for node in body["nodes"]} == {VERSION}, body["nodes"]
+    body = check_picture(cluster)
+    assert body["version"] == cluster.version, body["version"]
+    assert {node["version"] for node in body["nodes"]} == {cluster.version}, body["nodes"]
     phases = {row["phase"] for row in body["update_details"]}
     assert phases == {"Pre-update checks", "Data ONTAP updates", "Post-update checks"}, phases
     assert "pending_version" not in body, body
 
 
-def history_and_jobs():
+def test_history_and_jobs(cluster):
     rows = list(SoftwareHistory.get_collection(fields="*", max_records=1))
-    done = {row.node.name for row in rows if row.to_version == VERSION and row.state == "successful"}
+    done = {row.node.name for row in rows if row.to_version == cluster.version and row.state == "successful"}
     assert done == {node.name for node in Node.get_collection()}, rows
-    only = list(SoftwareHistory.get_collection(state="successful", to_version=VERSION))
+    only = list(SoftwareHistory.get_collection(state="successful", to_version=cluster.version))
     assert len(only) == len(done), only
     jobs = list(Job.get_collection(fields="*"))
     updates = [job for job in jobs if job.description == "PATCH /api/cluster/software"]
@@ -268,73 +261,41 @@ def history_and_jobs():
     refused(Job(uuid="44444444-4444-4444-8444-444444444444").get, 4, 404)
 
 
-def monitoring():
+def test_monitoring(cluster):
     """The requests of NetApp Harvest, as it sends them."""
     accept = {"headers": {"Accept": "application/json"}}
-    cluster = raw("/api/cluster?return_records=true&fields=*", **accept)
-    assert cluster.headers["Content-Type"] == "application/json", cluster.headers
-    assert {"name", "uuid", "version"} <= set(cluster.json()), cluster.text
-    tables = raw("/api/cluster/counter/tables?return_records=false", **accept)
+    found = raw(cluster, "/api/cluster?return_records=true&fields=*", **accept)
+    assert found.headers["Content-Type"] == "application/json", found.headers
+    assert {"name", "uuid", "version"} <= set(found.json()), found.text
+    tables = raw(cluster, "/api/cluster/counter/tables?return_records=false", **accept)
     # A 403 would be read as "it has them".
     assert (tables.status_code, tables.json()["error"]["code"]) == (404, "3"), tables.text
     query = "return_records=true&fields=serial_number%2Csystem_id&max_records=500"
-    nodes = raw(f"/api/cluster/nodes?{query}", **accept).json()
+    nodes = raw(cluster, f"/api/cluster/nodes?{query}", **accept).json()
     assert nodes["num_records"] == len(nodes["records"]) > 0, nodes
     query = "return_records=true&fields=*&max_records=500"
-    software = raw(f"/api/cluster/software?{query}", **accept).json()
+    software = raw(cluster, f"/api/cluster/software?{query}", **accept).json()
     assert "records" not in software and "_links" not in software, software
 
 
-def collecting():
+def test_collecting(cluster):
     """How the Ansible collection pages: it takes `/api` out of a link and adds `/api/` before it."""
     accept = {"headers": {"Accept": "application/hal+json"}}
     next_path, pages = "/cluster/software/history?max_records=1&fields=*", 0
     while next_path:
-        page = raw(f"/api/{next_path}", **accept).json()
+        page = raw(cluster, f"/api/{next_path}", **accept).json()
         assert page["num_records"] == 1, page
         link = page["_links"].get("next", {}).get("href")
         next_path, pages = link.replace("/api", "") if link else None, pages + 1
-    count = raw("/api/cluster/software/history?return_records=false", **accept).json()
+    count = raw(cluster, "/api/cluster/software/history?return_records=false", **accept).json()
     assert pages == count["num_records"] > 0, (pages, count)
-    blank = raw("/api/cluster/software/packages?max_records=1024&fields=", **accept)
+    blank = raw(cluster, "/api/cluster/software/packages?max_records=1024&fields=", **accept)
     assert blank.status_code == 200, blank.text
 
 
-def deleting():
-    response = SoftwarePackage(version=VERSION).delete()
+def test_deleting(cluster):
+    response = SoftwarePackage(version=cluster.version).delete()
     assert not response.is_err, response
-    refused(SoftwarePackage(version=VERSION).get, 4, 404)
+    refused(SoftwarePackage(version=cluster.version).get, 4, 404)
     # The second where it was the only one.
-    refused(SoftwarePackage(version=VERSION).delete, (10551325, 10551315))
-
-
-STEPS = [
-    strangers,
-    reading,
-    uploading,
-    bad_requests,
-    validating,
-    pausing_and_canceling,
-    updating,
-    history_and_jobs,
-    monitoring,
-    collecting,
-    deleting,
-]
-
-
-def main():
-    config.CONNECTION = connection()
-    for step in STEPS:
-        begin = time.monotonic()
-        try:
-            step()
-        except BaseException:
-            print(f"{step.__name__}: FAILED after {time.monotonic() - begin:.1f} s", flush=True)
-            raise
-        print(f"{step.__name__}: ok ({time.monotonic() - begin:.1f} s)", flush=True)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    refused(SoftwarePackage(version=cluster.version).delete, (10551325, 10551315))

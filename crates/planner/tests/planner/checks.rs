@@ -1,0 +1,593 @@
+//! Every check: red, blind, and silent on a healthy cluster.
+
+use std::collections::BTreeSet;
+
+use evenkeel_model::*;
+use evenkeel_planner::{CheckInput, check, post_check};
+
+use crate::world::*;
+
+fn findings(world: &World) -> Vec<Finding> {
+    let target = new();
+    world.input(|input| {
+        check(&CheckInput {
+            topology: input.topology,
+            catalogue: input.catalogue,
+            observations: input.observations,
+            target: &target,
+            survives_without: input.survives_without,
+        })
+    })
+}
+
+fn post_findings(world: &World) -> Vec<Finding> {
+    post_check(&world.topology, &world.observations)
+}
+
+fn set<T>(observed: &mut Observed<T>, change: impl FnOnce(&mut T)) {
+    match observed {
+        Observed::Known { value, .. } => change(value),
+        Observed::Unknown { .. } => panic!("unknown"),
+    }
+}
+
+type Break = fn(&mut World);
+type Red = (&'static str, Severity, &'static str, &'static str, Break);
+use Severity::{Error, Warning};
+
+const HA: &str = "High Availability status";
+const QUORUM: &str = "Cluster quorum status check";
+const LIF_HOME: &str = "LIFs is on home node Status";
+const LIF_FAILOVER: &str = "LIF failover capability status";
+const POOLS: &str = "Aggregate online status and parity check";
+const DISKS: &str = "Disk status check for failed, broken or non-compatibility";
+const PATHS: &str = "Shelves and Sensors check";
+const LOAD: &str = "CPU Utilization Status";
+const JOBS: &str = "Running Jobs Status";
+const SP: &str = "Node to SP/BMC connectivity";
+const TIME: &str = "Time synchronization status";
+const ALERTS: &str = "Platform Health Monitor check";
+const NFS: &str = "NFS mounts";
+const PREVIOUS: &str = "Data ONTAP Version and Previous Upgrade Status";
+const PATH: &str = "Upgrade Version Compatibility Status";
+const IMAGE: &str = "Compatible New Image Check";
+const SLOTS: &str = "ONTAP Image Capability Status";
+const SPACE: &str = "Root file system space";
+const MANUAL: &str = "Manual checks";
+
+/// Check, severity, what the issue says, what the action says, and what breaks it.
+const RED: &[Red] = &[
+    (HA, Error, "\"n2\" has no HA partner", "Configure", |w| {
+        w.override_node("n2", |seen| seen.pair = known(None));
+    }),
+    (
+        HA,
+        Error,
+        "not enabled on node \"n2\"",
+        "Enable storage failover",
+        |w| {
+            w.override_pair("n2", |pair| pair.enabled = false);
+        },
+    ),
+    (
+        HA,
+        Error,
+        "\"n3\" does not serve its own storage: it is down",
+        "into service",
+        |w| {
+            w.override_ha("n3", MemberHa::Down);
+        },
+    ),
+    (
+        HA,
+        Error,
+        "\"n4\" is taken over by node \"n3\"",
+        "giveback",
+        |w| {
+            w.take_over_by_hand("n4");
+        },
+    ),
+    (
+        HA,
+        Error,
+        "could not take over node \"n1\": a coredump",
+        "veto",
+        |w| {
+            w.override_pair("n2", |pair| {
+                pair.takeover_veto = Some("a coredump".to_owned())
+            });
+        },
+    ),
+    (
+        HA,
+        Error,
+        "could not give back to node \"n2\": a lock",
+        "veto",
+        |w| {
+            w.override_pair("n1", |pair| pair.giveback_veto = Some("a lock".to_owned()));
+        },
+    ),
+    (
+        QUORUM,
+        Error,
+        "\"n3\" cannot reach the cluster's record",
+        "Restore",
+        |w| {
+            w.override_node("n3", |seen| {
+                set(&mut seen.quorum, |q| q.record_reachable = false)
+            });
+        },
+    ),
+    (
+        QUORUM,
+        Error,
+        "\"n2\" does not answer node \"n3\"",
+        "Restore the link",
+        |w| {
+            w.override_node("n3", |seen| {
+                set(&mut seen.quorum, |q| q.silent.push(name("n2")))
+            });
+        },
+    ),
+    (
+        QUORUM,
+        Error,
+        "cannot go on while node \"n1\" is down: only n1",
+        "redundancy",
+        |w| {
+            w.indispensable.insert(name("n1"));
+        },
+    ),
+    (
+        LIF_HOME,
+        Warning,
+        "\"lif_n1\" is on node \"n2\", not \"n1\"",
+        "Revert",
+        |w| {
+            w.override_node("n1", |seen| {
+                set(&mut seen.lifs, |l| l[0].current = Some(name("n2")))
+            });
+        },
+    ),
+    (
+        LIF_HOME,
+        Error,
+        "\"lif_n1\" is down",
+        "Bring the LIF up",
+        |w| {
+            w.override_node("n1", |seen| set(&mut seen.lifs, |l| l[0].current = None));
+        },
+    ),
+    (
+        LIF_FAILOVER,
+        Error,
+        "\"lif_n1\" has no port",
+        "failover target",
+        |w| {
+            w.override_node("n1", |seen| {
+                set(&mut seen.lifs, |l| l[0].has_failover_target = false)
+            });
+        },
+    ),
+    (
+        POOLS,
+        Warning,
+        "scrub runs on pool \"pool_n1\"",
+        "Wait",
+        |w| {
+            w.override_node("n1", |seen| set(&mut seen.pools, |p| p[0].scrubbing = true));
+        },
+    ),
+    (POOLS, Error, "\"pool_n1\" is resyncing", "Wait", |w| {
+        w.override_node("n1", |s| {
+            set(&mut s.pools, |p| p[0].health = PoolHealth::Resyncing)
+        });
+    }),
+    (
+        POOLS,
+        Error,
+        "\"pool_n1\" is degraded",
+        "Replace the failed disk",
+        |w| {
+            w.override_node("n1", |s| {
+                set(&mut s.pools, |p| p[0].health = PoolHealth::Degraded)
+            });
+        },
+    ),
+    (POOLS, Error, "\"pool_n1\" is offline", "online", |w| {
+        w.override_node("n1", |s| {
+            set(&mut s.pools, |p| p[0].health = PoolHealth::Offline)
+        });
+    }),
+    (DISKS, Error, "Disk D1n1 has failed", "Replace", |w| {
+        w.override_node("n1", |seen| set(&mut seen.disks, |d| d[0].failed = true));
+    }),
+    (
+        DISKS,
+        Error,
+        "D2n3 is visible to node \"n3\" but not to node \"n4\"",
+        "cabling",
+        |w| {
+            w.override_node("n4", |seen| set(&mut seen.disks, |d| drop(d.pop())));
+        },
+    ),
+    (
+        PATHS,
+        Error,
+        "\"n1\" has 1 path(s) to disk D1n1",
+        "Repair the path",
+        |w| {
+            w.override_node("n1", |seen| set(&mut seen.disks, |d| d[0].paths = 1));
+        },
+    ),
+    (
+        LOAD,
+        Warning,
+        "\"n1\" is busy: CPU 51 %",
+        "Lower the load",
+        |w| {
+            w.override_node("n1", |seen| set(&mut seen.load, |l| l.cpu_percent = 51));
+        },
+    ),
+    (LOAD, Error, "disks 86 %", "Lower the load", |w| {
+        w.override_node("n1", |seen| set(&mut seen.load, |l| l.disk_percent = 86));
+    }),
+    (
+        JOBS,
+        Error,
+        "On node \"n4\" runs: a volume move",
+        "Wait",
+        |w| {
+            w.override_node("n4", |s| {
+                set(&mut s.exclusive_jobs, |j| {
+                    j.push("a volume move".to_owned())
+                })
+            });
+        },
+    ),
+    (
+        SP,
+        Warning,
+        "service processor of node \"n2\" does not answer",
+        "Reboot",
+        |w| {
+            w.override_node("n2", |seen| set(&mut seen.sp, |sp| sp.reachable = false));
+        },
+    ),
+    (
+        SP,
+        Warning,
+        "image of node \"n2\" is corrupt",
+        "firmware again",
+        |w| {
+            w.override_node("n2", |seen| set(&mut seen.sp, |sp| sp.image_ok = false));
+        },
+    ),
+    (
+        TIME,
+        Warning,
+        "\"n2\" follows no time source",
+        "Configure",
+        |w| {
+            w.override_node("n2", |seen| {
+                set(&mut seen.time_sync, |t| t.synchronized = false)
+            });
+        },
+    ),
+    (TIME, Error, "off by -5001 ms", "Correct the clock", |w| {
+        w.override_node("n2", |seen| {
+            set(&mut seen.time_sync, |t| t.offset_ms = -5001)
+        });
+    }),
+    (
+        ALERTS,
+        Warning,
+        "\"n2\" has an open alert: a fan",
+        "Resolve",
+        |w| {
+            w.override_node("n2", |seen| {
+                set(&mut seen.alerts, |a| a.push("a fan".to_owned()))
+            });
+        },
+    ),
+    (
+        NFS,
+        Warning,
+        "may be disturbed: a soft mount",
+        "hard mounts",
+        |w| {
+            w.override_node("n2", |s| {
+                set(&mut s.client_hazards, |h| h.push("a soft mount".to_owned()))
+            });
+        },
+    ),
+    (
+        PREVIOUS,
+        Error,
+        "run 3 versions: 8.9, 9.0, 9.1",
+        "previous update",
+        |w| {
+            w.override_node("n1", |seen| seen.version = known(version("8.9")));
+            w.override_node("n2", |seen| seen.version = known(version("9.0")));
+        },
+    ),
+    (
+        PATH,
+        Error,
+        "\"n1\" runs 9.1, from which 9.2 cannot be reached",
+        "in between",
+        |w| {
+            w.override_package(|p| p.source_versions = SourceVersions::Only(vec![version("9.0")]));
+        },
+    ),
+    (
+        IMAGE,
+        Error,
+        "9.2 is not in the repository",
+        "Get the package",
+        |w| {
+            w.catalogue.packages.clear();
+        },
+    ),
+    (
+        IMAGE,
+        Error,
+        "for other-hw; node \"n1\" is lab-x86_64",
+        "this platform",
+        |w| {
+            w.override_package(|p| p.platform = PlatformName::new("other-hw").unwrap());
+        },
+    ),
+    (
+        IMAGE,
+        Error,
+        "\"n4\" does not have package 9.2 yet",
+        "reached every node",
+        |w| {
+            w.override_node("n4", |seen| seen.packages = known(vec![old_image()]));
+        },
+    ),
+    (
+        SLOTS,
+        Error,
+        "slots of node \"n2\" cannot be written",
+        "boot medium",
+        |w| {
+            w.slots("n2", |slots| slots.writable = false);
+        },
+    ),
+    (
+        SLOTS,
+        Warning,
+        "\"n2\" runs slot a, but would boot slot b",
+        "Find out why",
+        |w| {
+            w.slots("n2", |slots| slots.default = Slot::B);
+        },
+    ),
+    (
+        SLOTS,
+        Error,
+        "running slot of node \"n2\" is not marked good",
+        "fallback",
+        |w| {
+            w.slots("n2", |slots| {
+                slots.a.health = SlotHealth::Untried { tries: 2 }
+            });
+        },
+    ),
+    (
+        SLOTS,
+        Error,
+        "needs 1048576 bytes; node \"n2\" has 7",
+        "Free space",
+        |w| {
+            w.override_node("n2", |seen| set(&mut seen.space, |s| s.slot_free = 7));
+        },
+    ),
+    (
+        SPACE,
+        Error,
+        "\"n2\" has 9 bytes left",
+        "Free at least 64 MiB",
+        |w| {
+            w.override_node("n2", |seen| set(&mut seen.space, |s| s.root_free = 9));
+        },
+    ),
+    (
+        MANUAL,
+        Warning,
+        "asks for a manual check: read this",
+        "skipped",
+        |w| {
+            w.override_package(|p| p.manual_steps.push("read this".to_owned()));
+        },
+    ),
+];
+
+/// The kind of observation that each check needs, made unknown on a node.
+const BLIND: &[(&str, Break)] = &[
+    (HA, |w| w.override_node("n3", |seen| seen.pair = unknown())),
+    (QUORUM, |w| {
+        w.override_node("n3", |seen| seen.quorum = unknown())
+    }),
+    (LIF_HOME, |w| {
+        w.override_node("n3", |seen| seen.lifs = unknown())
+    }),
+    (LIF_FAILOVER, |w| {
+        w.override_node("n3", |seen| seen.lifs = unknown())
+    }),
+    (POOLS, |w| {
+        w.override_node("n3", |seen| seen.pools = unknown())
+    }),
+    (DISKS, |w| {
+        w.override_node("n3", |seen| seen.disks = unknown())
+    }),
+    (PATHS, |w| {
+        w.override_node("n3", |seen| seen.disks = unknown())
+    }),
+    (LOAD, |w| {
+        w.override_node("n3", |seen| seen.load = unknown())
+    }),
+    (JOBS, |w| {
+        w.override_node("n3", |seen| seen.exclusive_jobs = unknown())
+    }),
+    (SP, |w| w.override_node("n3", |seen| seen.sp = unknown())),
+    (TIME, |w| {
+        w.override_node("n3", |seen| seen.time_sync = unknown())
+    }),
+    (ALERTS, |w| {
+        w.override_node("n3", |seen| seen.alerts = unknown())
+    }),
+    (NFS, |w| {
+        w.override_node("n3", |seen| seen.client_hazards = unknown())
+    }),
+    (PREVIOUS, |w| {
+        w.override_node("n3", |seen| seen.version = unknown())
+    }),
+    (PATH, |w| {
+        w.override_node("n3", |seen| seen.version = unknown())
+    }),
+    (IMAGE, |w| {
+        w.override_node("n3", |seen| seen.packages = unknown())
+    }),
+    (SLOTS, |w| {
+        w.override_node("n3", |seen| seen.slots = unknown())
+    }),
+    (SLOTS, |w| {
+        w.override_node("n3", |seen| seen.space = unknown())
+    }),
+    (SPACE, |w| {
+        w.override_node("n3", |seen| seen.space = unknown())
+    }),
+];
+
+#[test]
+fn a_healthy_cluster_has_no_findings() {
+    let world = World::update();
+    assert_eq!(findings(&world), []);
+    assert_eq!(post_findings(&world), []);
+}
+
+#[test]
+fn every_check_turns_red_with_issue_and_action() {
+    for (check, severity, issue, action, breaks) in RED {
+        let mut world = World::update();
+        breaks(&mut world);
+        let found = findings(&world);
+        let finding = found
+            .iter()
+            .find(|f| f.check == *check && f.severity == *severity)
+            .unwrap_or_else(|| panic!("{check} ({issue}) is not red: {found:?}"));
+        assert!(finding.issue.contains(issue), "{issue}: {}", finding.issue);
+        assert!(
+            finding.action.contains(action),
+            "{action}: {}",
+            finding.action
+        );
+    }
+}
+
+#[test]
+fn every_check_but_the_manual_ones_needs_an_observation() {
+    let red: BTreeSet<&str> = RED.iter().map(|(check, ..)| *check).collect();
+    let blind: BTreeSet<&str> = BLIND.iter().map(|(check, _)| *check).collect();
+    let only_package: Vec<&&str> = red.difference(&blind).collect();
+    assert_eq!(only_package, [&MANUAL]);
+}
+
+#[test]
+fn a_check_that_cannot_run_is_an_error() {
+    for (check, blinds) in BLIND {
+        let mut world = World::update();
+        blinds(&mut world);
+        let found = findings(&world);
+        let finding = found
+            .iter()
+            .find(|f| f.check == *check && f.severity == Error)
+            .unwrap_or_else(|| panic!("{check} passed blindly: {found:?}"));
+        let expected = "could not run on node \"n3\": the probe timed out";
+        assert!(finding.issue.contains(expected), "{}", finding.issue);
+        assert!(finding.action.contains("validate again"));
+    }
+}
+
+#[test]
+fn of_a_silent_node_every_check_is_blind() {
+    let mut world = World::update();
+    world.silence("n3", std::time::Duration::from_secs(1));
+    let found = findings(&world);
+    let blind: BTreeSet<&str> = BLIND.iter().map(|(check, _)| *check).collect();
+    let errors: BTreeSet<&str> = found.iter().map(|f| f.check.as_str()).collect();
+    assert_eq!(errors, blind);
+    assert!(
+        found
+            .iter()
+            .all(|f| f.severity == Error && f.issue.contains("\"n3\""))
+    );
+    world.observations.remove(&name("n3"));
+    let found = findings(&world);
+    assert!(
+        found.iter().all(|f| f.issue.contains("it was not asked")),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn many_troubles_make_one_finding_a_check_and_severity() {
+    let mut world = World::update();
+    for (_, _, issue, _, breaks) in RED {
+        let partnerless = issue.contains("has no HA partner");
+        let packageless = issue.contains("not in the repository");
+        if !partnerless && !packageless {
+            breaks(&mut world);
+        }
+    }
+    let found = findings(&world);
+    let keys: BTreeSet<(&str, Severity)> = found
+        .iter()
+        .map(|f| (f.check.as_str(), f.severity))
+        .collect();
+    assert_eq!(keys.len(), found.len());
+    let ha = found.iter().find(|f| f.check == HA).unwrap();
+    // Both partners see that n3 is down: it is said once.
+    assert_eq!(ha.issue.matches("Node \"n3\" does not serve").count(), 1);
+    assert!(ha.issue.contains("n4"), "{}", ha.issue);
+}
+
+#[test]
+fn a_failed_update_may_leave_two_versions() {
+    let mut world = World::update();
+    world.override_node("n1", |seen| seen.version = known(new()));
+    assert_eq!(findings(&world), []);
+}
+
+#[test]
+fn post_update_checks_look_at_pools_and_pairs() {
+    let mut world = World::update();
+    world.take_over_by_hand("n4");
+    world.override_node("n3", |s| {
+        set(&mut s.pools, |p| p[1].owner = Some(name("n3")))
+    });
+    let found = post_findings(&world);
+    let names: Vec<&str> = found.iter().map(|f| f.check.as_str()).collect();
+    assert_eq!(names, ["Aggregate Health Status", "HA Health Status"]);
+    assert!(
+        found[0]
+            .issue
+            .contains("\"pool_n4\" is not with its home node")
+    );
+    assert!(found[1].issue.contains("taken over"));
+
+    let mut world = World::update();
+    world.override_node("n3", |seen| {
+        (seen.pools, seen.pair) = (unknown(), unknown())
+    });
+    let found = post_findings(&world);
+    assert_eq!(found.len(), 2);
+    assert!(
+        found
+            .iter()
+            .all(|f| f.severity == Error && f.issue.contains("could not run"))
+    );
+}

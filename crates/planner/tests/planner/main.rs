@@ -1,0 +1,13 @@
+//! The planner on a cluster in memory: every check, every plan, whole updates step by step, and random
+//! ones.
+#![expect(clippy::unwrap_used, reason = "a test fails by it")]
+
+mod checks;
+mod ideal;
+mod packages;
+mod plans;
+mod random;
+mod replans;
+mod trouble;
+mod walks;
+mod world;

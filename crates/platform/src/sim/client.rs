@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use super::command::{Command, Reply, Request, Response};
 use super::port::{Port, Transport};
+use super::short_path::ShortPath;
 use crate::traits::PlatformError;
 
 /// The keeper answers from memory, after at most one small write: longer means that it is stuck.
@@ -81,7 +82,8 @@ async fn exchange(path: &Path, request: &Request) -> Result<Response, PlatformEr
 }
 
 async fn exchange_line(path: &Path, request: &Request) -> std::io::Result<Response> {
-    let mut stream = UnixStream::connect(path).await?;
+    let short = ShortPath::of(path)?;
+    let mut stream = UnixStream::connect(short.path()).await?;
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
     stream.write_all(&line).await?;

@@ -374,6 +374,11 @@ impl Hardware {
         let partner_has_mine =
             |pool: &Pool| pool.home == *node && pool.owner.as_ref() == Some(&partner);
         if self.pools.iter().any(partner_has_mine) {
+            // What it had back before it fell is its own still, unless the partner took it again.
+            let idle = |pool: &Pool| pool.home == *node && pool.owner.is_none();
+            if self.pools.iter().any(idle) {
+                self.take_unowned(node, Take::Own);
+            }
             return self.note(node, "waits for giveback");
         }
         let enabled = self.pair_of(node).is_some_and(|pair| self.ha_enabled(pair));

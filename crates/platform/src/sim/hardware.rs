@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_model::{
-    BootId, DiskSerial, LifName, Link, NodeName, PoolName, Slot, SlotHealth, SlotImage, SlotState,
-    Space, Topology, Transition,
+    BootId, DiskSerial, LifName, Link, MemberHa, NodeName, PoolName, Slot, SlotHealth, SlotImage,
+    SlotState, SlotsState, Space, Topology, Transition,
 };
 use serde::{Deserialize, Serialize};
 
@@ -353,6 +353,24 @@ impl Hardware {
     /// A node's running boot.
     pub fn boot_of(&self, node: &NodeName) -> Option<BootId> {
         Some(self.nodes.get(node)?.up()?.1)
+    }
+
+    /// A node's slots; none while it is not up.
+    pub fn slots_state(&self, node: &NodeName) -> Option<SlotsState> {
+        let node = self.nodes.get(node)?;
+        let (booted, _) = node.up()?;
+        Some(SlotsState {
+            booted,
+            default: node.default,
+            a: node.a.clone(),
+            b: node.b.clone(),
+            writable: !node.has(Fault::ReadonlySlot),
+        })
+    }
+
+    /// What a node does in its pair; none if there is no such node.
+    pub fn ha(&self, node: &NodeName) -> Option<MemberHa> {
+        self.nodes.contains_key(node).then(|| self.member_ha(node))
     }
 
     /// The LIFs that a node hosts now.

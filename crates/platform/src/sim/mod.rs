@@ -18,6 +18,7 @@ mod hardware;
 mod machine;
 mod observe;
 mod port;
+mod short_path;
 
 pub use check::{Cause, Incident, LogEntry, Refused, Window, WindowKind};
 pub use client::{Client, MAX_LINE_BYTES, Socket};
@@ -26,3 +27,4 @@ pub use fault::{Fault, NoSuchFault};
 pub use hardware::{Hardware, HardwareSettings, PowerState, SLOW_LINK_MS, UnknownNode};
 pub use machine::{InProcess, Local, Machine, Store};
 pub use port::{Port, Transport};
+pub use short_path::ShortPath;

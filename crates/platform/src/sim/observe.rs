@@ -1,8 +1,7 @@
 //! What a node sees of its hardware.
 
 use evenkeel_model::{
-    DiskState, LifState, Load, NodeName, PoolHealth, PoolState, SlotsState, SpState, Space,
-    TimeSync,
+    DiskState, LifState, Load, NodeName, PoolHealth, PoolState, SpState, Space, TimeSync,
 };
 
 use super::command::{Command, Reply};
@@ -25,7 +24,9 @@ impl Hardware {
         match command {
             Command::Pair => seeing(Fault::BlindPair).map(|()| Reply::Pair(self.pair_state(name))),
             Command::Slots => {
-                seeing(Fault::BlindSlots).and_then(|()| Ok(Reply::Slots(slots(name, node)?)))
+                seeing(Fault::BlindSlots)?;
+                let slots = self.slots_state(name).ok_or_else(|| not_up(name))?;
+                Ok(Reply::Slots(slots))
             }
             Command::BootId => {
                 let (_, boot_id) = node.up().ok_or_else(|| not_up(name))?;
@@ -164,17 +165,6 @@ impl Hardware {
 
 fn not_up(name: &NodeName) -> PlatformError {
     PlatformError::Unavailable(format!("node {name} is not up"))
-}
-
-fn slots(name: &NodeName, node: &Node) -> Result<SlotsState, PlatformError> {
-    let (booted, _) = node.up().ok_or_else(|| not_up(name))?;
-    Ok(SlotsState {
-        booted,
-        default: node.default,
-        a: node.a.clone(),
-        b: node.b.clone(),
-        writable: !node.has(Fault::ReadonlySlot),
-    })
 }
 
 fn sp(node: &Node) -> SpState {

@@ -291,3 +291,22 @@ fn kept_state_is_the_whole_state() {
     assert_eq!(old, new);
     assert_eq!(again.pair_state(&name("a")), Some(bench.pair("a")));
 }
+
+#[test]
+fn what_a_node_had_back_is_its_own_when_no_one_took_it_again() {
+    let mut bench = Bench::new();
+    bench.take_over("b", "a", 1).unwrap();
+    bench.pass(TAKEOVER + BOOT);
+    bench.give_back("b", "a_root", 1).unwrap();
+    bench.fault("b", Fault::DisableHa, true);
+    bench
+        .hardware
+        .reset(&name("a"), "panic", bench.now)
+        .unwrap();
+    bench.pass(DETECT);
+    assert_eq!(bench.hosting("b"), ["lif_a", "lif_b"]);
+    bench.pass(BOOT);
+    assert_eq!(bench.ha("a"), MemberHa::PartialGiveback);
+    bench.give_back("b", "a_data1", 1).unwrap();
+    bench.healthy();
+}

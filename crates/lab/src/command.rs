@@ -1,0 +1,275 @@
+//! `evenkeel lab …`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand};
+use evenkeel_model::NodeName;
+use evenkeel_platform::sim::Fault;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::control::{Control, ControlRequest};
+use crate::lif;
+use crate::minute::parse_duration;
+use crate::prepare::Tools;
+use crate::probe::Probe;
+use crate::process::run_guarded;
+use crate::supervisor::{UpOptions, up};
+
+/// A cluster of real daemons on this machine, with simulated hardware.
+#[derive(Clone, Debug, Subcommand)]
+pub enum LabCommand {
+    /// Run a lab in the foreground until SIGINT or SIGTERM; on the same folder again, go on where it was.
+    Up(Up),
+    /// Show the nodes of a running lab.
+    Status(OfLab),
+    /// End a running lab.
+    Down(OfLab),
+    /// Put a fault on a node, or take it off.
+    Fault(FaultArgs),
+    /// Give a node its power back.
+    PowerOn(OfNode),
+    /// Have a node taken over by its partner, by hand.
+    Takeover(OfNode),
+    /// Have everything given back to a node, by hand.
+    Giveback(OfNode),
+    /// Kill a node's evenkeeld with SIGKILL, and nothing else.
+    Kill(OfNode),
+    /// Reset a node without warning, as a panic does.
+    Reset(OfNode),
+    /// Print what happened to the hardware, as JSON lines.
+    Events {
+        /// Which lab.
+        #[command(flatten)]
+        lab: OfLab,
+        /// Begin after this sequence number.
+        #[arg(long, value_name = "SEQ", default_value_t = 0)]
+        since: u64,
+    },
+    /// Read through every LIF all the time until SIGINT or SIGTERM, then print the I/O gaps as JSON.
+    Probe {
+        /// Which lab.
+        #[command(flatten)]
+        lab: OfLab,
+        /// End after this time by itself.
+        #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
+        duration: Option<Duration>,
+    },
+    /// Serve the LIFs of one node, as its supervisor says on standard input.
+    #[command(hide = true)]
+    LifServer {
+        /// The node.
+        #[arg(long)]
+        node: NodeName,
+    },
+    /// Become a daemon that ends with its supervisor.
+    #[command(hide = true)]
+    RunDaemon {
+        /// The supervisor's process.
+        #[arg(long)]
+        parent: u32,
+        /// The daemon and its arguments.
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
+}
+
+/// Options of `lab up`.
+#[derive(Clone, Debug, Args)]
+pub struct Up {
+    #[command(flatten)]
+    lab: OfLab,
+    /// Number of nodes, an even one [default: 4].
+    #[arg(long, value_name = "N")]
+    nodes: Option<usize>,
+    /// Length of a minute of stabilize, boot and gate times [default: 60s].
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    minute: Option<Duration>,
+    /// The cluster's address; port 0 is any free one [default: 127.0.0.1:8443].
+    #[arg(long, value_name = "ADDRESS")]
+    address: Option<String>,
+    /// The evenkeeld that runs where an image brings none [default: the one beside this program].
+    #[arg(long, value_name = "PATH")]
+    evenkeeld: Option<PathBuf>,
+    /// Package that new nodes are installed with [default: one made of this build].
+    #[arg(long, value_name = "FILE")]
+    image: Option<PathBuf>,
+}
+
+/// Which lab.
+#[derive(Clone, Debug, Args)]
+pub struct OfLab {
+    /// Folder of the lab.
+    #[arg(long, env = "EVENKEEL_LAB", hide_env_values = true, value_name = "DIR")]
+    dir: PathBuf,
+}
+
+/// Which node of which lab.
+#[derive(Clone, Debug, Args)]
+pub struct OfNode {
+    /// The node.
+    node: NodeName,
+    #[command(flatten)]
+    lab: OfLab,
+}
+
+/// Options of `lab fault`.
+#[derive(Clone, Debug, Args)]
+#[command(after_long_help = fault_table())]
+pub struct FaultArgs {
+    /// The fault.
+    #[arg(required_unless_present = "list", value_name = "FAULT")]
+    fault: Option<Fault>,
+    /// The node.
+    #[arg(required_unless_present = "list")]
+    node: Option<NodeName>,
+    /// Take the fault off.
+    #[arg(long)]
+    clear: bool,
+    /// List all faults.
+    #[arg(long)]
+    list: bool,
+    /// Folder of the lab.
+    #[arg(
+        long,
+        env = "EVENKEEL_LAB",
+        hide_env_values = true,
+        value_name = "DIR",
+        required_unless_present = "list"
+    )]
+    dir: Option<PathBuf>,
+}
+
+/// Every fault and what it does.
+pub fn fault_table() -> String {
+    let mut text = String::from("Faults:\n");
+    for fault in Fault::ALL {
+        text.push_str(&format!("  {fault:20} {}\n", fault.description()));
+    }
+    text
+}
+
+impl LabCommand {
+    /// Does what was typed. `json` asks for objects instead of tables.
+    ///
+    /// `RunDaemon` must be handled by a process without other threads' children to lose: it does not
+    /// return unless it fails.
+    pub async fn run(self, tools: &dyn Tools, json: bool) -> Result<()> {
+        let act = async |of: OfNode, request: fn(NodeName) -> ControlRequest| {
+            Control::new(&of.lab.dir)?.act(&request(of.node)).await
+        };
+        match self {
+            Self::Up(args) => run_up(args, tools).await,
+            Self::Status(lab) => {
+                let status = Control::new(&lab.dir)?.status().await?;
+                if json {
+                    println!("{}", serde_json::to_string_pretty(&status)?);
+                } else {
+                    print!("{}", status.table());
+                }
+                Ok(())
+            }
+            Self::Down(lab) => Control::new(&lab.dir)?.down().await,
+            Self::Fault(args) => run_fault(args).await,
+            Self::PowerOn(of) => {
+                act(of, |node| ControlRequest::Fault {
+                    node,
+                    fault: Fault::PowerOff,
+                    on: false,
+                })
+                .await
+            }
+            Self::Takeover(of) => act(of, |node| ControlRequest::TakeOver { node }).await,
+            Self::Giveback(of) => act(of, |node| ControlRequest::GiveBack { node }).await,
+            Self::Kill(of) => act(of, |node| ControlRequest::Kill { node }).await,
+            Self::Reset(of) => act(of, |node| ControlRequest::Reset { node }).await,
+            Self::Events { lab, since } => {
+                for event in Control::new(&lab.dir)?.events(since).await? {
+                    println!("{}", serde_json::to_string(&event)?);
+                }
+                Ok(())
+            }
+            Self::Probe { lab, duration } => run_probe(lab, duration).await,
+            Self::LifServer { node } => {
+                let orders = tokio::io::BufReader::new(tokio::io::stdin());
+                lif::serve(node.as_str(), orders).await
+            }
+            Self::RunDaemon { parent, command } => {
+                let (program, arguments) = command.split_first().context("no daemon was named")?;
+                run_guarded(parent, program.as_ref(), arguments)
+            }
+        }
+    }
+}
+
+async fn run_up(args: Up, tools: &dyn Tools) -> Result<()> {
+    let program = std::env::current_exe().context("where is this program?")?;
+    let evenkeeld = match args.evenkeeld {
+        Some(path) => path
+            .canonicalize()
+            .with_context(|| format!("{}", path.display()))?,
+        None => program.with_file_name("evenkeeld"),
+    };
+    if !evenkeeld.is_file() {
+        bail!(
+            "there is no evenkeeld at {}; say --evenkeeld PATH",
+            evenkeeld.display()
+        );
+    }
+    let options = UpOptions {
+        dir: args.lab.dir,
+        nodes: args.nodes,
+        minute: args.minute,
+        address: args.address,
+        evenkeeld,
+        program,
+        image: args.image,
+    };
+    let stop = interrupted()?;
+    up(options, tools, stop, || println!("ready")).await
+}
+
+/// Ends with SIGINT or SIGTERM.
+fn interrupted() -> Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+async fn run_fault(args: FaultArgs) -> Result<()> {
+    if args.list {
+        print!("{}", fault_table());
+        return Ok(());
+    }
+    let (Some(fault), Some(node), Some(dir)) = (args.fault, args.node, args.dir) else {
+        bail!("say which fault, on which node, of which lab");
+    };
+    let on = !args.clear;
+    Control::new(&dir)?
+        .act(&ControlRequest::Fault { node, fault, on })
+        .await
+}
+
+async fn run_probe(lab: OfLab, duration: Option<Duration>) -> Result<()> {
+    let stop = interrupted()?;
+    let probe = Probe::start(&lab.dir)?;
+    let over = async {
+        match duration {
+            Some(duration) => tokio::time::sleep(duration).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = stop => {}
+        () = over => {}
+    }
+    let report = probe.finish().await;
+    println!("{}", serde_json::to_string_pretty(&report)?);
+    Ok(())
+}

@@ -1,0 +1,274 @@
+//! Reads through every LIF all the time, as a client would, and keeps the gaps.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use evenkeel_model::{BootId, NodeName, WallTime};
+use evenkeel_platform::sim::{Window, WindowKind};
+use evenkeel_seam::{Clock, Ids, RandomIds, SystemClock};
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+use crate::control::Control;
+use crate::lab_json::LabFile;
+use crate::status::LabStatus;
+
+/// Pause between two reads through a LIF.
+const READ_EVERY: Duration = Duration::from_millis(50);
+/// A client that gets no answer for this long connects anew, perhaps to another node.
+const ANSWER_WITHIN: Duration = Duration::from_millis(200);
+/// Shorter pauses are no gaps: a busy machine has them by itself.
+const GAP: Duration = Duration::from_millis(250);
+/// After the hardware has moved an address its new host still binds it, and the client still finds it.
+const SETTLE_MS: i64 = 1_000;
+
+/// Reads through the LIFs of a running lab until finished or dropped.
+pub struct Probe {
+    dir: PathBuf,
+    tracks: Vec<Arc<Mutex<Track>>>,
+    readers: JoinSet<()>,
+}
+
+/// What a probe found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeReport {
+    /// Length of the longest gap; 0 when there was none.
+    pub longest_io_gap_ms: u64,
+    /// Reads that were answered.
+    pub reads: u64,
+    /// All gaps, in the order of their beginning.
+    pub gaps: Vec<Gap>,
+    /// Why it is not known which transitions were under way, when it is not.
+    pub transitions_unknown: Option<String>,
+}
+
+impl ProbeReport {
+    /// Gaps at a time when no takeover or giveback was under way in the LIF's pair.
+    pub fn gaps_outside(&self) -> impl Iterator<Item = &Gap> {
+        self.gaps.iter().filter(|gap| gap.during.is_empty())
+    }
+}
+
+/// At least 250 ms without an answered read through a LIF.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// Node on which the LIF is at home.
+    pub home: NodeName,
+    /// Its address.
+    pub lif: String,
+    /// When the last answer before it came.
+    pub start: WallTime,
+    /// When the next answer came, or the probe ended.
+    pub end: WallTime,
+    /// How long it was.
+    pub ms: u64,
+    /// Takeovers and givebacks of its home or of its home's partner that were under way.
+    pub during: Vec<During>,
+}
+
+/// A transition that was under way in a gap.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct During {
+    /// Takeover or giveback.
+    pub kind: WindowKind,
+    /// Of which node.
+    pub node: NodeName,
+}
+
+/// What is known of one LIF.
+struct Track {
+    home: NodeName,
+    partner: NodeName,
+    address: String,
+    last_answer: Instant,
+    reads: u64,
+    gaps: Vec<(Instant, Instant)>,
+}
+
+impl Track {
+    fn answered(&mut self, now: Instant) {
+        self.reads += 1;
+        self.close_gap(now);
+        self.last_answer = now;
+    }
+
+    fn close_gap(&mut self, now: Instant) {
+        if now.duration_since(self.last_answer) >= GAP {
+            self.gaps.push((self.last_answer, now));
+        }
+    }
+}
+
+impl Probe {
+    /// Begins to read through every LIF of the lab in `dir`, within a tokio runtime.
+    pub fn start(dir: &Path) -> Result<Self> {
+        let lab = LabFile::read(dir)?;
+        ensure!(!lab.nodes.is_empty(), "the lab has no nodes");
+        let now = Instant::now();
+        let mut readers = JoinSet::new();
+        let mut tracks = Vec::new();
+        for node in lab.nodes {
+            let track = Arc::new(Mutex::new(Track {
+                home: node.name,
+                partner: node.partner,
+                address: node.lif,
+                last_answer: now,
+                reads: 0,
+                gaps: Vec::new(),
+            }));
+            readers.spawn(read_all_the_time(Arc::clone(&track)));
+            tracks.push(track);
+        }
+        Ok(Self {
+            dir: dir.to_owned(),
+            tracks,
+            readers,
+        })
+    }
+
+    /// Length of the longest gap so far, one that lasts included.
+    pub fn longest_gap(&self) -> Duration {
+        let now = Instant::now();
+        let longest = |track: &Arc<Mutex<Track>>| {
+            let track = lock(track);
+            let open = now.duration_since(track.last_answer);
+            let closed = track.gaps.iter().map(|(from, to)| to.duration_since(*from));
+            closed.chain(Some(open).filter(|open| *open >= GAP)).max()
+        };
+        self.tracks
+            .iter()
+            .filter_map(longest)
+            .max()
+            .unwrap_or_default()
+    }
+
+    /// Ends the reading and asks the supervisor which transitions were under way in the gaps.
+    pub async fn finish(mut self) -> ProbeReport {
+        self.readers.shutdown().await;
+        let status = match Control::new(&self.dir) {
+            Ok(control) => control.status().await,
+            Err(error) => Err(error),
+        };
+        let now = Instant::now();
+        let judge = Judge {
+            now,
+            wall: wall_now(),
+            status: status.as_ref().ok(),
+        };
+        let mut gaps = Vec::new();
+        let mut reads = 0;
+        for track in &self.tracks {
+            let mut track = lock(track);
+            track.close_gap(now);
+            reads += track.reads;
+            gaps.extend(track.gaps.iter().map(|gap| judge.gap(&track, *gap)));
+        }
+        gaps.sort_by_key(|gap| gap.start.timestamp());
+        ProbeReport {
+            longest_io_gap_ms: gaps.iter().map(|gap| gap.ms).max().unwrap_or(0),
+            reads,
+            gaps,
+            transitions_unknown: status.err().map(|error| format!("{error:#}")),
+        }
+    }
+}
+
+/// Puts gaps in relation to the clocks of the wall and of the hardware.
+struct Judge<'a> {
+    now: Instant,
+    wall: WallTime,
+    status: Option<&'a LabStatus>,
+}
+
+impl Judge<'_> {
+    fn gap(&self, track: &Track, (from, to): (Instant, Instant)) -> Gap {
+        let under_way = |window: &&Window| {
+            let ours = window.node == track.home || window.node == track.partner;
+            ours && self.overlaps(window, from, to)
+        };
+        let windows = self.status.map_or(&[][..], |status| &status.windows);
+        let during = windows.iter().filter(under_way).map(|window| During {
+            kind: window.kind,
+            node: window.node.clone(),
+        });
+        Gap {
+            home: track.home.clone(),
+            lif: track.address.clone(),
+            start: self.wall_of(from),
+            end: self.wall_of(to),
+            ms: to.duration_since(from).as_millis() as u64,
+            during: during.collect(),
+        }
+    }
+
+    fn overlaps(&self, window: &Window, from: Instant, to: Instant) -> bool {
+        let Some(status) = self.status else {
+            return false;
+        };
+        let on_hardware =
+            |at: Instant| status.now_ms as i64 - self.now.duration_since(at).as_millis() as i64;
+        let ends = window
+            .until_ms
+            .map_or(i64::MAX, |until| until as i64 + SETTLE_MS);
+        on_hardware(from) <= ends && on_hardware(to) >= window.from_ms as i64
+    }
+
+    fn wall_of(&self, at: Instant) -> WallTime {
+        let before = self.now.duration_since(at);
+        let timestamp = self.wall.timestamp().saturating_sub(before);
+        WallTime::new(timestamp.unwrap_or(self.wall.timestamp()))
+    }
+}
+
+fn wall_now() -> WallTime {
+    // Only its wall time is read, which has nothing to do with a boot.
+    SystemClock::new(BootId(RandomIds.uuid())).wall()
+}
+
+fn lock(track: &Mutex<Track>) -> std::sync::MutexGuard<'_, Track> {
+    track.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn read_all_the_time(track: Arc<Mutex<Track>>) {
+    let address = lock(&track).address.clone();
+    let mut ticks = interval(READ_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut connection = None;
+    for number in 1_u64.. {
+        ticks.tick().await;
+        match timeout(ANSWER_WITHIN, read_once(&address, &mut connection, number)).await {
+            Ok(Ok(())) => lock(&track).answered(Instant::now()),
+            Ok(Err(error)) => {
+                tracing::debug!(address, "no answer: {error:#}");
+                connection = None;
+            }
+            Err(_) => connection = None,
+        }
+    }
+}
+
+async fn read_once(
+    address: &str,
+    connection: &mut Option<BufReader<TcpStream>>,
+    number: u64,
+) -> Result<()> {
+    let stream = match connection {
+        Some(stream) => stream,
+        None => {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            connection.insert(BufReader::new(stream))
+        }
+    };
+    let request = format!("READ {number}\n");
+    stream.get_mut().write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_line(&mut answer).await?;
+    let data = answer.strip_prefix(&format!("DATA {number} "));
+    data.map(|_| ()).context("the connection ended")
+}

@@ -49,6 +49,12 @@ impl Tunables {
         }
     }
 
+    /// How long a validation waits for nodes that do not answer: a daemon that is started again is back
+    /// by then, and what is silent still is a finding.
+    pub fn answer(&self) -> Duration {
+        Duration::from_secs(15)
+    }
+
     /// How long the update waits for a pair to become fit for its next takeover.
     pub fn gate(&self) -> Duration {
         self.minutes(30).max(Duration::from_secs(60))

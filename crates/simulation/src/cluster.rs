@@ -13,6 +13,7 @@ use evenkeel_record::{Entry, Fence, MemoryFaults, MemoryRecord, View, Write, Wri
 use evenkeel_seam::SeededIds;
 use tokio::runtime::Builder;
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
 use crate::settings::{NEW, OLD, Settings, epoch, name, package};
 use crate::world::{Blow, Trip, World, bare};
@@ -139,20 +140,29 @@ impl Cluster {
     }
 
     /// Right after the event at that position, and before whoever appended it learns of it: strikes the
-    /// nodes that `whom` names then.
+    /// nodes that `whom` names then. Or that much later, amid what follows from the event.
     pub fn trip(
         &self,
         at: Position,
+        late: Duration,
         blow: Blow,
         whom: impl FnOnce(&View, &Scene) -> Vec<NodeName> + Send + 'static,
     ) {
-        let act = move |world: &Arc<World>| {
-            let nodes = whom(&world.view(), &Scene(Arc::clone(world)));
-            for node in nodes {
+        let strike = move |world: &Arc<World>| {
+            for node in whom(&world.view(), &Scene(Arc::clone(world))) {
                 world.strike(&node, blow);
             }
         };
-        let act = Box::new(act);
+        let act = Box::new(move |world: &Arc<World>| match late.is_zero() {
+            true => strike(world),
+            false => {
+                let world = Arc::clone(world);
+                tokio::spawn(async move {
+                    sleep(late).await;
+                    strike(&world);
+                });
+            }
+        });
         self.world.set_trip(Trip { at, act });
     }
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use evenkeel_model::{
     NodeName, Operation, OperationEnd, OperationId, OperationState, PauseAfter, PauseCause,
-    PausePoint, Problem, Refusal, TransitionStage, UpdateRequest, code,
+    PausePoint, Problem, Refusal, SlotHealth, TransitionStage, UpdateRequest, code,
 };
 use evenkeel_orchestrator::{FrontDoor, UpdateAction};
-use evenkeel_platform::sim::PowerState;
+use evenkeel_platform::sim::{Command, Hardware, Reply};
 use evenkeel_record::View;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -108,15 +108,14 @@ impl Cluster {
             let answer = self
                 .ask(async |door| door.start_update(request.clone(), admin()).await.map(drop))
                 .await;
-            match answer {
-                Err(refusal) if is_passing(&refusal) => {}
-                Err(refusal) if refusal.code != code::UPDATE_IN_PROGRESS => return Err(refusal),
-                Ok(()) | Err(_) => match self.newest_update() {
-                    Some(newest) if Some(newest) != before => return Ok(newest),
-                    Some(_) | None => {}
-                },
+            match self.newest_update() {
+                Some(newest) if Some(newest) != before => return Ok(newest),
+                Some(_) | None => {}
             }
-            sleep(Duration::from_secs(1)).await;
+            match answer {
+                Err(refusal) if !is_passing(&refusal) => return Err(refusal),
+                Ok(()) | Err(_) => sleep(Duration::from_secs(1)).await,
+            }
         }
     }
 
@@ -181,39 +180,22 @@ impl Cluster {
             .collect()
     }
 
+    /// Nodes that are not up, and pools and LIFs that are not at home.
+    pub fn away(&self) -> Vec<String> {
+        let names = self.names();
+        self.hardware(|hardware, _| {
+            names
+                .iter()
+                .flat_map(|node| away_from(hardware, node))
+                .collect()
+        })
+    }
+
     /// What keeps the cluster from being wholly at the new version and at home.
     pub fn unfinished(&self) -> Vec<String> {
-        let mut left = Vec::new();
+        let mut left = self.away();
         for node in self.names() {
-            self.hardware(|hardware, _| {
-                let Some(PowerState::Up { slot, .. }) = hardware.power(&node).cloned() else {
-                    return left.push(format!("{node} is not up"));
-                };
-                for pool in hardware.pool_states(&node) {
-                    if pool.owner.as_ref() != Some(&pool.home) {
-                        left.push(format!("{} is not home", pool.name));
-                    }
-                }
-                for lif in hardware.lif_states(&node) {
-                    if lif.current.as_ref() != Some(&lif.home) {
-                        left.push(format!("{} is not home", lif.name));
-                    }
-                }
-                let slots = hardware.handle(
-                    &node,
-                    &evenkeel_platform::sim::Command::Slots,
-                    hardware.now_ms(),
-                );
-                if let Ok(evenkeel_platform::sim::Reply::Slots(slots)) = slots {
-                    let booted = slots.slot(slot);
-                    if booted.health != evenkeel_model::SlotHealth::Good {
-                        left.push(format!("slot {slot} of {node} is not good"));
-                    }
-                    if booted.image.as_ref().map(|image| image.digest) != Some(digest(NEW)) {
-                        left.push(format!("{node} does not run {NEW}"));
-                    }
-                }
-            });
+            left.extend(self.hardware(|hardware, now| wrong_slot(hardware, &node, now)));
             if !self.world.nodes()[&node].shelf.holds(digest(NEW)) {
                 left.push(format!("{node} lost the package"));
             }
@@ -265,6 +247,31 @@ impl Cluster {
         }
         text
     }
+}
+
+fn away_from(hardware: &Hardware, node: &NodeName) -> Vec<String> {
+    if hardware.boot_of(node).is_none() {
+        return vec![format!("{node} is not up")];
+    }
+    let own = |home: &NodeName| home == node;
+    let pools = hardware.pool_states(node).into_iter();
+    let pools = pools.filter(|pool| own(&pool.home) && pool.owner.as_ref() != Some(&pool.home));
+    let lifs = hardware.lif_states(node).into_iter();
+    let lifs = lifs.filter(|lif| own(&lif.home) && lif.current.as_ref() != Some(&lif.home));
+    let pools = pools.map(|pool| format!("pool {} is not home", pool.name));
+    let lifs = lifs.map(|lif| format!("LIF {} is not home", lif.name));
+    pools.chain(lifs).collect()
+}
+
+/// What is wrong with the slot that a node runs, after an update to [`NEW`].
+fn wrong_slot(hardware: &mut Hardware, node: &NodeName, now_ms: u64) -> Option<String> {
+    let Ok(Reply::Slots(slots)) = hardware.handle(node, &Command::Slots, now_ms) else {
+        return Some(format!("{node} does not show its slots"));
+    };
+    let booted = slots.slot(slots.booted);
+    let runs = booted.image.as_ref().map(|image| image.digest);
+    let good = booted.health == SlotHealth::Good && slots.default == slots.booted;
+    (runs != Some(digest(NEW)) || !good).then(|| format!("{node} runs {booted:?}"))
 }
 
 fn short(stream: &str) -> &str {

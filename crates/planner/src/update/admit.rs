@@ -9,11 +9,12 @@ use evenkeel_model::{
 use crate::build;
 use crate::checks::{CheckInput, check};
 use crate::input::{Decision, Input};
+use crate::next::awaiting;
 
 /// The next step of a validation.
 pub(crate) fn validation(input: &Input<'_>, version: &Version) -> Decision {
     let Some(findings) = &input.operation.findings else {
-        return Decision::events(vec![validated(input, version)]);
+        return validate(input, version);
     };
     let at = input.wall;
     let end = match refusal(findings, true) {
@@ -29,7 +30,11 @@ pub(crate) fn validation(input: &Input<'_>, version: &Version) -> Decision {
     Decision::events(events)
 }
 
-pub(super) fn validated(input: &Input<'_>, version: &Version) -> OperationEvent {
+/// Runs the checks, once every node has answered or has had its time to.
+pub(super) fn validate(input: &Input<'_>, version: &Version) -> Decision {
+    if let Some(decision) = await_answers(input) {
+        return decision;
+    }
     let findings = check(&CheckInput {
         topology: input.topology,
         catalogue: input.catalogue,
@@ -37,10 +42,25 @@ pub(super) fn validated(input: &Input<'_>, version: &Version) -> OperationEvent 
         target: version,
         survives_without: input.survives_without,
     });
-    OperationEvent::Validated {
-        at: input.wall,
-        findings,
-    }
+    let at = input.wall;
+    Decision::events(vec![OperationEvent::Validated { at, findings }])
+}
+
+/// A node that does not answer right now may only be starting its daemon again.
+fn await_answers(input: &Input<'_>) -> Option<Decision> {
+    let mut names = input.topology.names();
+    let silent = names.find(|name| input.seen(name).is_none())?;
+    let remaining = input.tunables.answer().checked_sub(input.idle)?;
+    let what = format!("node \"{silent}\" to say what it sees");
+    let unblock = "Its evenkeeld answering; after that time its silence is a finding.";
+    let mut wait = awaiting(input, what, unblock);
+    wait.node = Some(silent.clone());
+    wait.seen = Some(input.why_silent(silent));
+    wait.remaining = Some(remaining);
+    Some(Decision {
+        awaiting: vec![wait],
+        ..Decision::default()
+    })
 }
 
 /// What the findings forbid: errors always, warnings unless skipped.
@@ -74,7 +94,10 @@ pub(super) fn admit(input: &Input<'_>, request: &UpdateRequest) -> Decision {
     let findings = input.operation.findings.as_deref().unwrap_or_default();
     let planned = match refusal(findings, request.skip_warnings) {
         Some(refusal) => Err(refusal),
-        None => build::plan(input, request),
+        None => match await_answers(input) {
+            Some(decision) => return decision,
+            None => build::plan(input, request),
+        },
     };
     let at = input.wall;
     match planned {

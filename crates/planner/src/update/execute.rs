@@ -94,8 +94,9 @@ pub(super) fn advance<'a>(input: &Input<'_>, tasks: impl Iterator<Item = &'a Tas
         match start(input, task) {
             Start::Intent(event) => decision.events.push(*event),
             Start::HandOver(to) => decision.hand_over = Some(to),
+            Start::Trouble(problem) => return pause_on(input, problem),
             Start::Wait(why) if input.idle > input.tunables.gate() => {
-                let action = "Bring the pair into that state, then resume.";
+                let action = "Bring the pair back to health, then resume.";
                 return pause_on(input, problem_of(Some(task.node.clone()), &why, action));
             }
             Start::Wait(why) => decision.awaiting.push(gated(input, task, why)),

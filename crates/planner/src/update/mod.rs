@@ -22,9 +22,7 @@ use flight::{in_flight, is_anything_running, settle};
 /// The next step of an update.
 pub(crate) fn next(input: &Input<'_>, request: &UpdateRequest) -> Decision {
     match &input.operation.state {
-        OperationState::Requested => {
-            Decision::events(vec![admit::validated(input, &request.version)])
-        }
+        OperationState::Requested => admit::validate(input, &request.version),
         OperationState::Validated => admit::admit(input, request),
         OperationState::Running | OperationState::PausePending => execute::execute(input, request),
         OperationState::Replanning => replan(input, request),

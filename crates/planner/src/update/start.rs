@@ -1,14 +1,16 @@
 //! Starts a task: the intent, what it expects, and what must come first.
 
-use evenkeel_model::{Action, Before, NodeName, OperationEvent, Task, TransitionId};
+use evenkeel_model::{Action, Before, NodeName, OperationEvent, Problem, Task, TransitionId};
 
+use super::problem_of;
 use crate::input::Input;
-use crate::pair::{fit_for_takeover, pair_of, stands};
+use crate::pair::{fit_for_takeover, foreign, pair_of, stands};
 
 pub(super) enum Start {
     Intent(Box<OperationEvent>),
     HandOver(NodeName),
     Wait(String),
+    Trouble(Problem),
 }
 
 pub(super) fn start(input: &Input<'_>, task: &Task) -> Start {
@@ -16,16 +18,11 @@ pub(super) fn start(input: &Input<'_>, task: &Task) -> Start {
     let attempt = earlier.map_or(1, |earlier| earlier.attempt + 1);
     let transition = transition_of(input, task);
     let standing = stands(input, &task.node, transition);
-    if task.action == Action::Takeover && !standing {
-        if task.node == *input.me {
-            return match heir(input) {
-                Some(to) => Start::HandOver(to),
-                None => Start::Wait("no other node can coordinate".to_owned()),
-            };
-        }
-        if let Err(why) = fit_for_takeover(input, &task.node) {
-            return Start::Wait(why);
-        }
+    if task.action == Action::Takeover
+        && !standing
+        && let Some(not_yet) = before_takeover(input, &task.node)
+    {
+        return not_yet;
     }
     let before = match earlier.filter(|_| standing) {
         Some(earlier) => earlier.before.clone(),
@@ -39,6 +36,25 @@ pub(super) fn start(input: &Input<'_>, task: &Task) -> Start {
         transition,
         before,
     }))
+}
+
+/// What comes before the takeover of `node`, if anything does. The coordinator hands over only when
+/// its pair is fit: another one would only wait for the same.
+fn before_takeover(input: &Input<'_>, node: &NodeName) -> Option<Start> {
+    if let Some(error) = foreign(input, node) {
+        let problem = problem_of(Some(node.clone()), &error.message, &error.action);
+        return Some(Start::Trouble(problem));
+    }
+    if let Err(why) = fit_for_takeover(input, node) {
+        return Some(Start::Wait(why));
+    }
+    if node != input.me {
+        return None;
+    }
+    Some(match heir(input) {
+        Some(to) => Start::HandOver(to),
+        None => Start::Wait("no other node can coordinate meanwhile".to_owned()),
+    })
 }
 
 fn before(input: &Input<'_>, node: &NodeName) -> Before {

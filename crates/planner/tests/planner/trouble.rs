@@ -197,12 +197,8 @@ fn an_order_that_its_agent_never_accepts_is_given_up() {
 #[test]
 fn a_takeover_waits_for_a_fit_pair_within_the_gate() {
     type Unfit = fn(&mut World);
-    let unfit: [(&str, Unfit); 7] = [
+    let unfit: [(&str, Unfit); 6] = [
         ("it is booting", |w| w.override_ha("n4", MemberHa::Booting)),
-        ("taken over by node", |w| {
-            w.take_over_by_hand("n3");
-            w.override_ha("n3", MemberHa::Serving);
-        }),
         ("does not answer: the probe", |w| {
             drop(w.silence("n4", SECOND))
         }),
@@ -233,6 +229,17 @@ fn a_takeover_waits_for_a_fit_pair_within_the_gate() {
         world.step();
         assert!(world.problem().error.contains(why));
     }
+}
+
+#[test]
+fn a_takeover_by_someone_else_stops_the_update_before_its_own() {
+    let mut world = up_to("n3", "do-activate-job");
+    world.step();
+    world.take_over_by_hand("n3");
+    world.run();
+    let error = &world.problem().error;
+    assert!(error.contains("not by this update"), "{error}");
+    assert!(!world.started().contains(&"n3 do-failover-job".to_owned()));
 }
 
 #[test]

@@ -107,7 +107,8 @@ fn ended(input: &Input<'_>, progress: &TaskProgress, end: TaskEnd) -> Vec<Operat
     std::iter::once(ended).chain(follows).collect()
 }
 
-/// Whether the task's lane can be left for its restore tasks now. If not, its failure needs a person.
+/// Whether the task's lane can be left for its restore tasks now: its node is seen to wait for giveback.
+/// If not, its failure needs a person.
 fn can_leave(input: &Input<'_>, task: &Task) -> bool {
     let executes = match input.operation.state {
         OperationState::Running | OperationState::PausePending => true,
@@ -118,8 +119,9 @@ fn can_leave(input: &Input<'_>, task: &Task) -> bool {
         | OperationState::CancelPending
         | OperationState::Ended { .. } => false,
     };
+    let waits = matches!(task.action, Action::AwaitBoot { .. });
     let mut lanes = input.operation.plan.iter().flat_map(|plan| plan.lanes());
-    executes && lanes.any(|lane| !lane.restore.is_empty() && lane.tasks.contains(task))
+    executes && waits && lanes.any(|lane| !lane.restore.is_empty() && lane.tasks.contains(task))
 }
 
 fn node_updated(input: &Input<'_>, node: &NodeName) -> Option<OperationEvent> {

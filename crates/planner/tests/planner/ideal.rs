@@ -101,7 +101,9 @@ impl World {
         self.me = to;
         self.control.generation = self.control.generation.next();
         self.idle = Duration::ZERO;
-        self.running.clear();
+        // What the agents' journals hold is collected again; stopwatches start anew.
+        let known = self.running.values_mut();
+        known.for_each(|known| known.quiet = Duration::ZERO);
     }
 
     /// I1, looked at from outside: both serve, nothing stands, unless it is this very takeover.
@@ -117,22 +119,23 @@ impl World {
         if task.action != Action::Takeover {
             return;
         }
-        let node = task.node.as_str();
-        for viewer in [node, partner(node)] {
-            let seen = self.observations[&name(viewer)].known();
-            let pair = seen
-                .and_then(|seen| seen.pair.known())
-                .and_then(Option::as_ref);
-            let standing = pair.and_then(|pair| pair.transition.as_ref());
-            let standing = standing.filter(|t| t.stage != TransitionStage::GivenBack);
-            if standing.is_some_and(|t| t.id == *transition && t.taken == task.node) {
-                return;
-            }
+        let (node, seen) = (task.node.as_str(), self.seen());
+        let views: Vec<Option<&PairState>> = [node, partner(node)]
+            .iter()
+            .map(|viewer| seen[&name(viewer)].known()?.pair.known()?.as_ref())
+            .collect();
+        let stands = |pair: &PairState| {
+            let newest = pair.transition.clone();
+            newest.filter(|t| t.stage != TransitionStage::GivenBack)
+        };
+        let is_this = |t: Transition| t.id == *transition && t.taken == task.node;
+        let mut standing = views.iter().flatten().filter_map(|pair| stands(pair));
+        if standing.any(is_this) {
+            return;
+        }
+        for pair in views {
             let pair = pair.unwrap_or_else(|| panic!("takeover of {node} without a look"));
-            assert!(
-                standing.is_none(),
-                "takeover of {node} on top of {standing:?}"
-            );
+            assert_eq!(stands(pair), None, "takeover of {node} on top of another");
             let both = [pair.local.ha, pair.partner.ha];
             assert_eq!(both, [MemberHa::Serving; 2], "takeover of {node}");
         }
@@ -152,13 +155,40 @@ impl World {
             .position(|(at, what, _)| *at == node && *what == action.name());
         let end = match failure.map(|at| self.failures.remove(at)) {
             Some((_, _, error)) => TaskEnd::Failed { error },
-            None => {
-                self.effect(order);
-                let how = How::Completed;
-                TaskEnd::Done { how }
-            }
+            None => match self.refusal(order) {
+                Some(error) => TaskEnd::Failed { error },
+                None => {
+                    self.effect(order);
+                    let how = How::Completed;
+                    TaskEnd::Done { how }
+                }
+            },
         };
         self.report(order.key.task, ReportState::Ended { end });
+    }
+
+    /// What the HA engine does not do, whoever orders it.
+    fn refusal(&self, order: &TaskOrder) -> Option<TaskError> {
+        let seen = self.observations[&order.task.node].known()?;
+        let pair = seen.pair.known()?.as_ref()?;
+        let newest = pair.transition.as_ref();
+        let stands = newest.filter(|t| t.stage != TransitionStage::GivenBack);
+        let both = pair.local.ha == MemberHa::Serving && pair.partner.ha == MemberHa::Serving;
+        let ours = newest.is_some_and(|t| t.id.is_some() && t.id == order.transition);
+        let no = |kind, why: &str| Some(error(kind, why));
+        match order.task.action {
+            Action::Takeover if ours && stands.is_some() => None,
+            Action::Takeover if stands.is_some() || !both => {
+                no(TaskErrorKind::Transient, "the engine refuses the takeover")
+            }
+            Action::Giveback if !ours => no(TaskErrorKind::Permanent, "not ours to give back"),
+            Action::Giveback
+                if stands.is_some() && pair.local.ha != MemberHa::WaitingForGiveback =>
+            {
+                no(TaskErrorKind::Transient, "it does not wait for giveback")
+            }
+            _ => None,
+        }
     }
 
     pub(crate) fn report(&mut self, task: TaskId, state: ReportState) {
@@ -178,7 +208,12 @@ impl World {
                 });
             }
             Action::Activate { .. } => self.slots(node, |slots| slots.default = slots.alternate()),
-            Action::Takeover => self.take_over(node, order.transition),
+            Action::Takeover => {
+                let stands = |t: Transition| t.stage != TransitionStage::GivenBack;
+                if !self.newest(node).is_some_and(stands) {
+                    self.take_over(node, order.transition);
+                }
+            }
             Action::Giveback => self.give_back(node),
             Action::MarkGood => self.slots(node, |slots| {
                 slots.slot_mut(slots.booted).health = SlotHealth::Good;
@@ -232,17 +267,22 @@ impl World {
         });
     }
 
+    /// The newest takeover in the node's pair, as it is.
+    pub(crate) fn newest(&self, node: &str) -> Option<Transition> {
+        let seen = self.observations[&name(partner(node))].known()?;
+        let pair = seen.pair.known()?.as_ref()?;
+        pair.transition.clone()
+    }
+
+    /// A node that is with its partner comes home.
     pub(crate) fn give_back(&mut self, node: &str) {
-        let mut given = None;
-        self.override_pair(partner(node), |pair| {
-            if let Some(transition) = &mut pair.transition {
-                transition.stage = TransitionStage::GivenBack;
-            }
-            given.clone_from(&pair.transition);
-        });
-        self.override_transition(node, given);
-        self.override_ha(node, MemberHa::Serving);
-        self.serve(node, node);
+        let newest = self.newest(node).filter(|t| t.taken == name(node));
+        if let Some(mut transition) = newest {
+            transition.stage = TransitionStage::GivenBack;
+            self.override_transition(node, Some(transition));
+            self.override_ha(node, MemberHa::Serving);
+            self.serve(node, node);
+        }
     }
 
     /// Pools and LIFs of `node` go to `server`.

@@ -83,6 +83,18 @@ pub(crate) fn update_request() -> UpdateRequest {
     }
 }
 
+/// What of a node the coordinator cannot see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mask {
+    Everything,
+    Pair,
+    Pools,
+    Lifs,
+    Disks,
+    Version,
+    Slots,
+}
+
 /// All that a decision depends on.
 #[derive(Clone)]
 pub(crate) struct World {
@@ -96,6 +108,8 @@ pub(crate) struct World {
     pub(crate) running: BTreeMap<TaskId, Running>,
     pub(crate) silent: BTreeMap<NodeName, Duration>,
     pub(crate) idle: Duration,
+    /// What the coordinator cannot see of what is there.
+    pub(crate) masks: BTreeMap<NodeName, Mask>,
     /// Without these the record would not go on.
     pub(crate) indispensable: BTreeSet<NodeName>,
     pub(crate) monotonic: Monotonic,
@@ -141,6 +155,7 @@ impl World {
             running: BTreeMap::new(),
             silent: BTreeMap::new(),
             idle: Duration::ZERO,
+            masks: BTreeMap::new(),
             indispensable: BTreeSet::new(),
             monotonic: Monotonic {
                 boot_id: boot(1),
@@ -252,6 +267,29 @@ impl World {
         self.observations.insert(name(node), unknown()).unwrap()
     }
 
+    /// What the coordinator sees.
+    pub(crate) fn seen(&self) -> ClusterObservation {
+        let mut seen = self.observations.clone();
+        for (node, mask) in &self.masks {
+            let Some(observed @ Observed::Known { .. }) = seen.get_mut(node) else {
+                continue;
+            };
+            let Observed::Known { value, .. } = observed else {
+                continue;
+            };
+            match mask {
+                Mask::Everything => *observed = unknown(),
+                Mask::Pair => value.pair = unknown(),
+                Mask::Pools => value.pools = unknown(),
+                Mask::Lifs => value.lifs = unknown(),
+                Mask::Disks => value.disks = unknown(),
+                Mask::Version => value.version = unknown(),
+                Mask::Slots => value.slots = unknown(),
+            }
+        }
+        seen
+    }
+
     pub(crate) fn input<R>(&self, f: impl FnOnce(&Input<'_>) -> R) -> R {
         let survives =
             |down: &[NodeName]| match down.iter().find(|n| self.indispensable.contains(n)) {
@@ -264,7 +302,7 @@ impl World {
             control: &self.control,
             catalogue: &self.catalogue,
             operation: &self.operation,
-            observations: &self.observations,
+            observations: &self.seen(),
             running: &self.running,
             silent: &self.silent,
             idle: self.idle,

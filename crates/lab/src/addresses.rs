@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
@@ -16,6 +17,10 @@ const ATTEMPTS: u32 = 64;
 
 /// Ports below those that the kernel hands out to clients.
 const CLUSTER_PORTS: std::ops::Range<u16> = 20_000..32_000;
+
+/// Together two seconds.
+const FREE_ATTEMPTS: u32 = 40;
+const FREE_PAUSE: Duration = Duration::from_millis(50);
 
 /// The network `127.x.y.0/24` of one lab.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,16 +70,19 @@ impl Network {
     }
 }
 
-/// Makes sure that an address can be bound now.
-pub(crate) fn require_free(address: &str) -> Result<()> {
+/// Makes sure that an address can be bound. Daemons of a supervisor that was killed just now die with
+/// it, but not in the same instant.
+pub(crate) async fn require_free(address: &str) -> Result<()> {
     let parsed: SocketAddr = address
         .parse()
         .with_context(|| format!("{address} is not an IP address and port"))?;
-    ensure!(
-        can_bind(parsed),
-        "{address} cannot be bound: another process uses it"
-    );
-    Ok(())
+    for _ in 0..FREE_ATTEMPTS {
+        if can_bind(parsed) {
+            return Ok(());
+        }
+        tokio::time::sleep(FREE_PAUSE).await;
+    }
+    bail!("{address} cannot be bound: another process uses it")
 }
 
 /// The cluster address as asked for; port 0 stands for any that is free.
@@ -117,8 +125,8 @@ fn can_bind(address: SocketAddr) -> bool {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_taken_network_is_passed_over_and_a_port_is_found() {
+    #[tokio::test]
+    async fn a_taken_network_is_passed_over_and_a_port_is_found() {
         let dir = Path::new("/some/lab/of/this/test");
         let first = Network::choose(dir, 4).unwrap();
         assert_eq!(Network::choose(dir, 4).unwrap(), first);
@@ -128,9 +136,9 @@ mod tests {
         let address = cluster_address("127.0.0.1:0", dir).unwrap();
         let taken = TcpListener::bind(&address).unwrap();
         assert_ne!(cluster_address("127.0.0.1:0", dir).unwrap(), address);
-        assert!(require_free(&address).is_err());
+        assert!(require_free(&address).await.is_err());
         drop(taken);
-        require_free(&address).unwrap();
+        require_free(&address).await.unwrap();
     }
 
     #[test]

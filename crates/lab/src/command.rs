@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use evenkeel_model::NodeName;
 use evenkeel_platform::sim::Fault;
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
 
 use crate::control::{Control, ControlRequest};
 use crate::lif;
@@ -192,6 +193,7 @@ impl LabCommand {
             }
             Self::Probe { lab, duration } => run_probe(lab, duration).await,
             Self::LifServer { node } => {
+                log_to_stderr();
                 let orders = tokio::io::BufReader::new(tokio::io::stdin());
                 lif::serve(node.as_str(), orders).await
             }
@@ -226,8 +228,21 @@ async fn run_up(args: Up, tools: &dyn Tools) -> Result<()> {
         program,
         image: args.image,
     };
+    log_to_stderr();
+    let folder = options.dir.display();
+    eprintln!(
+        "bringing a lab up in {folder}; each node's log is in nodes/NAME/evenkeeld.log there"
+    );
     let stop = interrupted()?;
     up(options, tools, stop, || println!("ready")).await
+}
+
+/// Trouble of the supervisor itself, for whoever looks at the terminal.
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_env("EVENKEEL_LAB_LOG").unwrap_or_else(|_| "warn".into());
+    let logging = tracing_subscriber::fmt().with_writer(std::io::stderr);
+    // A caller that logs already is right.
+    logging.with_env_filter(filter).try_init().ok();
 }
 
 /// Ends with SIGINT or SIGTERM.

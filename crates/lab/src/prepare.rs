@@ -54,7 +54,7 @@ pub(crate) struct Prepared {
 }
 
 /// Makes the lab, or takes it up where it was left. The caller holds the lab's lock.
-pub(crate) fn prepare(
+pub(crate) async fn prepare(
     layout: &Layout,
     asked: &Asked,
     tools: &dyn Tools,
@@ -71,7 +71,7 @@ pub(crate) fn prepare(
         None => Settings::make(layout.dir(), asked, &RandomIds)?,
     };
     for address in addresses(&settings) {
-        require_free(&address)?;
+        require_free(&address).await?;
     }
     if new {
         make_keys(layout, tools)?;

@@ -14,7 +14,7 @@ use crate::control::{ControlRequest, ControlResponse};
 use crate::lines;
 use crate::process::{Order, Runner};
 use crate::status::{LabStatus, NodeStatus};
-use crate::supervisor::{Lab, refresh_images};
+use crate::supervisor::Lab;
 
 /// Answers the platform of one node.
 pub(crate) async fn hardware(lab: Arc<Lab>, node: NodeName, listener: UnixListener) {
@@ -41,10 +41,9 @@ fn hardware_reply(lab: &Lab, node: &NodeName, request: Request) -> Response {
 fn call(lab: &Lab, node: &NodeName, command: &Command) -> Result<Reply, PlatformError> {
     let unavailable = |error: anyhow::Error| PlatformError::Unavailable(format!("{error:#}"));
     match command {
-        Command::Slots | Command::SetDefault { .. } => lab
-            .machine
-            .with(|hardware, _| refresh_images(&lab.layout, hardware, node))?
-            .map_err(unavailable)?,
+        Command::Slots | Command::SetDefault { .. } => {
+            lab.refresh_images(node).map_err(unavailable)?;
+        }
         Command::Space => {
             let space = free_space(lab, node).map_err(unavailable)?;
             let set = lab
@@ -131,10 +130,10 @@ fn control_reply(lab: &Lab, request: ControlRequest) -> Result<ControlResponse> 
 fn set_fault(lab: &Lab, node: &NodeName, fault: Fault, on: bool) -> Result<()> {
     lab.machine
         .with(|hardware, now| hardware.set_fault(node, fault, on, now))??;
-    match fault {
-        Fault::Cut | Fault::Slow => lab.write_link(node),
-        _ => Ok(()),
+    if matches!(fault, Fault::Cut | Fault::Slow) {
+        lab.write_link(node)?;
     }
+    Ok(())
 }
 
 fn runner<'a>(lab: &'a Lab, node: &NodeName) -> Result<&'a Runner> {
@@ -143,13 +142,13 @@ fn runner<'a>(lab: &'a Lab, node: &NodeName) -> Result<&'a Runner> {
 }
 
 fn status(lab: &Lab) -> Result<LabStatus> {
-    let look = |hardware: &mut Hardware, now_ms| -> Result<LabStatus> {
-        for node in lab.settings.topology.names() {
-            refresh_images(&lab.layout, hardware, node)?;
-        }
+    for node in lab.settings.topology.names() {
+        lab.refresh_images(node)?;
+    }
+    let look = |hardware: &mut Hardware, now_ms| {
         let names = lab.settings.topology.names();
         let nodes = names.filter_map(|node| node_status(lab, hardware, node));
-        Ok(LabStatus {
+        LabStatus {
             dir: lab.layout.dir().to_owned(),
             url: format!("https://{}", lab.settings.address),
             ready: lab.ready.load(Ordering::SeqCst),
@@ -159,9 +158,9 @@ fn status(lab: &Lab) -> Result<LabStatus> {
             windows: hardware.windows().cloned().collect(),
             incidents: hardware.incidents().cloned().collect(),
             broken: hardware.check(),
-        })
+        }
     };
-    lab.machine.with(look)?
+    Ok(lab.machine.with(look)?)
 }
 
 fn node_status(lab: &Lab, hardware: &Hardware, node: &NodeName) -> Option<NodeStatus> {

@@ -1,8 +1,11 @@
 //! What a slot's folder says it holds.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use evenkeel_model::{Digest, MANIFEST_PATH, MAX_MANIFEST_BYTES, SlotImage, Version};
@@ -16,6 +19,44 @@ pub const DAEMON_IN_IMAGE: &str = "bin/evenkeeld";
 #[derive(Deserialize)]
 struct Head {
     version: Version,
+}
+
+/// What a manifest's file was like when it was read. Manifests are never written in place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    inode: u64,
+    bytes: u64,
+    changed: (i64, i64),
+}
+
+/// Images of slots, read again only when their files are others: daemons look many times a second.
+#[derive(Default)]
+pub(crate) struct Images {
+    read: Mutex<HashMap<PathBuf, (Stamp, Option<SlotImage>)>>,
+}
+
+impl Images {
+    /// As [`read_image`].
+    pub(crate) fn of(&self, slot: &Path) -> Result<Option<SlotImage>> {
+        let path = slot.join(MANIFEST_PATH);
+        let Ok(metadata) = fs::metadata(&path) else {
+            return read_image(slot);
+        };
+        let stamp = Stamp {
+            inode: metadata.ino(),
+            bytes: metadata.len(),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        };
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((then, image)) = read.get(&path)
+            && *then == stamp
+        {
+            return Ok(image.clone());
+        }
+        let image = read_image(slot)?;
+        read.insert(path, (stamp, image.clone()));
+        Ok(image)
+    }
 }
 
 /// The image of a slot: its manifest's digest and version. The manifest is the last file that an
@@ -49,5 +90,33 @@ pub(crate) fn daemon_of(slot: &Path, installed: &Path) -> PathBuf {
         own
     } else {
         installed.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_what_the_manifest_says_now() {
+        let slot = tempfile::tempdir().unwrap();
+        let images = Images::default();
+        assert_eq!(images.of(slot.path()).unwrap(), None);
+        let path = slot.path().join(MANIFEST_PATH);
+        fs::create_dir(path.parent().unwrap()).unwrap();
+        let write = |text: &str| {
+            let new = path.with_extension("new");
+            fs::write(&new, text).unwrap();
+            fs::rename(new, &path).unwrap();
+        };
+        let version = || images.of(slot.path()).unwrap().map(|image| image.version);
+        write(r#"{"version":"1"}"#);
+        assert_eq!(version().unwrap().as_str(), "1");
+        write(r#"{"version":"2"}"#);
+        assert_eq!(version().unwrap().as_str(), "2");
+        write("no manifest");
+        assert_eq!(version(), None);
+        fs::remove_file(&path).unwrap();
+        assert_eq!(version(), None);
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use evenkeel_model::{BootId, NodeName, Slot, SlotHealth};
+use evenkeel_model::{BootId, NodeName, Slot, SlotHealth, SlotImage};
 use evenkeel_platform::sim::{Effect, Hardware, HardwareSettings, Machine};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
@@ -22,7 +22,7 @@ use crate::prepare::{Tools, prepare};
 use crate::process::{Order, Report, Runner};
 use crate::ready::cluster_answers;
 use crate::settings::{Asked, Settings, USER};
-use crate::slot_image::{daemon_of, read_image};
+use crate::slot_image::{Images, daemon_of};
 use crate::{lines, serve};
 
 /// How often LIF servers are looked after.
@@ -64,7 +64,7 @@ pub async fn up(
         address: options.address.clone(),
     };
     let image = options.image.clone();
-    let prepared = prepare(&layout, &asked, tools, image, &options.evenkeeld)?;
+    let prepared = prepare(&layout, &asked, tools, image, &options.evenkeeld).await?;
     let hardware = open_hardware(&layout, &prepared.settings, prepared.new)?;
     let lab = Arc::new(Lab::start(layout, prepared.settings, &options, hardware)?);
     let ended = lab.run(stop, ready).await;
@@ -88,25 +88,24 @@ fn open_hardware(layout: &Layout, settings: &Settings, new: bool) -> Result<Hard
     };
     hardware.set_minute(settings.minute_ms);
     for node in settings.topology.names() {
-        refresh_images(layout, &mut hardware, node)?;
+        for (slot, image) in images_of(layout, &Images::default(), node)? {
+            hardware.set_image(node, slot, image)?;
+        }
     }
     let now = hardware.now_ms();
     hardware.cold_start(now);
     Ok(hardware)
 }
 
-/// Tells the hardware what the folders of a node's slots hold: they are the truth.
-pub(crate) fn refresh_images(
+/// What the folders of a node's slots hold: they are the truth.
+fn images_of(
     layout: &Layout,
-    hardware: &mut Hardware,
+    images: &Images,
     node: &NodeName,
-) -> Result<()> {
+) -> Result<[(Slot, Option<SlotImage>); 2]> {
     let slots = layout.node(node).slots();
-    for slot in [Slot::A, Slot::B] {
-        let image = read_image(&slots.join(slot.as_str()))?;
-        hardware.set_image(node, slot, image)?;
-    }
-    Ok(())
+    let of = |slot: Slot| images.of(&slots.join(slot.as_str()));
+    Ok([(Slot::A, of(Slot::A)?), (Slot::B, of(Slot::B)?)])
 }
 
 /// A lab that runs.
@@ -119,6 +118,7 @@ pub(crate) struct Lab {
     pub(crate) ready: AtomicBool,
     evenkeeld: PathBuf,
     program: PathBuf,
+    images: Images,
     reports: Mutex<Option<mpsc::UnboundedReceiver<Report>>>,
 }
 
@@ -160,6 +160,7 @@ impl Lab {
             ready: AtomicBool::new(false),
             evenkeeld: options.evenkeeld.clone(),
             program: options.program.clone(),
+            images: Images::default(),
             reports: Mutex::new(Some(reports)),
         };
         for node in lab.settings.topology.names() {
@@ -316,6 +317,17 @@ impl Lab {
             Ok(done) => complain(done.map_err(anyhow::Error::from)),
             Err(error) => tracing::error!(%error, "a reset was not stored"),
         }
+    }
+
+    /// Tells the hardware what the slots of a node hold now.
+    pub(crate) fn refresh_images(&self, node: &NodeName) -> Result<()> {
+        let images = images_of(&self.layout, &self.images, node)?;
+        self.machine.with(|hardware, _| {
+            for (slot, image) in images {
+                hardware.set_image(node, slot, image)?;
+            }
+            Ok(())
+        })?
     }
 
     /// Tells a node's daemon how its links are.

@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
+use evenkeel_lab::LabCommand;
+
+use crate::demo::DemoArgs;
 use crate::package::PackageCommand;
 
 /// Upgrades storage controllers while they serve.
@@ -67,6 +70,9 @@ pub(crate) enum Command {
     /// Make and examine software packages.
     #[command(subcommand)]
     Package(PackageCommand),
+    /// A cluster of real daemons on this machine, with simulated hardware.
+    #[command(subcommand)]
+    Lab(Lab),
     /// Jobs of the REST API.
     #[command(subcommand)]
     Job(Job),
@@ -81,6 +87,14 @@ pub(crate) enum Command {
         #[arg(long, value_name = "SEQ", default_value_t = 0)]
         since: u64,
     },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Lab {
+    /// Show the whole way once: a four-node lab, two signed packages, an update with live progress.
+    Demo(DemoArgs),
+    #[command(flatten)]
+    Lab(LabCommand),
 }
 
 #[derive(Subcommand)]

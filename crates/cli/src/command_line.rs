@@ -3,12 +3,15 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use evenkeel_lab::LabCommand;
+use tracing_subscriber::EnvFilter;
 
-use crate::args::{Cli, Command};
+use crate::args::{Cli, Command, Lab};
 use crate::client::Client;
+use crate::lab_tools::PackageTools;
 use crate::outcome::Stop;
 use crate::target::Target;
-use crate::{image, observe};
+use crate::{demo, image, observe};
 
 /// Parses the command line, does what it says, and reports errors as one sentence.
 pub fn run() -> ExitCode {
@@ -29,8 +32,25 @@ fn dispatch(cli: Cli) -> Result<(), Stop> {
     match cli.command {
         Command::Image(command) => image::run(&client()?, command, cli.json),
         Command::Package(command) => command.run(cli.json),
+        Command::Lab(Lab::Demo(arguments)) => demo::run(arguments, cli.json),
+        Command::Lab(Lab::Lab(command)) => run_lab(command, cli.json),
         Command::Job(command) => observe::jobs(&client()?, command, cli.json),
         Command::Explain => observe::explain(&client()?, cli.json),
         Command::Events { follow, since } => observe::events(&client()?, since, follow),
     }
+}
+
+/// The lab's log goes to standard error; standard output is for its answers.
+fn run_lab(command: LabCommand, json: bool) -> Result<(), Stop> {
+    let filter = EnvFilter::try_from_env("EVENKEEL_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false);
+    log.with_writer(std::io::stderr).init();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|error| Stop::Failed(format!("cannot start: {error}")))?;
+    let done = runtime.block_on(command.run(&PackageTools, json));
+    done.map_err(|error| Stop::Failed(format!("{error:#}")))
 }

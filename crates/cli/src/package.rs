@@ -15,7 +15,7 @@ use evenkeel_package_store::{
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::outcome::{Stop, print, print_json};
+use crate::outcome::{Stop, chain, print, print_json};
 
 /// Make and examine software packages.
 #[derive(Debug, Subcommand)]
@@ -328,17 +328,6 @@ fn refused(file: &Path, error: &VerifyError) -> Stop {
 
 fn failed(error: &dyn Error) -> Stop {
     Stop::Failed(chain(error))
-}
-
-/// An error and its causes as one sentence.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
-    text
 }
 
 fn megabytes(bytes: u64) -> String {

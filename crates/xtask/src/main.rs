@@ -1,6 +1,7 @@
 //! `cargo xtask`: the one door to everything that is done with this repository.
 
 mod check;
+mod conformance;
 mod demo;
 mod layering;
 mod paths;

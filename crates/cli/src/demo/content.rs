@@ -1,10 +1,12 @@
 //! Two packages of real content: this build's programs and a tree of files from the host.
 
+use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use evenkeel_lab::DAEMON_IN_IMAGE;
 use evenkeel_model::{PlatformName, SourceVersions, Version};
 use evenkeel_package_store::{BuildError, BuildOptions, Built, SecretKey, build};
 
@@ -63,31 +65,50 @@ pub(crate) struct Trees {
     pub(crate) new: PathBuf,
 }
 
-/// Fills both trees: the programs at `place` (folder below the root), files of the host beside them.
+/// Fills both trees: the programs where the lab looks for them, and files of the host.
 pub(crate) fn make_trees(
     dir: &Path,
     programs: &Programs,
-    place: &Path,
     new: &Version,
 ) -> Result<Trees, ContentError> {
-    let trees = Trees { old: dir.join("old"), new: dir.join("new") };
+    let trees = Trees {
+        old: dir.join("old"),
+        new: dir.join("new"),
+    };
     for tree in [&trees.old, &trees.new] {
-        let bin = tree.join(place);
-        fs::create_dir_all(&bin).map_err(ContentError::file("make", &bin))?;
-        install(&programs.evenkeel, &bin.join("evenkeel"))?;
-        install(&programs.evenkeeld, &bin.join("evenkeeld"))?;
+        place_programs(tree, programs)?;
     }
     // Bytes behind an ELF file's end change nothing but the file: a newer daemon that works.
-    append(&trees.new.join(place).join("evenkeeld"), &format!("\nevenkeeld {new}\n"))?;
+    append(
+        &trees.new.join(DAEMON_IN_IMAGE),
+        &format!("\nevenkeeld {new}\n"),
+    )?;
     take_from_host(&trees, new)?;
     Ok(trees)
+}
+
+/// Puts the programs where the lab's boot loader looks for the daemon.
+pub(crate) fn place_programs(tree: &Path, programs: &Programs) -> Result<(), ContentError> {
+    let daemon = tree.join(DAEMON_IN_IMAGE);
+    let bin = daemon.parent().unwrap_or(tree);
+    fs::create_dir_all(bin).map_err(ContentError::file("make", bin))?;
+    install(&programs.evenkeel, &bin.join("evenkeel"))?;
+    install(&programs.evenkeeld, &daemon)
 }
 
 /// Copies a program without its debug information, where the compiler's `strip` is there to take it off.
 fn install(from: &Path, to: &Path) -> Result<(), ContentError> {
     let mut strip = Command::new("strip");
-    strip.arg("-o").arg(to).arg(from).stdin(Stdio::null()).stdout(Stdio::null());
-    let stripped = strip.stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+    strip
+        .arg("-o")
+        .arg(to)
+        .arg(from)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    let stripped = strip
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
     if !stripped {
         fs::copy(from, to).map_err(ContentError::file("copy", from))?;
     }
@@ -97,14 +118,19 @@ fn install(from: &Path, to: &Path) -> Result<(), ContentError> {
 fn append(path: &Path, text: &str) -> Result<(), ContentError> {
     let file = OpenOptions::new().append(true).open(path);
     let mut file = file.map_err(ContentError::file("open", path))?;
-    file.write_all(text.as_bytes()).map_err(ContentError::file("write", path))
+    file.write_all(text.as_bytes())
+        .map_err(ContentError::file("write", path))
 }
 
 /// The same files of the host into both trees; some of them change, one is new.
 fn take_from_host(trees: &Trees, new: &Version) -> Result<(), ContentError> {
-    let mut found = Vec::new();
+    let mut found = BTreeSet::new();
     let mut room = HOST_BYTES;
-    for root in HOST_TREES.iter().map(Path::new).filter(|root| root.is_dir()) {
+    for root in HOST_TREES
+        .iter()
+        .map(Path::new)
+        .filter(|root| root.is_dir())
+    {
         collect(root, &mut found, &mut room);
     }
     if found.is_empty() {
@@ -126,11 +152,13 @@ fn take_from_host(trees: &Trees, new: &Version) -> Result<(), ContentError> {
 
 /// Plain files below `folder` in the order of their names, until there is no more room. What cannot be
 /// read, and what is no plain file, is left out.
-fn collect(folder: &Path, found: &mut Vec<PathBuf>, room: &mut u64) {
+fn collect(folder: &Path, found: &mut BTreeSet<PathBuf>, room: &mut u64) {
     let Ok(entries) = fs::read_dir(folder) else {
         return;
     };
-    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect();
     paths.sort();
     for path in paths {
         let Ok(meta) = fs::symlink_metadata(&path) else {
@@ -138,10 +166,14 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>, room: &mut u64) {
         };
         if meta.is_dir() && *room > 0 {
             collect(&path, found, room);
-        } else if meta.is_file() && meta.len() <= LARGEST_FILE.min(*room) && path.to_str().is_some() {
-            if fs::File::open(&path).is_ok() && !found.contains(&path) {
-                *room -= meta.len();
-                found.push(path);
+        } else if meta.is_file()
+            && meta.len() <= LARGEST_FILE.min(*room)
+            && path.to_str().is_some()
+            && fs::File::open(&path).is_ok()
+        {
+            let size = meta.len();
+            if found.insert(path) {
+                *room -= size;
             }
         }
     }
@@ -189,15 +221,18 @@ mod tests {
     fn the_versions_differ_and_the_newer_program_still_runs() {
         let folder = tempfile::tempdir().unwrap();
         let program = std::env::current_exe().unwrap();
-        let programs = Programs { evenkeel: program.clone(), evenkeeld: program };
+        let programs = Programs {
+            evenkeel: program.clone(),
+            evenkeeld: program,
+        };
         let new: Version = "2.0".parse().unwrap();
-        let trees = make_trees(folder.path(), &programs, Path::new("sbin"), &new).unwrap();
-        let read = |tree: &Path| fs::read(tree.join("sbin/evenkeeld")).unwrap();
+        let trees = make_trees(folder.path(), &programs, &new).unwrap();
+        let read = |tree: &Path| fs::read(tree.join(DAEMON_IN_IMAGE)).unwrap();
         let (old_bytes, new_bytes) = (read(&trees.old), read(&trees.new));
         assert!(new_bytes.starts_with(&old_bytes) && new_bytes.len() > old_bytes.len());
-        let mut listing = Command::new(trees.new.join("sbin/evenkeeld"));
+        let mut listing = Command::new(trees.new.join(DAEMON_IN_IMAGE));
         assert!(listing.arg("--list").output().unwrap().status.success());
-        let mut found = Vec::new();
+        let mut found = BTreeSet::new();
         collect(&trees.old, &mut found, &mut u64::MAX.clone());
         let differ = found.iter().filter(|path| {
             let below = path.strip_prefix(&trees.old).unwrap();

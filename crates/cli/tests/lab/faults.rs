@@ -1,0 +1,75 @@
+//! Trouble that a lab can make on purpose.
+
+use crate::harness::{Lab, OLD};
+
+#[test]
+fn a_bad_image_falls_back_and_the_update_stands_still_with_a_reason() {
+    let lab = Lab::up(2);
+    lab.upload("2.0");
+    lab.ok(&["lab", "fault", "bad-image", "node1"]);
+    let said = lab.refused(&["image", "update", "2.0", "--watch"], 3);
+    assert!(said.contains("paused on an error"), "{said}");
+    assert_eq!(lab.state().as_deref(), Some("paused_on_error"));
+    let explained = lab.ok(&["explain"]);
+    assert!(explained.contains("node1"), "{explained}");
+    lab.ok(&["lab", "fault", "bad-image", "node1", "--clear"]);
+    lab.ok(&["image", "resume-update"]);
+    assert_eq!(lab.settled(), "completed", "{}", lab.tail());
+    assert!(lab.versions().values().all(|version| version == "2.0"));
+    lab.assert_no_harm();
+}
+
+#[test]
+fn a_takeover_by_hand_in_the_middle_pauses_the_update() {
+    let lab = Lab::up(2);
+    lab.upload("2.0");
+    lab.refused(
+        &["image", "update", "2.0", "--pause-after", "all", "--watch"],
+        3,
+    );
+    lab.ok(&["lab", "takeover", "node1"]);
+    lab.ok(&["image", "resume-update"]);
+    let mut state = lab.settled();
+    // The pause points before the first takeover come first.
+    while state == "paused_by_user" {
+        assert!(lab.versions().values().all(|version| version == OLD));
+        lab.ok(&["image", "resume-update"]);
+        state = lab.settled();
+    }
+    assert_eq!(state, "paused_on_error");
+    lab.until("the node's return", |lab| {
+        lab.run(&["lab", "giveback", "node1"])
+            .status
+            .success()
+            .then_some(())
+    });
+    lab.ok(&["image", "cancel-update"]);
+    assert_eq!(lab.settled(), "canceled", "{}", lab.tail());
+    lab.assert_no_harm();
+}
+
+#[test]
+fn a_coordinator_that_is_cut_off_is_replaced_and_can_do_nothing() {
+    let lab = Lab::up(4);
+    lab.upload("2.0");
+    let events = lab.follow_events();
+    lab.ok(&["image", "update", "2.0", "--stabilize-minutes", "1"]);
+    while events.next()["event"]["type"] != "planned" {}
+    let first = events.coordinator().unwrap();
+    lab.ok(&["lab", "fault", "cut", &first]);
+    let second = lab.until("another coordinator", |_| {
+        while events.next()["event"]["type"] != "coordinator_elected" {}
+        events.coordinator().filter(|node| *node != first)
+    });
+    assert_ne!(first, second);
+    lab.ok(&["lab", "fault", "cut", &first, "--clear"]);
+    let mut state = lab.settled();
+    for _ in 0..3 {
+        if state == "paused_on_error" {
+            lab.ok(&["image", "resume-update"]);
+            state = lab.settled();
+        }
+    }
+    assert_eq!(state, "completed", "{}", lab.tail());
+    lab.assert_no_harm();
+}

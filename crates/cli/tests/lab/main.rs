@@ -1,0 +1,9 @@
+//! Clusters of real processes, driven as an operator drives them.
+
+#![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
+
+mod faults;
+mod harness;
+mod kills;
+mod refusals;
+mod rolling;

@@ -1,0 +1,99 @@
+//! What must be refused, each with its code, and nothing changed.
+
+use evenkeel_lab::LabFile;
+
+use crate::harness::{Lab, OLD};
+
+#[test]
+fn bad_packages_and_untimely_requests_are_refused() {
+    let lab = Lab::up(2);
+    let upload = |path: &std::path::Path| {
+        lab.refused(&["image", "package", "upload", path.to_str().unwrap()], 1)
+    };
+
+    let good = lab.package("2.0");
+    let mut bytes = std::fs::read(&good).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x40;
+    let tampered = lab.dir.join("tampered.tgz");
+    std::fs::write(&tampered, &bytes).unwrap();
+    assert!(upload(&tampered).contains("10551359"));
+    let truncated = lab.dir.join("truncated.tgz");
+    std::fs::write(&truncated, &bytes[..middle]).unwrap();
+    assert!(upload(&truncated).contains("10551359"));
+
+    let stranger = lab.dir.join("stranger");
+    let keygen = ["package", "keygen", "--out", stranger.to_str().unwrap()];
+    lab.ok(&keygen);
+    assert!(upload(&lab.package_with("3.0", &stranger, &[])).contains("10551359"));
+    let key = LabFile::read(&lab.dir).unwrap().signing_key;
+    let foreign = lab.package_with("4.0", &key, &["--platform", "other-hardware"]);
+    assert!(upload(&foreign).contains("10551359"));
+    assert!(
+        lab.ok(&["image", "package", "show-repository"])
+            .contains("empty")
+    );
+
+    assert!(lab.refused(&["image", "update", "2.0"], 1).contains("1055"));
+    assert!(
+        lab.refused(&["image", "package", "delete", "2.0"], 1)
+            .contains("10551325")
+    );
+    for action in ["pause-update", "resume-update", "cancel-update"] {
+        assert!(lab.refused(&["image", action], 1).contains("(code 1055"));
+    }
+    lab.upload("2.0");
+    let other = lab.package_with("2.0", &key, &["--notes", "other"]);
+    assert!(upload(&other).contains("10551327"));
+
+    lab.ok(&["image", "update", "2.0", "--pause-after", "all"]);
+    assert!(
+        lab.refused(&["image", "update", "2.0"], 1)
+            .contains("10551357")
+    );
+    assert!(
+        lab.refused(&["image", "package", "delete", "2.0"], 1)
+            .contains("10551347")
+    );
+    assert_eq!(lab.settled(), "paused_by_user");
+    assert!(
+        lab.refused(&["image", "pause-update"], 1)
+            .contains("(code 1055")
+    );
+    lab.ok(&["image", "cancel-update"]);
+    assert_eq!(lab.settled(), "canceled");
+    assert!(lab.versions().values().all(|version| version == OLD));
+    lab.assert_no_harm();
+}
+
+#[test]
+fn an_update_to_what_runs_already_is_refused() {
+    let lab = Lab::up(2);
+    let package = lab.package(OLD);
+    let _uploaded = lab.run(&["image", "package", "upload", package.to_str().unwrap()]);
+    assert!(
+        lab.refused(&["image", "update", OLD], 1)
+            .contains("(code 1055")
+    );
+    assert!(lab.state().is_none_or(|state| state != "in_progress"));
+    lab.assert_no_harm();
+}
+
+#[test]
+fn wrong_usage_is_told_apart() {
+    let run = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_evenkeel"));
+        command
+            .env_remove("EVENKEEL_LAB")
+            .env_remove("EVENKEEL_URL")
+            .args(arguments);
+        command.output().unwrap().status.code()
+    };
+    assert_eq!(run(&["image", "show"]), Some(2));
+    assert_eq!(
+        run(&["image", "update", "2.0", "--stabilize-minutes", "61"]),
+        Some(2)
+    );
+    assert_eq!(run(&["--url", "http://x", "image", "show"]), Some(2));
+    assert_eq!(run(&["--lab", "/nowhere", "image", "show"]), Some(1));
+}

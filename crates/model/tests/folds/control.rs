@@ -1,0 +1,144 @@
+//! Coordinators, and the lock matrix.
+
+use OperationKind::{PackageDelete, PackageGet, Update, Validation};
+use evenkeel_model::*;
+
+use crate::samples::*;
+
+fn start(id: u128, kind: OperationKind) -> ControlEvent {
+    ControlEvent::OperationStarted {
+        at: at(0),
+        operation: operation(id),
+        kind,
+    }
+}
+
+fn end(id: u128) -> ControlEvent {
+    ControlEvent::OperationEnded {
+        at: at(1),
+        operation: operation(id),
+    }
+}
+
+fn elected(generation: u64, name: &str) -> ControlEvent {
+    ControlEvent::CoordinatorElected {
+        at: at(2),
+        generation: Generation(generation),
+        node: node(name),
+    }
+}
+
+fn handed_over(generation: u64, to: &str) -> ControlEvent {
+    ControlEvent::HandedOver {
+        at: at(3),
+        generation: Generation(generation),
+        to: node(to),
+    }
+}
+
+/// Open, asked for, and the code of the refusal.
+const MATRIX: [(OperationKind, OperationKind, u32); 16] = [
+    (Update, Update, code::UPDATE_IN_PROGRESS),
+    (Update, Validation, code::UPDATE_IN_PROGRESS),
+    (Update, PackageGet, code::UPDATE_IN_PROGRESS),
+    (Update, PackageDelete, code::DELETE_DURING_UPDATE),
+    (Validation, Update, code::VALIDATION_IN_PROGRESS),
+    (Validation, Validation, code::VALIDATION_IN_PROGRESS),
+    (Validation, PackageGet, code::VALIDATION_IN_PROGRESS),
+    (Validation, PackageDelete, code::DELETE_DURING_VALIDATION),
+    (PackageGet, Update, code::SYNC_IN_PROGRESS),
+    (PackageGet, Validation, code::SYNC_IN_PROGRESS),
+    (PackageGet, PackageGet, code::GET_IN_PROGRESS),
+    (PackageGet, PackageDelete, code::SYNC_IN_PROGRESS),
+    (PackageDelete, Update, code::PACKAGE_BEING_DELETED),
+    (PackageDelete, Validation, code::PACKAGE_BEING_DELETED),
+    (PackageDelete, PackageGet, code::PACKAGE_BEING_DELETED),
+    (PackageDelete, PackageDelete, code::PACKAGE_BEING_DELETED),
+];
+
+#[test]
+fn the_lock_matrix_refuses_with_the_apis_codes_and_names_the_other() {
+    for (open, asked, code) in MATRIX {
+        let mut control = Control::default();
+        control.apply(&start(1, open)).unwrap();
+        let refusal = control.admits(asked).unwrap_err();
+        assert_eq!(refusal.code, code, "{asked:?} beside {open:?}");
+        assert!(refusal.message.contains(&operation(1).to_string()));
+        // The fold refuses what the door would: two nodes cannot both admit.
+        let before = control.clone();
+        let illegal = control.apply(&start(2, asked)).unwrap_err();
+        assert_eq!(illegal.event, "operation_started");
+        assert_eq!(illegal.state, refusal.message);
+        assert_eq!(control, before, "a refused event changes nothing");
+        control.apply(&end(1)).unwrap();
+        assert_eq!(control.admits(asked), Ok(()));
+        control.apply(&start(2, asked)).unwrap();
+        assert_eq!(control.open_of(asked), Some(operation(2)));
+    }
+}
+
+#[test]
+fn an_operation_starts_once_and_ends_once() {
+    let mut control = Control::default();
+    let never = control.apply(&end(1)).unwrap_err();
+    assert!(never.to_string().contains("operation_ended cannot follow"));
+    assert!(never.state.contains("is not open"));
+    control.apply(&start(1, Update)).unwrap();
+    control.apply(&end(1)).unwrap();
+    assert!(control.apply(&end(1)).is_err());
+    let again = control.apply(&start(1, Update)).unwrap_err();
+    assert!(again.state.contains("was started before"));
+    control.apply(&start(2, Validation)).unwrap();
+    assert_eq!(control.newest_of(&[Update]), Some(operation(1)));
+    assert_eq!(control.newest_of(&[Update, Validation]), Some(operation(2)));
+    assert_eq!(control.newest_of(&[PackageGet]), None);
+}
+
+#[test]
+fn generations_count_up_by_one() {
+    let mut control = Control::default();
+    control.apply(&elected(1, "n1")).unwrap();
+    for stale in [0, 1, 3] {
+        let illegal = control.apply(&elected(stale, "n2")).unwrap_err();
+        assert_eq!(illegal.event, "coordinator_elected");
+        assert_eq!(
+            illegal.state,
+            format!("generation is 1, the elected one is {stale}")
+        );
+    }
+    assert_eq!(control.coordinator.as_ref().unwrap().node, node("n1"));
+    assert!(
+        control
+            .apply(&handed_over(0, "n2"))
+            .unwrap_err()
+            .state
+            .contains("is 1, not 0")
+    );
+    control.apply(&handed_over(1, "n2")).unwrap();
+    assert_eq!(
+        (&control.coordinator, &control.handed_to),
+        (&None, &Some(node("n2")))
+    );
+    control.apply(&elected(2, "n2")).unwrap();
+    assert_eq!(control.handed_to, None);
+    assert_eq!(control.generation, Generation(2));
+}
+
+#[test]
+fn a_key_is_trusted_once_and_the_newest_word_of_a_user_counts() {
+    let mut control = Control::default();
+    let trust = ControlEvent::KeyTrusted {
+        at: at(0),
+        public_key: "key".to_owned(),
+    };
+    let set = |hash: &str| ControlEvent::UserSet {
+        at: at(0),
+        user: user(),
+        password_hash: hash.to_owned(),
+    };
+    for event in [&trust, &trust, &set("a"), &set("b")] {
+        control.apply(event).unwrap();
+    }
+    assert_eq!(control.trusted_keys, ["key"]);
+    assert_eq!(control.users[&user()], "b");
+}

@@ -15,7 +15,7 @@ use tokio::runtime::Builder;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::settings::{NEW, OLD, Settings, epoch, name, package};
+use crate::settings::{NEW, OLD, Settings, digest, epoch, name, package};
 use crate::world::{Blow, Trip, World, bare};
 
 /// Runs a story under virtual time: whenever everyone waits, the clock jumps to the next timer.
@@ -179,6 +179,15 @@ impl Cluster {
     pub fn all_run(&self) -> bool {
         let nodes = self.world.nodes();
         nodes.values().all(|node| node.daemon.is_some())
+    }
+
+    /// The nodes that hold the package of a version.
+    pub fn holders(&self, version: &str) -> Vec<NodeName> {
+        let nodes = self.world.nodes();
+        let holding = nodes
+            .iter()
+            .filter(|(_, node)| node.shelf.holds(digest(version)));
+        holding.map(|(name, _)| name.clone()).collect()
     }
 
     /// What was violated so far, and what the end must be held against: the folds of all nodes are

@@ -2,8 +2,8 @@
 //! than that.
 
 use evenkeel_model::{
-    Finding, Job, JobOutcome, OperationEnd, OperationEvent, Refusal, Severity, UpdateRequest,
-    Version, code,
+    Finding, Job, JobOutcome, NodeName, OperationEnd, OperationEvent, Refusal, Severity,
+    UpdateRequest, Version, code,
 };
 
 use crate::build;
@@ -46,21 +46,34 @@ pub(super) fn validate(input: &Input<'_>, version: &Version) -> Decision {
     Decision::events(vec![OperationEvent::Validated { at, findings }])
 }
 
-/// A node that does not answer right now may only be starting its daemon again.
+/// A node that is silent, or cut off, right now may only be starting its daemon again.
 fn await_answers(input: &Input<'_>) -> Option<Decision> {
     let mut names = input.topology.names();
-    let silent = names.find(|name| input.seen(name).is_none())?;
+    let (node, why) = names.find_map(|name| Some((name, out_of_touch(input, name)?)))?;
     let remaining = input.tunables.answer().checked_sub(input.idle)?;
-    let what = format!("node \"{silent}\" to say what it sees");
+    let what = format!("node \"{node}\" to be in touch with the cluster");
     let unblock = "Its evenkeeld answering; after that time its silence is a finding.";
     let mut wait = awaiting(input, what, unblock);
-    wait.node = Some(silent.clone());
-    wait.seen = Some(input.why_silent(silent));
+    wait.node = Some(node.clone());
+    wait.seen = Some(why);
     wait.remaining = Some(remaining);
     Some(Decision {
         awaiting: vec![wait],
         ..Decision::default()
     })
+}
+
+/// Why the node is not in touch with the others and the record; none when it is.
+fn out_of_touch(input: &Input<'_>, node: &NodeName) -> Option<String> {
+    let Some(seen) = input.seen(node) else {
+        return Some(input.why_silent(node));
+    };
+    let quorum = seen.quorum.known()?;
+    if !quorum.record_reachable {
+        return Some("it does not reach the record".to_owned());
+    }
+    let silent = quorum.silent.first()?;
+    Some(format!("node \"{silent}\" does not answer it"))
 }
 
 /// What the findings forbid: errors always, warnings unless skipped.

@@ -10,8 +10,8 @@ use evenkeel_orchestrator::UpdateAction;
 use evenkeel_record::View;
 use evenkeel_simulation::{Blow, Cluster, Scene, Settings, Stand, run};
 
-/// Longer than any wait that the planner allows at this length of a minute.
-const REST: Duration = Duration::from_secs(900);
+use crate::stories::REST;
+
 /// Following an action must lead to the end, not in circles.
 const PAUSES: usize = 3;
 

@@ -1,0 +1,9 @@
+//! Stories of whole clusters under virtual time.
+
+mod crashes;
+mod determinism;
+mod operator;
+mod record;
+mod rolling;
+mod stories;
+mod trouble;

@@ -197,10 +197,17 @@ fn an_order_that_its_agent_never_accepts_is_given_up() {
 #[test]
 fn a_takeover_waits_for_a_fit_pair_within_the_gate() {
     type Unfit = fn(&mut World);
-    let unfit: [(&str, Unfit); 6] = [
+    let unfit: [(&str, Unfit); 7] = [
         ("it is booting", |w| w.override_ha("n4", MemberHa::Booting)),
         ("does not answer: the probe", |w| {
             drop(w.silence("n4", SECOND))
+        }),
+        // Only the partner's engine knows of it yet.
+        ("taken over by node", |w| {
+            let mut elsewhere = w.clone();
+            elsewhere.take_over_by_hand("n3");
+            let newest = elsewhere.newest("n3");
+            w.override_pair("n4", |pair| pair.transition = newest);
         }),
         ("knows of no HA partner", |w| {
             w.override_node("n4", |seen| seen.pair = known(None))

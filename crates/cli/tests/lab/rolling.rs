@@ -59,7 +59,7 @@ fn an_update_is_paused_resumed_and_canceled() {
         3,
     );
     assert_eq!(lab.state().as_deref(), Some("paused_by_user"));
-    assert!(lab.ok(&["explain"]).contains("resume"));
+    assert!(lab.ok(&["explain"]).contains("Resume or cancel"));
     for _ in 0..2 {
         lab.ok(&["image", "resume-update"]);
         assert_eq!(lab.settled(), "paused_by_user");

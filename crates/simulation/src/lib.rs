@@ -3,8 +3,8 @@
 //!
 //! [`run`] gives a test its paused clock; [`Cluster::start`] powers the nodes on. Each node's daemon can
 //! be killed at any instant, its power cut, its links cut; [`Cluster::trip`] does so right after a chosen
-//! event of the record. A watchdog looks after every step of the hardware for what must never happen,
-//! and [`Cluster::finish`] holds the end against the record.
+//! event of the record. A watchdog looks after every step of the hardware for what must never happen:
+//! [`Cluster::violations`].
 //!
 //! **Invariants.** One thread, one clock, all randomness from one seed: the same story gives the same
 //! events. Nothing here decides anything that the product decides.

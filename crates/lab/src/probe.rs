@@ -39,6 +39,8 @@ pub struct Probe {
 pub struct ProbeReport {
     /// Length of the longest gap; 0 when there was none.
     pub longest_io_gap_ms: u64,
+    /// Longest time between two answers, gaps and shorter pauses alike. A read is sent every 50 ms.
+    pub longest_pause_ms: u64,
     /// Reads that were answered.
     pub reads: u64,
     /// All gaps, in the order of their beginning.
@@ -87,6 +89,7 @@ struct Track {
     address: String,
     last_answer: Instant,
     reads: u64,
+    longest_pause: Duration,
     gaps: Vec<(Instant, Instant)>,
 }
 
@@ -98,7 +101,9 @@ impl Track {
     }
 
     fn close_gap(&mut self, now: Instant) {
-        if now.duration_since(self.last_answer) >= GAP {
+        let pause = now.duration_since(self.last_answer);
+        self.longest_pause = self.longest_pause.max(pause);
+        if pause >= GAP {
             self.gaps.push((self.last_answer, now));
         }
     }
@@ -119,6 +124,7 @@ impl Probe {
                 address: node.lif,
                 last_answer: now,
                 reads: 0,
+                longest_pause: Duration::ZERO,
                 gaps: Vec::new(),
             }));
             readers.spawn(read_all_the_time(Arc::clone(&track)));
@@ -161,16 +167,18 @@ impl Probe {
             status: status.as_ref().ok(),
         };
         let mut gaps = Vec::new();
-        let mut reads = 0;
+        let (mut reads, mut longest_pause) = (0, Duration::ZERO);
         for track in &self.tracks {
             let mut track = lock(track);
             track.close_gap(now);
             reads += track.reads;
+            longest_pause = longest_pause.max(track.longest_pause);
             gaps.extend(track.gaps.iter().map(|gap| judge.gap(&track, *gap)));
         }
         gaps.sort_by_key(|gap| gap.start.timestamp());
         ProbeReport {
             longest_io_gap_ms: gaps.iter().map(|gap| gap.ms).max().unwrap_or(0),
+            longest_pause_ms: longest_pause.as_millis() as u64,
             reads,
             gaps,
             transitions_unknown: status.err().map(|error| format!("{error:#}")),

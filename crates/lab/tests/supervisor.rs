@@ -190,6 +190,7 @@ async fn a_node_rolls_to_an_image_whose_own_daemon_then_runs_without_an_unexplai
     assert_eq!(report.gaps_outside().count(), 0, "{report:?}");
     assert!(report.longest_io_gap_ms <= 2_000, "{report:?}");
     assert!(report.reads > 0 && report.transitions_unknown.is_none());
+    assert!(report.longest_pause_ms >= report.longest_io_gap_ms.max(1));
     assert_eq!(lab.status().await.broken, Vec::<String>::new());
 }
 

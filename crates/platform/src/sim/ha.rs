@@ -519,7 +519,12 @@ impl Hardware {
         if lif.current == to {
             return;
         }
+        let home = lif.home.clone();
         let from = std::mem::replace(&mut lif.current, to.clone());
+        match &to {
+            Some(host) => self.note(host, format!("hosts {name}")),
+            None => self.note(&home, format!("{name} is down")),
+        }
         for node in from.into_iter().chain(to) {
             if self.at(&node).up().is_some() {
                 let hosting = self.hosting(&node);

@@ -1,22 +1,27 @@
 //! The handle of a simulated cluster.
 
 use std::future::Future;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use evenkeel_interconnect::Loss;
 use evenkeel_model::{
-    CatalogueEvent, ControlEvent, Event, NodeName, OperationId, Position, Seq, StreamId,
+    CatalogueEvent, ControlEvent, Event, JobId, NodeName, OperationId, PackageRef, Position,
+    Refusal, Seq, StreamId,
 };
 use evenkeel_orchestrator::{FrontDoor, Role};
 use evenkeel_platform::sim::{Fault, Hardware};
 use evenkeel_record::{Entry, Fence, MemoryFaults, MemoryRecord, View, Write, Writer};
 use evenkeel_seam::SeededIds;
 use tokio::runtime::Builder;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
+use uuid::Uuid;
 
-use crate::settings::{NEW, OLD, Settings, digest, epoch, name, package};
-use crate::world::{Blow, Trip, World, bare};
+use crate::settings::{NEW, OLD, Settings, admin, digest, epoch, name, package};
+use crate::shelf::Shelf;
+use crate::world::{Blow, Trip, World, bare, lock};
 
 /// Runs a story under virtual time: whenever everyone waits, the clock jumps to the next timer.
 pub fn run<T>(story: impl Future<Output = T>) -> T {
@@ -129,6 +134,12 @@ impl Cluster {
         self.world.cut_record(node, cut);
     }
 
+    /// Loses that many requests and answers to come of one node's calls to another.
+    pub fn lose(&self, caller: &NodeName, called: &NodeName, requests: u32, answers: u32) {
+        let loss = Loss { requests, answers };
+        self.world.network.lose(caller, called, loss);
+    }
+
     /// Sets the faults between a node and the record.
     pub fn set_record_faults(&self, node: &NodeName, faults: MemoryFaults) {
         self.record(node).set_faults(faults);
@@ -195,12 +206,12 @@ impl Cluster {
     pub fn violations(&self) -> Vec<String> {
         self.world.look();
         let view = self.view();
-        let mut found = self
-            .world
-            .violations
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let mut found = lock(&self.world.violations).clone();
+        for job in lock(&self.world.accepted).iter() {
+            if view.operation_of(*job).is_none() {
+                found.push(format!("job {job} was accepted and is lost"));
+            }
+        }
         let ended = view.operations().filter(|operation| operation.is_ended());
         for operation in ended.filter(|operation| operation.open_jobs().next().is_some()) {
             found.push(format!("operation {} ended with an open job", operation.id));
@@ -223,19 +234,29 @@ impl Cluster {
         found
     }
 
+    /// Sends a node a package: it takes it in for a second, then names it in the catalogue. Nothing comes
+    /// back when the node's daemon dies meanwhile.
+    pub async fn upload(&self, node: &NodeName, version: &str) -> Option<Result<JobId, Refusal>> {
+        let receiver = {
+            let mut nodes = self.world.nodes();
+            let shelf = nodes[node].shelf.clone();
+            let daemon = nodes.get_mut(node)?.daemon.as_mut()?;
+            let (answer, receiver) = oneshot::channel();
+            let (door, incarnation) = (daemon.door.clone(), daemon.incarnation);
+            let (node, package) = (node.clone(), package(version));
+            daemon.tasks.spawn(async move {
+                let taken = take_in(&door, node, incarnation, &shelf, package).await;
+                let _unheard = answer.send(taken);
+            });
+            receiver
+        };
+        receiver.await.ok()
+    }
+
     /// The newest update.
     pub fn newest_update(&self) -> Option<OperationId> {
         let kinds = [evenkeel_model::OperationKind::Update];
         self.view().control().newest_of(&kinds)
-    }
-
-    /// Puts another package into the catalogue.
-    pub async fn add_package(&self, version: &str) {
-        let writer = setup_writer(&self.world, 0x5e);
-        let event = added(&self.world, version);
-        let write = self.view().write(StreamId::Catalogue, vec![event]);
-        let appended = writer.append(Fence::None, vec![write]).await;
-        appended.expect("a way without faults");
     }
 }
 
@@ -267,6 +288,22 @@ impl World {
         let now = control.coordinator.as_ref().map(|c| c.node.clone());
         now.or_else(|| control.handed_to.clone())
     }
+}
+
+async fn take_in(
+    door: &FrontDoor,
+    node: NodeName,
+    incarnation: Uuid,
+    shelf: &Shelf,
+    package: PackageRef,
+) -> Result<JobId, Refusal> {
+    let description = "POST /api/cluster/software/upload";
+    let ticket = door
+        .begin_get(node, incarnation, admin(), description)
+        .await?;
+    sleep(Duration::from_secs(1)).await;
+    shelf.put(package.digest);
+    door.staged(ticket, package).await
 }
 
 fn setup_writer(world: &World, seed: u64) -> Writer {

@@ -15,6 +15,7 @@ use evenkeel_seam::{Clock, Ids, TokioClock};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
+use uuid::Uuid;
 
 use crate::settings::epoch;
 use crate::shelf;
@@ -30,9 +31,12 @@ pub(crate) struct Daemon {
     pub(crate) door: FrontDoor,
     pub(crate) role: watch::Receiver<Role>,
     pub(crate) follower: Arc<Follower>,
+    /// Names this daemon among those of its node: gets that it receives are its.
+    pub(crate) incarnation: Uuid,
+    /// All that it is doing: ends with it.
+    pub(crate) tasks: JoinSet<()>,
     agent: Arc<Agent>,
     _stop: watch::Sender<bool>,
-    _tasks: JoinSet<()>,
 }
 
 impl Drop for Daemon {
@@ -126,9 +130,11 @@ async fn build(world: &Arc<World>, node: &NodeName, boot_id: BootId, turn: u64) 
         boot_id,
         platform,
         follower: Arc::clone(&follower),
-        writer: Writer::new(record, ids),
+        writer: Writer::new(record, Arc::clone(&ids)),
         clock,
     };
+    let incarnation = ids.uuid();
+    tasks.spawn(end_stale_gets(door.clone(), node.clone(), incarnation));
     tasks.spawn(reporter.run());
     tasks.spawn(shelf.keep(Arc::clone(&follower)));
     tasks.spawn(orchestrator.run(stopped));
@@ -136,9 +142,17 @@ async fn build(world: &Arc<World>, node: &NodeName, boot_id: BootId, turn: u64) 
         door,
         role,
         follower,
+        incarnation,
+        tasks,
         agent,
         _stop: stop,
-        _tasks: tasks,
+    }
+}
+
+/// What an earlier daemon of this node was receiving is over.
+async fn end_stale_gets(door: FrontDoor, node: NodeName, incarnation: Uuid) {
+    while door.end_stale_gets(&node, incarnation).await.is_err() {
+        sleep(RETRY).await;
     }
 }
 

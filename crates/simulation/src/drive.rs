@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use evenkeel_model::{
-    NodeName, Operation, OperationEnd, OperationId, OperationState, PauseAfter, PauseCause,
+    JobId, NodeName, Operation, OperationEnd, OperationId, OperationState, PauseAfter, PauseCause,
     PausePoint, Problem, Refusal, SlotHealth, TransitionStage, UpdateRequest, code,
 };
 use evenkeel_orchestrator::{FrontDoor, UpdateAction};
@@ -14,10 +14,11 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::cluster::Cluster;
 use crate::settings::{NEW, admin, digest, version};
+use crate::world::lock;
 
 /// How often a condition is looked at.
 const LOOK: Duration = Duration::from_millis(50);
-/// How long a front door may take to answer before its client asks another one.
+/// How long a client waits for a front door that lives.
 const ANSWER: Duration = Duration::from_secs(40);
 
 /// Where an operation has come to rest.
@@ -42,7 +43,7 @@ impl fmt::Debug for Stuck {
 }
 
 /// Where the operation rests, if it does.
-pub(crate) fn stand_of(operation: &Operation) -> Option<Stand> {
+pub fn stand_of(operation: &Operation) -> Option<Stand> {
     match &operation.state {
         OperationState::Ended { end } => Some(Stand::Ended(end.clone())),
         OperationState::Paused {
@@ -106,7 +107,7 @@ impl Cluster {
         let before = self.newest_update();
         loop {
             let answer = self
-                .ask(async |door| door.start_update(request.clone(), admin()).await.map(drop))
+                .ask(async |door| door.start_update(request.clone(), admin()).await)
                 .await;
             match self.newest_update() {
                 Some(newest) if Some(newest) != before => return Ok(newest),
@@ -114,7 +115,7 @@ impl Cluster {
             }
             match answer {
                 Err(refusal) if !is_passing(&refusal) => return Err(refusal),
-                Ok(()) | Err(_) => sleep(Duration::from_secs(1)).await,
+                Ok(_) | Err(_) => sleep(Duration::from_secs(1)).await,
             }
         }
     }
@@ -122,27 +123,32 @@ impl Cluster {
     /// Pauses, resumes or cancels; tries again while the record is not to be had.
     pub async fn act(&self, action: UpdateAction) -> Result<(), Refusal> {
         loop {
-            let answer = self
-                .ask(async |door| door.act(action, admin()).await.map(drop))
-                .await;
+            let answer = self.ask(async |door| door.act(action, admin()).await).await;
             match answer {
                 Err(refusal) if is_passing(&refusal) => sleep(Duration::from_secs(1)).await,
-                answer => return answer,
+                answer => return answer.map(drop),
             }
         }
     }
 
-    /// Asks the front doors one by one until one answers.
-    pub async fn ask<T>(
+    /// Asks the front doors one by one until one answers. A job that one of them promised is kept in mind.
+    pub async fn ask(
         &self,
-        question: impl AsyncFn(FrontDoor) -> Result<T, Refusal>,
-    ) -> Result<T, Refusal> {
+        question: impl AsyncFn(FrontDoor) -> Result<JobId, Refusal>,
+    ) -> Result<JobId, Refusal> {
         loop {
             for node in self.names() {
                 let Some(door) = self.door(&node) else {
                     continue;
                 };
-                if let Ok(answer) = timeout(ANSWER, question(door)).await {
+                let turn = self.world.nodes()[&node].turn;
+                let answer = tokio::select! {
+                    biased;
+                    () = self.world.death(&node, turn) => continue,
+                    answer = timeout(ANSWER, question(door)) => answer,
+                };
+                if let Ok(answer) = answer {
+                    lock(&self.world.accepted).extend(&answer);
                     return answer;
                 }
             }

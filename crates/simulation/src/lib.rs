@@ -20,6 +20,6 @@ mod watchdog;
 mod world;
 
 pub use cluster::{Cluster, Scene, run};
-pub use drive::{Stand, Stuck};
+pub use drive::{Stand, Stuck, stand_of};
 pub use settings::{NEW, OLD, Settings, admin};
 pub use world::Blow;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use evenkeel_agent::{InstallError, InstallRequest, Installer, Packages, PackagesError};
-use evenkeel_model::{Digest, NodeName, Progress, SlotHealth, SlotImage};
+use evenkeel_model::{Digest, NodeName, OperationKind, Progress, SlotHealth, SlotImage};
 use evenkeel_record::Follower;
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -51,10 +51,23 @@ impl Shelf {
                 sleep(PULL).await;
                 self.put(*package);
             }
-            self.lock().retain(|package| wanted.contains_key(package));
+            self.drop_leftovers(&follower).await;
             if views.changed().await.is_err() {
                 return;
             }
+        }
+    }
+}
+
+impl Shelf {
+    /// Judged by the record as it is now; what is coming in is not named there yet.
+    async fn drop_leftovers(&self, follower: &Follower) {
+        let Ok(view) = follower.refresh().await else {
+            return;
+        };
+        if view.control().open_of(OperationKind::PackageGet).is_none() {
+            let wanted = &view.catalogue().packages;
+            self.lock().retain(|package| wanted.contains_key(package));
         }
     }
 }

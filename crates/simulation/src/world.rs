@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use evenkeel_agent::NodeDb;
 use evenkeel_interconnect::LocalNetwork;
-use evenkeel_model::{BootId, Generation, NodeName, Position, Topology};
+use evenkeel_model::{BootId, Generation, JobId, NodeName, Position, Topology};
 use evenkeel_platform::sim::{Effect, Fault, Hardware, Machine};
 use evenkeel_record::{MemoryHub, MemoryRecord, Record, View};
 use evenkeel_seam::SeededIds;
@@ -58,11 +58,13 @@ pub(crate) struct World {
     machine: Arc<Machine>,
     nodes: Mutex<BTreeMap<NodeName, SimNode>>,
     pub(crate) violations: Mutex<Vec<String>>,
+    /// Jobs that a client was told of.
+    pub(crate) accepted: Mutex<Vec<JobId>>,
     trip: Mutex<Option<Trip>>,
     seen: Mutex<View>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -91,6 +93,7 @@ impl World {
             machine: Machine::new(hardware),
             nodes: Mutex::new(nodes),
             violations: Mutex::default(),
+            accepted: Mutex::default(),
             trip: Mutex::default(),
             seen: Mutex::default(),
         })
@@ -178,6 +181,13 @@ impl World {
 
     pub(crate) fn is_alive(&self, node: &NodeName, turn: u64) -> bool {
         self.nodes()[node].turn == turn
+    }
+
+    /// Returns once that daemon is gone: its clients' connections break.
+    pub(crate) async fn death(&self, node: &NodeName, turn: u64) {
+        while self.is_alive(node, turn) {
+            sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Strikes a node, and sees to it that it comes back.

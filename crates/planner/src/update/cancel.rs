@@ -1,7 +1,7 @@
 //! The way out: who is with its partner by this update's doing comes home, then the update ends.
 
 use evenkeel_model::{
-    Action, Lane, MemberHa, OperationEnd, OperationEvent, Task, TaskState, Version,
+    Action, Lane, MemberHa, OperationEnd, OperationEvent, PairState, Task, TaskState, Version,
 };
 
 use super::execute::{advance, trouble};
@@ -51,10 +51,14 @@ fn way_home<'a>(input: &Input<'_>, lane: &'a Lane) -> WayHome<'a> {
         return WayHome::Over;
     }
     let is_restoring = input.operation.is_restoring(lane);
-    if is_restoring && let Some(task) = input.operation.next_task(lane) {
+    let pair = pair_of(input, &lane.node);
+    if is_restoring
+        && !pair.is_some_and(|pair| is_superseded(input, pair))
+        && let Some(task) = input.operation.next_task(lane)
+    {
         return WayHome::Task(task);
     }
-    let Some(pair) = pair_of(input, &lane.node) else {
+    let Some(pair) = pair else {
         return WayHome::Decided(Box::new(unknown(input, lane)));
     };
     // A takeover that is not ours is not ours to give back.
@@ -70,6 +74,12 @@ fn way_home<'a>(input: &Input<'_>, lane: &'a Lane) -> WayHome<'a> {
         | MemberHa::Down
         | MemberHa::Fenced => WayHome::Over,
     }
+}
+
+/// The pair's newest takeover is someone else's: ours can no longer be given back, and need not be.
+fn is_superseded(input: &Input<'_>, pair: &PairState) -> bool {
+    let newest = pair.transition.as_ref();
+    newest.is_none_or(|t| !input.operation.is_ours(t.id))
 }
 
 fn leave(input: &Input<'_>, lane: &Lane) -> Decision {

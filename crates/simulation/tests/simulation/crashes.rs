@@ -1,35 +1,43 @@
 //! The crash matrix: whoever coordinates, is updated, partners that, or everyone is struck right after
-//! each recorded event of an update, or a while later. Whatever happens, the update comes to its end;
-//! where it pauses, its reason is true, and following it leads to the end.
+//! each recorded event, or a while later. Whatever happens, what was begun comes to its end; where an
+//! update pauses, its reason is true, and following it leads to the end.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use evenkeel_model::{NodeName, OperationEnd, OperationId, OperationKind, Position, Problem};
-use evenkeel_orchestrator::UpdateAction;
+use evenkeel_model::{NodeName, OperationKind, Position, Problem};
 use evenkeel_record::View;
-use evenkeel_simulation::{Blow, Cluster, Scene, Settings, Stand, run};
+use evenkeel_simulation::{Blow, Cluster, Scene, Settings, run};
 
+use crate::scenarios::Scenario;
 use crate::stories::REST;
 
-/// Following an action must lead to the end, not in circles.
-const PAUSES: usize = 3;
-
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Victim {
+pub(crate) enum Victim {
     Coordinator,
     Updated,
     Partner,
     All,
 }
 
+const VICTIMS: [Victim; 4] = [
+    Victim::Coordinator,
+    Victim::Updated,
+    Victim::Partner,
+    Victim::All,
+];
+
+/// One cell of the matrix.
 #[derive(Clone, Copy, Debug)]
-struct Case {
-    nodes: usize,
-    after: u64,
-    late: Duration,
-    victim: Victim,
-    blow: Blow,
+pub(crate) struct Case {
+    pub(crate) scenario: Scenario,
+    pub(crate) nodes: usize,
+    /// The event, counted from the scenario's begin.
+    pub(crate) after: u64,
+    pub(crate) late: Duration,
+    pub(crate) victim: Victim,
+    pub(crate) blow: Blow,
+    pub(crate) dark_for: Duration,
 }
 
 /// The node whose lane the newest task belongs to; the first one before there is any.
@@ -52,99 +60,30 @@ fn whom(victim: Victim, view: &View, scene: &Scene) -> Vec<NodeName> {
     }
 }
 
-/// How one case ended.
-struct Outcome {
-    pauses: Vec<Problem>,
-}
-
-async fn strike(case: Case) -> Result<Outcome, String> {
-    let cluster = Cluster::start(Settings::new(case.nodes)).await;
+/// Runs a case; says with what problems the update paused.
+async fn strike(case: Case) -> Result<Vec<Problem>, String> {
+    let mut settings = Settings::new(case.nodes);
+    settings.dark_for = case.dark_for;
+    let cluster = Cluster::start(settings).await;
     let at = Position(cluster.head().0 + case.after);
     let victim = case.victim;
     cluster.trip(at, case.late, case.blow, move |view, scene| {
         whom(victim, view, scene)
     });
-    let started = cluster.start_update(Cluster::request()).await;
-    let id = started.map_err(|refusal| format!("{refusal}\n{}", cluster.describe()))?;
-    let pauses = drive(&cluster, id, case).await?;
+    let pauses = case.scenario.play(&cluster, case.blow).await;
+    let pauses = pauses.map_err(|why| format!("{why}\n{}", cluster.describe()))?;
     cluster.mend(REST).await.map_err(|stuck| stuck.0)?;
     judge(&cluster, case)?;
-    Ok(Outcome { pauses })
-}
-
-/// Follows the update to its end, doing what it asks for.
-async fn drive(cluster: &Cluster, mut id: OperationId, case: Case) -> Result<Vec<Problem>, String> {
-    let mut pauses = Vec::new();
-    loop {
-        match cluster.rest(REST).await.map_err(|stuck| stuck.0)? {
-            Stand::Ended(OperationEnd::Completed) => return Ok(pauses),
-            Stand::Ended(end) => {
-                refused_in_time(cluster, id, &end, case)?;
-                cluster.mend(REST).await.map_err(|stuck| stuck.0)?;
-                let again = cluster.start_update(Cluster::request()).await;
-                id = again.map_err(|refusal| format!("{refusal}\n{}", cluster.describe()))?;
-                continue;
-            }
-            Stand::PausedByUser(point) => return Err(format!("paused at {point:?}, unasked")),
-            Stand::PausedOnError(problem) => {
-                hold_true(cluster, &problem, case)?;
-                pauses.push(problem);
-            }
-        }
-        if pauses.len() > PAUSES {
-            return Err(format!(
-                "it goes in circles: {pauses:#?}\n{}",
-                cluster.describe()
-            ));
-        }
-        cluster.mend(REST).await.map_err(|stuck| stuck.0)?;
-        let resumed = cluster.act(UpdateAction::Resume).await;
-        resumed.map_err(|refusal| format!("{refusal}\n{}", cluster.describe()))?;
-    }
-}
-
-/// Before its first effect, and only then, an update may be refused for what the blow did.
-fn refused_in_time(
-    cluster: &Cluster,
-    id: OperationId,
-    end: &OperationEnd,
-    case: Case,
-) -> Result<(), String> {
-    let view = cluster.view();
-    let untouched = view.operation(id).is_some_and(|o| o.tasks.is_empty());
-    match end {
-        OperationEnd::Failed { .. } if untouched && case.blow == Blow::PowerCut => Ok(()),
-        end => Err(format!("ended {end:?}\n{}", cluster.describe())),
-    }
-}
-
-/// A reason must be what the hardware shows, and it must say what to do.
-fn hold_true(cluster: &Cluster, problem: &Problem, case: Case) -> Result<(), String> {
-    let untrue = |why: &str| Err(format!("{problem}: untrue: {why}\n{}", cluster.describe()));
-    if case.blow == Blow::Kill {
-        return untrue("only daemons were killed: the update goes on by itself");
-    }
-    if problem.action.is_empty() {
-        return untrue("it says nothing of what to do");
-    }
-    let unasked = !cluster.taken_by_others().is_empty();
-    if problem.error.contains("not by this update") && !unasked {
-        return untrue("no such takeover stands");
-    }
-    if cluster.away().is_empty() {
-        return untrue("every pool is home and every node serves");
-    }
-    Ok(())
+    Ok(pauses)
 }
 
 fn judge(cluster: &Cluster, case: Case) -> Result<(), String> {
     let mut wrong = cluster.violations();
-    wrong.extend(cluster.unfinished());
-    let outages = cluster.hardware(|hardware, _| hardware.incidents().cloned().collect::<Vec<_>>());
-    for outage in outages {
-        if case.blow == Blow::Kill {
-            wrong.push(format!("a killed daemon cost service: {outage:?}"));
-        }
+    wrong.extend(case.scenario.left_undone(cluster));
+    let outages: Vec<_> = cluster.hardware(|hardware, _| hardware.incidents().cloned().collect());
+    if case.blow == Blow::Kill {
+        let cost = |outage| format!("a killed daemon cost service: {outage:?}");
+        wrong.extend(outages.into_iter().map(cost));
     }
     match wrong.is_empty() {
         true => Ok(()),
@@ -152,75 +91,145 @@ fn judge(cluster: &Cluster, case: Case) -> Result<(), String> {
     }
 }
 
-/// How many events an undisturbed update records.
-fn events(nodes: usize) -> u64 {
+/// How many events an undisturbed run records.
+fn events(scenario: Scenario, nodes: usize) -> u64 {
     run(async {
         let cluster = Cluster::start(Settings::new(nodes)).await;
         let before = cluster.head().0;
-        cluster
-            .start_update(Cluster::request())
-            .await
-            .expect("admitted");
-        cluster.rest(REST).await.expect("it rests");
+        let played = scenario.play(&cluster, Blow::Kill).await;
+        played.unwrap_or_else(|why| panic!("undisturbed: {why}\n{}", cluster.describe()));
         cluster.head().0 - before
     })
 }
 
-fn matrix(nodes: usize, victim: Victim, blow: Blow, every: usize) {
-    let mut failed = Vec::new();
-    let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
-    let mut cases = 0;
-    for late in [0, 30, 400].map(Duration::from_millis) {
-        for after in (1..=events(nodes)).step_by(every) {
-            let case = Case {
-                nodes,
-                after,
-                late,
-                victim,
-                blow,
-            };
-            cases += 1;
-            match run(strike(case)) {
-                Ok(outcome) => {
-                    for problem in outcome.pauses {
-                        *reasons.entry(problem.to_string()).or_default() += 1;
-                    }
-                }
+/// A part of the matrix.
+struct Part {
+    scenario: Scenario,
+    nodes: usize,
+    victims: &'static [Victim],
+    blow: Blow,
+    late_ms: &'static [u64],
+    every: usize,
+    dark_for: Duration,
+}
+
+impl Part {
+    fn new(scenario: Scenario, blow: Blow, victims: &'static [Victim]) -> Self {
+        Self {
+            scenario,
+            nodes: 2,
+            victims,
+            blow,
+            late_ms: &[0, 30, 400],
+            every: 1,
+            dark_for: Duration::from_secs(6),
+        }
+    }
+
+    fn cases(&self) -> Vec<Case> {
+        let events = events(self.scenario, self.nodes);
+        let mut cases = Vec::new();
+        for victim in self.victims {
+            for late in self.late_ms {
+                cases.extend((1..=events).step_by(self.every).map(|after| Case {
+                    scenario: self.scenario,
+                    nodes: self.nodes,
+                    after,
+                    late: Duration::from_millis(*late),
+                    victim: *victim,
+                    blow: self.blow,
+                    dark_for: self.dark_for,
+                }));
+            }
+        }
+        cases
+    }
+
+    fn hold(self) {
+        let cases = self.cases();
+        let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
+        let mut failed = Vec::new();
+        for case in &cases {
+            match run(strike(*case)) {
+                Ok(pauses) => pauses
+                    .into_iter()
+                    .for_each(|problem| *reasons.entry(problem.to_string()).or_default() += 1),
                 Err(why) => failed.push((case, why)),
             }
         }
-    }
-    println!("{cases} cases; pauses: {reasons:#?}");
-    for (case, why) in &failed {
-        println!(
-            "FAILED {case:?}: {}",
-            why.lines().next().unwrap_or_default()
-        );
-    }
-    if let Some((case, why)) = failed.first() {
-        panic!(
-            "{} of {cases} cases failed; the first is {case:?}: {why}",
-            failed.len()
-        );
+        println!("{} cases; pauses: {reasons:#?}", cases.len());
+        for (case, why) in &failed {
+            let first = why.lines().next().unwrap_or_default();
+            println!("FAILED {case:?}: {first}");
+        }
+        if let Some((case, why)) = failed.first() {
+            let (all, bad) = (cases.len(), failed.len());
+            panic!("{bad} of {all} cases failed; the first is {case:?}: {why}");
+        }
     }
 }
 
-macro_rules! matrix {
-    ($($name:ident, $nodes:literal, $victim:ident, $blow:ident, $every:literal;)*) => {
+macro_rules! of_a_pair {
+    ($($name:ident: $victim:ident, $blow:ident;)*) => {
         $(#[test]
         fn $name() {
-            matrix($nodes, Victim::$victim, Blow::$blow, $every);
+            Part::new(Scenario::Update, Blow::$blow, &[Victim::$victim]).hold();
         })*
     };
 }
 
-matrix! {
-    the_coordinator_is_killed, 2, Coordinator, Kill, 1;
-    the_updated_node_is_killed, 2, Updated, Kill, 1;
-    the_partner_is_killed, 2, Partner, Kill, 1;
-    all_are_killed, 2, All, Kill, 1;
-    the_coordinator_loses_power, 2, Coordinator, PowerCut, 1;
-    the_updated_node_loses_power, 2, Updated, PowerCut, 1;
-    the_partner_loses_power, 2, Partner, PowerCut, 1;
-    all_lose_power, 2, All, PowerCut, 1;
+of_a_pair! {
+    the_coordinator_is_killed: Coordinator, Kill;
+    the_updated_node_is_killed: Updated, Kill;
+    the_partner_is_killed: Partner, Kill;
+    all_are_killed: All, Kill;
+    the_coordinator_loses_power: Coordinator, PowerCut;
+    the_updated_node_loses_power: Updated, PowerCut;
+    the_partner_loses_power: Partner, PowerCut;
+    all_lose_power: All, PowerCut;
+}
+
+/// Longer than the planner bears a node's silence.
+#[test]
+fn power_stays_away_for_long() {
+    let mut part = Part::new(Scenario::Update, Blow::PowerCut, &VICTIMS);
+    (part.late_ms, part.every) = (&[30], 2);
+    part.dark_for = Duration::from_secs(200);
+    part.hold();
+}
+
+#[test]
+fn two_pairs_are_killed() {
+    let mut part = Part::new(Scenario::Update, Blow::Kill, &VICTIMS);
+    (part.nodes, part.late_ms, part.every) = (4, &[0], 2);
+    part.hold();
+}
+
+#[test]
+fn two_pairs_lose_power() {
+    let mut part = Part::new(Scenario::Update, Blow::PowerCut, &VICTIMS);
+    (part.nodes, part.late_ms, part.every) = (4, &[30], 2);
+    part.hold();
+}
+
+macro_rules! of_scenarios {
+    ($($name:ident: $scenario:ident, $blow:ident, $late_ms:expr;)*) => {
+        $(#[test]
+        fn $name() {
+            let mut part = Part::new(Scenario::$scenario, Blow::$blow, &VICTIMS);
+            part.late_ms = &$late_ms;
+            part.hold();
+        })*
+    };
+}
+
+of_scenarios! {
+    killed_while_a_node_falls_back: Fallback, Kill, [0];
+    without_power_while_a_node_falls_back: Fallback, PowerCut, [30];
+    killed_while_it_is_paused_and_cancelled: Cancel, Kill, [0];
+    without_power_while_it_is_paused_and_cancelled: Cancel, PowerCut, [30];
+    killed_while_a_package_comes_in: Get, Kill, [0, 400];
+    without_power_while_a_package_comes_in: Get, PowerCut, [0, 400];
+    killed_while_a_package_is_deleted: Delete, Kill, [0, 30];
+    without_power_while_a_package_is_deleted: Delete, PowerCut, [0, 30];
 }

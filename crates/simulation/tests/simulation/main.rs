@@ -5,5 +5,7 @@ mod determinism;
 mod operator;
 mod record;
 mod rolling;
+mod scenarios;
 mod stories;
+mod storms;
 mod trouble;

@@ -152,13 +152,12 @@ fn actions_in_wrong_states_are_refused_and_change_nothing() {
             .await
             .expect_err("refused");
         assert_eq!(again.code, code::UPDATE_IN_PROGRESS);
-        let delete = async |door: evenkeel_orchestrator::FrontDoor| {
-            door.delete(version(NEW), admin()).await.map(drop)
-        };
+        let delete =
+            async |door: evenkeel_orchestrator::FrontDoor| door.delete(version(NEW), admin()).await;
         let delete = cluster.ask(delete).await.expect_err("refused");
         assert_eq!(delete.code, code::DELETE_DURING_UPDATE);
         let validate = async |door: evenkeel_orchestrator::FrontDoor| {
-            door.validate(version(NEW), admin()).await.map(drop)
+            door.validate(version(NEW), admin()).await
         };
         let validate = cluster.ask(validate).await.expect_err("refused");
         assert_eq!(validate.code, code::UPDATE_IN_PROGRESS);
@@ -209,7 +208,7 @@ fn a_validation_tells_and_changes_nothing() {
     run(async {
         let cluster = Cluster::start(Settings::new(2)).await;
         let ask = async |door: evenkeel_orchestrator::FrontDoor| {
-            door.validate(version(NEW), admin()).await.map(drop)
+            door.validate(version(NEW), admin()).await
         };
         cluster.ask(ask).await.expect("nothing is in the way");
         let ended = cluster.until(REST, |view| {
@@ -229,9 +228,8 @@ fn a_deleted_package_leaves_every_node_and_one_that_was_down_on_its_return() {
         let cluster = Cluster::start(Settings::new(4)).await;
         let away = cluster.names()[3].clone();
         cluster.set_fault(&away, evenkeel_platform::sim::Fault::PowerOff, true);
-        let ask = async |door: evenkeel_orchestrator::FrontDoor| {
-            door.delete(version(OLD), admin()).await.map(drop)
-        };
+        let ask =
+            async |door: evenkeel_orchestrator::FrontDoor| door.delete(version(OLD), admin()).await;
         cluster.ask(ask).await.expect("nothing is in the way");
         let gone = cluster.until(REST, |view| view.control().open.is_empty().then_some(()));
         gone.await.expect("it ends");

@@ -9,6 +9,9 @@ use evenkeel_simulation::{Blow, Cluster, Settings, Stand};
 /// Longer than any wait that the planner allows at the length of a minute that stories use.
 pub(crate) const REST: Duration = Duration::from_secs(900);
 
+/// A version that is no one's yet.
+pub(crate) const EXTRA: &str = "9.10.2";
+
 /// A pair that has begun to update.
 pub(crate) async fn updating(nodes: usize) -> Cluster {
     let cluster = Cluster::start(Settings::new(nodes)).await;

@@ -54,6 +54,7 @@ pub(crate) enum CallError {
 }
 
 /// Speaks to one cluster. Tries its addresses in turn while the coordinator moves.
+#[derive(Clone)]
 pub(crate) struct Client {
     agent: Agent,
     target: Target,
@@ -91,6 +92,14 @@ impl Client {
             authorization,
             patience: PATIENCE,
         })
+    }
+
+    /// The same, giving up after this long: for those who try again themselves.
+    pub(crate) fn patient_for(&self, patience: Duration) -> Self {
+        Self {
+            patience,
+            ..self.clone()
+        }
     }
 
     /// The object at `path`.

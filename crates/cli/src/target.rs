@@ -1,9 +1,9 @@
 //! Which cluster to speak to, and as whom.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use serde::Deserialize;
+use evenkeel_lab::LabFile;
 
 use crate::args::ClusterArgs;
 use crate::outcome::Stop;
@@ -18,25 +18,6 @@ pub(crate) struct Target {
     /// PEM certificates to trust.
     pub(crate) ca: Vec<u8>,
 }
-
-/// What of `lab.json` matters here.
-#[derive(Deserialize)]
-struct LabFile {
-    schema: u32,
-    url: String,
-    ca: PathBuf,
-    user: String,
-    password: String,
-    nodes: Vec<LabNode>,
-}
-
-#[derive(Deserialize)]
-struct LabNode {
-    url: String,
-}
-
-/// The only schema of `lab.json` there is.
-const LAB_SCHEMA: u32 = 1;
 
 impl Target {
     pub(crate) fn find(args: &ClusterArgs) -> Result<Self, Stop> {
@@ -53,17 +34,7 @@ impl Target {
 
     /// The lab in that folder.
     pub(crate) fn of_lab(dir: &Path) -> Result<Self, Stop> {
-        let path = dir.join("lab.json");
-        let lab: LabFile = serde_json::from_slice(&read(&path)?)
-            .map_err(|error| Stop::Failed(format!("cannot read {}: {error}", path.display())))?;
-        if lab.schema != LAB_SCHEMA {
-            let text = format!(
-                "{} has schema {}, not {LAB_SCHEMA}",
-                path.display(),
-                lab.schema
-            );
-            return Err(Stop::Failed(text));
-        }
+        let lab = LabFile::read(dir).map_err(|error| Stop::Failed(format!("{error:#}")))?;
         let mut urls = vec![lab.url];
         urls.extend(lab.nodes.into_iter().map(|node| node.url));
         let ca = read(&dir.join(lab.ca))?;

@@ -4,7 +4,9 @@
 mod booted;
 mod bootstrap;
 mod certificate;
+mod check;
 mod config;
+mod derived;
 mod door;
 mod error;
 mod installer;
@@ -50,7 +52,7 @@ struct Arguments {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.check {
-        true => start::check(&arguments.config)
+        true => check::check(&arguments.config)
             .map(|()| println!("{}: can be used", arguments.config.display())),
         false => run(&arguments),
     };

@@ -4,11 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use evenkeel_agent::{Agent, AgentParts, Bounds, ClusterView, NodeDb, Packages};
+use anyhow::{Context, Result};
+use evenkeel_agent::{Agent, AgentParts, Bounds, NodeDb, Packages};
 use evenkeel_interconnect::{
-    AgentClient, AgentService, ClientParts, Members, PackageClient, ServerParts, TlsClient,
-    TlsIdentity, members_of,
+    AgentClient, AgentService, ClientParts, PackageClient, ServerParts, TlsClient, TlsIdentity,
 };
 use evenkeel_model::{BootId, NodeName, NodeSettings, PlatformSettings, RecordSettings};
 use evenkeel_orchestrator::{FrontDoor, Orchestrator, Parts};
@@ -16,8 +15,7 @@ use evenkeel_package_store::Store;
 use evenkeel_planner::Tunables;
 use evenkeel_platform::{SharedPlatform, sim};
 use evenkeel_record::{
-    FollowOptions, Follower, LinkedRecord, OpenError, Record, SqliteOptions, SqliteRecord, View,
-    Writer,
+    FollowOptions, Follower, LinkedRecord, OpenError, Record, SqliteOptions, SqliteRecord, Writer,
 };
 use evenkeel_rest::{Limits, NodeDoor, RecordCluster};
 use evenkeel_seam::{Clock, Ids, RandomIds, SystemClock};
@@ -40,7 +38,7 @@ use crate::listen::{self, Front};
 use crate::mirror::DbMirror;
 use crate::notify::{self, notify};
 use crate::packages::{Puller, Served};
-use crate::{bootstrap, config};
+use crate::{bootstrap, derived};
 
 /// How long the machine may take to say which boot this is: without it nothing can be journaled.
 const PLATFORM_WAIT: Duration = Duration::from_secs(60);
@@ -179,7 +177,7 @@ async fn start_agent(
 ) -> Result<(Arc<TlsClient>, Arc<Puller>)> {
     let settings = &base.settings;
     let identity = TlsIdentity::load(&settings.interconnect).context("interconnect")?;
-    let members = follow_members(base);
+    let members = derived::members(&base.follower);
     let client = TlsClient::new(ClientParts {
         node: settings.node.clone(),
         identity: identity.clone(),
@@ -209,7 +207,7 @@ async fn start_agent(
         packages: Arc::clone(&puller) as Arc<dyn Packages>,
         installer: Arc::new(installer),
         clock: Arc::clone(&base.clock),
-        cluster: follow_cluster(base),
+        cluster: derived::cluster(&base.follower),
         bounds: Bounds::default(),
     });
     let service: Arc<dyn AgentService> = Arc::clone(&agent) as Arc<dyn AgentService>;
@@ -363,76 +361,4 @@ async fn bind(address: &str) -> Result<TcpListener> {
 
 async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
     let _cut = stop.run_until_cancelled(work).await;
-}
-
-/// Where the members are, as the topology changes.
-fn follow_members(base: &Base) -> watch::Receiver<Members> {
-    derive(base, |view, _| match &view.control().topology {
-        Some(topology) => members_of(topology),
-        None => Members::default(),
-    })
-}
-
-/// What the agent reports of the cluster.
-fn follow_cluster(base: &Base) -> watch::Receiver<ClusterView> {
-    derive(base, |view, record_reachable| {
-        let topology = view.control().topology.iter();
-        let members = topology
-            .flat_map(|topology| topology.names())
-            .cloned()
-            .collect();
-        ClusterView {
-            members,
-            record_reachable,
-        }
-    })
-}
-
-/// A value that follows the view and whether the record is reached.
-fn derive<T: PartialEq + Send + Sync + 'static>(
-    base: &Base,
-    compute: impl Fn(&View, bool) -> T + Send + 'static,
-) -> watch::Receiver<T> {
-    let follower = Arc::clone(&base.follower);
-    let (mut views, mut contacts) = (follower.views(), follower.contacts());
-    let (sender, receiver) =
-        watch::channel(compute(&follower.view(), follower.contact().is_reachable()));
-    tokio::spawn(async move {
-        loop {
-            let changed = tokio::select! {
-                changed = views.changed() => changed,
-                changed = contacts.changed() => changed,
-                () = sender.closed() => return,
-            };
-            if changed.is_err() {
-                return;
-            }
-            let value = compute(&follower.view(), follower.contact().is_reachable());
-            sender.send_if_modified(|old| {
-                let differs = *old != value;
-                *old = value;
-                differs
-            });
-        }
-    });
-    receiver
-}
-
-/// `--check`: reads what a start would read, and starts nothing.
-pub(crate) fn check(path: &std::path::Path) -> Result<()> {
-    let settings = config::load(path)?;
-    TlsIdentity::load(&settings.interconnect).context("interconnect")?;
-    let rest = &settings.rest;
-    for file in [&rest.certificate, &rest.key]
-        .into_iter()
-        .flatten()
-        .filter(|file| file.exists())
-    {
-        std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-    }
-    match settings.cluster.bootstrap.as_deref() {
-        Some(path) if !path.exists() => bail!("{} does not exist", path.display()),
-        Some(path) => bootstrap::load(path).map(drop).map_err(Into::into),
-        None => Ok(()),
-    }
 }

@@ -22,6 +22,12 @@ use crate::outcome::Stop;
 /// Pause between two looks: people do not see more.
 const POLL: Duration = Duration::from_millis(300);
 
+/// How long a silent cluster is waited for before that is shown.
+const SILENCE: Duration = Duration::from_secs(2);
+/// A node that is a little behind may still show the end of the update before: that an update stands still
+/// is believed once it was seen to move, or after this long.
+const BEHIND: Duration = Duration::from_secs(3);
+
 /// Shows how far an update is.
 pub(crate) trait View {
     /// What is true now, `at` this time since watching began.
@@ -70,15 +76,19 @@ pub(crate) fn watch(client: &Client) -> Result<End, Stop> {
     }
 }
 
-/// Watches until the update ends or stands still. An unreachable cluster is waited for as long as the
-/// client is patient, again and again: the update itself does not depend on being watched.
+/// Watches until the update ends or stands still. A cluster that does not answer is waited for without
+/// end: the update itself does not depend on being watched.
 pub(crate) fn watch_on(client: &Client, view: &mut dyn View) -> Result<End, Stop> {
+    let client = client.patient_for(SILENCE);
     let clock = Stopwatch::start();
+    let mut moved = false;
     loop {
-        match look(client) {
+        match look(&client) {
             Ok(snapshot) => {
                 view.show(clock.elapsed(), &snapshot);
-                if let Some(state) = snapshot.state.filter(|state| is_still(*state)) {
+                let still = snapshot.state.filter(|state| is_still(*state));
+                moved |= still.is_none();
+                if let Some(state) = still.filter(|_| moved || clock.elapsed() > BEHIND) {
                     view.finish();
                     return Ok(End { state, snapshot });
                 }

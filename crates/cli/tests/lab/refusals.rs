@@ -37,7 +37,7 @@ fn bad_packages_and_untimely_requests_are_refused() {
     assert!(lab.refused(&["image", "update", "2.0"], 1).contains("1055"));
     assert!(
         lab.refused(&["image", "package", "delete", "2.0"], 1)
-            .contains("10551325")
+            .contains("10551315")
     );
     for action in ["pause-update", "resume-update", "cancel-update"] {
         assert!(lab.refused(&["image", action], 1).contains("(code 1055"));
@@ -77,6 +77,55 @@ fn an_update_to_what_runs_already_is_refused() {
     );
     assert!(lab.state().is_none_or(|state| state != "in_progress"));
     lab.assert_no_harm();
+}
+
+#[test]
+fn of_two_updates_at_once_on_different_nodes_one_is_admitted() {
+    let lab = Lab::up(2);
+    lab.upload("2.0");
+    let nodes = LabFile::read(&lab.dir).unwrap();
+    let password = lab.dir.join("password");
+    std::fs::write(&password, &nodes.password).unwrap();
+    let ask = |url: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_evenkeel"));
+        command
+            .args(["--url", url, "--user", &nodes.user, "--password-file"])
+            .arg(&password);
+        command
+            .arg("--ca")
+            .arg(lab.dir.join(&nodes.ca))
+            .args(["image", "update", "2.0"]);
+        command.output().unwrap()
+    };
+    let outputs: Vec<_> = std::thread::scope(|scope| {
+        let asked: Vec<_> = nodes
+            .nodes
+            .iter()
+            .map(|n| scope.spawn(|| ask(&n.url)))
+            .collect();
+        asked
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
+    });
+    let admitted = outputs
+        .iter()
+        .filter(|output| output.status.success())
+        .count();
+    assert_eq!(admitted, 1, "{outputs:?}");
+    let refused = outputs
+        .iter()
+        .find(|output| !output.status.success())
+        .unwrap();
+    assert!(
+        String::from_utf8_lossy(&refused.stderr).contains("10551357"),
+        "{refused:?}"
+    );
+    assert_eq!(lab.settled(), "completed", "{}", lab.tail());
+    assert_eq!(
+        lab.json(&["image", "show-update-history"])["num_records"],
+        2
+    );
 }
 
 #[test]

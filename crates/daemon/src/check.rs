@@ -1,0 +1,27 @@
+//! `--check`.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use evenkeel_interconnect::TlsIdentity;
+
+use crate::{bootstrap, config};
+
+/// Reads what a start would read, and starts nothing.
+pub(crate) fn check(path: &Path) -> Result<()> {
+    let settings = config::load(path)?;
+    TlsIdentity::load(&settings.interconnect).context("interconnect")?;
+    let rest = &settings.rest;
+    for file in [&rest.certificate, &rest.key]
+        .into_iter()
+        .flatten()
+        .filter(|file| file.exists())
+    {
+        std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    }
+    match settings.cluster.bootstrap.as_deref() {
+        Some(path) if !path.exists() => bail!("{} does not exist", path.display()),
+        Some(path) => bootstrap::load(path).map(drop).map_err(Into::into),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,61 @@
+//! Values that follow the view of the record.
+
+use std::sync::Arc;
+
+use evenkeel_agent::ClusterView;
+use evenkeel_interconnect::{Members, members_of};
+use evenkeel_record::{Follower, View};
+use tokio::sync::watch;
+
+/// Where the members are, as the topology changes.
+pub(crate) fn members(follower: &Arc<Follower>) -> watch::Receiver<Members> {
+    derive(follower, |view, _| match &view.control().topology {
+        Some(topology) => members_of(topology),
+        None => Members::default(),
+    })
+}
+
+/// What the agent reports of the cluster.
+pub(crate) fn cluster(follower: &Arc<Follower>) -> watch::Receiver<ClusterView> {
+    derive(follower, |view, record_reachable| {
+        let topology = view.control().topology.iter();
+        let members = topology
+            .flat_map(|topology| topology.names())
+            .cloned()
+            .collect();
+        ClusterView {
+            members,
+            record_reachable,
+        }
+    })
+}
+
+/// A value that follows the view and whether the record is reached.
+fn derive<T: PartialEq + Send + Sync + 'static>(
+    follower: &Arc<Follower>,
+    compute: impl Fn(&View, bool) -> T + Send + 'static,
+) -> watch::Receiver<T> {
+    let follower = Arc::clone(follower);
+    let (mut views, mut contacts) = (follower.views(), follower.contacts());
+    let (sender, receiver) =
+        watch::channel(compute(&follower.view(), follower.contact().is_reachable()));
+    tokio::spawn(async move {
+        loop {
+            let changed = tokio::select! {
+                changed = views.changed() => changed,
+                changed = contacts.changed() => changed,
+                () = sender.closed() => return,
+            };
+            if changed.is_err() {
+                return;
+            }
+            let value = compute(&follower.view(), follower.contact().is_reachable());
+            sender.send_if_modified(|old| {
+                let differs = *old != value;
+                *old = value;
+                differs
+            });
+        }
+    });
+    receiver
+}

@@ -231,12 +231,13 @@ fn fits(order: &TaskOrder, node: &NodeName) -> Result<(), String> {
     }
     let action = order.task.action.name();
     match &order.task.action {
-        Action::Install { .. } | Action::Activate { .. } | Action::MarkGood => {
-            match order.task.node == *node {
-                true => Ok(()),
-                false => Err(format!("{action} is done by {} itself", order.task.node)),
-            }
-        }
+        Action::Install { .. }
+        | Action::Activate { .. }
+        | Action::Deactivate
+        | Action::MarkGood => match order.task.node == *node {
+            true => Ok(()),
+            false => Err(format!("{action} is done by {} itself", order.task.node)),
+        },
         Action::Takeover | Action::Giveback => {
             match order.task.node != *node && order.partner.as_ref() == Some(node) {
                 true => Ok(()),

@@ -42,6 +42,10 @@ pub struct Lane {
     /// slot, or the update was cancelled while the partner served for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub restore: Vec<Task>,
+    /// What a cancelled update does last for a node that is home on its old version. Best effort: it
+    /// never holds the cancel up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub undo: Vec<Task>,
 }
 
 /// Number of a task, unique over all revisions of an update's plan.
@@ -94,6 +98,8 @@ pub enum Action {
         /// Manifest digest of what must be in it.
         package: Digest,
     },
+    /// Make the running slot the default again, lest the next boot carries out a cancelled update.
+    Deactivate,
     /// The partner takes the node over: a clean, negotiated shutdown of the node into its default slot.
     Takeover,
     /// Wait until the node is up again on `version`, waiting for giveback, with a new boot id.
@@ -137,6 +143,7 @@ impl Action {
         match self {
             Self::Install { .. } => "do-download-job",
             Self::Activate { .. } => "do-activate-job",
+            Self::Deactivate => "do-deactivate-job",
             Self::Takeover => "do-failover-job",
             Self::AwaitBoot { .. } => "do-boot-job",
             Self::Stabilize {
@@ -209,10 +216,10 @@ impl Plan {
         self.steps.iter().flat_map(|step| &step.lanes)
     }
 
-    /// Every task, restore tasks included.
+    /// Every task, those that restore and undo included.
     pub fn tasks(&self) -> impl Iterator<Item = &Task> {
         self.lanes()
-            .flat_map(|lane| lane.tasks.iter().chain(&lane.restore))
+            .flat_map(|lane| lane.tasks.iter().chain(&lane.restore).chain(&lane.undo))
     }
 
     /// The task of that number.

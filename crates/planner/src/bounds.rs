@@ -38,7 +38,9 @@ impl Tunables {
         let floor = Duration::from_secs(60);
         match action {
             Action::Install { .. } => Duration::from_secs(600),
-            Action::Activate { .. } | Action::MarkGood => Duration::from_secs(120),
+            Action::Activate { .. } | Action::Deactivate | Action::MarkGood => {
+                Duration::from_secs(120)
+            }
             Action::Takeover | Action::Giveback => self.minutes(15).max(floor),
             // BIOS and loader flashes make a first boot long; the partner serves meanwhile.
             Action::AwaitBoot { .. } => self.minutes(45).max(floor),

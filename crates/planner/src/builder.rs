@@ -86,6 +86,7 @@ impl<'a> Builder<'a> {
                     node: node.clone(),
                     tasks: vec![task],
                     restore: Vec::new(),
+                    undo: Vec::new(),
                 }
             })
             .collect();
@@ -111,7 +112,9 @@ impl<'a> Builder<'a> {
             self.task(node, Executor::Agent(partner.clone()), Action::Takeover),
         ];
         tasks.extend(self.homeward(node, &partner));
-        self.lane(node, &partner, tasks);
+        let restore = self.restore(node, &partner);
+        let undo = vec![self.here(node, Action::Deactivate)];
+        self.push(node, tasks, restore, undo);
         Ok(())
     }
 
@@ -125,10 +128,11 @@ impl<'a> Builder<'a> {
         if version.is_some_and(|version| *version != self.target) {
             // It fell back to its old slot: this lane is nothing but a restore.
             let tasks = self.restore(node, &partner);
-            self.push(node, tasks, Vec::new());
+            self.push(node, tasks, Vec::new(), Vec::new());
         } else {
             let tasks = self.homeward(node, &partner);
-            self.lane(node, &partner, tasks);
+            let restore = self.restore(node, &partner);
+            self.push(node, tasks, restore, Vec::new());
         }
         Ok(())
     }
@@ -176,19 +180,14 @@ impl<'a> Builder<'a> {
         ]
     }
 
-    /// A lane that takes a node over, or goes on from there, and what ends it early.
-    fn lane(&mut self, node: &NodeName, partner: &NodeName, tasks: Vec<Task>) {
-        let restore = self.restore(node, partner);
-        self.push(node, tasks, restore);
-    }
-
     /// A step of one lane.
-    fn push(&mut self, node: &NodeName, tasks: Vec<Task>, restore: Vec<Task>) {
+    fn push(&mut self, node: &NodeName, tasks: Vec<Task>, restore: Vec<Task>, undo: Vec<Task>) {
         let node = node.clone();
         let lane = Lane {
             node,
             tasks,
             restore,
+            undo,
         };
         self.steps.push(Step { lanes: vec![lane] });
     }
@@ -200,7 +199,7 @@ impl<'a> Builder<'a> {
             self.watched(node, Action::VerifyHome { version }),
             self.here(node, Action::MarkGood),
         ];
-        self.push(node, tasks, Vec::new());
+        self.push(node, tasks, Vec::new(), Vec::new());
     }
 
     pub(crate) fn finish(self, revision: u32, from: BTreeMap<NodeName, Version>) -> Plan {

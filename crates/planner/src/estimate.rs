@@ -16,7 +16,7 @@ pub const POST_CHECKS_S: u32 = 600;
 pub(crate) fn task_seconds(action: &Action) -> u32 {
     match action {
         Action::Install { .. } => 780,
-        Action::Activate { .. } | Action::MarkGood => 10,
+        Action::Activate { .. } | Action::Deactivate | Action::MarkGood => 10,
         Action::Takeover => 120,
         Action::AwaitBoot { .. } => 640,
         Action::Stabilize { minutes, .. } => minutes * 60,

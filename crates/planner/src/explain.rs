@@ -35,6 +35,10 @@ pub fn describe(task: &Task) -> Described {
             format!("make the new image the default of node \"{node}\""),
             format!("{by} reports that the boot loader has it"),
         ),
+        Action::Deactivate => (
+            format!("make the running slot the default of node \"{node}\" again"),
+            format!("{by} reports that the boot loader has it"),
+        ),
         Action::Takeover => (
             format!("take node \"{node}\" over"),
             format!("{by} reports that it serves for \"{node}\""),

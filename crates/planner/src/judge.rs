@@ -59,6 +59,7 @@ pub(crate) fn judge(input: &Input<'_>, progress: &TaskProgress, quiet: Duration)
         Action::VerifyHome { version } => verify_home(input, node, version.as_ref()),
         Action::Install { .. }
         | Action::Activate { .. }
+        | Action::Deactivate
         | Action::Takeover
         | Action::Giveback
         | Action::MarkGood => Verdict::Wait("its agent carries it out".to_owned()),

@@ -173,7 +173,10 @@ impl NodeDb {
 /// the slot that it is about to boot. Giving back and marking good are allowed: they come after.
 fn waits_for_release(action: &Action) -> bool {
     match action {
-        Action::Takeover | Action::Install { .. } | Action::Activate { .. } => true,
+        Action::Takeover
+        | Action::Install { .. }
+        | Action::Activate { .. }
+        | Action::Deactivate => true,
         Action::Giveback
         | Action::MarkGood
         | Action::AwaitBoot { .. }

@@ -5,7 +5,7 @@ use evenkeel_model::{Digest, How, SlotHealth, SlotsState, TaskError};
 use super::run::{Acted, Run, permanent, transient};
 
 /// Boots that a new slot gets before the old one runs again.
-const TRIES: u8 = 3;
+pub(super) const TRIES: u8 = 3;
 
 pub(super) async fn run(run: &Run, package: Digest) -> Result<How, TaskError> {
     run.check_own_boot(run.order().before.node_boot)?;

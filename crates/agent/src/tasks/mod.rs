@@ -1,6 +1,7 @@
 //! Carrying orders out. Each task: observe → ours and done? → preconditions → act → verify.
 
 mod activate;
+mod deactivate;
 mod giveback;
 mod install;
 mod mark_good;

@@ -14,7 +14,7 @@ use evenkeel_platform::PlatformError;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::{activate, giveback, install, mark_good, takeover};
+use super::{activate, deactivate, giveback, install, mark_good, takeover};
 use crate::agent::Inner;
 use crate::db::{DbError, JournalEntry, Side, Stage};
 use crate::parts::{AgentParts, Bounds};
@@ -80,6 +80,7 @@ impl Run {
         match &self.order.task.action {
             Action::Install { package } => install::run(self, *package).await,
             Action::Activate { package } => activate::run(self, *package).await,
+            Action::Deactivate => deactivate::run(self).await,
             Action::Takeover => takeover::run(self).await,
             Action::Giveback => giveback::run(self).await,
             Action::MarkGood => mark_good::run(self).await,

@@ -12,6 +12,10 @@ pub(crate) fn ready(world: &World, action: &Action) {
     let mut state = world.hardware.state();
     match action {
         Action::Activate { .. } | Action::Takeover => state.a.slots.b.image = Some(image(NEW)),
+        Action::Deactivate => {
+            state.a.slots.b.image = Some(image(NEW));
+            state.a.slots.default = Slot::B;
+        }
         Action::MarkGood => {
             let slots = &mut state.a.slots;
             slots.b.image = Some(image(NEW));
@@ -30,6 +34,7 @@ pub(crate) fn actions() -> Vec<Action> {
     vec![
         Action::Install { package: NEW },
         Action::Activate { package: NEW },
+        Action::Deactivate,
         Action::Takeover,
         Action::Giveback,
         Action::MarkGood,
@@ -64,6 +69,7 @@ pub(crate) fn check_goal(world: &World, action: &Action) {
     match action {
         Action::Install { .. } => assert_eq!(state.a.slots.b.image, Some(image(NEW))),
         Action::Activate { .. } => assert_eq!(state.a.slots.default, Slot::B),
+        Action::Deactivate => assert_eq!(state.a.slots.default, Slot::A),
         Action::MarkGood => assert_eq!(state.a.slots.b.health, SlotHealth::Good),
         Action::Takeover => {
             let transition_now = state.transition.as_ref().unwrap();

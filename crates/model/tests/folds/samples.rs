@@ -67,6 +67,7 @@ pub(crate) fn plan(revision: u32, first: u32) -> Plan {
             task(first + 1, Action::Giveback),
         ],
         restore: vec![task(first + 2, Action::Giveback)],
+        undo: Vec::new(),
     };
     Plan {
         revision,

@@ -47,8 +47,11 @@ enum WayHome<'a> {
 fn way_home<'a>(input: &Input<'_>, lane: &'a Lane) -> WayHome<'a> {
     // Only a node that this update took over, and did not finish with, can be away by its doing.
     let node = &lane.node;
-    if input.operation.takeover_of(node).is_none() || input.operation.updated.contains_key(node) {
+    if input.operation.updated.contains_key(node) {
         return WayHome::Over;
+    }
+    if input.operation.takeover_of(node).is_none() {
+        return undo(input, lane);
     }
     let is_restoring = input.operation.is_restoring(lane);
     let pair = pair_of(input, &lane.node);
@@ -93,21 +96,45 @@ fn leave(input: &Input<'_>, lane: &Lane) -> Decision {
 /// be said does not hold the cancel up.
 fn confirm<'a>(input: &Input<'_>, lane: &'a Lane) -> WayHome<'a> {
     let operation = input.operation;
-    let good = lane.tasks.iter().find(|t| t.action == Action::MarkGood);
-    let tried = |task: &&Task| match operation.tasks.get(&task.id).map(|t| (&t.state, t.tries)) {
-        Some((TaskState::Done { .. }, _)) => true,
-        Some((TaskState::Failed { .. }, tries)) => tries > 0,
-        Some((TaskState::Running, _)) | None => false,
-    };
-    let (Some(task), Some(plan)) = (good.filter(|task| !tried(task)), &operation.plan) else {
+    let Some(plan) = &operation.plan else {
         return WayHome::Over;
     };
     let is_new =
         |version: &Version| *version == plan.target && plan.from.get(&lane.node) != Some(version);
     match input.seen(&lane.node).map(|seen| seen.version.known()) {
-        Some(Some(version)) if is_new(version) => WayHome::Task(task),
-        Some(Some(_)) => WayHome::Over,
+        Some(Some(version)) if is_new(version) => {
+            let good = lane.tasks.iter().find(|t| t.action == Action::MarkGood);
+            once(input, good)
+        }
+        Some(Some(_)) => undo(input, lane),
         Some(None) | None => WayHome::Decided(Box::new(unknown(input, lane))),
+    }
+}
+
+/// A node that stays on the old version boots it the next time too. That this cannot be arranged does not
+/// hold the cancel up.
+fn undo<'a>(input: &Input<'_>, lane: &'a Lane) -> WayHome<'a> {
+    let began = |task: &Task| input.operation.tasks.contains_key(&task.id);
+    let is_activate = |task: &&Task| matches!(task.action, Action::Activate { .. });
+    match lane.tasks.iter().find(is_activate).is_some_and(began) {
+        true => once(input, lane.undo.first()),
+        false => WayHome::Over,
+    }
+}
+
+/// Tries a task once since the cancel was asked for.
+fn once<'a>(input: &Input<'_>, task: Option<&'a Task>) -> WayHome<'a> {
+    let tried = |task: &&Task| {
+        let progress = input.operation.tasks.get(&task.id);
+        progress.is_some_and(|progress| match &progress.state {
+            TaskState::Done { .. } => true,
+            TaskState::Failed { .. } => progress.tries > 0,
+            TaskState::Running => false,
+        })
+    };
+    match task.filter(|task| !tried(task)) {
+        Some(task) => WayHome::Task(task),
+        None => WayHome::Over,
     }
 }
 

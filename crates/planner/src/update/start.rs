@@ -89,6 +89,7 @@ fn transition_of(input: &Input<'_>, task: &Task) -> Option<TransitionId> {
         }
         Action::Install { .. }
         | Action::Activate { .. }
+        | Action::Deactivate
         | Action::AwaitBoot { .. }
         | Action::Stabilize { .. }
         | Action::VerifyHome { .. }

@@ -208,6 +208,7 @@ impl World {
                 });
             }
             Action::Activate { .. } => self.slots(node, |slots| slots.default = slots.alternate()),
+            Action::Deactivate => self.slots(node, |slots| slots.default = slots.booted),
             Action::Takeover => {
                 let stands = |t: Transition| t.stage != TransitionStage::GivenBack;
                 if !self.newest(node).is_some_and(stands) {

@@ -317,6 +317,29 @@ fn canceled_before_any_takeover_it_just_ends() {
     assert_eq!(*ended(&world), OperationEnd::Canceled);
 }
 
+/// A takeover that is refused for good leaves the new slot active: the next boot must not carry the
+/// cancelled update out. That a boot medium refuses does not hold the cancel up.
+#[test]
+fn canceled_after_a_refused_takeover_the_running_slot_is_the_default_again() {
+    for refusals in [0, 1] {
+        let mut world = World::update();
+        let permanent = TaskErrorKind::Permanent;
+        fails(&mut world, "n3", "do-failover-job", permanent, 1);
+        fails(&mut world, "n3", "do-deactivate-job", permanent, refusals);
+        world.run();
+        let is_kept = |world: &World| {
+            let seen = world.observations[&name("n3")].known().unwrap();
+            let slots = seen.slots.known().unwrap();
+            slots.default == slots.booted
+        };
+        assert!(!is_kept(&world), "the new slot was activated");
+        world.cancel();
+        world.run();
+        assert_eq!(*ended(&world), OperationEnd::Canceled);
+        assert_eq!(is_kept(&world), refusals == 0);
+    }
+}
+
 #[test]
 fn canceled_with_a_node_taken_over_it_brings_the_node_home() {
     let mut world = World::update_with(|r| r.pause_after = PauseAfter::TakeoverGiveback);

@@ -309,6 +309,7 @@ fn running_text(action: &Action) -> (u32, &'static str) {
     let text = match action {
         Action::Install { .. } => return INSTALLING,
         Action::Activate { .. } => "Making the new image the default.",
+        Action::Deactivate => "Making the running image the default again.",
         Action::Takeover => "Takeover in progress.",
         Action::AwaitBoot { .. } => "Waiting for the node to boot.",
         Action::Stabilize {
@@ -330,6 +331,7 @@ fn done_text(action: &Action) -> (u32, &'static str) {
     let text = match action {
         Action::Install { .. } => return INSTALLED,
         Action::Activate { .. } => "The new image is the default",
+        Action::Deactivate => "The running image is the default again",
         Action::Takeover => "Takeover complete",
         Action::AwaitBoot { .. } => "The node is waiting for giveback",
         Action::Stabilize {

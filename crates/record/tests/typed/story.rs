@@ -86,6 +86,7 @@ pub(crate) fn plan() -> Plan {
         node: node(name),
         tasks: vec![task(name, install.clone(), 780)],
         restore: vec![],
+        undo: Vec::new(),
     });
     let mut lane = |name: &str| Lane {
         node: node(name),
@@ -95,6 +96,7 @@ pub(crate) fn plan() -> Plan {
             task(name, Action::MarkGood, 0),
         ],
         restore: vec![task(name, Action::Giveback, 300)],
+        undo: Vec::new(),
     };
     let steps = vec![
         Step {

@@ -99,8 +99,9 @@ pub(crate) struct BuildArgs {
 }
 
 fn default_platform() -> PlatformName {
-    PlatformName::new(format!("lab-{}", std::env::consts::ARCH))
-        .expect("an architecture's name is a word")
+    evenkeel_lab::PLATFORM
+        .parse()
+        .expect("the lab's platform is a word")
 }
 
 fn parse_time(text: &str) -> Result<WallTime, serde_json::Error> {

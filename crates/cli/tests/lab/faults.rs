@@ -1,5 +1,7 @@
 //! Trouble that a lab can make on purpose.
 
+use nix::sys::signal::Signal;
+
 use crate::harness::{Lab, OLD};
 
 #[test]
@@ -71,5 +73,25 @@ fn a_coordinator_that_is_cut_off_is_replaced_and_can_do_nothing() {
         }
     }
     assert_eq!(state, "completed", "{}", lab.tail());
+    lab.assert_no_harm();
+}
+
+#[test]
+fn a_coordinator_that_wakes_up_stale_does_no_harm() {
+    let lab = Lab::up(4);
+    lab.upload("2.0");
+    let events = lab.follow_events();
+    lab.ok(&["image", "update", "2.0", "--stabilize-minutes", "1"]);
+    while events.next()["event"]["type"] != "planned" {}
+    let first = events.coordinator().unwrap();
+    // Its connections hang with it.
+    drop(events);
+    lab.signal_daemon(&first, Signal::SIGSTOP);
+    lab.until("another coordinator", |lab| {
+        (lab.coordinator() != first).then_some(())
+    });
+    lab.signal_daemon(&first, Signal::SIGCONT);
+    assert_eq!(lab.settled(), "completed", "{}", lab.tail());
+    assert!(lab.versions().values().all(|version| version == "2.0"));
     lab.assert_no_harm();
 }

@@ -230,15 +230,15 @@ impl Lab {
 
     /// Kills a node's daemon, and nothing else. It may be down just now.
     pub(crate) fn kill_daemon(&self, node: &str) {
+        self.signal_daemon(node, Signal::SIGKILL);
+    }
+
+    pub(crate) fn signal_daemon(&self, node: &str, signal: Signal) {
         let lab = LabFile::read(&self.dir).unwrap();
-        let found = lab
-            .nodes
-            .iter()
-            .find(|known| known.name.as_str() == node)
-            .unwrap();
-        if let Some(pid) = found.pid {
+        let found = lab.nodes.iter().find(|known| known.name.as_str() == node);
+        if let Some(pid) = found.unwrap().pid {
             // Gone by itself in this very moment, perhaps.
-            let _ = kill(Pid::from_raw(pid as i32), Signal::SIGKILL);
+            let _ = kill(Pid::from_raw(pid as i32), signal);
         }
     }
 
@@ -290,6 +290,19 @@ impl Lab {
             heard,
             coordinator,
         }
+    }
+
+    /// Who coordinates, by the record.
+    pub(crate) fn coordinator(&self) -> String {
+        let events = self.ok(&["events"]);
+        let events = events
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let elected = events.filter(|line| line["event"]["type"] == "coordinator_elected");
+        elected.last().unwrap()["event"]["node"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     }
 
     /// Begins to read through every LIF.

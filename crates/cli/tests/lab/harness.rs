@@ -298,8 +298,8 @@ impl Lab {
         let events = events
             .lines()
             .map(|line| serde_json::from_str::<Value>(line).unwrap());
-        let elected = events.filter(|line| line["event"]["type"] == "coordinator_elected");
-        elected.last().unwrap()["event"]["node"]
+        let mut elected = events.filter(|line| line["event"]["type"] == "coordinator_elected");
+        elected.next_back().unwrap()["event"]["node"]
             .as_str()
             .unwrap()
             .to_owned()

@@ -18,39 +18,48 @@ const SOFTWARE: &str = "/api/cluster/software";
 
 pub(crate) fn run(client: &Client, command: Image, json: bool) -> Result<(), Stop> {
     match command {
-        Image::Package(ImagePackage::Upload { file }) => say(&upload(client, &file)?, json),
+        Image::Package(ImagePackage::Upload { file }) => {
+            let job = upload(client, &file)?;
+            say(&job, json, "The package is on every node that is up.")
+        }
         Image::Package(ImagePackage::ShowRepository) => show_repository(client, json),
         Image::Package(ImagePackage::Delete { version }) => delete(client, &version, json),
         Image::Validate { version } => validate(client, &version, json),
         Image::Update(update) => start(client, &update, json),
-        Image::PauseUpdate => act(client, "pause", json),
-        Image::ResumeUpdate => act(client, "resume", json),
-        Image::CancelUpdate => act(client, "cancel", json),
+        Image::PauseUpdate => {
+            let text = "The update pauses at the next pause point.";
+            act(client, "pause", json, text)
+        }
+        Image::ResumeUpdate => act(client, "resume", json, "The update goes on."),
+        Image::CancelUpdate => {
+            let text = "The update ends as soon as high availability is back.";
+            act(client, "cancel", json, text)
+        }
         Image::Show => show(client, json),
         Image::ShowUpdateProgress => show_progress(client, json),
         Image::ShowUpdateHistory => show_history(client, json),
     }
 }
 
-/// What became of a change.
-fn say(job: &Job, json: bool) -> Result<(), Stop> {
-    match json {
-        true => print_json(&json!(job)),
-        false => print(&format!("{}\n", job.message)),
+/// What became of a change. What the cluster has to say beyond "success" comes first.
+fn say(job: &Job, json: bool, text: &str) -> Result<(), Stop> {
+    match (json, job.message.as_str()) {
+        (true, _) => print_json(&json!(job)),
+        (false, "success" | "") => print(&format!("{text}\n")),
+        (false, said) => print(&format!("{said}\n{text}\n")),
     }
 }
 
 fn delete(client: &Client, version: &str, json: bool) -> Result<(), Stop> {
     let path = format!("{SOFTWARE}/packages/{}", encode_component(version));
-    say(&client.change(&Method::DELETE, &path, None)?, json)
+    let job = client.change(&Method::DELETE, &path, None)?;
+    say(&job, json, &format!("Package {version} is deleted."))
 }
 
-fn act(client: &Client, action: &str, json: bool) -> Result<(), Stop> {
+fn act(client: &Client, action: &str, json: bool, text: &str) -> Result<(), Stop> {
     let path = format!("{SOFTWARE}?action={action}");
-    say(
-        &client.change(&Method::PATCH, &path, Some(&json!({})))?,
-        json,
-    )
+    let job = client.change(&Method::PATCH, &path, Some(&json!({})))?;
+    say(&job, json, text)
 }
 
 fn validate(client: &Client, version: &str, json: bool) -> Result<(), Stop> {
@@ -109,7 +118,8 @@ fn start(client: &Client, update: &Update, json: bool) -> Result<(), Stop> {
         }
     };
     if !update.watch {
-        return say(&job, json);
+        let text = "The update runs; `evenkeel image show-update-progress` shows how far it is.";
+        return say(&job, json, text);
     }
     let end = watch::watch(client)?;
     if json {

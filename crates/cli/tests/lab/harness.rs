@@ -31,7 +31,12 @@ pub(crate) struct Lab {
     _turn: MutexGuard<'static, ()>,
 }
 
-fn evenkeel() -> Command {
+/// Waits for this machine to be free of other labs.
+pub(crate) fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(crate) fn evenkeel() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
     command.stdin(Stdio::null());
     for name in ["EVENKEEL_LAB", "EVENKEEL_URL", "EVENKEEL_LOG"] {
@@ -47,7 +52,7 @@ impl Lab {
             daemon.exists(),
             "evenkeeld is not built: cargo build -p evenkeel-daemon"
         );
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = turn();
         // Short: sockets live below it.
         let folder = tempfile::Builder::new().prefix("ek").tempdir().unwrap();
         let dir = folder.path().join("l");

@@ -193,7 +193,7 @@ of_a_pair! {
 #[test]
 fn power_stays_away_for_long() {
     let mut part = Part::new(Scenario::Update, Blow::PowerCut, &VICTIMS);
-    (part.late_ms, part.every) = (&[30], 2);
+    (part.late_ms, part.every) = (&[30], 5);
     part.dark_for = Duration::from_secs(200);
     part.hold();
 }
@@ -201,35 +201,35 @@ fn power_stays_away_for_long() {
 #[test]
 fn two_pairs_are_killed() {
     let mut part = Part::new(Scenario::Update, Blow::Kill, &VICTIMS);
-    (part.nodes, part.late_ms, part.every) = (4, &[0], 2);
+    (part.nodes, part.late_ms, part.every) = (4, &[0], 4);
     part.hold();
 }
 
 #[test]
 fn two_pairs_lose_power() {
     let mut part = Part::new(Scenario::Update, Blow::PowerCut, &VICTIMS);
-    (part.nodes, part.late_ms, part.every) = (4, &[30], 2);
+    (part.nodes, part.late_ms, part.every) = (4, &[30], 4);
     part.hold();
 }
 
 macro_rules! of_scenarios {
-    ($($name:ident: $scenario:ident, $blow:ident, $late_ms:expr;)*) => {
+    ($($name:ident: $scenario:ident, $blow:ident, $late_ms:expr, every $every:literal;)*) => {
         $(#[test]
         fn $name() {
             let mut part = Part::new(Scenario::$scenario, Blow::$blow, &VICTIMS);
-            part.late_ms = &$late_ms;
+            (part.late_ms, part.every) = (&$late_ms, $every);
             part.hold();
         })*
     };
 }
 
 of_scenarios! {
-    killed_while_a_node_falls_back: Fallback, Kill, [0];
-    without_power_while_a_node_falls_back: Fallback, PowerCut, [30];
-    killed_while_it_is_paused_and_cancelled: Cancel, Kill, [0];
-    without_power_while_it_is_paused_and_cancelled: Cancel, PowerCut, [30];
-    killed_while_a_package_comes_in: Get, Kill, [0, 400];
-    without_power_while_a_package_comes_in: Get, PowerCut, [0, 400];
-    killed_while_a_package_is_deleted: Delete, Kill, [0, 30];
-    without_power_while_a_package_is_deleted: Delete, PowerCut, [0, 30];
+    killed_while_a_node_falls_back: Fallback, Kill, [0], every 2;
+    without_power_while_a_node_falls_back: Fallback, PowerCut, [30], every 3;
+    killed_while_it_is_paused_and_cancelled: Cancel, Kill, [0], every 1;
+    without_power_while_it_is_paused_and_cancelled: Cancel, PowerCut, [30], every 2;
+    killed_while_a_package_comes_in: Get, Kill, [0, 400], every 1;
+    without_power_while_a_package_comes_in: Get, PowerCut, [0, 400], every 1;
+    killed_while_a_package_is_deleted: Delete, Kill, [0, 30], every 1;
+    without_power_while_a_package_is_deleted: Delete, PowerCut, [0, 30], every 1;
 }

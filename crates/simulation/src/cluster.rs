@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_interconnect::Loss;
+use evenkeel_interconnect::{AgentClient, AgentRequest, AgentResponse, CallError, Loss};
 use evenkeel_model::{
     CatalogueEvent, ControlEvent, Event, JobId, NodeName, OperationId, PackageRef, Position,
     Refusal, Seq, StreamId,
@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use crate::settings::{NEW, OLD, Settings, admin, digest, epoch, name, package};
 use crate::shelf::Shelf;
+use crate::shown::wrong_jobs;
 use crate::world::{Blow, Trip, World, bare, lock};
 
 /// Runs a story under virtual time: whenever everyone waits, the clock jumps to the next timer.
@@ -134,6 +135,20 @@ impl Cluster {
         self.world.cut_record(node, cut);
     }
 
+    /// Calls a node's agent in the name of another node.
+    pub async fn call(
+        &self,
+        from: &NodeName,
+        to: &NodeName,
+        request: AgentRequest,
+    ) -> Result<AgentResponse, CallError> {
+        self.world
+            .network
+            .client(from.clone())
+            .call(to, request)
+            .await
+    }
+
     /// Loses that many requests and answers to come of one node's calls to another.
     pub fn lose(&self, caller: &NodeName, called: &NodeName, requests: u32, answers: u32) {
         let loss = Loss { requests, answers };
@@ -212,6 +227,7 @@ impl Cluster {
                 found.push(format!("job {job} was accepted and is lost"));
             }
         }
+        found.extend(wrong_jobs(&view));
         let ended = view.operations().filter(|operation| operation.is_ended());
         for operation in ended.filter(|operation| operation.open_jobs().next().is_some()) {
             found.push(format!("operation {} ended with an open job", operation.id));

@@ -14,10 +14,13 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::cluster::Cluster;
 use crate::settings::{NEW, admin, digest, version};
+use crate::shown::not_shown;
 use crate::world::lock;
 
 /// How often a condition is looked at.
 const LOOK: Duration = Duration::from_millis(50);
+/// Every how many looks all nodes are asked what they wait for.
+const ASK_EVERY: u32 = 16;
 /// How long a client waits for a front door that lives.
 const ANSWER: Duration = Duration::from_secs(40);
 
@@ -69,8 +72,12 @@ impl Cluster {
         mut look: impl FnMut(&View) -> Option<T>,
     ) -> Result<T, Stuck> {
         let until = Instant::now() + bound;
-        loop {
-            if let Some(found) = look(&self.view()) {
+        for round in 0_u32.. {
+            let view = self.view();
+            if round.is_multiple_of(ASK_EVERY) {
+                self.demand_answers(&view);
+            }
+            if let Some(found) = look(&view) {
                 return Ok(found);
             }
             if Instant::now() > until {
@@ -78,6 +85,7 @@ impl Cluster {
             }
             sleep(LOOK).await;
         }
+        unreachable!("the bound is shorter than so many looks")
     }
 
     /// Waits until the newest update rests: ended, or paused.
@@ -200,6 +208,7 @@ impl Cluster {
     /// What keeps the cluster from being wholly at the new version and at home.
     pub fn unfinished(&self) -> Vec<String> {
         let mut left = self.away();
+        left.extend(not_shown(&self.view(), &self.names()));
         for node in self.names() {
             left.extend(self.hardware(|hardware, now| wrong_slot(hardware, &node, now)));
             if !self.world.nodes()[&node].shelf.holds(digest(NEW)) {

@@ -15,6 +15,7 @@ mod drive;
 mod network;
 mod settings;
 mod shelf;
+mod shown;
 mod tripwire;
 mod watchdog;
 mod world;

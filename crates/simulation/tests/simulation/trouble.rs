@@ -1,11 +1,15 @@
 //! Hardware that refuses, hangs, falls back; hands that interfere; power that goes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use evenkeel_interconnect::{AgentRequest, AgentResponse};
 use evenkeel_model::{MemberHa, OperationEnd, TransitionStage};
 use evenkeel_orchestrator::UpdateAction;
 use evenkeel_platform::sim::Fault;
-use evenkeel_simulation::{Cluster, OLD, Stand, run};
+use evenkeel_record::{AppendError, Fence, Record, Writer};
+use evenkeel_seam::SeededIds;
+use evenkeel_simulation::{Blow, Cluster, OLD, Stand, run};
 use tokio::time::sleep;
 
 use crate::stories::{
@@ -250,6 +254,57 @@ fn a_stale_coordinator_neither_appends_nor_commands() {
             served_always(&cluster);
         });
     }
+}
+
+/// What it could still send is refused: by the record for its generation, by every agent for the same.
+#[test]
+fn what_a_stale_coordinator_says_is_refused_everywhere() {
+    run(async {
+        let cluster = updating(4).await;
+        begun(&cluster, 3, "do-activate-job").await;
+        let stale = cluster.coordinator().expect("someone coordinates");
+        let view = cluster.view();
+        let generation = view.control().generation;
+        cluster.strike(&stale, Blow::Kill);
+        let next = cluster.until(REST, |view| {
+            let control = view.control();
+            (control.generation > generation && !control.open.is_empty()).then_some(())
+        });
+        next.await.expect("another generation");
+        // The new one has introduced itself everywhere with the next task that it sends.
+        begun(&cluster, 3, "do-boot-job").await;
+        for node in cluster.names() {
+            let request = AgentRequest::Install {
+                generation,
+                coordinator: stale.clone(),
+            };
+            match cluster.call(&stale, &node, request).await {
+                Ok(AgentResponse::Refused {
+                    stale: Some(newer), ..
+                }) => assert!(newer > generation),
+                // Taken over and booting just now.
+                Err(error) => assert_eq!(node, cluster.names()[3], "{error}"),
+                Ok(other) => panic!("{node}: {other:?}"),
+            }
+        }
+        let open = view.open_operations().next().expect("the update");
+        let event = evenkeel_model::OperationEvent::PauseRequested {
+            at: open.requested_at,
+            by: evenkeel_simulation::admin(),
+        };
+        let event = evenkeel_model::Event::Operation(event);
+        let stream = evenkeel_model::StreamId::Operation(open.id);
+        let write = cluster.view().write(stream, vec![event]);
+        let record: Arc<dyn Record> = cluster.record(&stale);
+        let writer = Writer::new(record, Arc::new(SeededIds::new(99)));
+        let refused = writer.append(Fence::Holds(generation), vec![write]).await;
+        assert!(
+            matches!(refused, Err(AppendError::Fenced { .. })),
+            "{refused:?}"
+        );
+        completes(&cluster).await;
+        served_always(&cluster);
+    });
 }
 
 /// Its way to the nodes still works while the record is out of its reach: the nodes refuse it.

@@ -36,6 +36,9 @@ const MAX_ANSWER: u64 = 64 * 1024 * 1024;
 pub(crate) enum CallError {
     #[error("the certificates to trust cannot be read: {0}")]
     Trust(String),
+    /// Waiting would not help: it is another cluster, or another file is meant.
+    #[error("the server is not one that --ca vouches for: {0}")]
+    Untrusted(String),
     #[error("the cluster cannot be reached: {0}")]
     Unreachable(String),
     #[error(
@@ -66,6 +69,7 @@ pub(crate) struct Client {
 enum Try {
     Answered(Response<Body>),
     NotSent(String),
+    Untrusted(String),
     Lost(String),
 }
 
@@ -178,6 +182,7 @@ impl Client {
         match self.once(request, None) {
             Try::Answered(response) => read_json(accept(response)?),
             Try::NotSent(why) => Err(CallError::Unreachable(why)),
+            Try::Untrusted(why) => Err(CallError::Untrusted(why)),
             Try::Lost(why) => Err(CallError::NoAnswer(why)),
         }
     }
@@ -193,6 +198,7 @@ impl Client {
             Try::Answered(response) => {
                 Ok(BufReader::new(accept(response)?.into_body().into_reader()).lines())
             }
+            Try::Untrusted(why) => Err(CallError::Untrusted(why)),
             Try::NotSent(why) | Try::Lost(why) => Err(CallError::Unreachable(why)),
         }
     }
@@ -235,6 +241,7 @@ impl Client {
                     }
                     Try::Answered(response) => return Ok((url.clone(), response)),
                     Try::NotSent(why) => last = why,
+                    Try::Untrusted(why) => return Err(CallError::Untrusted(why)),
                     Try::Lost(why) if method.is_safe() => last = why,
                     Try::Lost(why) => return Err(CallError::NoAnswer(why)),
                 }
@@ -271,10 +278,23 @@ impl Client {
             .build();
         match self.agent.run(request) {
             Ok(response) => Try::Answered(response),
+            Err(error) if is_untrusted(&error) => Try::Untrusted(error.to_string()),
             Err(error) if sent_nothing(&error) => Try::NotSent(error.to_string()),
             Err(error) => Try::Lost(error.to_string()),
         }
     }
+}
+
+/// The server showed a certificate that is not believed.
+fn is_untrusted(error: &ureq::Error) -> bool {
+    let tls = match error {
+        ureq::Error::Rustls(error) => Some(error),
+        ureq::Error::Io(error) => error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<rustls::Error>()),
+        _ => None,
+    };
+    matches!(tls, Some(rustls::Error::InvalidCertificate(_)))
 }
 
 /// Errors from before the request was on its way.

@@ -1,6 +1,7 @@
 //! Keeps this node's packages as the catalogue says: pulls what is missing, removes what nobody refers
 //! to any more. That is how a node that was down catches up, and how a deletion reaches every node.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,9 +35,10 @@ impl Keeper {
     /// Runs until dropped.
     pub(crate) async fn run(self) {
         let mut views = self.follower.views();
+        let mut told = BTreeMap::new();
         loop {
             views.mark_unchanged();
-            let settled = self.pull_missing().await & self.remove_leftovers().await;
+            let settled = self.pull_missing(&mut told).await & self.remove_leftovers().await;
             let pause = if settled { PERIOD } else { RETRY };
             tokio::select! {
                 // Gone only with the daemon.
@@ -46,18 +48,21 @@ impl Keeper {
         }
     }
 
-    async fn pull_missing(&self) -> bool {
+    /// `told` is what was logged of each package: trying goes on for as long as it takes.
+    async fn pull_missing(&self, told: &mut BTreeMap<Digest, String>) -> bool {
         let view = self.follower.view();
-        let missing = view
-            .catalogue()
-            .packages
-            .keys()
-            .filter(|digest| self.store.get(**digest).is_none());
+        let missing = view.catalogue().packages.keys();
         let mut settled = true;
-        for digest in missing {
-            if let Err(error) = self.puller.pull(*digest).await {
-                settled &= matches!(error, PackagesError::Refused(_));
-                tracing::warn!(package = %digest, %error, "cannot pull a package");
+        for digest in missing.filter(|digest| self.store.get(**digest).is_none()) {
+            let Err(error) = self.puller.pull(*digest).await else {
+                told.remove(digest);
+                continue;
+            };
+            settled &= matches!(error, PackagesError::Refused(_));
+            let why = error.to_string();
+            if told.get(digest) != Some(&why) {
+                tracing::warn!(package = %digest, why, "cannot pull a package; trying again");
+                told.insert(*digest, why);
             }
         }
         settled

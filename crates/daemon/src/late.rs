@@ -41,12 +41,18 @@ impl LateRecord {
             let outcome = tokio::task::spawn_blocking(move || opener()).await;
             match outcome.map_err(|error| error.to_string()).flatten() {
                 Ok(record) => return self.opened(record).await,
-                Err(why) => {
-                    tracing::warn!(why, "the record cannot be opened; trying again");
-                    *self.why.lock().unwrap_or_else(PoisonError::into_inner) = why;
-                }
+                Err(why) => self.note(why),
             }
             tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    /// Logged when it is news: trying goes on for as long as it takes.
+    fn note(&self, why: String) {
+        let mut last = self.why.lock().unwrap_or_else(PoisonError::into_inner);
+        if *last != why {
+            tracing::warn!(why, "the record cannot be opened; trying again");
+            *last = why;
         }
     }
 

@@ -97,6 +97,26 @@ fn of_two_updates_at_once_on_different_nodes_one_is_admitted() {
             .args(["image", "update", "2.0"]);
         command.output().unwrap()
     };
+    // A stranger's certificate vouches for nobody, and nobody waits for that to change.
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_evenkeel"));
+    command
+        .args([
+            "--url",
+            &nodes.url,
+            "--user",
+            &nodes.user,
+            "--password-file",
+        ])
+        .arg(&password);
+    command
+        .arg("--ca")
+        .arg(lab.dir.join("nodes/node1/tls/node.pem"))
+        .args(["image", "show"]);
+    let untrusted = command.output().unwrap();
+    assert_eq!(untrusted.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&untrusted.stderr);
+    assert!(said.contains("vouches"), "{said}");
+
     let outputs: Vec<_> = std::thread::scope(|scope| {
         let asked: Vec<_> = nodes
             .nodes

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use evenkeel_agent::Side;
 use evenkeel_model::{Action, BootId, NodeName, Slot, Task, TransitionId};
 use evenkeel_platform::PlatformError;
 use evenkeel_platform::sim::{Command, Reply, Transport};
@@ -103,7 +104,10 @@ impl World {
     /// No effect without its recorded intent.
     fn demand_intent(&self, node: &NodeName, command: &Command) {
         let intended = match command {
-            Command::TakeOver(request) => self.has_transition(request.id),
+            Command::TakeOver(request) => {
+                self.demand_consent(node, request.id);
+                self.has_transition(request.id)
+            }
             Command::GiveBack(request) => self.has_transition(request.id),
             Command::MarkUnbootable { .. } => self.has_started(|task| {
                 task.node == *node && matches!(task.action, Action::Install { .. })
@@ -125,6 +129,15 @@ impl World {
             self.violated(format!(
                 "{node} acts without a recorded intent: {command:?}"
             ));
+        }
+    }
+
+    /// No takeover without the partner's durable word.
+    fn demand_consent(&self, by: &NodeName, id: TransitionId) {
+        let partner = self.topology.partner_of(by).expect("nodes are paired");
+        let given = self.nodes()[partner].db.consent(Side::Given, id);
+        if !matches!(given, Ok(Some(_))) {
+            self.violated(format!("{by} takes {partner} over without its consent"));
         }
     }
 

@@ -34,7 +34,7 @@ impl Dice {
 async fn gust(cluster: &Cluster, dice: &mut Dice, with_power: bool) {
     let node = dice.node(cluster);
     let pause = Duration::from_millis(100 + dice.roll(6_000));
-    match dice.roll(if with_power { 8 } else { 6 }) {
+    match dice.roll(if with_power { 11 } else { 7 }) {
         0..=2 => cluster.strike(&node, Blow::Kill),
         3 => {
             cluster.cut(&node, true);
@@ -50,13 +50,39 @@ async fn gust(cluster: &Cluster, dice: &mut Dice, with_power: bool) {
             let partner = dice.node(cluster);
             cluster.lose(&node, &partner, dice.roll(4) as u32, dice.roll(4) as u32);
         }
-        6 => {
+        6 => act(cluster, dice).await,
+        7 => by_hand(cluster, &node, dice.roll(2) == 0),
+        8 => {
+            cluster.set_fault(&node, Fault::BadImage, true);
+            sleep(pause).await;
+            cluster.set_fault(&node, Fault::BadImage, false);
+        }
+        9 => {
             let slow = dice.roll(2) == 0;
             cluster.set_fault(&node, Fault::SlowBoot, slow);
         }
         _ => cluster.strike(&node, Blow::PowerCut),
     }
     sleep(pause).await;
+}
+
+/// An operator who changes his mind; what does not fit is refused.
+async fn act(cluster: &Cluster, dice: &mut Dice) {
+    let actions = [
+        UpdateAction::Pause,
+        UpdateAction::Pause,
+        UpdateAction::Resume,
+        UpdateAction::Cancel,
+    ];
+    let _ = cluster.act(actions[dice.roll(4) as usize]).await;
+}
+
+/// A hand that takes over, or gives back; the HA engine refuses what it must.
+fn by_hand(cluster: &Cluster, node: &NodeName, takes: bool) {
+    let _ = cluster.hardware(|hardware, now| match takes {
+        true => hardware.take_over_by_hand(node, now),
+        false => hardware.give_back_by_hand(node, now),
+    });
 }
 
 async fn storm(seed: u64, nodes: usize, with_power: bool) {
@@ -104,6 +130,8 @@ async fn calm(cluster: &Cluster, seed: u64) {
         let rest = cluster.rest(REST).await;
         match rest.unwrap_or_else(|stuck| panic!("seed {seed}: {stuck:?}")) {
             Stand::Ended(OperationEnd::Completed) => return,
+            // Cancelled when there was nothing left to do.
+            Stand::Ended(_) if cluster.unfinished().is_empty() => return,
             Stand::Ended(_) => {
                 let mut again = Cluster::request();
                 again.skip_warnings = true;

@@ -1,4 +1,7 @@
 //! Reads through every LIF all the time, as a client would, and keeps the gaps.
+//!
+//! A machine that is too busy to run the probe would show as gaps of every LIF. So the probe reads from a
+//! server of its own too: time in which not even that answered says nothing of a LIF and is taken off.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,12 +13,12 @@ use evenkeel_platform::sim::{Window, WindowKind};
 use evenkeel_seam::{Clock, Ids, RandomIds, SystemClock};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::control::Control;
-use crate::lab_json::LabFile;
+use crate::lab_json::{LabFile, LabNode};
 use crate::status::LabStatus;
 
 /// Pause between two reads through a LIF.
@@ -24,6 +27,8 @@ const READ_EVERY: Duration = Duration::from_millis(50);
 const ANSWER_WITHIN: Duration = Duration::from_millis(200);
 /// Shorter pauses are no gaps: a busy machine has them by itself.
 const GAP: Duration = Duration::from_millis(250);
+/// The probe's own server answers at once: a longer pause of it is the machine's.
+const STALL: Duration = Duration::from_millis(100);
 /// After the hardware has moved an address its new host still binds it, and the client still finds it.
 const SETTLE_MS: i64 = 1_000;
 
@@ -31,6 +36,8 @@ const SETTLE_MS: i64 = 1_000;
 pub struct Probe {
     dir: PathBuf,
     tracks: Vec<Arc<Mutex<Track>>>,
+    /// Of the probe's own server: its gaps are the machine's stalls.
+    own: Arc<Mutex<Track>>,
     readers: JoinSet<()>,
 }
 
@@ -41,6 +48,9 @@ pub struct ProbeReport {
     pub longest_io_gap_ms: u64,
     /// Longest time between two answers, gaps and shorter pauses alike. A read is sent every 50 ms.
     pub longest_pause_ms: u64,
+    /// Time in which the machine did not run the probe; no gap holds any of it.
+    #[serde(default)]
+    pub stalled_ms: u64,
     /// Reads that were answered.
     pub reads: u64,
     /// All gaps, in the order of their beginning.
@@ -67,7 +77,7 @@ pub struct Gap {
     pub start: WallTime,
     /// When the next answer came, or the probe ended.
     pub end: WallTime,
-    /// How long it was.
+    /// How long it was, without the machine's own stalls.
     pub ms: u64,
     /// Takeovers and givebacks of its home or of its home's partner that were under way.
     pub during: Vec<During>,
@@ -82,11 +92,13 @@ pub struct During {
     pub node: NodeName,
 }
 
-/// What is known of one LIF.
+/// What is known of one LIF, or of the probe's own server.
 struct Track {
-    home: NodeName,
-    partner: NodeName,
+    /// None for the probe's own.
+    nodes: Option<(NodeName, NodeName)>,
     address: String,
+    /// Pauses as long as this are kept.
+    threshold: Duration,
     last_answer: Instant,
     reads: u64,
     longest_pause: Duration,
@@ -94,6 +106,18 @@ struct Track {
 }
 
 impl Track {
+    fn new(nodes: Option<(NodeName, NodeName)>, address: String, threshold: Duration) -> Self {
+        Self {
+            nodes,
+            address,
+            threshold,
+            last_answer: Instant::now(),
+            reads: 0,
+            longest_pause: Duration::ZERO,
+            gaps: Vec::new(),
+        }
+    }
+
     fn answered(&mut self, now: Instant) {
         self.reads += 1;
         self.close_gap(now);
@@ -103,7 +127,7 @@ impl Track {
     fn close_gap(&mut self, now: Instant) {
         let pause = now.duration_since(self.last_answer);
         self.longest_pause = self.longest_pause.max(pause);
-        if pause >= GAP {
+        if pause >= self.threshold {
             self.gaps.push((self.last_answer, now));
         }
     }
@@ -114,25 +138,27 @@ impl Probe {
     pub fn start(dir: &Path) -> Result<Self> {
         let lab = LabFile::read(dir)?;
         ensure!(!lab.nodes.is_empty(), "the lab has no nodes");
-        let now = Instant::now();
         let mut readers = JoinSet::new();
-        let mut tracks = Vec::new();
-        for node in lab.nodes {
-            let track = Arc::new(Mutex::new(Track {
-                home: node.name,
-                partner: node.partner,
-                address: node.lif,
-                last_answer: now,
-                reads: 0,
-                longest_pause: Duration::ZERO,
-                gaps: Vec::new(),
-            }));
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").context("the probe's server")?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?.to_string();
+        readers.spawn(serve_own(TcpListener::from_std(listener)?));
+        let mut watch = |track: Track| {
+            let track = Arc::new(Mutex::new(track));
             readers.spawn(read_all_the_time(Arc::clone(&track)));
-            tracks.push(track);
-        }
+            track
+        };
+        let own = watch(Track::new(None, address, STALL));
+        let of_node = |node: LabNode| Track::new(Some((node.name, node.partner)), node.lif, GAP);
+        let tracks = lab
+            .nodes
+            .into_iter()
+            .map(|node| watch(of_node(node)))
+            .collect();
         Ok(Self {
             dir: dir.to_owned(),
             tracks,
+            own,
             readers,
         })
     }
@@ -140,11 +166,14 @@ impl Probe {
     /// Length of the longest gap so far, one that lasts included.
     pub fn longest_gap(&self) -> Duration {
         let now = Instant::now();
+        let stalls = lock(&self.own).gaps.clone();
         let longest = |track: &Arc<Mutex<Track>>| {
             let track = lock(track);
-            let open = now.duration_since(track.last_answer);
-            let closed = track.gaps.iter().map(|(from, to)| to.duration_since(*from));
-            closed.chain(Some(open).filter(|open| *open >= GAP)).max()
+            let open = (track.last_answer, now);
+            let all = track.gaps.iter().copied().chain([open]);
+            all.map(|gap| without(gap, &stalls))
+                .filter(|length| *length >= GAP)
+                .max()
         };
         self.tracks
             .iter()
@@ -161,10 +190,16 @@ impl Probe {
             Err(error) => Err(error),
         };
         let now = Instant::now();
+        let stalls = {
+            let mut own = lock(&self.own);
+            own.close_gap(now);
+            own.gaps.clone()
+        };
         let judge = Judge {
             now,
             wall: wall_now(),
             status: status.as_ref().ok(),
+            stalls: &stalls,
         };
         let mut gaps = Vec::new();
         let (mut reads, mut longest_pause) = (0, Duration::ZERO);
@@ -173,12 +208,16 @@ impl Probe {
             track.close_gap(now);
             reads += track.reads;
             longest_pause = longest_pause.max(track.longest_pause);
-            gaps.extend(track.gaps.iter().map(|gap| judge.gap(&track, *gap)));
+            gaps.extend(track.gaps.iter().filter_map(|gap| judge.gap(&track, *gap)));
         }
         gaps.sort_by_key(|gap| gap.start.timestamp());
         ProbeReport {
             longest_io_gap_ms: gaps.iter().map(|gap| gap.ms).max().unwrap_or(0),
             longest_pause_ms: longest_pause.as_millis() as u64,
+            stalled_ms: stalls
+                .iter()
+                .map(|(from, to)| to.duration_since(*from).as_millis() as u64)
+                .sum(),
             reads,
             gaps,
             transitions_unknown: status.err().map(|error| format!("{error:#}")),
@@ -191,12 +230,16 @@ struct Judge<'a> {
     now: Instant,
     wall: WallTime,
     status: Option<&'a LabStatus>,
+    stalls: &'a [(Instant, Instant)],
 }
 
 impl Judge<'_> {
-    fn gap(&self, track: &Track, (from, to): (Instant, Instant)) -> Gap {
+    /// The gap as it is told; none when the machine's stalls leave too little of it.
+    fn gap(&self, track: &Track, (from, to): (Instant, Instant)) -> Option<Gap> {
+        let length = without((from, to), self.stalls);
+        let (home, partner) = track.nodes.as_ref().filter(|_| length >= GAP)?;
         let under_way = |window: &&Window| {
-            let ours = window.node == track.home || window.node == track.partner;
+            let ours = window.node == *home || window.node == *partner;
             ours && self.overlaps(window, from, to)
         };
         let windows = self.status.map_or(&[][..], |status| &status.windows);
@@ -204,14 +247,14 @@ impl Judge<'_> {
             kind: window.kind,
             node: window.node.clone(),
         });
-        Gap {
-            home: track.home.clone(),
+        Some(Gap {
+            home: home.clone(),
             lif: track.address.clone(),
             start: self.wall_of(from),
             end: self.wall_of(to),
-            ms: to.duration_since(from).as_millis() as u64,
+            ms: length.as_millis() as u64,
             during: during.collect(),
-        }
+        })
     }
 
     fn overlaps(&self, window: &Window, from: Instant, to: Instant) -> bool {
@@ -230,6 +273,42 @@ impl Judge<'_> {
         let before = self.now.duration_since(at);
         let timestamp = self.wall.timestamp().saturating_sub(before);
         WallTime::new(timestamp.unwrap_or(self.wall.timestamp()))
+    }
+}
+
+/// Length of a time without what overlaps with the machine's stalls, which do not overlap each other.
+fn without((from, to): (Instant, Instant), stalls: &[(Instant, Instant)]) -> Duration {
+    let overlap = |(begin, end): &(Instant, Instant)| {
+        to.min(*end).saturating_duration_since(from.max(*begin))
+    };
+    to.duration_since(from)
+        .saturating_sub(stalls.iter().map(overlap).sum())
+}
+
+/// Answers as LIF servers do, within this process.
+async fn serve_own(listener: TcpListener) {
+    let mut clients = JoinSet::new();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => drop(clients.spawn(answer_own(stream))),
+            Err(error) => {
+                tracing::debug!("the probe's own server: {error}");
+                tokio::time::sleep(READ_EVERY).await;
+            }
+        }
+        while clients.try_join_next().is_some() {}
+    }
+}
+
+async fn answer_own(stream: TcpStream) {
+    let mut stream = BufReader::new(stream);
+    let mut line = String::new();
+    while matches!(stream.read_line(&mut line).await, Ok(length) if length > 0) {
+        let answer = format!("DATA {} own\n", line.trim_start_matches("READ ").trim_end());
+        if stream.get_mut().write_all(answer.as_bytes()).await.is_err() {
+            return;
+        }
+        line.clear();
     }
 }
 
@@ -279,4 +358,33 @@ async fn read_once(
     stream.read_line(&mut answer).await?;
     let data = answer.strip_prefix(&format!("DATA {number} "));
     data.map(|_| ()).context("the connection ended")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machines_stalls_are_taken_off() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let stalls = [(at(100), at(300)), (at(900), at(2000))];
+        let left = |from, to| without((at(from), at(to)), &stalls).as_millis();
+        assert_eq!(left(0, 400), 200);
+        assert_eq!(left(150, 250), 0);
+        assert_eq!(left(400, 800), 400);
+        assert_eq!(left(0, 1000), 700);
+    }
+
+    #[tokio::test]
+    async fn the_own_server_answers_as_a_lif_does() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let server = tokio::spawn(serve_own(listener));
+        let mut connection = None;
+        for number in 1..4 {
+            read_once(&address, &mut connection, number).await.unwrap();
+        }
+        server.abort();
+    }
 }

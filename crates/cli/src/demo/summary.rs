@@ -78,6 +78,7 @@ impl Summary {
             "estimated_seconds": self.software.estimated_duration,
             "total_seconds": self.total.as_secs(),
             "longest_io_gap_ms": self.probed.longest_io_gap_ms,
+            "machine_stalled_ms": self.probed.stalled_ms,
             "dir": self.dir,
         })
     }

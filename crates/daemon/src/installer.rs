@@ -9,10 +9,10 @@ use evenkeel_agent::{InstallError, InstallRequest, Installer};
 use evenkeel_model::{NodeName, Progress};
 use evenkeel_package_store::{ExtractError, ExtractRequest, Policy, Store};
 use evenkeel_record::View;
+use evenkeel_rest::package_policy;
 use tokio::sync::watch;
 
 use crate::error::chain;
-use crate::trust::policy;
 
 /// Pause between two looks at a slot that another extraction writes to.
 const BUSY_PAUSE: Duration = Duration::from_millis(200);
@@ -42,7 +42,7 @@ impl Installer for SlotInstaller {
         request: &InstallRequest,
         progress: &watch::Sender<Progress>,
     ) -> Result<(), InstallError> {
-        let policy = policy(&self.views.borrow(), &self.node);
+        let policy = package_policy(&self.views.borrow(), &self.node);
         let mut looks = 0;
         loop {
             match self

@@ -18,7 +18,6 @@ mod mirror;
 mod notify;
 mod packages;
 mod start;
-mod trust;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -11,12 +11,12 @@ use evenkeel_interconnect::{FetchError, PackageBody, PackageClient, PackageSourc
 use evenkeel_model::{Digest, NodeName};
 use evenkeel_package_store::{StageError, StageLimits, Staging, Store, StoreError, StoredPackage};
 use evenkeel_record::View;
+use evenkeel_rest::package_policy;
 use futures_util::{StreamExt, stream};
 use tokio::io::AsyncReadExt;
 use tokio::sync::{Mutex, watch};
 
 use crate::error::chain;
-use crate::trust::policy;
 
 /// Bytes read at once for a peer.
 const CHUNK: usize = 256 * 1024;
@@ -72,7 +72,7 @@ impl Puller {
 
     async fn pull_once(&self, package: Digest) -> Result<(), PackagesError> {
         let holders = self.holders(package)?;
-        let policy = policy(&self.views.borrow(), &self.node);
+        let policy = package_policy(&self.views.borrow(), &self.node);
         let limits = StageLimits {
             expected_package: Some(package),
             ..StageLimits::default()

@@ -70,7 +70,7 @@ impl NodeDoor {
             admission: self.admission.clone(),
             ticket: Some(ticket),
         };
-        let policy = policy(&self.follower.view(), &self.me);
+        let policy = package_policy(&self.follower.view(), &self.me);
         let id = ticket.operation.to_string();
         match self.store.begin(&id, policy, StageLimits::default()) {
             Ok(staging) => {
@@ -118,8 +118,9 @@ impl FrontDoor for NodeDoor {
     }
 }
 
-/// What this node demands of a package: a trusted signature, and its own hardware.
-fn policy(view: &View, me: &NodeName) -> Policy {
+/// What a node demands of a package, by the record: a trusted signature, and its own hardware. Before the
+/// cluster is known nothing is trusted.
+pub fn package_policy(view: &View, me: &NodeName) -> Policy {
     let mut trusted = TrustedKeys::none();
     for text in &view.control().trusted_keys {
         match text.parse::<PublicKey>() {

@@ -30,7 +30,7 @@ mod upload;
 pub use app::router;
 pub use auth::{HashError, hash_password};
 pub use cluster::{Cluster, EventStream, FrontDoor, PasswordHash, Upload};
-pub use door::NodeDoor;
+pub use door::{NodeDoor, package_policy};
 pub use record::RecordCluster;
 pub use server::{Limits, serve};
 pub use tls::{TlsError, tls_config};

@@ -1,7 +1,8 @@
 //! `evenkeel image`: packages, validation, updates.
 
 use evenkeel_api::{
-    CheckStatus, History, Job, Package, Software, ValidationResult, encode_component,
+    CheckStatus, History, Job, Package, Software, StatusDetails, UpdateDetails, ValidationResult,
+    encode_component,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -208,41 +209,35 @@ fn show_progress(client: &Client, json: bool) -> Result<(), Stop> {
         seconds(software.elapsed_duration),
         seconds(software.estimated_duration)
     );
-    let mut phases = Table::new(&["Phase", "Node", "State", "Elapsed", "Estimated"]);
-    for detail in software.update_details.unwrap_or_default() {
-        let (elapsed, estimated) = (
-            seconds(detail.elapsed_duration),
-            seconds(detail.estimated_duration),
-        );
-        phases.row([
-            detail.phase,
-            detail.node.name,
-            word(&detail.state),
-            elapsed,
-            estimated,
-        ]);
-    }
-    text += &phases.render("No phase has begun.");
-    let mut steps = Table::new(&["Step", "Node", "State", "Start", "End", "Message"]);
-    for step in software.status_details.unwrap_or_default() {
-        let message = step.issue.map(|issue| issue.message).unwrap_or_default();
-        let (start, end) = (
-            step.start_time.unwrap_or_default(),
-            step.end_time.unwrap_or_default(),
-        );
-        steps.row([
-            step.name,
-            step.node.name,
-            word(&step.state),
-            start,
-            end,
-            message,
-        ]);
-    }
+    text += &phases_table(software.update_details).render("No phase has begun.");
+    let steps = steps_table(software.status_details);
     if !steps.is_empty() {
         text += &format!("\n{}", steps.render(""));
     }
     print(&text)
+}
+
+fn phases_table(details: Option<Vec<UpdateDetails>>) -> Table {
+    let mut phases = Table::new(&["Phase", "Node", "State", "Elapsed", "Estimated"]);
+    for detail in details.unwrap_or_default() {
+        let elapsed = seconds(detail.elapsed_duration);
+        let estimated = seconds(detail.estimated_duration);
+        let state = word(&detail.state);
+        phases.row([detail.phase, detail.node.name, state, elapsed, estimated]);
+    }
+    phases
+}
+
+fn steps_table(details: Option<Vec<StatusDetails>>) -> Table {
+    let mut steps = Table::new(&["Step", "Node", "State", "Start", "End", "Message"]);
+    for step in details.unwrap_or_default() {
+        let message = step.issue.map(|issue| issue.message).unwrap_or_default();
+        let start = step.start_time.unwrap_or_default();
+        let end = step.end_time.unwrap_or_default();
+        let state = word(&step.state);
+        steps.row([step.name, step.node.name, state, start, end, message]);
+    }
+    steps
 }
 
 fn show_history(client: &Client, json: bool) -> Result<(), Stop> {

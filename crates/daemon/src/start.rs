@@ -7,7 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use evenkeel_agent::{Agent, AgentParts, Bounds, NodeDb, Packages};
 use evenkeel_interconnect::{
-    AgentClient, AgentService, ClientParts, PackageClient, ServerParts, TlsClient, TlsIdentity,
+    AgentClient, AgentService, ClientParts, Members, PackageClient, ServerParts, TlsClient,
+    TlsIdentity,
 };
 use evenkeel_model::{BootId, NodeName, NodeSettings, PlatformSettings, RecordSettings};
 use evenkeel_orchestrator::{FrontDoor, Orchestrator, Parts};
@@ -169,12 +170,15 @@ fn open_record(settings: &NodeSettings, clock: &Arc<dyn Clock>) -> Arc<dyn Recor
     LateRecord::open(Box::new(opener))
 }
 
-/// The agent, its guard, and the port where peers reach it.
-async fn start_agent(
-    base: &Base,
-    tasks: &mut JoinSet<()>,
-    stop: &CancellationToken,
-) -> Result<(Arc<TlsClient>, Arc<Puller>)> {
+/// What this node says to others with.
+struct Peering {
+    identity: TlsIdentity,
+    members: watch::Receiver<Members>,
+    client: Arc<TlsClient>,
+    puller: Arc<Puller>,
+}
+
+fn peering(base: &Base) -> Result<Peering> {
     let settings = &base.settings;
     let identity = TlsIdentity::load(&settings.interconnect).context("interconnect")?;
     let members = derived::members(&base.follower);
@@ -186,42 +190,55 @@ async fn start_agent(
     });
     let peers: Arc<dyn PackageClient> = Arc::clone(&client) as Arc<dyn PackageClient>;
     let views = base.follower.views();
-    let puller = Puller::new(
-        settings.node.clone(),
-        base.store.clone(),
-        peers,
-        views.clone(),
-    );
+    let puller = Puller::new(settings.node.clone(), base.store.clone(), peers, views);
+    Ok(Peering {
+        identity,
+        members,
+        client,
+        puller,
+    })
+}
+
+fn agent(base: &Base, peering: &Peering) -> Arc<Agent> {
     let installer = SlotInstaller {
-        node: settings.node.clone(),
+        node: base.settings.node.clone(),
         store: base.store.clone(),
-        views,
+        views: base.follower.views(),
     };
-    let agent = Agent::new(AgentParts {
-        node: settings.node.clone(),
+    Agent::new(AgentParts {
+        node: base.settings.node.clone(),
         boot_id: base.boot_id,
         daemon: DAEMON.to_owned(),
         db: base.db.clone(),
         platform: Arc::clone(&base.platform),
-        peers: Arc::clone(&client) as Arc<dyn AgentClient>,
-        packages: Arc::clone(&puller) as Arc<dyn Packages>,
+        peers: Arc::clone(&peering.client) as Arc<dyn AgentClient>,
+        packages: Arc::clone(&peering.puller) as Arc<dyn Packages>,
         installer: Arc::new(installer),
         clock: Arc::clone(&base.clock),
         cluster: derived::cluster(&base.follower),
         bounds: Bounds::default(),
-    });
+    })
+}
+
+/// The agent, its guard, and the port where peers reach it.
+async fn start_agent(
+    base: &Base,
+    tasks: &mut JoinSet<()>,
+    stop: &CancellationToken,
+) -> Result<(Arc<TlsClient>, Arc<Puller>)> {
+    let peering = peering(base)?;
+    let agent = agent(base, &peering);
     let service: Arc<dyn AgentService> = Arc::clone(&agent) as Arc<dyn AgentService>;
-    client.set_own(&service);
+    peering.client.set_own(&service);
     let resumed = agent.recover().context("cannot read the journal")?;
     if resumed > 0 {
         tracing::info!(resumed, "took up orders of an earlier daemon");
     }
     agent.guard();
-    let listener = bind(&settings.interconnect.listen).await?;
     let parts = ServerParts {
-        listener,
-        identity,
-        members,
+        listener: bind(&base.settings.interconnect.listen).await?,
+        identity: peering.identity,
+        members: peering.members,
         agent: service,
         packages: Arc::new(Served(base.store.clone())),
         link: base.links.peers.clone(),
@@ -231,7 +248,7 @@ async fn start_agent(
         evenkeel_interconnect::serve(parts, stop.cancelled_owned()).await;
         agent.stop();
     });
-    Ok((client, puller))
+    Ok((peering.client, peering.puller))
 }
 
 /// Everything that needs the cluster: its record, its coordinator, its users.

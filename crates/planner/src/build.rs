@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use evenkeel_model::{MemberHa, NodeName, Plan, Problem, Refusal, UpdateRequest, Version, code};
+use evenkeel_model::{
+    MemberHa, NodeName, Plan, Problem, Refusal, SlotHealth, UpdateRequest, Version, code,
+};
 
 use crate::builder::Builder;
 use crate::input::Input;
@@ -24,15 +26,22 @@ pub fn plan(input: &Input<'_>, request: &UpdateRequest) -> Result<Plan, Refusal>
         return Err(Refusal::new(code::ALREADY_AT_VERSION, text).about("version"));
     }
     let mut builder = Builder::new(input, entry, request.stabilize_minutes, 1);
-    let due: Vec<NodeName> = order(input)
-        .into_iter()
-        .filter(|node| from.get(node) != Some(&request.version))
-        .collect();
+    let is_due = |node: &NodeName| from.get(node) != Some(&request.version);
+    let (due, there): (Vec<NodeName>, Vec<NodeName>) = order(input).into_iter().partition(is_due);
+    // One that came to run the version without an update's doing was never said to be good.
+    for node in there.iter().filter(|node| is_unproven(input, node)) {
+        builder.confirm(node);
+    }
     builder.install(&due);
     for node in &due {
         builder.roll(node)?;
     }
     Ok(builder.finish(1, from))
+}
+
+fn is_unproven(input: &Input<'_>, node: &NodeName) -> bool {
+    let slots = input.seen(node).and_then(|seen| seen.slots.known());
+    slots.is_some_and(|slots| slots.slot(slots.booted).health != SlotHealth::Good)
 }
 
 fn versions(input: &Input<'_>) -> Result<BTreeMap<NodeName, Version>, Refusal> {

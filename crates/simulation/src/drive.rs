@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::cluster::Cluster;
 use crate::settings::{NEW, admin, digest, version};
-use crate::shown::not_shown;
+use crate::shown::{without_history, wrong_version};
 use crate::world::lock;
 
 /// How often a condition is looked at.
@@ -208,7 +208,7 @@ impl Cluster {
     /// What keeps the cluster from being wholly at the new version and at home.
     pub fn unfinished(&self) -> Vec<String> {
         let mut left = self.away();
-        left.extend(not_shown(&self.view(), &self.names()));
+        left.extend(wrong_version(&self.view()));
         for node in self.names() {
             left.extend(self.hardware(|hardware, now| wrong_slot(hardware, &node, now)));
             if !self.world.nodes()[&node].shelf.holds(digest(NEW)) {
@@ -216,6 +216,11 @@ impl Cluster {
             }
         }
         left
+    }
+
+    /// Nodes of whose update the history does not know.
+    pub fn without_history(&self) -> Vec<String> {
+        without_history(&self.view(), &self.names())
     }
 
     /// All there is to see, for a test that failed.

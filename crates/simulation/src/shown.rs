@@ -7,23 +7,25 @@ use evenkeel_record::projections::{HistoryState, cluster_version, history, jobs}
 use crate::cluster::Cluster;
 use crate::settings::{NEW, OLD, version};
 
-/// What is not shown as it must be after an update to [`NEW`].
-pub(crate) fn not_shown(view: &View, nodes: &[NodeName]) -> Vec<String> {
-    let mut wrong = Vec::new();
-    if cluster_version(view) != Some(version(NEW)) {
-        wrong.push(format!("the cluster shows {:?}", cluster_version(view)));
-    }
+/// What is wrong with the version that the cluster is shown to have after an update to [`NEW`].
+pub(crate) fn wrong_version(view: &View) -> Option<String> {
+    let shown = cluster_version(view);
+    (shown != Some(version(NEW))).then(|| format!("the cluster shows {shown:?}"))
+}
+
+/// Nodes of whose update from [`OLD`] to [`NEW`] the history does not know.
+pub(crate) fn without_history(view: &View, nodes: &[NodeName]) -> Vec<String> {
     let rows = history(view);
-    for node in nodes {
-        let done = rows.iter().any(|row| {
+    let is_known = |node: &&NodeName| {
+        rows.iter().any(|row| {
             let updates = row.from == version(OLD) && row.to == version(NEW);
-            row.node == *node && updates && row.state == HistoryState::Successful
-        });
-        if !done {
-            wrong.push(format!("the history knows of no update of {node}"));
-        }
-    }
-    wrong
+            row.node == **node && updates && row.state == HistoryState::Successful
+        })
+    };
+    let unknown = nodes.iter().filter(|node| !is_known(node));
+    unknown
+        .map(|node| format!("the history knows of no update of {node}"))
+        .collect()
 }
 
 impl Cluster {

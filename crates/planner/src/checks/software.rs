@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use evenkeel_model::{CatalogueEntry, SlotHealth};
+use evenkeel_model::{CatalogueEntry, Digest, SlotHealth, SlotState};
 
 use super::CheckInput;
 use super::collect::Collector;
@@ -90,7 +90,9 @@ pub(super) fn image(input: &CheckInput<'_>, findings: &mut Collector<'_>) {
 }
 
 pub(super) fn slots(input: &CheckInput<'_>, findings: &mut Collector<'_>) {
-    let needed = input.catalogue.by_version(input.target).map(unpacked_bytes);
+    let entry = input.catalogue.by_version(input.target);
+    let needed = entry.map(unpacked_bytes);
+    let package = entry.map(|entry| entry.package.digest);
     findings.each(
         SLOTS,
         |seen| &seen.slots,
@@ -110,11 +112,16 @@ pub(super) fn slots(input: &CheckInput<'_>, findings: &mut Collector<'_>) {
                     "Find out why; the update will set the default itself.",
                 );
             }
-            if slots.slot(slots.booted).health != SlotHealth::Good {
+            let running = slots.slot(slots.booted);
+            // A node that runs the target already needs no fallback: the update proves its slot.
+            if running.health != SlotHealth::Good && !holds(running, package) {
                 let issue = format!("The running slot of node \"{node}\" is not marked good.");
-                let action =
-                    "Let the node finish its start, or mark the slot good: it is the fallback.";
-                findings.error(SLOTS, issue, action);
+                let runs = running.image.as_ref().map(|image| image.version.as_str());
+                let action = format!(
+                    "It is the fallback: update to {} first, which proves it.",
+                    runs.unwrap_or("the version it runs")
+                );
+                findings.error(SLOTS, issue, &action);
             }
         },
     );
@@ -131,6 +138,11 @@ pub(super) fn slots(input: &CheckInput<'_>, findings: &mut Collector<'_>) {
             }
         },
     );
+}
+
+fn holds(slot: &SlotState, package: Option<Digest>) -> bool {
+    let image = slot.image.as_ref();
+    image.is_some_and(|image| Some(image.digest) == package)
 }
 
 fn unpacked_bytes(entry: &CatalogueEntry) -> u64 {

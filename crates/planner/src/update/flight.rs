@@ -126,7 +126,9 @@ fn can_leave(input: &Input<'_>, task: &Task) -> bool {
 
 fn node_updated(input: &Input<'_>, node: &NodeName) -> Option<OperationEvent> {
     let plan = input.operation.plan.as_ref()?;
-    let from = plan.from.get(node)?.clone();
+    // One that ran the version before is only said to be good.
+    let from = plan.from.get(node).filter(|from| **from != plan.target)?;
+    let from = from.clone();
     let (at, node, to) = (input.wall, node.clone(), plan.target.clone());
     Some(OperationEvent::NodeUpdated { at, node, from, to })
 }

@@ -24,17 +24,27 @@ pub(super) fn pause_point(
         .then_some(PausePoint::Takeover)
 }
 
-/// The pause point before a step.
+/// The pause point before a step. Steps that only confirm what came home before are none of their own.
 fn boundary(plan: &Plan, step: usize) -> Option<PausePoint> {
-    let Some(before) = step.checked_sub(1) else {
+    let confirms = |lane: &Lane| lane.tasks.iter().all(|task| !moves(task));
+    let before = plan.steps[..step].iter().rev();
+    let Some(before) = before
+        .into_iter()
+        .find(|step| !step.lanes.iter().all(confirms))
+    else {
         // A later revision goes on after trouble; it was not validated again.
         return (plan.revision == 1).then_some(PausePoint::Validation);
     };
     let installs = |lane: &Lane| matches!(&lane.tasks[..], [task] if task.action.is_install());
-    match plan.steps[before].lanes.iter().all(installs) {
+    match before.lanes.iter().all(installs) {
         true => Some(PausePoint::Install),
         false => Some(PausePoint::Giveback),
     }
+}
+
+/// Whether the task brings its node on, rather than looking or saying that it is well.
+fn moves(task: &Task) -> bool {
+    !matches!(task.action, Action::VerifyHome { .. } | Action::MarkGood)
 }
 
 /// Whether the lane's last task that is done is the stabilize time after a takeover.

@@ -44,7 +44,9 @@ impl Scenario {
     /// What is not as it must be at the end.
     pub(crate) fn left_undone(self, cluster: &Cluster) -> Vec<String> {
         let mut left = match self {
-            Self::Update | Self::Fallback => cluster.unfinished(),
+            Self::Update | Self::Fallback => {
+                [cluster.unfinished(), cluster.without_history()].concat()
+            }
             Self::Cancel | Self::Get | Self::Delete => cluster.away(),
         };
         let expected = |version: &str, there: bool| {

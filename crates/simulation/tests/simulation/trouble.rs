@@ -190,6 +190,37 @@ fn given_back_by_hand_it_stops_and_resumes_to_the_end() {
     }
 }
 
+/// Power came back into the new version, and the update was cancelled: nobody ever said that it is good.
+#[test]
+fn a_node_that_came_to_the_version_by_itself_is_proven_by_the_next_update() {
+    run(async {
+        let cluster = updating(2).await;
+        begun(&cluster, 1, "do-failover-job").await;
+        let node = cluster.names()[1].clone();
+        cluster.strike(&node, Blow::PowerCut);
+        problem(&cluster).await;
+        cluster
+            .act(UpdateAction::Cancel)
+            .await
+            .expect("it is paused");
+        let stand = cluster.rest(REST).await.expect("it rests");
+        assert_eq!(stand, Stand::Ended(OperationEnd::Canceled));
+        cluster.mend(REST).await.expect("it is given back");
+        let unproven = cluster.unfinished();
+        assert!(
+            unproven.iter().any(|what| what.contains("Untried")),
+            "{unproven:?}"
+        );
+        let mut again = Cluster::request();
+        again.skip_warnings = true;
+        cluster
+            .start_update(again)
+            .await
+            .expect("nothing is in the way");
+        completes(&cluster).await;
+    });
+}
+
 /// The partner that carries both dies: the waiting node serves alone, without record and coordinator.
 #[test]
 fn a_waiting_node_serves_alone_when_its_partner_dies() {

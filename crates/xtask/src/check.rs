@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::step::{self, cargo};
-use crate::{layering, paths, prerequisites};
+use crate::{layering, paths, prerequisites, unused};
 
 /// Tells the tests that compare generated files to write them instead.
 const WRITE: &str = "EVENKEEL_WRITE_GENERATED";
@@ -35,7 +35,10 @@ pub(crate) fn run() -> Result<()> {
     prerequisites::for_check()?;
     lints()?;
     eprintln!("== arrows between crates");
-    layering::check()?;
+    let metadata = layering::metadata()?;
+    layering::check(&metadata)?;
+    eprintln!("== unused dependencies");
+    unused::check(&metadata)?;
     eprintln!("== paths of the building machine");
     paths::check()?;
     step::run("generated files", &mut generated())?;

@@ -70,28 +70,32 @@ const ALL: &[&str] = &[
 ];
 
 #[derive(Deserialize)]
-struct Metadata {
-    packages: Vec<Package>,
+pub(crate) struct Metadata {
+    pub(crate) packages: Vec<Package>,
 }
 
 #[derive(Deserialize)]
-struct Package {
-    name: String,
-    manifest_path: String,
-    dependencies: Vec<Dependency>,
+pub(crate) struct Package {
+    pub(crate) name: String,
+    pub(crate) manifest_path: String,
+    pub(crate) dependencies: Vec<Dependency>,
 }
 
 #[derive(Deserialize)]
-struct Dependency {
-    name: String,
-    kind: Option<String>,
-    path: Option<String>,
+pub(crate) struct Dependency {
+    pub(crate) name: String,
+    pub(crate) kind: Option<String>,
+    pub(crate) path: Option<String>,
 }
 
-pub(crate) fn check() -> Result<()> {
+/// What cargo says of our crates.
+pub(crate) fn metadata() -> Result<Metadata> {
     let metadata = output(cargo().args(["metadata", "--format-version", "1", "--no-deps"]))?;
-    let metadata: Metadata = serde_json::from_str(&metadata).context("cargo metadata")?;
-    let wrong = wrong_arrows(&metadata);
+    serde_json::from_str(&metadata).context("cargo metadata")
+}
+
+pub(crate) fn check(metadata: &Metadata) -> Result<()> {
+    let wrong = wrong_arrows(metadata);
     if !wrong.is_empty() {
         bail!(
             "the arrows between crates are not as designed:\n  {}",

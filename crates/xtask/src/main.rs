@@ -8,6 +8,7 @@ mod paths;
 mod prerequisites;
 mod step;
 mod test;
+mod unused;
 
 use std::process::ExitCode;
 

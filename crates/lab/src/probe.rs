@@ -1,7 +1,8 @@
 //! Reads through every LIF all the time, as a client would, and keeps the gaps.
 //!
-//! A machine that is too busy to run the probe would show as gaps of every LIF. So the probe reads from a
-//! server of its own too: time in which not even that answered says nothing of a LIF and is taken off.
+//! A machine that is too busy to run the probe shows as gaps of every LIF. So the probe reads from a
+//! server of its own too: each gap tells how much of it not even that one answered. Nothing is taken off a
+//! gap; one that the stall explains is only not counted as one *outside* of any transition.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -48,7 +49,7 @@ pub struct ProbeReport {
     pub longest_io_gap_ms: u64,
     /// Longest time between two answers, gaps and shorter pauses alike. A read is sent every 50 ms.
     pub longest_pause_ms: u64,
-    /// Time in which the machine did not run the probe; no gap holds any of it.
+    /// Time in which the machine did not run the probe.
     #[serde(default)]
     pub stalled_ms: u64,
     /// Reads that were answered.
@@ -62,7 +63,12 @@ pub struct ProbeReport {
 impl ProbeReport {
     /// Gaps at a time when no takeover or giveback was under way in the LIF's pair.
     pub fn gaps_outside(&self) -> impl Iterator<Item = &Gap> {
-        self.gaps.iter().filter(|gap| gap.during.is_empty())
+        let threshold = GAP.as_millis() as u64;
+        let unexplained = move |gap: &&Gap| gap.ms - gap.stalled_ms >= threshold;
+        self.gaps
+            .iter()
+            .filter(|gap| gap.during.is_empty())
+            .filter(unexplained)
     }
 }
 
@@ -77,8 +83,11 @@ pub struct Gap {
     pub start: WallTime,
     /// When the next answer came, or the probe ended.
     pub end: WallTime,
-    /// How long it was, without the machine's own stalls.
+    /// How long it was.
     pub ms: u64,
+    /// How much of it the machine did not run the probe: at most `ms`.
+    #[serde(default)]
+    pub stalled_ms: u64,
     /// Takeovers and givebacks of its home or of its home's partner that were under way.
     pub during: Vec<During>,
 }
@@ -163,17 +172,20 @@ impl Probe {
         })
     }
 
-    /// Length of the longest gap so far, one that lasts included.
-    pub fn longest_gap(&self) -> Duration {
+    /// The longest gap so far, one that lasts included, of those that the machine's own stalls do not
+    /// explain.
+    pub fn longest_unexplained_gap(&self) -> Duration {
         let now = Instant::now();
         let stalls = lock(&self.own).gaps.clone();
         let longest = |track: &Arc<Mutex<Track>>| {
             let track = lock(track);
-            let open = (track.last_answer, now);
-            let all = track.gaps.iter().copied().chain([open]);
-            all.map(|gap| without(gap, &stalls))
-                .filter(|length| *length >= GAP)
-                .max()
+            let all = track.gaps.iter().copied().chain([(track.last_answer, now)]);
+            all.map(|(from, to)| {
+                to.duration_since(from)
+                    .saturating_sub(overlap((from, to), &stalls))
+            })
+            .filter(|length| *length >= GAP)
+            .max()
         };
         self.tracks
             .iter()
@@ -234,10 +246,9 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    /// The gap as it is told; none when the machine's stalls leave too little of it.
+    /// The gap as it is told; none of the probe's own server.
     fn gap(&self, track: &Track, (from, to): (Instant, Instant)) -> Option<Gap> {
-        let length = without((from, to), self.stalls);
-        let (home, partner) = track.nodes.as_ref().filter(|_| length >= GAP)?;
+        let (home, partner) = track.nodes.as_ref()?;
         let under_way = |window: &&Window| {
             let ours = window.node == *home || window.node == *partner;
             ours && self.overlaps(window, from, to)
@@ -252,7 +263,8 @@ impl Judge<'_> {
             lif: track.address.clone(),
             start: self.wall_of(from),
             end: self.wall_of(to),
-            ms: length.as_millis() as u64,
+            ms: to.duration_since(from).as_millis() as u64,
+            stalled_ms: overlap((from, to), self.stalls).as_millis() as u64,
             during: during.collect(),
         })
     }
@@ -276,13 +288,12 @@ impl Judge<'_> {
     }
 }
 
-/// Length of a time without what overlaps with the machine's stalls, which do not overlap each other.
-fn without((from, to): (Instant, Instant), stalls: &[(Instant, Instant)]) -> Duration {
-    let overlap = |(begin, end): &(Instant, Instant)| {
+/// How much of a time the machine's stalls fill, which do not overlap each other.
+fn overlap((from, to): (Instant, Instant), stalls: &[(Instant, Instant)]) -> Duration {
+    let common = |(begin, end): &(Instant, Instant)| {
         to.min(*end).saturating_duration_since(from.max(*begin))
     };
-    to.duration_since(from)
-        .saturating_sub(stalls.iter().map(overlap).sum())
+    stalls.iter().map(common).sum()
 }
 
 /// Answers as LIF servers do, within this process.
@@ -365,15 +376,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_machines_stalls_are_taken_off() {
+    fn a_gap_tells_how_much_of_it_the_machine_stalled() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         let stalls = [(at(100), at(300)), (at(900), at(2000))];
-        let left = |from, to| without((at(from), at(to)), &stalls).as_millis();
-        assert_eq!(left(0, 400), 200);
-        assert_eq!(left(150, 250), 0);
-        assert_eq!(left(400, 800), 400);
-        assert_eq!(left(0, 1000), 700);
+        let stalled = |from, to| overlap((at(from), at(to)), &stalls).as_millis();
+        assert_eq!(stalled(0, 400), 200);
+        assert_eq!(stalled(150, 250), 100);
+        assert_eq!(stalled(400, 800), 0);
+        assert_eq!(stalled(0, 1000), 300);
     }
 
     #[tokio::test]

@@ -216,7 +216,7 @@ async fn killing_a_daemon_costs_no_io_and_power_loss_a_bounded_gap() {
     lab.do_it(&["kill", "node1"]);
     lab.await_node("node1", |n| n.pid.is_some_and(|pid| pid != old))
         .await;
-    assert_eq!(probe.longest_gap(), Duration::ZERO);
+    assert_eq!(probe.longest_unexplained_gap(), Duration::ZERO);
     lab.do_it(&["fault", "power-off", "node1"]);
     let partner = lab.await_node("node2", |n| n.lifs.len() == 2).await;
     assert_eq!(partner.ha, MemberHa::Serving);

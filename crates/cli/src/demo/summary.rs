@@ -53,7 +53,7 @@ impl Summary {
         format!(
             "\n{}\n{}\n\
              The update took {}, estimated {}; one minute was {:?}. All of this took {:.0?}.\n\
-             Longest time without an answer on any LIF: {} ms, of {} reads.\n\
+             Longest gap without an answer on any LIF: {} ms, of {} reads; the machine itself stalled {} ms.\n\
              Every node runs the evenkeeld of the new package.\n\
              Logs and databases: {}\n",
             versions.render("No node."),
@@ -64,6 +64,7 @@ impl Summary {
             self.total,
             self.probed.longest_io_gap_ms,
             self.probed.reads,
+            self.probed.stalled_ms,
             self.dir.display(),
         )
     }

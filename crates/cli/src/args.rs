@@ -62,6 +62,13 @@ pub(crate) struct ClusterArgs {
     pub(crate) ca: Option<PathBuf>,
 }
 
+impl ClusterArgs {
+    /// Whether neither a user nor anything that belongs to one is given.
+    pub(crate) fn names_nobody(&self) -> bool {
+        self.user.is_none() && self.password_file.is_none() && self.ca.is_none()
+    }
+}
+
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Software images: packages, validation, updates.

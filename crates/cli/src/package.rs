@@ -112,22 +112,29 @@ impl PackageCommand {
     /// Does it.
     pub(crate) fn run(self, json: bool) -> Result<(), Stop> {
         match self {
-            Self::Keygen { out } => keygen(&out),
-            Self::Build(args) => build_package(*args),
+            Self::Keygen { out } => keygen(&out, json),
+            Self::Build(args) => build_package(*args, json),
             Self::Inspect { file } => inspect(&file, json),
-            Self::Verify { file, trust } => verify(&file, &trust),
+            Self::Verify { file, trust } => verify(&file, &trust, json),
             Self::Extract {
                 file,
                 directory,
                 trust,
-            } => extract(&file, &directory, &trust),
+            } => extract(&file, &directory, &trust, json),
         }
     }
 }
 
-fn keygen(out: &Path) -> Result<(), Stop> {
+fn keygen(out: &Path, json: bool) -> Result<(), Stop> {
     let key = SecretKey::generate().map_err(|e| failed(&e))?;
     let public = key.save_pair(out).map_err(|e| failed(&e))?;
+    if json {
+        return print_json(&serde_json::json!({
+            "key": out,
+            "public_key": public,
+            "key_id": key.public().id().to_string(),
+        }));
+    }
     print(&format!("{}\n{}\n", out.display(), public.display()))?;
     eprintln!(
         "key {}: keep {} secret; nodes need only the .pub",
@@ -137,7 +144,7 @@ fn keygen(out: &Path) -> Result<(), Stop> {
     Ok(())
 }
 
-fn build_package(args: BuildArgs) -> Result<(), Stop> {
+fn build_package(args: BuildArgs, json: bool) -> Result<(), Stop> {
     let key = SecretKey::load(&args.key).map_err(|e| failed(&e))?;
     let source_versions = match args.source_versions {
         list if list.is_empty() => SourceVersions::Any,
@@ -163,6 +170,17 @@ fn build_package(args: BuildArgs) -> Result<(), Stop> {
             chain(&error)
         ))
     })?;
+    if json {
+        return print_json(&serde_json::json!({
+            "digest": built.manifest_digest,
+            "file": output,
+            "version": built.manifest.version,
+            "entries": built.manifest.entries.len(),
+            "unpacked_bytes": built.manifest.unpacked_bytes,
+            "archive_bytes": built.archive_bytes,
+            "signed_by": key.public().id().to_string(),
+        }));
+    }
     print(&format!("{} {}\n", built.manifest_digest, output.display()))?;
     eprintln!(
         "version {}: {} entries, {} unpacked, {} packed, signed by key {}",
@@ -246,9 +264,12 @@ fn describe(signed: &SignedManifest) -> String {
         .collect()
 }
 
-fn verify(file: &Path, trust: &[PathBuf]) -> Result<(), Stop> {
+fn verify(file: &Path, trust: &[PathBuf], json: bool) -> Result<(), Stop> {
     let policy = Policy::trusting(trusted(trust)?);
     let signed = verify_archive(file, &policy).map_err(|error| refused(file, &error))?;
+    if json {
+        return print_json(&proven(&signed));
+    }
     print(&format!("{} {}\n", signed.digest, file.display()))?;
     eprintln!(
         "version {} is whole: {} entries, signed by key {}",
@@ -259,7 +280,7 @@ fn verify(file: &Path, trust: &[PathBuf]) -> Result<(), Stop> {
     Ok(())
 }
 
-fn extract(file: &Path, directory: &Path, trust: &[PathBuf]) -> Result<(), Stop> {
+fn extract(file: &Path, directory: &Path, trust: &[PathBuf], json: bool) -> Result<(), Stop> {
     let policy = Policy::trusting(trusted(trust)?);
     refuse_foreign(directory)?;
     let archive = File::open(file).map_err(|error| refused(file, &VerifyError::Read(error)))?;
@@ -284,7 +305,20 @@ fn extract(file: &Path, directory: &Path, trust: &[PathBuf]) -> Result<(), Stop>
         ExtractError::Refused(error) => refused(file, &error),
         other => failed(&other),
     })?;
+    if json {
+        return print_json(&proven(&signed));
+    }
     print(&format!("{} {}\n", signed.digest, directory.display()))
+}
+
+fn proven(signed: &SignedManifest) -> serde_json::Value {
+    serde_json::json!({
+        "digest": signed.digest,
+        "version": signed.manifest.version,
+        "entries": signed.manifest.entries.len(),
+        "signed_by": signed.signature.key_id.to_string(),
+        "signature_checked": true,
+    })
 }
 
 /// Extracting empties the directory first: a mistyped name must not cost a home.

@@ -22,6 +22,8 @@ pub(crate) struct Target {
 impl Target {
     pub(crate) fn find(args: &ClusterArgs) -> Result<Self, Stop> {
         match (&args.url, &args.lab) {
+            // One node of a lab is asked as the lab's user.
+            (Some(url), Some(dir)) if args.names_nobody() => Self::of_lab(dir)?.only(url),
             (Some(url), _) => Self::from_args(url, args),
             (None, Some(dir)) => Self::of_lab(dir),
             (None, None) => {
@@ -46,10 +48,13 @@ impl Target {
         })
     }
 
+    fn only(self, url: &str) -> Result<Self, Stop> {
+        let urls = vec![address(url)?];
+        Ok(Self { urls, ..self })
+    }
+
     fn from_args(url: &str, args: &ClusterArgs) -> Result<Self, Stop> {
-        if !url.starts_with("https://") {
-            return Err(Stop::Usage(format!("{url} does not begin with https://")));
-        }
+        let urls = vec![address(url)?];
         let missing = |what: &str| Stop::Usage(format!("--url needs {what} too"));
         let user = args.user.clone().ok_or_else(|| missing("--user"))?;
         let file = args
@@ -60,7 +65,6 @@ impl Target {
         let password = String::from_utf8(read(file)?)
             .map_err(|_| Stop::Failed(format!("{} is not UTF-8", file.display())))?;
         let password = password.lines().next().unwrap_or_default().to_owned();
-        let urls = vec![url.trim_end_matches('/').to_owned()];
         Ok(Self {
             urls,
             user,
@@ -68,6 +72,13 @@ impl Target {
             ca: read(ca)?,
         })
     }
+}
+
+fn address(url: &str) -> Result<String, Stop> {
+    if !url.starts_with("https://") {
+        return Err(Stop::Usage(format!("{url} does not begin with https://")));
+    }
+    Ok(url.trim_end_matches('/').to_owned())
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Stop> {

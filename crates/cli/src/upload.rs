@@ -1,6 +1,6 @@
 //! Sending a package: multipart, streamed, with a progress bar.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Cursor, IsTerminal, Read};
 use std::path::Path;
 
@@ -16,6 +16,11 @@ const BOUNDARY: &str = "evenkeel-7f1c2a9d4be84d6c8d1b6c2f0e53a971";
 /// Sends the file and waits until every node that is up has the package.
 pub(crate) fn upload(client: &Client, path: &Path) -> Result<Job, Stop> {
     let failed = |error| Stop::Failed(format!("cannot read {}: {error}", path.display()));
+    // Before it is opened: to open a pipe would wait for its writer.
+    if !fs::metadata(path).map_err(failed)?.is_file() {
+        let text = format!("{} is not a file; name a package", path.display());
+        return Err(Stop::Failed(text));
+    }
     let file = File::open(path).map_err(failed)?;
     let size = file.metadata().map_err(failed)?.len();
     let name = path.file_name().unwrap_or_default().to_string_lossy();

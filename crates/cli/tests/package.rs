@@ -53,6 +53,9 @@ fn from_key_to_extracted_tree() {
     let digest = built.split(' ').next().unwrap().to_owned();
     let shown: serde_json::Value = serde_json::from_str(&ok(dir, "inspect F.tgz --json")).unwrap();
     assert_eq!(shown["digest"], digest.as_str());
+    let proven = ok(dir, "verify F.tgz --trust K.pub --json");
+    let proven: serde_json::Value = serde_json::from_str(&proven).unwrap();
+    assert_eq!(proven["digest"], digest.as_str());
     assert_eq!(shown["manifest"]["version"], "2.0");
     assert_eq!(
         shown["manifest"]["source_versions"],
@@ -97,6 +100,12 @@ fn failures_say_what_where_and_what_to_do() {
     assert!(fails(dir, "verify K --trust K.pub").contains("not a gzip file"));
     assert!(fails(dir, "verify absent --trust K.pub").contains("No such file"));
     assert!(fails(dir, "verify F.tgz --trust K").contains("not an ed25519 public key"));
+    std::os::unix::net::UnixListener::bind(dir.join("socket")).unwrap();
+    let text = fails(dir, "build --version 2.0 --root tree --key K -o socket");
+    assert!(
+        text.contains("is not a file, and is left as it is"),
+        "{text}"
+    );
     assert!(fails(dir, "keygen --out K").contains("never overwritten"));
     assert!(fails(dir, "extract F.tgz -C tree --trust K.pub").contains("would remove them"));
     assert!(dir.join("tree/bin/evenkeeld").exists());

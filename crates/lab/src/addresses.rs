@@ -85,8 +85,8 @@ pub(crate) async fn require_free(address: &str) -> Result<()> {
     bail!("{address} cannot be bound: another process uses it")
 }
 
-/// The cluster address as asked for; port 0 stands for any that is free.
-pub(crate) fn cluster_address(asked: &str, dir: &Path) -> Result<String> {
+/// An address that a cluster may have: a lab is for this machine only.
+pub(crate) fn parse_address(asked: &str) -> Result<SocketAddr> {
     let address: SocketAddr = asked
         .parse()
         .with_context(|| format!("{asked} is not an IP address and port"))?;
@@ -94,6 +94,12 @@ pub(crate) fn cluster_address(asked: &str, dir: &Path) -> Result<String> {
         address.ip().is_loopback(),
         "{asked} is not a loopback address, and a lab's password is not for others"
     );
+    Ok(address)
+}
+
+/// The cluster address as asked for; port 0 stands for any that is free.
+pub(crate) fn cluster_address(asked: &str, dir: &Path) -> Result<String> {
+    let address = parse_address(asked)?;
     if address.port() != 0 {
         return Ok(asked.to_owned());
     }

@@ -1,5 +1,6 @@
 //! `evenkeel lab …`.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,12 +11,14 @@ use evenkeel_platform::sim::Fault;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use crate::addresses::parse_address;
 use crate::control::{Control, ControlRequest};
 use crate::lif;
 use crate::minute::parse_duration;
 use crate::prepare::Tools;
 use crate::probe::Probe;
 use crate::process::run_guarded;
+use crate::settings::check_nodes;
 use crate::supervisor::{UpOptions, up};
 
 /// A cluster of real daemons on this machine, with simulated hardware.
@@ -82,13 +85,13 @@ pub struct Up {
     #[command(flatten)]
     lab: OfLab,
     /// Number of nodes, an even one [default: 4].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_nodes)]
     nodes: Option<usize>,
     /// Length of a minute of stabilize, boot and gate times [default: 60s].
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     minute: Option<Duration>,
     /// The cluster's address; port 0 is any free one [default: 127.0.0.1:8443].
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_loopback)]
     address: Option<String>,
     /// The evenkeeld that runs where an image brings none [default: the one beside this program].
     #[arg(long, value_name = "PATH")]
@@ -151,6 +154,14 @@ pub fn fault_table() -> String {
     text
 }
 
+fn fault_list() -> Result<String> {
+    let faults = Fault::ALL.iter().map(
+        |fault| serde_json::json!({"fault": fault.to_string(), "description": fault.description()}),
+    );
+    let faults: Vec<_> = faults.collect();
+    Ok(serde_json::to_string_pretty(&faults)? + "\n")
+}
+
 impl LabCommand {
     /// Does what was typed. `json` asks for objects instead of tables.
     ///
@@ -165,14 +176,13 @@ impl LabCommand {
             Self::Status(lab) => {
                 let status = Control::new(&lab.dir)?.status().await?;
                 if json {
-                    println!("{}", serde_json::to_string_pretty(&status)?);
+                    say(&(serde_json::to_string_pretty(&status)? + "\n"))
                 } else {
-                    print!("{}", status.table());
+                    say(&status.table())
                 }
-                Ok(())
             }
             Self::Down(lab) => Control::new(&lab.dir)?.down().await,
-            Self::Fault(args) => run_fault(args).await,
+            Self::Fault(args) => run_fault(args, json).await,
             Self::PowerOn(of) => {
                 act(of, |node| ControlRequest::Fault {
                     node,
@@ -186,10 +196,12 @@ impl LabCommand {
             Self::Kill(of) => act(of, |node| ControlRequest::Kill { node }).await,
             Self::Reset(of) => act(of, |node| ControlRequest::Reset { node }).await,
             Self::Events { lab, since } => {
+                let mut lines = String::new();
                 for event in Control::new(&lab.dir)?.events(since).await? {
-                    println!("{}", serde_json::to_string(&event)?);
+                    lines += &serde_json::to_string(&event)?;
+                    lines.push('\n');
                 }
-                Ok(())
+                say(&lines)
             }
             Self::Probe { lab, duration } => run_probe(lab, duration).await,
             Self::LifServer { node } => {
@@ -234,7 +246,28 @@ async fn run_up(args: Up, tools: &dyn Tools) -> Result<()> {
         "bringing a lab up in {folder}; each node's log is in nodes/NAME/evenkeeld.log there"
     );
     let stop = interrupted()?;
-    up(options, tools, stop, || println!("ready")).await
+    // The lab runs on whether or not somebody still reads.
+    up(options, tools, stop, || drop(say("ready\n"))).await
+}
+
+fn parse_nodes(text: &str) -> Result<usize, String> {
+    let nodes = text.parse().map_err(|error| format!("{error}"))?;
+    check_nodes(nodes).map_err(|error| error.to_string())
+}
+
+fn parse_loopback(text: &str) -> Result<String, String> {
+    parse_address(text)
+        .map(|_| text.to_owned())
+        .map_err(|error| format!("{error:#}"))
+}
+
+/// Prints to standard output. A reader that went away (`| head`) has read enough.
+fn say(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        done => done.context("cannot print"),
+    }
 }
 
 /// Trouble of the supervisor itself, for whoever looks at the terminal.
@@ -257,10 +290,12 @@ fn interrupted() -> Result<impl Future<Output = ()>> {
     })
 }
 
-async fn run_fault(args: FaultArgs) -> Result<()> {
+async fn run_fault(args: FaultArgs, json: bool) -> Result<()> {
     if args.list {
-        print!("{}", fault_table());
-        return Ok(());
+        return match json {
+            true => say(&fault_list()?),
+            false => say(&fault_table()),
+        };
     }
     let (Some(fault), Some(node), Some(dir)) = (args.fault, args.node, args.dir) else {
         bail!("say which fault, on which node, of which lab");
@@ -285,6 +320,5 @@ async fn run_probe(lab: OfLab, duration: Option<Duration>) -> Result<()> {
         () = over => {}
     }
     let report = probe.finish().await;
-    println!("{}", serde_json::to_string_pretty(&report)?);
-    Ok(())
+    say(&(serde_json::to_string_pretty(&report)? + "\n"))
 }

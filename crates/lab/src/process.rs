@@ -22,19 +22,14 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// A daemon that lived this long has started well.
 const STARTED_WELL: Duration = Duration::from_secs(2);
-/// Bad starts in a row after which an image that is not proven good is given up.
+/// Bad starts in a row after which they are reported: an image on trial is given up then.
 const BAD_STARTS: u32 = 5;
 
 /// What the supervisor tells a node's runner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
     /// The node is up: run this program.
-    Start {
-        program: PathBuf,
-        boot_id: BootId,
-        /// The image is not proven good: bad starts are reported.
-        on_trial: bool,
-    },
+    Start { program: PathBuf, boot_id: BootId },
     /// The node shuts down: end it.
     End,
     /// The node lost power: kill it.
@@ -50,8 +45,8 @@ pub(crate) enum Order {
 pub(crate) enum Report {
     /// Its process is another one, or none.
     Pid(NodeName),
-    /// The image on trial does not run.
-    BadImage { node: NodeName, boot_id: BootId },
+    /// The daemon of this boot does not stay up.
+    BadStarts { node: NodeName, boot_id: BootId },
 }
 
 /// A handle on a node's runner.
@@ -104,7 +99,6 @@ impl Runner {
 struct Wanted {
     program: PathBuf,
     boot_id: BootId,
-    on_trial: bool,
 }
 
 struct Running {
@@ -137,18 +131,10 @@ impl Running {
 
     async fn obey(&mut self, order: Order) {
         match order {
-            Order::Start {
-                program,
-                boot_id,
-                on_trial,
-            } => {
+            Order::Start { program, boot_id } => {
                 self.kill().await;
                 self.bad_starts = 0;
-                self.wanted = Some(Wanted {
-                    program,
-                    boot_id,
-                    on_trial,
-                });
+                self.wanted = Some(Wanted { program, boot_id });
                 self.spawn();
             }
             Order::End => {
@@ -221,8 +207,8 @@ impl Running {
         let pause = FIRST_PAUSE * 2_u32.saturating_pow(self.bad_starts.min(10));
         self.bad_starts += 1;
         self.retry_at = Some(Instant::now() + pause.min(LONGEST_PAUSE));
-        if wanted.on_trial && self.bad_starts >= BAD_STARTS {
-            let report = Report::BadImage {
+        if self.bad_starts >= BAD_STARTS {
+            let report = Report::BadStarts {
                 node: self.node.clone(),
                 boot_id: wanted.boot_id,
             };

@@ -43,14 +43,20 @@ const DEFAULT_NODES: usize = 4;
 const DEFAULT_MINUTE: Duration = Duration::from_secs(60);
 const DEFAULT_ADDRESS: &str = "127.0.0.1:8443";
 
+/// Whether a lab can have that many nodes.
+pub(crate) fn check_nodes(nodes: usize) -> Result<usize> {
+    ensure!(
+        nodes >= 2 && nodes.is_multiple_of(2) && nodes <= MAX_NODES,
+        "a lab has HA pairs: an even number of nodes from 2 to {MAX_NODES}"
+    );
+    Ok(nodes)
+}
+
 impl Settings {
     /// Decides.
     pub(crate) fn make(dir: &Path, asked: &Asked, ids: &dyn Ids) -> Result<Self> {
         let nodes = asked.nodes.unwrap_or(DEFAULT_NODES);
-        ensure!(
-            nodes >= 2 && nodes.is_multiple_of(2) && nodes <= MAX_NODES,
-            "a lab has HA pairs: an even number of nodes from 2 to {MAX_NODES}"
-        );
+        check_nodes(nodes)?;
         let address = asked.address.as_deref().unwrap_or(DEFAULT_ADDRESS);
         let minute = asked.minute.unwrap_or(DEFAULT_MINUTE);
         Ok(Self {

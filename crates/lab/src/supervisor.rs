@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use evenkeel_model::{BootId, NodeName, Slot, SlotHealth, SlotImage};
+use evenkeel_model::{BootId, MemberHa, NodeName, Slot, SlotHealth, SlotImage};
 use evenkeel_platform::sim::{Effect, Hardware, HardwareSettings, Machine};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
@@ -260,14 +260,9 @@ impl Lab {
 
     fn boot_order(&self, node: &NodeName, slot: Slot, boot_id: BootId) -> Result<Order> {
         let folder = self.layout.node(node).slots().join(slot.as_str());
-        let slots = self
-            .machine
-            .with(|hardware, _| hardware.slots_state(node))?;
-        let on_trial = slots.is_some_and(|slots| slots.slot(slot).health != SlotHealth::Good);
         Ok(Order::Start {
             program: daemon_of(&folder, &self.evenkeeld),
             boot_id,
-            on_trial,
         })
     }
 
@@ -299,16 +294,18 @@ impl Lab {
         while let Some(report) = reports.recv().await {
             match report {
                 Report::Pid(_) => complain(self.write_lab_json()),
-                Report::BadImage { node, boot_id } => self.give_image_up(&node, boot_id),
+                Report::BadStarts { node, boot_id } => self.give_image_up(&node, boot_id),
             }
         }
     }
 
     /// The boot loader's watchdog: a node whose image on trial cannot run its daemon starts anew, and
-    /// counting brings it to the other slot.
+    /// counting brings it to the other slot. Not one that serves, though: whoever killed its daemon
+    /// must not cost its clients anything.
     fn give_image_up(&self, node: &NodeName, boot_id: BootId) {
         let reset = self.machine.with(|hardware, now| {
-            if hardware.boot_of(node) != Some(boot_id) {
+            let waits = hardware.ha(node) == Some(MemberHa::WaitingForGiveback);
+            if !waits || hardware.boot_of(node) != Some(boot_id) || !on_trial(hardware, node) {
                 return Ok(());
             }
             hardware.reset(node, "evenkeeld does not stay up", now)
@@ -384,6 +381,12 @@ impl Lab {
             complain(fs::remove_file(socket).map_err(anyhow::Error::from));
         }
     }
+}
+
+/// Whether the image that the node booted is not proven good.
+fn on_trial(hardware: &Hardware, node: &NodeName) -> bool {
+    let slots = hardware.slots_state(node);
+    slots.is_some_and(|slots| slots.slot(slots.booted).health != SlotHealth::Good)
 }
 
 /// Trouble that the lab outlives.

@@ -208,6 +208,30 @@ async fn an_image_whose_daemon_does_not_run_is_given_up_by_boot_counting() {
     assert_eq!(lab.node("node2").await.lifs.len(), 2);
 }
 
+/// More often than the watchdog of an image on trial bears.
+#[tokio::test]
+async fn killing_a_daemon_over_and_over_costs_no_io_while_its_node_serves_on_trial() {
+    let lab = Lab::new();
+    install(&lab, |path| {
+        fs::copy(TESTBED, path).unwrap();
+    })
+    .await;
+    let id = lab.take_over().await;
+    lab.give_back(id).await;
+    let serves = |n: &NodeStatus| n.ha == MemberHa::Serving && n.pid.is_some();
+    let mut pid = lab.await_node("node1", serves).await.pid;
+    let probe = Probe::start(&lab.dir).unwrap();
+    for _ in 0..6 {
+        lab.do_it(&["kill", "node1"]);
+        let another = |n: &NodeStatus| n.pid.is_some() && n.pid != pid;
+        pid = lab.await_node("node1", another).await.pid;
+    }
+    let report = probe.finish().await;
+    assert_eq!(report.gaps.len(), 0, "{report:?}");
+    let booted = lab.node("node1").await.slots.map(|slots| slots.booted);
+    assert_eq!(booted, Some(Slot::B));
+}
+
 #[tokio::test]
 async fn killing_a_daemon_costs_no_io_and_power_loss_a_bounded_gap() {
     let lab = Lab::new();

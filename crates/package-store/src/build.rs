@@ -78,6 +78,12 @@ pub enum BuildError {
         /// The root.
         root: PathBuf,
     },
+    /// The output is a device, a FIFO or a directory, which a package would replace.
+    #[error("{path} is not a file, and is left as it is")]
+    OutputNotAFile {
+        /// The output.
+        path: PathBuf,
+    },
     /// The tree holds the folder where manifests live.
     #[error("{path} is in the way: packages keep their manifest there")]
     Reserved {
@@ -140,6 +146,7 @@ pub fn build(
 ) -> Result<Built, BuildError> {
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let root = check_root(root, output)?;
+    check_output(output)?;
     let mut found = walk(&root)?;
     hash_files(&root, &mut found, threads)?;
     let manifest = make_manifest(found, options)?;
@@ -191,6 +198,18 @@ fn check_root(root: &Path, output: &Path) -> Result<PathBuf, BuildError> {
         });
     }
     Ok(real)
+}
+
+/// The package comes into place by a rename, which would put a file where a device was.
+fn check_output(output: &Path) -> Result<(), BuildError> {
+    match fs::metadata(output) {
+        Ok(there) if !there.is_file() => Err(BuildError::OutputNotAFile {
+            path: output.to_owned(),
+        }),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(BuildError::io("examine", output)(error)),
+    }
 }
 
 fn unfinished_path(output: &Path) -> PathBuf {

@@ -10,6 +10,14 @@ use evenkeel_model::{
 
 use crate::bounds::Tunables;
 
+/// What ends a pause on an error: what the problem says, and what always does.
+pub(crate) fn or_cancel(action: &str) -> String {
+    match action.contains("cancel") {
+        true => action.to_owned(),
+        false => format!("{action} Or cancel."),
+    }
+}
+
 /// A task in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Described {
@@ -82,7 +90,7 @@ pub fn explain(
 ) -> Vec<Awaiting> {
     let open = control.open.keys().filter_map(|id| operations.get(id));
     let mut awaiting: Vec<Awaiting> = open
-        .flat_map(|operation| of_operation(operation, now, tunables))
+        .flat_map(|operation| of_operation(control, operation, now, tunables))
         .collect();
     if control.coordinator.is_none() {
         awaiting.push(election(control, now));
@@ -106,7 +114,12 @@ fn election(control: &Control, now: WallTime) -> Awaiting {
     }
 }
 
-fn of_operation(operation: &Operation, now: WallTime, tunables: &Tunables) -> Vec<Awaiting> {
+fn of_operation(
+    control: &Control,
+    operation: &Operation,
+    now: WallTime,
+    tunables: &Tunables,
+) -> Vec<Awaiting> {
     let one = |what: &str, seen: Option<String>, unblock: &str| Awaiting {
         operation: Some(operation.id),
         node: None,
@@ -144,7 +157,7 @@ fn of_operation(operation: &Operation, now: WallTime, tunables: &Tunables) -> Ve
             cause: PauseCause::Error { problem },
         } => {
             let mut wait = one("an operator's decision", Some(problem.error.clone()), "");
-            wait.unblock = format!("{} Or cancel.", problem.action);
+            wait.unblock = or_cancel(&problem.action);
             wait.node = problem.node.clone();
             vec![wait]
         }
@@ -157,11 +170,15 @@ fn of_operation(operation: &Operation, now: WallTime, tunables: &Tunables) -> Ve
             )]
         }
         OperationState::Running | OperationState::PausePending => {
-            vec![one(
-                "the coordinator's next step",
-                None,
-                "It goes on by itself.",
-            )]
+            // What it may wait for is seen, not recorded.
+            let mut wait = one("the coordinator's next step", None, "It goes on by itself.");
+            if let Some(coordinator) = &control.coordinator {
+                wait.unblock += &format!(
+                    " Node \"{}\" coordinates: its explain tells more.",
+                    coordinator.node
+                );
+            }
+            vec![wait]
         }
         OperationState::Replanning => {
             vec![one(

@@ -11,6 +11,11 @@ fn bad_packages_and_untimely_requests_are_refused() {
         lab.refused(&["image", "package", "upload", path.to_str().unwrap()], 1)
     };
 
+    assert!(upload(&lab.dir).contains("is not a file"));
+    // One node is asked as the lab's user.
+    let node = LabFile::read(&lab.dir).unwrap().nodes[0].url.clone();
+    lab.ok(&["image", "show", "--url", &node]);
+
     let good = lab.package("2.0");
     let mut bytes = std::fs::read(&good).unwrap();
     let middle = bytes.len() / 2;
@@ -164,5 +169,9 @@ fn wrong_usage_is_told_apart() {
         Some(2)
     );
     assert_eq!(run(&["--url", "http://x", "image", "show"]), Some(2));
+    for wrong in [["--nodes", "3"], ["--address", "192.0.2.1:443"]] {
+        let up = ["lab", "up", "--dir", "/nowhere"];
+        assert_eq!(run(&[&up[..], &wrong].concat()), Some(2), "{wrong:?}");
+    }
     assert_eq!(run(&["--lab", "/nowhere", "image", "show"]), Some(1));
 }

@@ -11,6 +11,7 @@ use super::problem_of;
 use crate::explain::describe;
 use crate::input::{Decision, Input};
 use crate::judge::{Verdict, judge, permanent};
+use crate::pair::foreign;
 
 pub(super) fn is_anything_running(input: &Input<'_>) -> bool {
     running_tasks(input).next().is_some()
@@ -180,7 +181,7 @@ fn awaited(input: &Input<'_>, progress: &TaskProgress) -> Awaiting {
         Executor::Agent(agent) => match report(input, progress) {
             Some(ReportState::Running { progress }) => Some(progress.text.clone()),
             Some(ReportState::Ended { .. }) => None,
-            None => Some(format!("node \"{agent}\" has not accepted it yet")),
+            None => Some(not_accepted(input, progress, agent)),
         },
     };
     Awaiting {
@@ -189,12 +190,36 @@ fn awaited(input: &Input<'_>, progress: &TaskProgress) -> Awaiting {
         what: described.what,
         since: progress.start,
         seen,
-        remaining: Some(
-            input
-                .tunables
-                .no_progress(&progress.task.action)
-                .saturating_sub(quiet),
-        ),
+        remaining: Some(remaining(input, progress, quiet)),
         unblock: described.unblock,
+    }
+}
+
+/// Why an agent may not have accepted its task yet.
+fn not_accepted(input: &Input<'_>, progress: &TaskProgress, agent: &NodeName) -> String {
+    if let Some(error) = foreign(input, &progress.task.node) {
+        return error.message;
+    }
+    match input.seen(agent) {
+        Some(_) => format!("node \"{agent}\" has not accepted it yet"),
+        None => format!(
+            "node \"{agent}\" does not answer: {}",
+            input.why_silent(agent)
+        ),
+    }
+}
+
+/// How long until the task is given up, if things stay as they are.
+fn remaining(input: &Input<'_>, progress: &TaskProgress, quiet: Duration) -> Duration {
+    let left = input
+        .tunables
+        .no_progress(&progress.task.action)
+        .saturating_sub(quiet);
+    match &progress.task.executor {
+        Executor::Agent(agent) if input.seen(agent).is_none() => {
+            let patience = input.tunables.silence;
+            left.min(patience.saturating_sub(input.silence(agent)))
+        }
+        Executor::Agent(_) | Executor::Coordinator => left,
     }
 }

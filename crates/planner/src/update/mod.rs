@@ -15,6 +15,7 @@ use evenkeel_model::{
 pub(crate) use admit::validation;
 
 use crate::build::{self, NoPlan};
+use crate::explain::or_cancel;
 use crate::input::{Decision, Input};
 use crate::next::awaiting;
 use flight::{in_flight, is_anything_running, settle};
@@ -76,7 +77,7 @@ fn paused(input: &Input<'_>, cause: &PauseCause) -> Decision {
     if let PauseCause::Error { problem } = cause {
         wait.node = problem.node.clone();
         wait.seen = Some(problem.error.clone());
-        wait.unblock = format!("{} Or cancel.", problem.action);
+        wait.unblock = or_cancel(&problem.action);
     }
     // Results that were on their way when the update paused are still recorded.
     Decision {

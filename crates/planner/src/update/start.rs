@@ -18,10 +18,7 @@ pub(super) fn start(input: &Input<'_>, task: &Task) -> Start {
     let attempt = earlier.map_or(1, |earlier| earlier.attempt + 1);
     let transition = transition_of(input, task);
     let standing = stands(input, &task.node, transition);
-    if task.action == Action::Takeover
-        && !standing
-        && let Some(not_yet) = before_takeover(input, &task.node)
-    {
+    if !standing && let Some(not_yet) = before_task(input, task) {
         return not_yet;
     }
     let before = match earlier.filter(|_| standing) {
@@ -38,12 +35,35 @@ pub(super) fn start(input: &Input<'_>, task: &Task) -> Start {
     }))
 }
 
+/// What comes before the task, if anything does.
+fn before_task(input: &Input<'_>, task: &Task) -> Option<Start> {
+    match &task.action {
+        Action::Takeover => before_takeover(input, &task.node),
+        // The first task of a node's turn, which would go nowhere: its takeover could not follow, and a
+        // node that lost its power cannot even answer.
+        Action::Activate { .. } => not_ours(input, &task.node),
+        Action::Install { .. }
+        | Action::Deactivate
+        | Action::AwaitBoot { .. }
+        | Action::Stabilize { .. }
+        | Action::Giveback
+        | Action::VerifyHome { .. }
+        | Action::MarkGood => None,
+    }
+}
+
+/// A takeover in the pair that this update did not make.
+fn not_ours(input: &Input<'_>, node: &NodeName) -> Option<Start> {
+    let error = foreign(input, node)?;
+    let problem = problem_of(Some(node.clone()), &error.message, &error.action);
+    Some(Start::Trouble(problem))
+}
+
 /// What comes before the takeover of `node`, if anything does. The coordinator hands over only when
 /// its pair is fit: another one would only wait for the same.
 fn before_takeover(input: &Input<'_>, node: &NodeName) -> Option<Start> {
-    if let Some(error) = foreign(input, node) {
-        let problem = problem_of(Some(node.clone()), &error.message, &error.action);
-        return Some(Start::Trouble(problem));
+    if let Some(trouble) = not_ours(input, node) {
+        return Some(trouble);
     }
     if let Err(why) = fit_for_takeover(input, node) {
         return Some(Start::Wait(why));

@@ -195,6 +195,15 @@ fn an_order_that_its_agent_never_accepts_is_given_up() {
 }
 
 #[test]
+fn an_agent_that_is_away_is_named_with_the_time_it_has_left() {
+    let mut world = up_to("n3", "do-activate-job");
+    world.silence("n3", SECOND);
+    let wait = world.decide().awaiting.remove(0);
+    assert!(wait.seen.unwrap().contains("\"n3\" does not answer"));
+    assert_eq!(wait.remaining, Some(world.tunables.silence - SECOND));
+}
+
+#[test]
 fn a_takeover_waits_for_a_fit_pair_within_the_gate() {
     type Unfit = fn(&mut World);
     let unfit: [(&str, Unfit); 7] = [
@@ -247,6 +256,16 @@ fn a_takeover_by_someone_else_stops_the_update_before_its_own() {
     let error = &world.problem().error;
     assert!(error.contains("not by this update"), "{error}");
     assert!(!world.started().contains(&"n3 do-failover-job".to_owned()));
+}
+
+#[test]
+fn a_takeover_by_someone_else_stops_the_update_before_the_turn_of_its_node() {
+    let mut world = up_to("n3", "do-commit-job");
+    world.take_over_by_hand("n4");
+    world.run();
+    let error = &world.problem().error;
+    assert!(error.contains("not by this update"), "{error}");
+    assert!(!world.started().contains(&"n4 do-activate-job".to_owned()));
 }
 
 #[test]

@@ -11,21 +11,28 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
 /// A try that takes longer is as good as failed; the next one finds out.
 const TRY_WITHIN: Duration = Duration::from_secs(5);
 const BETWEEN_TRIES: Duration = Duration::from_millis(50);
+/// How often whoever waits is told that it is not yet; a lab of many nodes is up well before.
+const SAY_EVERY: Duration = Duration::from_secs(15);
 
 /// Returns when the cluster's address answers HTTPS, whatever the answer is.
 pub(crate) async fn cluster_answers(ca: &Path, address: &str) -> Result<()> {
     let connector = connector(ca)?;
+    let mut said = Instant::now();
     loop {
-        match timeout(TRY_WITHIN, try_once(&connector, address)).await {
+        let why = match timeout(TRY_WITHIN, try_once(&connector, address)).await {
             Ok(Ok(())) => return Ok(()),
-            Ok(Err(error)) => tracing::debug!("not ready: {error:#}"),
-            Err(_) => tracing::debug!("not ready: no answer within {TRY_WITHIN:?}"),
+            Ok(Err(error)) => format!("{error:#}"),
+            Err(_) => format!("no answer within {TRY_WITHIN:?}"),
+        };
+        if said.elapsed() >= SAY_EVERY {
+            said = Instant::now();
+            tracing::warn!("{address} does not answer yet: {why}; the nodes' logs say more");
         }
         tokio::time::sleep(BETWEEN_TRIES).await;
     }

@@ -115,6 +115,7 @@ impl<'a> Coordination<'a> {
                     self.role.send_replace(Role::Coordinator {
                         generation,
                         awaiting,
+                        decided_at: view.position(),
                     });
                     let look = if busy { self.busy_look() } else { IDLE_LOOK };
                     tokio::select! {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_interconnect::AgentClient;
-use evenkeel_model::{Awaiting, Control, ControlEvent, Event, Generation, NodeName, StreamId};
+use evenkeel_model::{
+    Awaiting, Control, ControlEvent, Event, Generation, NodeName, Position, StreamId,
+};
 use evenkeel_planner::Tunables;
 use evenkeel_record::{AppendError, Fence, Follower, Record, View, Writer};
 use evenkeel_seam::{Clock, Ids};
@@ -53,6 +55,8 @@ pub enum Role {
         generation: Generation,
         /// What every open operation waits for.
         awaiting: Vec<Awaiting>,
+        /// The last event that was known when that was decided.
+        decided_at: Position,
     },
 }
 
@@ -164,6 +168,7 @@ impl Orchestrator {
         self.role.send_replace(Role::Coordinator {
             generation,
             awaiting: Vec::new(),
+            decided_at: Position::default(),
         });
         let work = Coordination::new(&self.parts, &self.writer, generation, &self.role);
         tokio::select! {

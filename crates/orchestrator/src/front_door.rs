@@ -324,12 +324,18 @@ impl FrontDoor {
 
     /// What every open operation waits for: live on the coordinator, from the record elsewhere.
     pub fn explain(&self) -> Vec<Awaiting> {
-        if let Role::Coordinator { awaiting, .. } = &*self.role.borrow()
+        let view = self.follower.view();
+        // What the coordinator awaited before the newest event may be what that event ended.
+        if let Role::Coordinator {
+            awaiting,
+            decided_at,
+            ..
+        } = &*self.role.borrow()
             && !awaiting.is_empty()
+            && *decided_at >= view.position()
         {
             return awaiting.clone();
         }
-        let view = self.follower.view();
         let operations = view
             .open_operations()
             .map(|operation| (operation.id, operation.clone()))
@@ -373,6 +379,9 @@ impl FrontDoor {
                     return Ok(answer);
                 }
                 Err(CommitError::Append(AppendError::Conflict { .. })) => {}
+                Err(CommitError::Append(AppendError::Unknown(why))) => {
+                    return Err(unknown_outcome(&why));
+                }
                 Err(error) => {
                     trouble = error.to_string();
                     break;
@@ -388,6 +397,14 @@ fn is_stale(request: &Request, me: &NodeName, mine: Uuid) -> bool {
         Request::Get { node, incarnation } => node == me && *incarnation != mine,
         Request::Update(_) | Request::Validate { .. } | Request::Delete { .. } => false,
     }
+}
+
+/// The record went silent while it was written to: "nothing was changed" might be a lie.
+fn unknown_outcome(why: &str) -> Refusal {
+    let text = format!(
+        "Whether the request was accepted is not known: {why}. Look for its job before you try again."
+    );
+    Refusal::new(code::CANNOT_CREATE_TASK, text)
 }
 
 fn unreachable_record(why: &str) -> Refusal {

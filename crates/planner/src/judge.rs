@@ -115,7 +115,7 @@ fn await_boot(input: &Input<'_>, node: &NodeName, target: &Version) -> Verdict {
 fn fell_back(node: &NodeName, version: &Version, target: &Version) -> Verdict {
     let message = format!("node \"{node}\" did not come up on {target} and fell back to {version}");
     let action = "See the node's console log for why the new image did not boot; replace the \
-                  package or the hardware, then resume to try again, or cancel.";
+                  package or the hardware, then resume to try again.";
     Verdict::Failed(TaskError {
         kind: TaskErrorKind::FellBack,
         message,
@@ -212,7 +212,7 @@ fn verify_home(input: &Input<'_>, node: &NodeName, version: Option<&Version>) ->
     let wrong_version = match (version, seen.version.known()) {
         (Some(expected), Some(runs)) if expected != runs => {
             let message = format!("node \"{node}\" runs {runs}, not {expected}");
-            return Verdict::Failed(permanent(message, "Find out why; then resume, or cancel."));
+            return Verdict::Failed(permanent(message, "Find out why; then resume."));
         }
         (Some(_), None) => Some("its version is not known".to_owned()),
         (Some(_), Some(_)) | (None, _) => None,

@@ -591,3 +591,25 @@ fn post_update_checks_look_at_pools_and_pairs() {
             .all(|f| f.severity == Error && f.issue.contains("could not run"))
     );
 }
+
+/// The operators' table names every check with its severity.
+#[test]
+fn the_operators_guide_has_every_check() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operations.md");
+    let guide = std::fs::read_to_string(path).unwrap();
+    let documented: BTreeSet<(&str, &str)> = guide
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split_once(" | "))
+        .filter_map(|(check, rest)| Some((check, rest.split_once(" | ")?.0)))
+        .filter(|(_, severity)| ["error", "warning"].contains(severity))
+        .collect();
+    let word = |severity: &Severity| match severity {
+        Error => "error",
+        Warning => "warning",
+    };
+    let tested: BTreeSet<(&str, &str)> = RED
+        .iter()
+        .map(|(check, severity, ..)| (*check, word(severity)))
+        .collect();
+    assert_eq!(documented, tested);
+}

@@ -53,14 +53,6 @@ pub(crate) fn generate() -> Result<()> {
 /// Each generated file is compared by a test named `generated` of the crate that knows its content.
 fn generated() -> std::process::Command {
     let mut command = cargo();
-    command.args([
-        "test",
-        "--quiet",
-        "-p",
-        "evenkeel-cli",
-        "-p",
-        "evenkeel-daemon",
-    ]);
-    command.args(["--test", "generated"]);
+    command.args(["test", "--quiet", "--workspace", "--test", "generated"]);
     command
 }

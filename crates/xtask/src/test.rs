@@ -21,16 +21,10 @@ pub(crate) fn run_all() -> Result<()> {
     Ok(())
 }
 
-/// The binaries that tests and the demo start.
+/// The binaries that tests and the demo start. Of the whole workspace, as the tests are: with other
+/// packages chosen cargo would compile the dependencies anew, with other features.
 pub(crate) fn build() -> Result<()> {
-    let build = [
-        "build",
-        "-p",
-        "evenkeel-daemon",
-        "-p",
-        "evenkeel-cli",
-        "--bins",
-    ];
+    let build = ["build", "--workspace", "--bins"];
     run("building evenkeeld and evenkeel", cargo().args(build))
 }
 

@@ -26,6 +26,8 @@ pub struct Control {
     pub coordinator: Option<Coordinator>,
     /// Who should coordinate next.
     pub handed_to: Option<NodeName>,
+    /// Since when nobody coordinates: the hand-over, or the cluster's beginning.
+    pub vacant_since: Option<WallTime>,
     /// Operations that have not ended.
     pub open: BTreeMap<OperationId, OperationKind>,
     /// All operations in the order of their admission.
@@ -60,7 +62,12 @@ impl Control {
     /// Applies the next event.
     pub fn apply(&mut self, event: &ControlEvent) -> Result<(), Illegal> {
         match event {
-            ControlEvent::TopologySet { topology, .. } => self.topology = Some(topology.clone()),
+            ControlEvent::TopologySet { at, topology } => {
+                self.topology = Some(topology.clone());
+                if self.coordinator.is_none() {
+                    self.vacant_since.get_or_insert(*at);
+                }
+            }
             ControlEvent::UserSet {
                 user,
                 password_hash,
@@ -80,7 +87,9 @@ impl Control {
             } => {
                 self.elect(*at, *generation, node)?;
             }
-            ControlEvent::HandedOver { generation, to, .. } => self.hand_over(*generation, to)?,
+            ControlEvent::HandedOver { at, generation, to } => {
+                self.hand_over(*at, *generation, to)?;
+            }
             ControlEvent::OperationStarted {
                 operation, kind, ..
             } => {
@@ -123,16 +132,23 @@ impl Control {
             since: at,
         });
         self.handed_to = None;
+        self.vacant_since = None;
         Ok(())
     }
 
-    fn hand_over(&mut self, generation: Generation, to: &NodeName) -> Result<(), Illegal> {
+    fn hand_over(
+        &mut self,
+        at: WallTime,
+        generation: Generation,
+        to: &NodeName,
+    ) -> Result<(), Illegal> {
         if generation != self.generation {
             let state = format!("generation is {}, not {generation}", self.generation);
             return Err(Illegal::new("handed_over", state));
         }
         self.coordinator = None;
         self.handed_to = Some(to.clone());
+        self.vacant_since = Some(at);
         Ok(())
     }
 

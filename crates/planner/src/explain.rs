@@ -107,7 +107,7 @@ fn election(control: &Control, now: WallTime) -> Awaiting {
         operation: None,
         node: control.handed_to.clone(),
         what,
-        since: now,
+        since: control.vacant_since.unwrap_or(now),
         seen: None,
         remaining: None,
         unblock: "A node that reaches the record takes over by itself.".to_owned(),

@@ -119,8 +119,9 @@ fn generations_count_up_by_one() {
         (&control.coordinator, &control.handed_to),
         (&None, &Some(node("n2")))
     );
+    assert!(control.vacant_since.is_some());
     control.apply(&elected(2, "n2")).unwrap();
-    assert_eq!(control.handed_to, None);
+    assert_eq!((&control.handed_to, control.vacant_since), (&None, None));
     assert_eq!(control.generation, Generation(2));
 }
 

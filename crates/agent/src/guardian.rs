@@ -44,6 +44,7 @@ pub(crate) async fn run(inner: &Inner) {
 
 async fn wait(inner: &Inner, pause: Duration, round: &mut u32) {
     tokio::select! {
+        biased;
         () = tokio::time::sleep(pause) => {}
         () = inner.settle.notified() => *round = 0,
     }

@@ -241,6 +241,7 @@ impl Following {
                 options.retry
             };
             tokio::select! {
+                biased;
                 rung = doorbell.changed(), if rings && read.is_ok() => rings = rung.is_ok(),
                 asked = requests.recv() => match asked {
                     Some(asked) => waiting.push(asked),

@@ -6,6 +6,7 @@ mod demo;
 mod layering;
 mod paths;
 mod prerequisites;
+mod simulate;
 mod step;
 mod test;
 mod unused;
@@ -23,6 +24,15 @@ enum Command {
     Test,
     /// Writes the generated files anew.
     Generate,
+    /// Storms of kills, power cuts and bad links over simulated clusters, more of them than `test` has.
+    Simulate {
+        /// How many of each kind.
+        #[arg(long, default_value_t = 200)]
+        storms: u64,
+        /// Seed of the first; the same seed is the same storm.
+        #[arg(long, default_value_t = 1)]
+        from: u64,
+    },
     /// Builds, then runs `evenkeel lab demo` with the given arguments.
     Demo {
         /// Passed on.
@@ -36,6 +46,7 @@ fn main() -> ExitCode {
         Command::Check => check::run(),
         Command::Test => test::run_all(),
         Command::Generate => check::generate(),
+        Command::Simulate { storms, from } => simulate::simulate(storms, from),
         Command::Demo { arguments } => demo::run(&arguments),
     };
     match outcome {

@@ -101,6 +101,7 @@ async fn extract(run: &Run, slots: &SlotsState, package: Digest) -> Result<(), T
     loop {
         let changed = tokio::time::timeout(run.bounds().no_progress, progress.changed());
         tokio::select! {
+            biased;
             installed = &mut install => return installed.map_err(|e| failed(run, &e)),
             changed = changed => if changed.is_err() {
                 let bound = run.bounds().no_progress;

@@ -97,6 +97,7 @@ impl Machine {
                 }
             };
             tokio::select! {
+                biased;
                 () = due => {}
                 () = self.moved.notified() => {}
             }

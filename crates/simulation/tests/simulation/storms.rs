@@ -149,13 +149,17 @@ async fn calm(cluster: &Cluster, seed: u64) {
     );
 }
 
-/// How many storms of a kind there are, unless the environment asks for more.
+/// How many storms of a kind there are, unless `EVENKEEL_STORMS` says otherwise.
 const STORMS: u64 = 12;
 
-/// `EVENKEEL_STORMS` sets how many storms of a kind are let loose.
+/// The seeds are those from `first`, or from what `EVENKEEL_STORMS_FROM` says.
 fn storms(first: u64, nodes: usize, with_power: bool) {
-    let asked = std::env::var("EVENKEEL_STORMS").ok();
-    let count = asked.map_or(STORMS, |n| n.parse().expect("EVENKEEL_STORMS is a number"));
+    let asked = |name: &str| {
+        let value = std::env::var(name).ok()?;
+        Some(value.parse::<u64>().expect("a number"))
+    };
+    let count = asked("EVENKEEL_STORMS").unwrap_or(STORMS);
+    let first = asked("EVENKEEL_STORMS_FROM").unwrap_or(first);
     for seed in first..first + count {
         run(storm(seed, nodes, with_power));
     }

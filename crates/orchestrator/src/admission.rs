@@ -1,7 +1,7 @@
 //! Whether a request may be admitted, told from the view alone.
 
 use evenkeel_model::{
-    CatalogueEntry, Operation, OperationKind, OperationState, Refusal, Version, code,
+    CatalogueEntry, Operation, OperationEnd, OperationKind, OperationState, Refusal, Version, code,
 };
 use evenkeel_record::View;
 
@@ -43,13 +43,32 @@ pub(crate) fn not_there_yet(view: &View, version: &Version) -> Result<(), Refusa
             .get(name)
             .and_then(|booted| booted.version.as_ref())
     };
-    match topology.names().all(|name| runs(name) == Some(version)) {
+    let all_run = topology.names().all(|name| runs(name) == Some(version));
+    match all_run && !was_given_up(view) {
         true => {
             let text = format!("All nodes run {version} already.");
             Err(Refusal::new(code::ALREADY_AT_VERSION, text).about("version"))
         }
         false => Ok(()),
     }
+}
+
+/// Whether the newest update that did anything was cancelled: it may have left a node on a slot that
+/// nobody said is good, and only the planner can see that.
+fn was_given_up(view: &View) -> bool {
+    let updates = view.operations().rev();
+    let end = updates
+        .filter(|operation| operation.kind() == OperationKind::Update)
+        .find_map(|operation| match &operation.state {
+            OperationState::Ended {
+                end: OperationEnd::Failed { .. },
+            } => None,
+            state => Some(state),
+        });
+    let canceled = OperationState::Ended {
+        end: OperationEnd::Canceled,
+    };
+    end == Some(&canceled)
 }
 
 /// The open update, if the action fits its state.

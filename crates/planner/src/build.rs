@@ -21,15 +21,17 @@ pub fn plan(input: &Input<'_>, request: &UpdateRequest) -> Result<Plan, Refusal>
             Refusal::new(code::NO_PACKAGE, text).about("version")
         })?;
     let from = versions(input)?;
-    if from.values().all(|version| *version == request.version) {
+    let is_due = |node: &NodeName| from.get(node) != Some(&request.version);
+    let (due, mut unproven): (Vec<NodeName>, Vec<NodeName>) =
+        order(input).into_iter().partition(is_due);
+    // One that came to run the version without an update's doing was never said to be good.
+    unproven.retain(|node| is_unproven(input, node));
+    if due.is_empty() && unproven.is_empty() {
         let text = format!("All nodes run {} already.", request.version);
         return Err(Refusal::new(code::ALREADY_AT_VERSION, text).about("version"));
     }
     let mut builder = Builder::new(input, entry, request.stabilize_minutes, 1);
-    let is_due = |node: &NodeName| from.get(node) != Some(&request.version);
-    let (due, there): (Vec<NodeName>, Vec<NodeName>) = order(input).into_iter().partition(is_due);
-    // One that came to run the version without an update's doing was never said to be good.
-    for node in there.iter().filter(|node| is_unproven(input, node)) {
+    for node in &unproven {
         builder.confirm(node);
     }
     builder.install(&due);

@@ -121,8 +121,7 @@ impl World {
             Command::SendHome { .. } => {
                 self.has_started(|task| task.node != *node && task.action == Action::Giveback)
             }
-            // That one needs no one's leave: its partner is proven dead.
-            Command::ServeAlone => true,
+            // Serving alone needs no one's leave: the partner is proven dead. The rest only looks.
             _ => true,
         };
         if !intended {

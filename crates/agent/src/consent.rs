@@ -73,7 +73,9 @@ async fn conditions(inner: &Inner, request: &ConsentRequest) -> Result<(), Strin
     match (pair.local.ha, pair.partner.ha) {
         (MemberHa::Serving, MemberHa::Serving) => Ok(()),
         (local, partner) => Err(format!(
-            "both must serve; this node is {local:?}, its partner {partner:?}"
+            "both must serve; of this node: {}; of its partner: {}",
+            local.text(),
+            partner.text()
         )),
     }
 }

@@ -35,11 +35,7 @@ fn status(view: &View, contact: &Contact) -> String {
         Some(coordinator) => format!("coordinator {}", coordinator.node),
         None => "no coordinator".to_owned(),
     };
-    let open = control
-        .open
-        .values()
-        .map(|kind| format!("{kind:?}").to_lowercase());
-    let open: Vec<String> = open.collect();
+    let open: Vec<&str> = control.open.values().map(|kind| kind.as_str()).collect();
     let doing = match open.is_empty() {
         true => "nothing open".to_owned(),
         false => format!("open: {}", open.join(", ")),

@@ -210,6 +210,18 @@ pub enum MemberHa {
 }
 
 impl MemberHa {
+    /// In the words of operators, as a sentence about the node: "it is …".
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Serving => "it is connected",
+            Self::WaitingForGiveback => "it is in \"waiting for giveback\" state",
+            Self::PartialGiveback => "its giveback is partial",
+            Self::Booting => "it is booting",
+            Self::Down => "it is down",
+            Self::Fenced => "it is without power",
+        }
+    }
+
     /// Whether the node serves data now.
     pub fn serves(self) -> bool {
         match self {

@@ -8,7 +8,7 @@ use evenkeel_model::{
 
 use crate::builder::Builder;
 use crate::input::Input;
-use crate::pair::{foreign, ha_text, member, pair_of, standing};
+use crate::pair::{foreign, member, pair_of, standing};
 
 /// The first revision of an update's plan, or why there can be none. Rolling: one pair after the
 /// other, one node at a time; the coordinator's pair last, and the coordinator last in it.
@@ -194,7 +194,7 @@ fn stand(input: &Input<'_>, node: &NodeName) -> Result<Stand, NoPlan> {
                 unknown(format!("the version it runs is not known: {why}"), back)
             }),
         ha => {
-            let error = format!("it does not serve its own storage: {}", ha_text(ha));
+            let error = format!("it does not serve its own storage: {}", ha.text());
             Err(unknown(
                 error,
                 "Bring the node back into service, then resume.",

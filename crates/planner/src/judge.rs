@@ -8,7 +8,7 @@ use evenkeel_model::{
 };
 
 use crate::input::Input;
-use crate::pair::{foreign, ha_text, member, not_home, pair_of};
+use crate::pair::{foreign, member, not_home, pair_of};
 
 /// A verdict on a watched task.
 pub(crate) enum Verdict {
@@ -133,7 +133,7 @@ fn not_waiting(input: &Input<'_>, node: &NodeName) -> String {
             input.why_silent(node)
         ),
         Some(ha) => {
-            let state = ha_text(ha);
+            let state = ha.text();
             format!("node \"{node}\" is not in \"waiting for giveback\" state: {state}")
         }
         None => format!(
@@ -189,7 +189,7 @@ fn steady(input: &Input<'_>, node: &NodeName, after: Milestone) -> Steady {
     };
     let ha = member(pair, node).ha;
     if ha != expected {
-        let state = ha_text(ha);
+        let state = ha.text();
         let message = format!("while stabilizing, node \"{node}\" left its state: {state}");
         return Steady::No(permanent(
             message,

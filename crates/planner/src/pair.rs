@@ -5,7 +5,6 @@ use evenkeel_model::{
     Transition, TransitionId, TransitionStage,
 };
 
-pub(crate) use crate::checks::ha_text;
 use crate::input::Input;
 use crate::judge::permanent;
 
@@ -56,7 +55,7 @@ pub(crate) fn not_home(node: &NodeName, seen: &NodeObservation) -> Option<String
     };
     for member in [&pair.local, &pair.partner] {
         if member.ha != MemberHa::Serving {
-            return Some(format!("node \"{}\": {}", member.node, ha_text(member.ha)));
+            return Some(format!("node \"{}\": {}", member.node, member.ha.text()));
         }
     }
     let pools = match seen.pools.as_result() {

@@ -156,8 +156,9 @@ async fn conditions(run: &Run, pair: &PairState, boots: Boots) -> Result<(), Tas
     }
     if pair.local.ha != MemberHa::Serving || pair.partner.ha != MemberHa::Serving {
         let message = format!(
-            "both must serve before a takeover; {own} is {:?}, {node} is {:?}",
-            pair.local.ha, pair.partner.ha
+            "both must serve before a takeover; of {own}: {}; of {node}: {}",
+            pair.local.ha.text(),
+            pair.partner.ha.text()
         );
         return Err(transient(
             message,

@@ -8,7 +8,6 @@ mod software;
 use evenkeel_model::{Catalogue, ClusterObservation, Finding, NodeName, Topology, Version};
 
 use collect::Collector;
-pub(crate) use pair::ha_text;
 
 /// What the checks look at.
 #[derive(Clone, Copy)]

@@ -36,7 +36,7 @@ fn pair_is_fit(findings: &mut Collector<'_>, check: &str, node: &NodeName, pair:
     }
     for member in [&pair.local, &pair.partner] {
         if member.ha != MemberHa::Serving {
-            let state = ha_text(member.ha);
+            let state = member.ha.text();
             let issue = format!(
                 "Node \"{}\" does not serve its own storage: {state}.",
                 member.node
@@ -61,18 +61,6 @@ fn pair_is_fit(findings: &mut Collector<'_>, check: &str, node: &NodeName, pair:
         let partner = &pair.partner.node;
         let issue = format!("Node \"{node}\" could not give back to node \"{partner}\": {veto}.");
         findings.error(check, issue, "Remove the reason of the veto.");
-    }
-}
-
-/// A state in the words of operators.
-pub(crate) fn ha_text(ha: MemberHa) -> &'static str {
-    match ha {
-        MemberHa::Serving => "it is connected",
-        MemberHa::WaitingForGiveback => "it is in \"waiting for giveback\" state",
-        MemberHa::PartialGiveback => "its giveback is partial",
-        MemberHa::Booting => "it is booting",
-        MemberHa::Down => "it is down",
-        MemberHa::Fenced => "it is without power",
     }
 }
 

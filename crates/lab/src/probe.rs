@@ -194,6 +194,11 @@ impl Probe {
             .unwrap_or_default()
     }
 
+    /// Reads that were answered so far.
+    pub fn reads(&self) -> u64 {
+        self.tracks.iter().map(|track| lock(track).reads).sum()
+    }
+
     /// Ends the reading and asks the supervisor which transitions were under way in the gaps.
     pub async fn finish(mut self) -> ProbeReport {
         self.readers.shutdown().await;

@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use crate::step::{output, root};
 
 /// Folders that only somebody's own machine has. This file names them, so it is not searched.
-const PERSONAL: &[&str] = &["/home/", "/root/", "/Users/", "/work/"];
+const PERSONAL: &[&str] = &["/home/", "/root/", "/Users/"];
 /// Not searched.
 const THIS_FILE: &str = "crates/xtask/src/paths.rs";
 

@@ -91,7 +91,10 @@ fn killing_a_daemon_alone_costs_no_io() {
             (probe.reads() > reads + 20).then_some(())
         });
     }
+    // Whatever was under way: a kill that led to a takeover would be a gap with a reason, and wrong.
+    let gap = probe.longest_unexplained_gap();
     let report = runtime.block_on(probe.finish());
+    assert!(gap.is_zero(), "{report:?}");
     assert_eq!(report.gaps_outside().count(), 0, "{report:?}");
 }
 

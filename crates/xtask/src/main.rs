@@ -1,5 +1,6 @@
 //! `cargo xtask`: the one door to everything that is done with this repository.
 
+mod bench;
 mod check;
 mod conformance;
 mod demo;
@@ -33,6 +34,9 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         from: u64,
     },
+    /// Measures speed and memory, paired with the shell commands that do the same.
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Builds, then runs `evenkeel lab demo` with the given arguments.
     Demo {
         /// Passed on.
@@ -47,6 +51,7 @@ fn main() -> ExitCode {
         Command::Test => test::run_all(),
         Command::Generate => check::generate(),
         Command::Simulate { storms, from } => simulate::simulate(storms, from),
+        Command::Bench(bench) => bench::run(&bench),
         Command::Demo { arguments } => demo::run(&arguments),
     };
     match outcome {

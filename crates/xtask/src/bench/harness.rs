@@ -1,0 +1,322 @@
+//! Rounds of interleaved measurements, and what is made of them.
+//!
+//! The machine is shared and its disk remembers, so nothing is compared across rounds: each round runs every
+//! variant once, in shuffled order, and a ratio is taken within the round. What a run wrote stays until
+//! all rounds are over, because ext4 is slow to reuse inodes that were deleted a minute ago.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::Options;
+use super::inputs::{Noise, tool};
+use crate::step::output;
+
+/// One thing that is measured.
+pub(crate) struct Variant<'a> {
+    /// Its row in the table.
+    pub(crate) name: String,
+    /// The variant that it is compared with; none for the baselines themselves.
+    pub(crate) against: Option<String>,
+    /// What ratio the issue demands.
+    pub(crate) must: Option<f64>,
+    /// Does it once, in an empty folder of its own. Anything in the JSON object that it prints is kept.
+    pub(crate) command: Box<dyn Fn(&Path) -> Command + 'a>,
+}
+
+/// What one run took.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Run {
+    pub(crate) wall_s: f64,
+    /// User and system time of the process and all that it waited for.
+    pub(crate) cpu_s: f64,
+    /// What the process said about itself.
+    #[serde(flatten)]
+    pub(crate) said: BTreeMap<String, f64>,
+}
+
+/// All runs of one variant, and what they amount to.
+#[derive(Debug, Serialize)]
+pub(crate) struct Row {
+    pub(crate) tree: String,
+    pub(crate) name: String,
+    pub(crate) against: Option<String>,
+    pub(crate) must: Option<f64>,
+    /// Median over the rounds of (wall time of the other ÷ ours).
+    pub(crate) ratio: Option<f64>,
+    pub(crate) ratio_spread: Option<(f64, f64)>,
+    pub(crate) wall_s: f64,
+    pub(crate) wall_best_s: f64,
+    pub(crate) wall_worst_s: f64,
+    pub(crate) cpu_s: f64,
+    /// Medians, except that of a `peak_…` the greatest counts.
+    pub(crate) said: BTreeMap<String, f64>,
+    pub(crate) runs: Vec<Run>,
+}
+
+/// Runs `rounds` rounds of `variants` in `folder`, which holds their outputs until the end.
+pub(crate) fn rounds(
+    tree: &str,
+    rounds: u32,
+    folder: &Path,
+    inputs: &[PathBuf],
+    variants: &[Variant<'_>],
+) -> Result<Vec<Row>> {
+    let mut runs: Vec<Vec<Run>> = variants.iter().map(|_| Vec::new()).collect();
+    let mut noise = Noise::new(u64::from(std::process::id()));
+    if folder.exists() {
+        // Left by a run that was stopped.
+        fs::remove_dir_all(folder)?;
+    }
+    for round in 0..rounds {
+        let mut order: Vec<usize> = (0..variants.len()).collect();
+        for last in (1..order.len()).rev() {
+            order.swap(last, noise.below(last as u64 + 1) as usize);
+        }
+        for at in order {
+            let variant = &variants[at];
+            let place = folder.join(format!("{round}-{at}"));
+            fs::create_dir_all(&place)?;
+            warm(inputs)?;
+            let run = run(&mut (variant.command)(&place))
+                .with_context(|| format!("{tree}: {}", variant.name))?;
+            eprintln!(
+                "   round {} of {rounds}: {:6.2} s, {:6.2} s CPU  {tree}: {}",
+                round + 1,
+                run.wall_s,
+                run.cpu_s,
+                variant.name
+            );
+            runs[at].push(run);
+            output(tool()?.arg("forget").arg(&place))?;
+        }
+    }
+    fs::remove_dir_all(folder)?;
+    Ok(variants
+        .iter()
+        .enumerate()
+        .map(|(at, variant)| row(tree, variant, &runs[at], variants, &runs))
+        .collect())
+}
+
+/// Inputs come from the page cache, for everyone alike.
+fn warm(inputs: &[PathBuf]) -> Result<()> {
+    for input in inputs {
+        let mut file = fs::File::open(input)?;
+        std::io::copy(&mut file, &mut std::io::sink())?;
+    }
+    Ok(())
+}
+
+/// Runs a command and measures it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a benchmark measures the machine's time"
+)]
+pub(crate) fn run(command: &mut Command) -> Result<Run> {
+    let cpu = children_cpu()?;
+    let begin = Instant::now();
+    let said = output(command)?;
+    let wall_s = begin.elapsed().as_secs_f64();
+    let said = said.lines().find(|line| line.starts_with('{'));
+    Ok(Run {
+        wall_s,
+        cpu_s: children_cpu()? - cpu,
+        said: serde_json::from_str(said.unwrap_or("{}"))?,
+    })
+}
+
+/// CPU seconds of all processes that we have waited for, and theirs, in steps of 10 ms.
+fn children_cpu() -> Result<f64> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    let (_, fields) = stat.rsplit_once(')').context("/proc/self/stat")?;
+    // The 16th and 17th field of the line; the first two are before the parenthesis.
+    let ticks: Vec<u64> = fields
+        .split_whitespace()
+        .skip(13)
+        .take(2)
+        .map(str::parse)
+        .collect::<Result<_, _>>()?;
+    // Linux counts in hundredths of a second here, on every architecture.
+    Ok(ticks.iter().sum::<u64>() as f64 / 100.0)
+}
+
+fn row(
+    tree: &str,
+    variant: &Variant<'_>,
+    own: &[Run],
+    variants: &[Variant<'_>],
+    all: &[Vec<Run>],
+) -> Row {
+    let other = variant
+        .against
+        .as_ref()
+        .and_then(|name| variants.iter().position(|v| v.name == *name));
+    let ratios: Vec<f64> = other.map_or_else(Vec::new, |other| {
+        let pairs = all[other].iter().zip(own);
+        pairs
+            .map(|(theirs, ours)| theirs.wall_s / ours.wall_s)
+            .collect()
+    });
+    let walls: Vec<f64> = own.iter().map(|run| run.wall_s).collect();
+    let mut said = BTreeMap::new();
+    for name in own.iter().flat_map(|run| run.said.keys()) {
+        let values: Vec<f64> = own
+            .iter()
+            .filter_map(|r| r.said.get(name).copied())
+            .collect();
+        let value = if name.starts_with("peak_") {
+            greatest(&values)
+        } else {
+            median(&values)
+        };
+        said.insert(name.clone(), value);
+    }
+    Row {
+        tree: tree.to_owned(),
+        name: variant.name.clone(),
+        against: variant.against.clone(),
+        must: variant.must,
+        ratio: (!ratios.is_empty()).then(|| median(&ratios)),
+        ratio_spread: (!ratios.is_empty()).then(|| (least(&ratios), greatest(&ratios))),
+        wall_s: median(&walls),
+        wall_best_s: least(&walls),
+        wall_worst_s: greatest(&walls),
+        cpu_s: median(&own.iter().map(|run| run.cpu_s).collect::<Vec<_>>()),
+        said,
+        runs: own.to_vec(),
+    }
+}
+
+pub(crate) fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match (sorted.len(), sorted.len() / 2) {
+        (0, _) => f64::NAN,
+        (odd, middle) if odd % 2 == 1 => sorted[middle],
+        (_, middle) => f64::midpoint(sorted[middle - 1], sorted[middle]),
+    }
+}
+
+fn least(values: &[f64]) -> f64 {
+    values.iter().copied().fold(f64::INFINITY, f64::min)
+}
+
+fn greatest(values: &[f64]) -> f64 {
+    values.iter().copied().fold(f64::NEG_INFINITY, f64::max)
+}
+
+/// Prints the table, writes the JSON.
+pub(crate) fn conclude(name: &str, options: &Options, rows: &[Row]) -> Result<()> {
+    println!("{}", table(rows));
+    if let Some(path) = &options.json {
+        let rounds = options.rounds;
+        let result =
+            json!({"benchmark": name, "machine": machine()?, "rounds": rounds, "rows": rows});
+        let text = serde_json::to_string_pretty(&result)? + "\n";
+        fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn table(rows: &[Row]) -> String {
+    let mut table = String::from(
+        "| tree | what | wall s: median (best–worst) | CPU s | ratio: median (least–greatest) | must | more |\n|---|---|---|---|---|---|---|\n",
+    );
+    for row in rows {
+        let ratio = match (row.ratio, row.ratio_spread) {
+            (Some(ratio), Some((low, high))) => format!("{ratio:.2} ({low:.2}–{high:.2})"),
+            _ => "–".to_owned(),
+        };
+        let must = row.must.map_or("–".to_owned(), |must| must.to_string());
+        let more: Vec<String> = row
+            .said
+            .iter()
+            .map(|(name, value)| match name.strip_suffix("_bytes") {
+                Some(name) => format!("{name} {:.0} MB", value / 1e6),
+                None => format!("{name} {value:.3}"),
+            })
+            .collect();
+        let (median, best, worst) = (row.wall_s, row.wall_best_s, row.wall_worst_s);
+        table += &format!(
+            "| {} | {} | {median:.2} ({best:.2}–{worst:.2}) | {:.2} | {ratio} | {must} | {} |\n",
+            row.tree,
+            row.name,
+            row.cpu_s,
+            more.join(", ")
+        );
+    }
+    table
+}
+
+/// What it ran on.
+fn machine() -> Result<Value> {
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo")?;
+    let field = |name: &str| {
+        let line = cpuinfo.lines().find(|line| line.starts_with(name));
+        line.and_then(|line| line.split_once(": "))
+            .map_or("?", |(_, value)| value)
+            .to_owned()
+    };
+    let flags = field("flags");
+    let known = ["sha_ni", "avx2", "avx512f", "pclmulqdq"];
+    let flags: Vec<&str> = flags.split(' ').filter(|f| known.contains(f)).collect();
+    let cores = cpuinfo
+        .lines()
+        .filter(|l| l.starts_with("processor"))
+        .count();
+    let first = |program: &str| -> Result<String> {
+        let said = output(Command::new(program).arg("--version"))?;
+        Ok(said.lines().next().unwrap_or_default().to_owned())
+    };
+    ensure!(cores > 0, "this machine shows no processors");
+    Ok(json!({
+        "cpu": field("model name"),
+        "cores": cores,
+        "flags": flags,
+        "kernel": fs::read_to_string("/proc/sys/kernel/osrelease")?.trim(),
+        "sha256sum": first("sha256sum")?,
+        "tar": first("tar")?,
+        "gzip": first("gzip")?,
+        "rustc": first("rustc")?,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(wall_s: f64, peak: f64) -> Run {
+        let said = BTreeMap::from([("peak_bytes".to_owned(), peak)]);
+        Run {
+            wall_s,
+            cpu_s: 1.0,
+            said,
+        }
+    }
+
+    #[test]
+    fn ratios_are_taken_within_a_round() {
+        let variant = |name: &str, against: Option<&str>| Variant {
+            name: name.to_owned(),
+            against: against.map(str::to_owned),
+            must: None,
+            command: Box::new(|_| Command::new("true")),
+        };
+        let variants = [variant("theirs", None), variant("ours", Some("theirs"))];
+        // The second round was slow for both: a quotient of medians would say otherwise.
+        let theirs = vec![run(8.0, 1.0), run(16.0, 1.0), run(8.0, 1.0)];
+        let ours = vec![run(2.0, 5.0), run(4.0, 9.0), run(1.0, 7.0)];
+        let all = [theirs, ours];
+        let row = row("t", &variants[1], &all[1], &variants, &all);
+        assert_eq!(row.ratio, Some(4.0));
+        assert_eq!(row.ratio_spread, Some((4.0, 8.0)));
+        assert_eq!(row.said["peak_bytes"], 9.0);
+    }
+}

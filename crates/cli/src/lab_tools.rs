@@ -39,6 +39,7 @@ impl Tools for PackageTools {
         let target = Some(Target {
             platform,
             variant: None,
+            features: vec![],
         });
         let policy = Policy {
             target,

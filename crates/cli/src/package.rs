@@ -75,6 +75,10 @@ pub(crate) struct BuildArgs {
     /// The variant, for a build that not every node may take.
     #[arg(long)]
     variant: Option<String>,
+    /// A feature that the image supports: a node that uses one takes only packages that have it. May be
+    /// given more than once.
+    #[arg(long = "feature", value_name = "NAME")]
+    features: Vec<String>,
     /// A version that updates to this one may start from. May be given more than once; without it, any.
     #[arg(long = "source-version", value_name = "VERSION")]
     source_versions: Vec<Version>,
@@ -155,6 +159,7 @@ fn build_package(args: BuildArgs, json: bool) -> Result<(), Stop> {
         version: args.version,
         platform: args.platform,
         variant: args.variant,
+        features: args.features,
         source_versions,
         checks: args.checks,
         manual_steps: args.manual_steps,
@@ -198,7 +203,7 @@ fn inspect(file: &Path, json: bool) -> Result<(), Stop> {
     if json {
         return print_json(&serde_json::json!({
             "digest": signed.digest,
-            "signed_by": signed.signature.key_id.to_string(),
+            "signed_by": signed.signed_by().map(|key| key.to_string()),
             "signature_checked": false,
             "manifest": signed.manifest,
         }));
@@ -216,9 +221,9 @@ fn describe(signed: &SignedManifest) -> String {
             .collect::<Vec<_>>()
             .join(", "),
     };
-    let key = format!(
-        "key {} (not checked; see `package verify`)",
-        signed.signature.key_id
+    let key = signed.signed_by().map_or_else(
+        || "nobody".to_owned(),
+        |key| format!("key {key} (not checked; see `package verify`)"),
     );
     let mut rows = vec![
         ("Name", manifest.name.clone()),
@@ -228,6 +233,7 @@ fn describe(signed: &SignedManifest) -> String {
             "Variant",
             manifest.variant.clone().unwrap_or_else(|| "-".to_owned()),
         ),
+        ("Features", listed(&manifest.features)),
         ("Update from", sources),
         ("Built", manifest.build_time.to_string()),
         ("Entries", manifest.entries.len().to_string()),
@@ -264,6 +270,13 @@ fn describe(signed: &SignedManifest) -> String {
         .collect()
 }
 
+fn listed(words: &[String]) -> String {
+    match words {
+        [] => "-".to_owned(),
+        words => words.join(", "),
+    }
+}
+
 fn verify(file: &Path, trust: &[PathBuf], json: bool) -> Result<(), Stop> {
     let policy = Policy::trusting(trusted(trust)?);
     let signed = verify_archive(file, &policy).map_err(|error| refused(file, &error))?;
@@ -275,7 +288,9 @@ fn verify(file: &Path, trust: &[PathBuf], json: bool) -> Result<(), Stop> {
         "version {} is whole: {} entries, signed by key {}",
         signed.manifest.version,
         signed.manifest.entries.len(),
-        signed.signature.key_id
+        signed
+            .signed_by()
+            .map_or_else(|| "-".to_owned(), |key| key.to_string())
     );
     Ok(())
 }
@@ -316,7 +331,7 @@ fn proven(signed: &SignedManifest) -> serde_json::Value {
         "digest": signed.digest,
         "version": signed.manifest.version,
         "entries": signed.manifest.entries.len(),
-        "signed_by": signed.signature.key_id.to_string(),
+        "signed_by": signed.signed_by().map(|key| key.to_string()),
         "signature_checked": true,
     })
 }

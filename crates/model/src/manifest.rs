@@ -46,6 +46,9 @@ pub struct Manifest {
     /// packages of its own variant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
+    /// What the image supports. A node that uses a feature takes only packages that list it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub features: Vec<String>,
     /// The versions that an update to this one may start from.
     pub source_versions: SourceVersions,
     /// When it was built.
@@ -240,6 +243,9 @@ pub struct ManifestSummary {
     /// See [`Manifest::variant`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
+    /// See [`Manifest::features`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub features: Vec<String>,
     /// See [`Manifest::source_versions`].
     pub source_versions: SourceVersions,
     /// See [`Manifest::manual_steps`].
@@ -496,6 +502,7 @@ impl Manifest {
             name: self.name.clone(),
             platform: self.platform.clone(),
             variant: self.variant.clone(),
+            features: self.features.clone(),
             source_versions: self.source_versions.clone(),
             manual_steps: self.manual_steps.clone(),
             firmware: self.firmware.clone(),
@@ -518,6 +525,7 @@ impl Manifest {
         match () {
             () if !line(&self.name, 128) => refuse("name"),
             () if self.variant.as_deref().is_some_and(|v| !line(v, 64)) => refuse("variant"),
+            () if !self.features.iter().all(|f| line(f, 64)) => refuse("features"),
             () if !steps_ok => refuse("manual_steps"),
             () if self.notes.len() > MAX_NOTES_BYTES || !block(&self.notes) => refuse("notes"),
             () => Ok(()),
@@ -653,6 +661,7 @@ mod tests {
             version: Version::new("2.0").unwrap(),
             platform: PlatformName::new("lab").unwrap(),
             variant: None,
+            features: vec![],
             source_versions: SourceVersions::Any,
             build_time: WallTime::new("2026-01-02T03:04:05Z".parse().unwrap()),
             unpacked_bytes: entries.iter().map(Entry::size).fold(0, u64::saturating_add),

@@ -49,6 +49,7 @@ fn make(tree: &Path, archive: &Path) -> Result<(), Box<dyn Error>> {
         version: Version::new("1")?,
         platform: PlatformName::new("bench")?,
         variant: None,
+        features: vec![],
         source_versions: SourceVersions::Any,
         checks: vec![],
         manual_steps: vec![],

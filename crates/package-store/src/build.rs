@@ -36,6 +36,8 @@ pub struct BuildOptions {
     pub platform: PlatformName,
     /// The variant; `None` is the ordinary one.
     pub variant: Option<String>,
+    /// What the image supports.
+    pub features: Vec<String>,
     /// The versions that an update to it may start from.
     pub source_versions: SourceVersions,
     /// Paths, in the tree, of checks it brings.
@@ -380,6 +382,7 @@ fn make_manifest(found: Vec<Found>, options: BuildOptions) -> Result<Manifest, B
         version: options.version,
         platform: options.platform,
         variant: options.variant,
+        features: options.features,
         source_versions: options.source_versions,
         build_time: options
             .build_time

@@ -3,7 +3,7 @@
 //! `K` is a PKCS#8 private key, mode 0600; `K.pub` the SubjectPublicKeyInfo of its public half. A key's id
 //! is the first 8 bytes of the SHA-256 of the 32 bytes of the public key.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -57,6 +57,12 @@ pub enum KeyError {
         /// File or text.
         what: String,
     },
+    /// Not the 16 hex digits of a key's id.
+    #[error("{text:?} is not a key id (16 hexadecimal digits)")]
+    NotAnId {
+        /// The text.
+        text: String,
+    },
     /// The operating system gave no randomness.
     #[error("no randomness for a new key: {0}")]
     Randomness(getrandom::Error),
@@ -69,6 +75,20 @@ pub struct KeyId([u8; 8]);
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl FromStr for KeyId {
+    type Err = KeyError;
+    /// Reads 16 hexadecimal digits.
+    fn from_str(text: &str) -> Result<Self, KeyError> {
+        let mut id = [0; 8];
+        match hex::decode_to_slice(text, &mut id) {
+            Ok(()) => Ok(Self(id)),
+            Err(_) => Err(KeyError::NotAnId {
+                text: text.to_owned(),
+            }),
+        }
     }
 }
 
@@ -275,10 +295,14 @@ impl fmt::Debug for PublicKey {
     }
 }
 
-/// The keys whose packages are believed. Serialized as a list.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Vec<PublicKey>", into = "Vec<PublicKey>")]
-pub struct TrustedKeys(BTreeMap<KeyId, PublicKey>);
+/// The keys whose packages are believed, and the ids of those that no longer are. Several keys may be
+/// trusted at once: that is how one is replaced by another.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TrustedKeys {
+    keys: BTreeMap<KeyId, PublicKey>,
+    /// Known only to name the reason; what is in here is in no way believed.
+    revoked: BTreeSet<KeyId>,
+}
 
 impl TrustedKeys {
     /// Trusts no one.
@@ -286,26 +310,35 @@ impl TrustedKeys {
         Self::default()
     }
 
-    /// Adds a key.
+    /// Trusts a key, unless it is revoked: revocation wins, whichever is told first.
     pub fn add(&mut self, key: PublicKey) {
-        self.0.insert(key.id(), key);
+        self.keys.insert(key.id(), key);
     }
 
-    /// The ids, in order.
+    /// Notes that a key was trusted and is no longer, so that a refusal can say so.
+    pub fn add_revoked(&mut self, key_id: KeyId) {
+        self.revoked.insert(key_id);
+    }
+
+    /// The ids of the trusted keys, in order.
     pub fn ids(&self) -> impl Iterator<Item = KeyId> + '_ {
-        self.0.keys().copied()
+        let trusted = |id: &&KeyId| !self.revoked.contains(id);
+        self.keys.keys().filter(trusted).copied()
     }
 
     /// Whether no key is trusted: then no package is.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.ids().next().is_none()
     }
 
     /// Checks that a trusted key made `signature` over `message`.
     pub fn verify(&self, message: &[u8], signature: &Signature) -> Result<(), SignatureError> {
         let key_id = signature.key_id;
+        if self.revoked.contains(&key_id) {
+            return Err(SignatureError::RevokedKey { key_id });
+        }
         let key = self
-            .0
+            .keys
             .get(&key_id)
             .ok_or(SignatureError::UntrustedKey { key_id })?;
         let bytes = ed25519_dalek::Signature::from_bytes(&signature.bytes);
@@ -317,19 +350,9 @@ impl TrustedKeys {
 
 impl FromIterator<PublicKey> for TrustedKeys {
     fn from_iter<I: IntoIterator<Item = PublicKey>>(keys: I) -> Self {
-        Self(keys.into_iter().map(|key| (key.id(), key)).collect())
-    }
-}
-
-impl From<Vec<PublicKey>> for TrustedKeys {
-    fn from(keys: Vec<PublicKey>) -> Self {
-        keys.into_iter().collect()
-    }
-}
-
-impl From<TrustedKeys> for Vec<PublicKey> {
-    fn from(keys: TrustedKeys) -> Self {
-        keys.0.into_values().collect()
+        let mut trusted = Self::none();
+        keys.into_iter().for_each(|key| trusted.add(key));
+        trusted
     }
 }
 
@@ -342,6 +365,12 @@ pub enum SignatureError {
     /// By a key that is not trusted.
     #[error("it is signed by key {key_id}, which is not trusted here")]
     UntrustedKey {
+        /// The key it names.
+        key_id: KeyId,
+    },
+    /// By a key that was trusted once.
+    #[error("it is signed by key {key_id}, which was revoked")]
+    RevokedKey {
         /// The key it names.
         key_id: KeyId,
     },
@@ -441,12 +470,21 @@ mod tests {
     }
 
     #[test]
-    fn trusted_keys_are_a_json_list_of_hex() {
-        let trusted: TrustedKeys = [SecretKey::from_seed(&[1; 32]).public()]
-            .into_iter()
-            .collect();
-        let json = serde_json::to_string(&trusted).unwrap();
-        assert_eq!(json.len(), 64 + 4);
-        assert_eq!(serde_json::from_str::<TrustedKeys>(&json).unwrap(), trusted);
+    fn keys_are_replaced_by_trusting_two_and_revoking_one() {
+        let (old, new) = (
+            SecretKey::from_seed(&[1; 32]),
+            SecretKey::from_seed(&[2; 32]),
+        );
+        let mut trusted: TrustedKeys = [old.public(), new.public()].into_iter().collect();
+        trusted.verify(b"text", &old.sign(b"text")).unwrap();
+        trusted.verify(b"text", &new.sign(b"text")).unwrap();
+        let key_id = old.public().id();
+        trusted.add_revoked(key_id.to_string().parse().unwrap());
+        trusted.add(old.public());
+        let refused = trusted.verify(b"text", &old.sign(b"text"));
+        assert_eq!(refused, Err(SignatureError::RevokedKey { key_id }));
+        trusted.verify(b"text", &new.sign(b"text")).unwrap();
+        assert_eq!(trusted.ids().collect::<Vec<_>>(), [new.public().id()]);
+        assert!("00".parse::<KeyId>().is_err());
     }
 }

@@ -242,7 +242,11 @@ impl Store {
             });
         }
         let damaged = |why: String| StoreError::Damaged { digest, why };
-        let signature = Signature::parse(&signature_text).map_err(|e| damaged(e.to_string()))?;
+        // An unsigned package, which only a lab takes, is kept with an empty signature.
+        let signature = match signature_text.as_slice() {
+            [] => None,
+            text => Some(Signature::parse(text).map_err(|e| damaged(e.to_string()))?),
+        };
         let manifest = Manifest::parse(&bytes).map_err(|e| damaged(e.to_string()))?;
         Ok(SignedManifest {
             bytes,

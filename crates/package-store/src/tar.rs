@@ -24,7 +24,7 @@ pub(crate) struct TarEntry {
     pub(crate) size: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum TarKind {
     File,
     Directory,

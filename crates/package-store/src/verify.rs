@@ -13,7 +13,7 @@ use evenkeel_model::{
 use sha2::{Digest as _, Sha256};
 
 use crate::gzip::Inflated;
-use crate::keys::{Signature, SignatureError, TrustedKeys};
+use crate::keys::{KeyId, Signature, SignatureError, TrustedKeys};
 use crate::tar::{TarEntry, TarKind, TarReader};
 
 /// Reads of an archive file.
@@ -28,6 +28,9 @@ pub struct Policy {
     pub target: Option<Target>,
     /// Most bytes that a package may have unpacked.
     pub max_unpacked_bytes: u64,
+    /// Whether a package without a signature is taken; for a lab. A signature that is there must be right
+    /// all the same.
+    pub allow_unsigned: bool,
 }
 
 impl Policy {
@@ -37,32 +40,42 @@ impl Policy {
             trusted,
             target: None,
             max_unpacked_bytes: u64::MAX,
+            allow_unsigned: false,
         }
     }
 }
 
-/// The hardware and the variant that a node runs.
+/// What a node is and uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// The node's platform.
     pub platform: PlatformName,
     /// The node's variant; `None` is the ordinary one.
     pub variant: Option<String>,
+    /// Features in use on the node, each of which a package must list.
+    pub features: Vec<String>,
 }
 
-/// A manifest whose exact bytes were signed.
+/// A manifest whose exact bytes were signed, or which came unsigned where that is allowed.
 #[derive(Clone, Debug)]
 pub struct SignedManifest {
     /// The exact bytes.
     pub bytes: Vec<u8>,
-    /// The signature file as it came.
+    /// The signature file as it came; empty for an unsigned package.
     pub signature_text: Vec<u8>,
-    /// The signature in it.
-    pub signature: Signature,
+    /// The signature in it; `None` for an unsigned package.
+    pub signature: Option<Signature>,
     /// SHA-256 of `bytes`: the package's identity.
     pub digest: Digest,
     /// What the bytes say.
     pub manifest: Manifest,
+}
+
+impl SignedManifest {
+    /// The key that signed it; `None` for an unsigned package.
+    pub fn signed_by(&self) -> Option<KeyId> {
+        self.signature.as_ref().map(|signature| signature.key_id)
+    }
 }
 
 /// Why a package was refused.
@@ -148,6 +161,12 @@ pub enum VerifyError {
         package: String,
         /// The node's.
         node: String,
+    },
+    /// The node uses a feature that the image does not support.
+    #[error("this node uses the feature {feature:?}, which the package does not support")]
+    MissingFeature {
+        /// The feature.
+        feature: String,
     },
     /// Another package than the one asked for.
     #[error("package {found} came instead of {expected}")]
@@ -268,9 +287,15 @@ impl VerifyError {
             Self::Signature(SignatureError::UntrustedKey { .. }) => {
                 "if you trust who built it, trust their public key"
             }
+            Self::Signature(SignatureError::RevokedKey { .. }) => {
+                "get the package signed by a key that is trusted now"
+            }
             Self::WrongPackage { .. } => "get it from another node",
             Self::WrongPlatform { .. } | Self::WrongVariant { .. } => {
                 "get the package that is made for this node"
+            }
+            Self::MissingFeature { .. } => {
+                "get a package that supports it, or take the feature out of use first"
             }
             Self::TooLarge { .. } | Self::ManifestTooLarge { .. } => "get a smaller package",
             Self::Manifest(ManifestError::Format { .. }) => "it needs a newer Evenkeel",
@@ -339,11 +364,13 @@ where
 {
     let mut tar = TarReader::new(Inflated::new(input).map_err(VerifyError::Read)?);
     let unproven = read_head(&mut tar)?;
-    let signed = Arc::new(prove(unproven, policy)?);
+    let (signed, second) = prove(unproven, policy)?;
+    let signed = Arc::new(signed);
     sink.begin(&signed).map_err(Failure::Sink)?;
     let entries = &signed.manifest.entries;
+    let mut turns = Turns::new(&mut tar, second);
     for (at, listed) in entries.iter().enumerate() {
-        let Some(found) = tar.next()? else {
+        let Some(found) = turns.next()? else {
             return Err(VerifyError::Missing {
                 path: listed.path.clone(),
             }
@@ -353,14 +380,40 @@ where
             .map_err(|e| e.unwrap_or_else(|| misplaced(entries, at, &found)))?;
         sink.entry(listed).map_err(Failure::Sink)?;
         if let EntryKind::File { sha256, .. } = &listed.kind {
-            copy_content(&mut tar, listed, *sha256, sink)?;
+            copy_content(turns.tar, listed, *sha256, sink)?;
         }
     }
-    match tar.next()? {
+    match turns.next()? {
         None => Ok(signed),
         Some(extra) => {
             check_archive_path(&extra)?;
             Err(misplaced(entries, entries.len(), &extra).into())
+        }
+    }
+}
+
+/// The entries after manifest and signature: where there is no signature, the first was read already.
+struct Turns<'a, R> {
+    tar: &'a mut TarReader<R>,
+    first: Option<TarEntry>,
+    ended: bool,
+}
+
+impl<'a, R: BufRead> Turns<'a, R> {
+    fn new(tar: &'a mut TarReader<R>, second: Second) -> Self {
+        let ended = matches!(second, Second::None);
+        let first = match second {
+            Second::Other(entry) => Some(entry),
+            Second::Signature | Second::None => None,
+        };
+        Self { tar, first, ended }
+    }
+
+    fn next(&mut self) -> Result<Option<TarEntry>, VerifyError> {
+        match self.first.take() {
+            Some(first) => Ok(Some(first)),
+            None if self.ended => Ok(None),
+            None => self.tar.next(),
         }
     }
 }
@@ -401,7 +454,8 @@ pub fn verify_stream(
 /// Reads an archive's manifest **without checking its signature**: for showing, never for acting.
 pub fn read_unproven_manifest(path: &Path) -> Result<SignedManifest, VerifyError> {
     let inflated = Inflated::new(open(path)?).map_err(VerifyError::Read)?;
-    read_head(&mut TarReader::new(inflated))?.parse()
+    let (manifest, _) = read_head(&mut TarReader::new(inflated))?.parse()?;
+    Ok(manifest)
 }
 
 fn open(path: &Path) -> Result<BufReader<File>, VerifyError> {
@@ -415,97 +469,122 @@ fn open(path: &Path) -> Result<BufReader<File>, VerifyError> {
 struct Unproven {
     bytes: Vec<u8>,
     signature_text: Vec<u8>,
+    /// What came in the signature's place; its content is still to be read.
+    second: Second,
+}
+
+/// The entry after the manifest.
+enum Second {
+    Signature,
+    Other(TarEntry),
+    None,
 }
 
 impl Unproven {
-    fn parse(self) -> Result<SignedManifest, VerifyError> {
-        let signature = Signature::parse(&self.signature_text)?;
+    fn signature(&self) -> Result<Option<Signature>, SignatureError> {
+        match &self.second {
+            Second::Signature => Signature::parse(&self.signature_text).map(Some),
+            Second::Other(_) | Second::None => Ok(None),
+        }
+    }
+
+    fn unsigned(&self) -> VerifyError {
+        let found = match &self.second {
+            Second::Other(entry) => entry.path.clone(),
+            Second::Signature | Second::None => String::new(),
+        };
+        VerifyError::Unsigned { found }
+    }
+
+    /// With what came in the signature's place, if it was something else.
+    fn parse(self) -> Result<(SignedManifest, Second), VerifyError> {
+        let signature = self.signature()?;
         let manifest = Manifest::parse(&self.bytes)?;
         let Self {
             bytes,
             signature_text,
+            second,
         } = self;
         let digest = Digest(Sha256::digest(&bytes).into());
-        Ok(SignedManifest {
+        let signed = SignedManifest {
             bytes,
             signature_text,
             signature,
             digest,
             manifest,
-        })
+        };
+        Ok((signed, second))
     }
 }
 
 fn read_head<R: BufRead>(tar: &mut TarReader<R>) -> Result<Unproven, VerifyError> {
-    let (path, size) = match tar.next()? {
-        Some(TarEntry {
-            path,
-            kind: TarKind::File,
-            size,
-            ..
-        }) => (path, size),
-        Some(TarEntry { path, .. }) => return Err(VerifyError::NotAPackage { found: path }),
-        None => {
-            return Err(VerifyError::NotAPackage {
-                found: String::new(),
-            });
-        }
+    let not_a_package = |found| Err(VerifyError::NotAPackage { found });
+    let size = match tar.next()? {
+        None => return not_a_package(String::new()),
+        Some(entry) if entry.path == MANIFEST_PATH && entry.kind == TarKind::File => entry.size,
+        Some(other) => return not_a_package(other.path),
     };
-    if path != MANIFEST_PATH {
-        return Err(VerifyError::NotAPackage { found: path });
-    }
     if size > MAX_MANIFEST_BYTES {
         return Err(VerifyError::ManifestTooLarge { size });
     }
     let bytes = tar.content()?;
-    let (path, size) = match tar.next()? {
-        Some(TarEntry {
-            path,
-            kind: TarKind::File,
-            size,
-            ..
-        }) => (path, size),
-        Some(TarEntry { path, .. }) => return Err(VerifyError::Unsigned { found: path }),
-        None => {
-            return Err(VerifyError::Unsigned {
-                found: String::new(),
-            });
+    let second = match tar.next()? {
+        None => Second::None,
+        Some(entry) if entry.path == SIGNATURE_PATH && entry.kind == TarKind::File => {
+            if entry.size > Signature::MAX_BYTES {
+                return Err(SignatureError::Malformed.into());
+            }
+            Second::Signature
         }
+        Some(other) => Second::Other(other),
     };
-    if path != SIGNATURE_PATH {
-        return Err(VerifyError::Unsigned { found: path });
-    }
-    if size > Signature::MAX_BYTES {
-        return Err(SignatureError::Malformed.into());
-    }
+    let signature_text = match &second {
+        Second::Signature => tar.content()?,
+        Second::Other(_) | Second::None => Vec::new(),
+    };
     Ok(Unproven {
         bytes,
-        signature_text: tar.content()?,
+        signature_text,
+        second,
     })
 }
 
 /// The signature first: nothing of an untrusted manifest is even parsed.
-fn prove(unproven: Unproven, policy: &Policy) -> Result<SignedManifest, VerifyError> {
-    let signature = Signature::parse(&unproven.signature_text)?;
-    policy.trusted.verify(&unproven.bytes, &signature)?;
-    let signed = unproven.parse()?;
+fn prove(unproven: Unproven, policy: &Policy) -> Result<(SignedManifest, Second), VerifyError> {
+    match unproven.signature()? {
+        Some(signature) => policy.trusted.verify(&unproven.bytes, &signature)?,
+        None if policy.allow_unsigned => {}
+        None => return Err(unproven.unsigned()),
+    }
+    let (signed, second) = unproven.parse()?;
     let manifest = &signed.manifest;
     if let Some(target) = &policy.target {
-        if manifest.platform != target.platform {
-            let (package, node) = (manifest.platform.clone(), target.platform.clone());
-            return Err(VerifyError::WrongPlatform { package, node });
-        }
-        if manifest.variant != target.variant {
-            let package = manifest.variant.clone().unwrap_or_default();
-            let node = target.variant.clone().unwrap_or_default();
-            return Err(VerifyError::WrongVariant { package, node });
-        }
+        check_target(manifest, target)?;
     }
     if manifest.unpacked_bytes > policy.max_unpacked_bytes {
         let (unpacked, limit) = (manifest.unpacked_bytes, policy.max_unpacked_bytes);
         return Err(VerifyError::TooLarge { unpacked, limit });
     }
-    Ok(signed)
+    Ok((signed, second))
+}
+
+fn check_target(manifest: &Manifest, target: &Target) -> Result<(), VerifyError> {
+    if manifest.platform != target.platform {
+        let (package, node) = (manifest.platform.clone(), target.platform.clone());
+        return Err(VerifyError::WrongPlatform { package, node });
+    }
+    if manifest.variant != target.variant {
+        let package = manifest.variant.clone().unwrap_or_default();
+        let node = target.variant.clone().unwrap_or_default();
+        return Err(VerifyError::WrongVariant { package, node });
+    }
+    let lacks = |feature: &&String| !manifest.features.contains(feature);
+    match target.features.iter().find(lacks) {
+        Some(feature) => Err(VerifyError::MissingFeature {
+            feature: feature.clone(),
+        }),
+        None => Ok(()),
+    }
 }
 
 /// `Err(None)`: acceptable by itself, but not the entry whose turn it is.

@@ -136,10 +136,12 @@ pub fn package_policy(view: &View, me: &NodeName) -> Policy {
     let target = node.map(|node| Target {
         platform: node.platform.clone(),
         variant: None,
+        features: vec![],
     });
     Policy {
         trusted,
         target,
+        allow_unsigned: false,
         max_unpacked_bytes: MAX_UNPACKED_BYTES,
     }
 }

@@ -103,6 +103,7 @@ impl Bench {
             version: version.parse().unwrap(),
             platform: "lab-x86_64".parse().unwrap(),
             variant: None,
+            features: vec![],
             source_versions: SourceVersions::Any,
             checks: vec![],
             manual_steps: vec![],

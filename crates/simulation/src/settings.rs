@@ -121,6 +121,7 @@ pub(crate) fn package(text: &str) -> PackageRef {
             name: "Evenkeel".to_owned(),
             platform: platform(),
             variant: None,
+            features: vec![],
             source_versions: SourceVersions::Any,
             manual_steps: Vec::new(),
             firmware: Vec::new(),

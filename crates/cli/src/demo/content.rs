@@ -202,6 +202,7 @@ pub(crate) fn pack(
         version: version.clone(),
         platform: platform.clone(),
         variant: None,
+        features: vec![],
         source_versions,
         checks: Vec::new(),
         manual_steps: Vec::new(),

@@ -18,6 +18,7 @@ fn package(dir: &Path, key: &SecretKey, version: &str) -> Vec<u8> {
         version: version.parse().unwrap(),
         platform: "lab-x86_64".parse().unwrap(),
         variant: None,
+        features: vec![],
         source_versions: evenkeel_model::SourceVersions::Any,
         checks: Vec::new(),
         manual_steps: Vec::new(),

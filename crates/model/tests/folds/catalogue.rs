@@ -10,6 +10,7 @@ fn added(digest_: u8, text: &str) -> CatalogueEvent {
         name: "evenkeel".to_owned(),
         platform: PlatformName::new("lab").unwrap(),
         variant: None,
+        features: vec![],
         source_versions: SourceVersions::Any,
         manual_steps: Vec::new(),
         firmware: Vec::new(),

@@ -25,6 +25,7 @@ pub(crate) fn options(version: &str) -> BuildOptions {
         version: Version::new(version).unwrap(),
         platform: PlatformName::new("lab").unwrap(),
         variant: None,
+        features: vec![],
         source_versions: SourceVersions::Any,
         checks: vec![],
         manual_steps: vec![],

@@ -74,6 +74,8 @@ pub(crate) struct Craft {
     pub(crate) pieces: Vec<Piece>,
     /// Replaces the signature's text.
     pub(crate) signature: Option<String>,
+    /// Leaves the signature out.
+    pub(crate) unsigned: bool,
     /// What follows the last entry inside the gzip stream; two zero blocks if nothing is said.
     pub(crate) tail: Vec<u8>,
 }
@@ -93,6 +95,7 @@ impl Craft {
             key: key(),
             pieces,
             signature: None,
+            unsigned: false,
             tail: vec![0; 1024],
         };
         craft.add_up();
@@ -121,7 +124,10 @@ impl Craft {
 
     pub(crate) fn pack(&self) -> Vec<u8> {
         let [manifest, signature] = self.head();
-        let mut tar = [manifest.to_bytes(), signature.to_bytes()].concat();
+        let mut tar = manifest.to_bytes();
+        if !self.unsigned {
+            tar.extend_from_slice(&signature.to_bytes());
+        }
         for piece in &self.pieces {
             tar.extend_from_slice(&piece.to_bytes());
         }
@@ -162,6 +168,7 @@ fn manifest(entries: Vec<Entry>) -> Manifest {
         version: options.version,
         platform: options.platform,
         variant: None,
+        features: vec![],
         source_versions: options.source_versions,
         build_time: options.build_time.unwrap(),
         unpacked_bytes: 0,

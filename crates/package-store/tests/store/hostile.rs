@@ -132,6 +132,7 @@ fn what_is_signed_but_not_for_this_node() {
     let target = Target {
         platform,
         variant: None,
+        features: vec![],
     };
     let error = refuse_with(
         &bytes,
@@ -145,6 +146,7 @@ fn what_is_signed_but_not_for_this_node() {
     let target = Target {
         platform,
         variant: Some("nodar".into()),
+        features: vec![],
     };
     let error = refuse_with(
         &bytes,
@@ -154,6 +156,21 @@ fn what_is_signed_but_not_for_this_node() {
         },
     );
     assert_is!(error, VerifyError::WrongVariant { node, .. } if node == "nodar");
+    let target = Target {
+        platform: PlatformName::new("lab").unwrap(),
+        variant: None,
+        features: vec!["dedup".into(), "encryption".into()],
+    };
+    let policy_of = |target| Policy {
+        target: Some(target),
+        ..policy()
+    };
+    let mut supporting = Craft::good();
+    supporting.manifest.features = vec!["dedup".into()];
+    let error = refuse_with(&supporting.pack(), &policy_of(target.clone()));
+    assert_is!(error, VerifyError::MissingFeature { feature } if feature == "encryption");
+    supporting.manifest.features.push("encryption".into());
+    verify_stream(Cursor::new(supporting.pack()), &policy_of(target)).unwrap();
     let error = refuse_with(
         &bytes,
         &Policy {
@@ -168,6 +185,50 @@ fn what_is_signed_but_not_for_this_node() {
             limit: 3009
         }
     );
+}
+
+#[test]
+fn an_unsigned_package_is_taken_only_where_that_is_allowed() {
+    let mut unsigned = Craft::good();
+    unsigned.unsigned = true;
+    assert_is!(refuse(&unsigned.pack()), VerifyError::Unsigned { found } if found == "d");
+    let lab = Policy {
+        allow_unsigned: true,
+        ..policy()
+    };
+    let bytes = unsigned.pack();
+    let signed = verify_stream(Cursor::new(bytes.clone()), &lab).unwrap();
+    assert_eq!(signed.signed_by(), None);
+    assert_eq!(signed.manifest, unsigned.manifest);
+
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path().join("store")).unwrap();
+    let limits = StageLimits {
+        reserve_bytes: 0,
+        ..Default::default()
+    };
+    let stored = stage_with(&store, &bytes, 700, lab.clone(), limits).unwrap();
+    drop(store);
+    let store = Store::open(dir.path().join("store")).unwrap();
+    let kept = store.manifest(stored.manifest_digest).unwrap();
+    assert_eq!(kept.signed_by(), None);
+
+    // Allowing what is unsigned does not believe a signature that proves nothing.
+    let mut other = Craft::good();
+    other.key = SecretKey::from_seed(&[9; 32]);
+    assert_is!(
+        refuse_with(&other.pack(), &lab),
+        VerifyError::Signature(SignatureError::UntrustedKey { .. })
+    );
+    other.pieces.truncate(0);
+    unsigned.pieces.truncate(0);
+    assert_is!(
+        refuse_with(&unsigned.pack(), &lab),
+        VerifyError::Missing { .. }
+    );
+    unsigned.manifest.entries.clear();
+    unsigned.add_up();
+    verify_stream(Cursor::new(unsigned.pack()), &lab).unwrap();
 }
 
 #[test]

@@ -181,6 +181,7 @@ impl World {
             name: "evenkeel".to_owned(),
             platform: platform(),
             variant: None,
+            features: vec![],
             source_versions: SourceVersions::Any,
             manual_steps: Vec::new(),
             firmware: Vec::new(),

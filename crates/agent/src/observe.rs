@@ -5,7 +5,8 @@ use std::sync::PoisonError;
 
 use evenkeel_interconnect::{AgentRequest, AgentResponse};
 use evenkeel_model::{
-    Digest, NodeName, NodeObservation, Observed, PairState, Quorum, SlotsState, Version,
+    Digest, NodeName, NodeObservation, Observed, PackagesStatus, PairState, Quorum, SlotsState,
+    Version,
 };
 use evenkeel_platform::PlatformError;
 use futures_util::future::join_all;
@@ -27,7 +28,7 @@ pub(crate) async fn observe(inner: &Inner) -> Result<NodeObservation, DbError> {
         inner.look("load", p.load()),
         inner.look("sp", p.sp()),
     );
-    let (time_sync, exclusive_jobs, alerts, client_hazards, space, quorum, packages) = tokio::join!(
+    let (time_sync, exclusive_jobs, alerts, client_hazards, space, quorum, (held, status)) = tokio::join!(
         inner.look("time_sync", p.time_sync()),
         inner.look("exclusive_jobs", p.exclusive_jobs()),
         inner.look("alerts", p.alerts()),
@@ -55,7 +56,10 @@ pub(crate) async fn observe(inner: &Inner) -> Result<NodeObservation, DbError> {
         client_hazards,
         quorum,
         space,
-        packages,
+        packages: held,
+        transfers: status.transfers,
+        package_room: status.room,
+        pull_trouble: status.trouble,
     })
 }
 
@@ -149,13 +153,19 @@ async fn pinged(inner: &Inner, member: &NodeName) -> Option<NodeName> {
     }
 }
 
-async fn packages(inner: &Inner) -> Observed<Vec<Digest>> {
+/// What the packages' part of an observation is made of. While the store does not answer, nothing is
+/// known to be held, to come or to fail.
+async fn packages(inner: &Inner) -> (Observed<Vec<Digest>>, PackagesStatus) {
     let bound = inner.parts.bounds.look;
-    let held = match tokio::time::timeout(bound, inner.parts.packages.held()).await {
-        Ok(held) => held.map_err(|e| e.to_string()),
+    let answer = match tokio::time::timeout(bound, inner.parts.packages.status()).await {
+        Ok(status) => status.map_err(|e| e.to_string()),
         Err(_) => Err(format!("the package store did not answer within {bound:?}")),
     };
-    inner.observed("packages", held)
+    let (held, status) = match answer {
+        Ok(mut status) => (Ok(std::mem::take(&mut status.held)), status),
+        Err(why) => (Err(why), PackagesStatus::default()),
+    };
+    (inner.observed("packages", held), status)
 }
 
 fn with_own_alert(alerts: Observed<Vec<String>>, own: Option<String>) -> Observed<Vec<String>> {

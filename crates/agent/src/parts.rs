@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use evenkeel_interconnect::AgentClient;
-use evenkeel_model::{BootId, Digest, NodeName, Progress, Slot};
+use evenkeel_model::{BootId, Digest, NodeName, PackagesStatus, Progress, Slot};
 use evenkeel_platform::SharedPlatform;
 use evenkeel_seam::Clock;
 use tokio::sync::watch;
@@ -87,8 +87,8 @@ impl Default for Bounds {
 /// Packages on the node's disk.
 #[async_trait]
 pub trait Packages: Send + Sync + 'static {
-    /// Manifest digests of the whole, verified packages here.
-    async fn held(&self) -> Result<Vec<Digest>, PackagesError>;
+    /// What is here, what is on its way, and why what is missing is missing.
+    async fn status(&self) -> Result<PackagesStatus, PackagesError>;
     /// Gets a package from another node and verifies it; returns when it is held. Bounded.
     async fn pull(&self, package: Digest) -> Result<(), PackagesError>;
 }

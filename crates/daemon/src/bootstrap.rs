@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_model::{Bootstrap, ControlEvent, Event, Seq, StreamId};
+use evenkeel_model::{Bootstrap, ControlEvent, Event, Seq, StreamId, WallTime};
+use evenkeel_package_store::PublicKey;
 use evenkeel_record::{AppendError, Fence, Follower, View, Writer};
 use evenkeel_seam::Clock;
 
@@ -81,8 +82,20 @@ async fn append(
         password_hash,
     }));
     let keys = start.trusted_keys.iter().cloned();
-    events.extend(keys.map(|public_key| ControlEvent::KeyTrusted { at, public_key }));
+    events.extend(keys.map(|public_key| key_trusted(at, public_key)));
     let events = events.into_iter().map(Event::Control).collect();
     let first = view.write(StreamId::Control, events);
     writer.append(Fence::None, vec![first]).await.map(drop)
+}
+
+/// A key that cannot be read is kept as it is: nothing is signed with it, and whoever verifies says so.
+fn key_trusted(at: WallTime, public_key: String) -> ControlEvent {
+    let id = public_key.parse::<PublicKey>().map(|key| key.id());
+    ControlEvent::KeyTrusted {
+        at,
+        key_id: id.map(|id| id.to_string()).unwrap_or_default(),
+        public_key,
+        name: None,
+        by: None,
+    }
 }

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use evenkeel_agent::{Packages, PackagesError};
 use evenkeel_interconnect::{FetchError, PackageBody, PackageClient, PackageSource};
-use evenkeel_model::{Digest, NodeName};
+use evenkeel_model::{Digest, NodeName, PackagesStatus};
 use evenkeel_package_store::{StageError, StageLimits, Staging, Store, StoreError, StoredPackage};
 use evenkeel_record::View;
 use evenkeel_rest::package_policy;
@@ -111,13 +111,12 @@ async fn keep(staging: Staging, package: Digest) -> Result<(), PackagesError> {
 
 #[async_trait]
 impl Packages for Puller {
-    async fn held(&self) -> Result<Vec<Digest>, PackagesError> {
-        Ok(self
-            .store
-            .list()
-            .iter()
-            .map(|stored| stored.manifest_digest)
-            .collect())
+    async fn status(&self) -> Result<PackagesStatus, PackagesError> {
+        let stored = self.store.list();
+        Ok(PackagesStatus {
+            held: stored.iter().map(|p| p.manifest_digest).collect(),
+            ..PackagesStatus::default()
+        })
     }
 
     async fn pull(&self, package: Digest) -> Result<(), PackagesError> {

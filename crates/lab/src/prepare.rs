@@ -215,6 +215,7 @@ fn node_settings(layout: &Layout, settings: &Settings, node: &NodeConfig) -> Nod
         lab: Some(LabSettings {
             minute_ms: settings.minute_ms,
             link: paths.link(),
+            allow_unsigned: false,
         }),
     }
 }

@@ -100,6 +100,8 @@ fn topology(network: Network, nodes: usize, ids: &dyn Ids) -> Result<Topology> {
             partner: Some(name(index ^ 1)?),
             interconnect: format!("{}:{INTERCONNECT_PORT}", network.node(index)),
             rest: format!("{}:{REST_PORT}", network.node(index)),
+            variant: None,
+            features: Vec::new(),
             platform: PlatformName::new(PLATFORM)?,
             lifs: vec![LifConfig {
                 name: LifName::new(format!("lif_{node}"))?,

@@ -50,6 +50,8 @@ impl Catalogue {
                     return Err(Illegal::new("package_removed", state));
                 }
             }
+            // Who holds what is observed; these say what became of a copy, for people.
+            CatalogueEvent::CopyDamaged { .. } | CatalogueEvent::CopyRestored { .. } => {}
         }
         Ok(())
     }

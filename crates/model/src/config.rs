@@ -104,6 +104,9 @@ pub struct LabSettings {
     pub minute_ms: u64,
     /// JSON file with a [`Link`], re-read when it changes: the fault seam to the record and to peers.
     pub link: PathBuf,
+    /// Packages without a signature are accepted.
+    #[serde(default)]
+    pub allow_unsigned: bool,
 }
 
 /// State of a lab node's links to the record and its peers.

@@ -18,8 +18,10 @@ pub struct Control {
     pub topology: Option<Topology>,
     /// PHC strings by user.
     pub users: BTreeMap<UserName, String>,
-    /// Texts of the public-key files whose signatures are believed.
-    pub trusted_keys: Vec<String>,
+    /// The keys whose signatures are believed, and those that were revoked, in the order of their coming.
+    pub trusted_keys: Vec<TrustedKey>,
+    /// How many packages that nothing needs are kept; none: all.
+    pub retention: Option<u32>,
     /// The newest coordinator's generation.
     pub generation: Generation,
     /// Who coordinates, since when, unless it has handed over.
@@ -34,6 +36,23 @@ pub struct Control {
     pub operations: Vec<(OperationId, OperationKind)>,
     /// What each node runs, by its own word.
     pub booted: BTreeMap<NodeName, Booted>,
+}
+
+/// A key that was trusted once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrustedKey {
+    /// What signatures name it by.
+    pub key_id: String,
+    /// The text of the public-key file.
+    pub public_key: String,
+    /// What people call it.
+    pub name: Option<String>,
+    /// Since when it is trusted.
+    pub since: WallTime,
+    /// Who said so; none for a key that the cluster began with.
+    pub by: Option<UserName>,
+    /// When and by whom it was revoked: its signatures are refused.
+    pub revoked: Option<(WallTime, UserName)>,
 }
 
 /// The coordinator.
@@ -75,11 +94,35 @@ impl Control {
             } => {
                 self.users.insert(user.clone(), password_hash.clone());
             }
-            ControlEvent::KeyTrusted { public_key, .. } => {
-                if !self.trusted_keys.contains(public_key) {
-                    self.trusted_keys.push(public_key.clone());
+            ControlEvent::KeyTrusted {
+                at,
+                public_key,
+                key_id,
+                name,
+                by,
+            } => {
+                let same = |known: &TrustedKey| known.public_key == *public_key;
+                // A revoked key stays revoked.
+                if !self.trusted_keys.iter().any(same) {
+                    self.trusted_keys.push(TrustedKey {
+                        key_id: key_id.clone(),
+                        public_key: public_key.clone(),
+                        name: name.clone(),
+                        since: *at,
+                        by: by.clone(),
+                        revoked: None,
+                    });
                 }
             }
+            ControlEvent::KeyRevoked { at, key_id, by } => {
+                let known = self.trusted_keys.iter_mut().find(|k| k.key_id == *key_id);
+                let Some(key) = known else {
+                    let state = format!("no key {key_id} was trusted");
+                    return Err(Illegal::new("key_revoked", state));
+                };
+                key.revoked.get_or_insert((*at, by.clone()));
+            }
+            ControlEvent::RetentionSet { keep, .. } => self.retention = *keep,
             ControlEvent::CoordinatorElected {
                 at,
                 generation,
@@ -179,6 +222,11 @@ impl Control {
         Ok(())
     }
 
+    /// The key of that id, trusted or revoked.
+    pub fn key(&self, key_id: &str) -> Option<&TrustedKey> {
+        self.trusted_keys.iter().find(|key| key.key_id == key_id)
+    }
+
     /// The operation of `kind` that is open, if one is.
     pub fn open_of(&self, kind: OperationKind) -> Option<OperationId> {
         self.open
@@ -198,7 +246,7 @@ impl Control {
 }
 
 fn excluded_by(new: OperationKind, open: OperationKind) -> Option<(u32, &'static str)> {
-    use OperationKind::{PackageDelete, PackageGet, Update, Validation};
+    use OperationKind::{PackageDelete, PackageGet, PackageSync, Update, Validation};
     match (new, open) {
         (PackageDelete, Update) => Some((
             code::DELETE_DURING_UPDATE,
@@ -208,17 +256,21 @@ fn excluded_by(new: OperationKind, open: OperationKind) -> Option<(u32, &'static
             code::DELETE_DURING_VALIDATION,
             "Package delete failed since a validation is in progress.",
         )),
-        (Update | Validation | PackageGet, Update) => Some((
+        (Update | Validation | PackageGet | PackageSync, Update) => Some((
             code::UPDATE_IN_PROGRESS,
             "Cannot perform this when a previous update is still in progress.",
         )),
-        (Update | Validation | PackageGet, Validation) => {
+        (Update | Validation | PackageGet | PackageSync, Validation) => {
             Some((code::VALIDATION_IN_PROGRESS, "A validation is in progress."))
         }
-        (Update | Validation | PackageDelete, PackageGet) => Some((
+        // What a get brings in is carried to the nodes: to these it is a synchronization too.
+        (Update | Validation | PackageDelete | PackageSync, PackageGet)
+        | (Update | Validation | PackageDelete | PackageSync, PackageSync) => Some((
             code::SYNC_IN_PROGRESS,
             "A package synchronization is in progress.",
         )),
+        // Another package may come in while one is carried.
+        (PackageGet, PackageSync) => None,
         (PackageGet, PackageGet) => Some((
             code::GET_IN_PROGRESS,
             "Software get operation already in progress.",

@@ -40,6 +40,34 @@ pub enum ControlEvent {
         at: WallTime,
         /// The text of the public-key file.
         public_key: String,
+        /// Its id: what signatures and revocations name it by.
+        #[serde(default)]
+        key_id: String,
+        /// What people call it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        /// Who said so; none for a key that the cluster began with.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<UserName>,
+    },
+    /// Packages signed with this key are refused from now on, whoever trusted it. Final.
+    KeyRevoked {
+        /// When.
+        at: WallTime,
+        /// Which.
+        key_id: String,
+        /// Who said so.
+        by: UserName,
+    },
+    /// How many packages that nothing needs are kept.
+    RetentionSet {
+        /// When.
+        at: WallTime,
+        /// Who said so.
+        by: UserName,
+        /// The newest so many stay; none turns the collection off.
+        #[serde(default)]
+        keep: Option<u32>,
     },
     /// A node became the coordinator.
     CoordinatorElected {
@@ -102,6 +130,8 @@ pub enum OperationKind {
     PackageGet,
     /// Removes a package from every node.
     PackageDelete,
+    /// Carries a package that the cluster has to nodes that lack it.
+    PackageSync,
 }
 
 impl OperationKind {
@@ -112,6 +142,7 @@ impl OperationKind {
             Self::Validation => "validation",
             Self::PackageGet => "package get",
             Self::PackageDelete => "package delete",
+            Self::PackageSync => "package synchronization",
         }
     }
 }
@@ -136,6 +167,26 @@ pub enum CatalogueEvent {
         /// Its manifest digest.
         digest: Digest,
     },
+    /// A node found its copy of a package changed on disk, and put it aside. It pulls another one.
+    CopyDamaged {
+        /// When.
+        at: WallTime,
+        /// Whose copy.
+        node: NodeName,
+        /// Manifest digest of the package.
+        digest: Digest,
+        /// What was found.
+        why: String,
+    },
+    /// A node that had lost its copy has a verified one again.
+    CopyRestored {
+        /// When.
+        at: WallTime,
+        /// Who.
+        node: NodeName,
+        /// Manifest digest of the package.
+        digest: Digest,
+    },
 }
 
 /// A package in the catalogue. Its identity is the manifest's digest; the archive's digest and size
@@ -144,12 +195,15 @@ pub enum CatalogueEvent {
 pub struct PackageRef {
     /// Manifest digest.
     pub digest: Digest,
-    /// SHA-256 of the archive as it came in.
+    /// SHA-256 of the archive's chunk list: of the SHA-256 digests of its chunks, one after the other.
     pub archive_digest: Digest,
     /// Bytes of the archive.
     pub archive_bytes: u64,
     /// What the manifest says.
     pub summary: ManifestSummary,
+    /// Id of the key that signed it; none for an unsigned one of a lab.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<String>,
 }
 
 /// Events of an operation's stream.
@@ -313,8 +367,11 @@ pub enum Request {
     Get {
         /// The node that receives it.
         node: NodeName,
-        /// The boot of that node's *daemon* that receives it: a get does not survive it.
+        /// The boot of that node's *daemon* that receives it: an upload does not survive it.
         incarnation: uuid::Uuid,
+        /// Where it comes from.
+        #[serde(default)]
+        source: GetSource,
     },
     /// Remove a package.
     Delete {
@@ -323,6 +380,61 @@ pub enum Request {
         /// Version.
         version: Version,
     },
+    /// Carry a package to the nodes that lack it.
+    Sync {
+        /// Manifest digest.
+        digest: Digest,
+        /// Version.
+        version: Version,
+    },
+}
+
+/// Where a package get has its package from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "from", rename_all = "snake_case")]
+pub enum GetSource {
+    /// A client sends it.
+    #[default]
+    Upload,
+    /// The node fetches it.
+    Download {
+        /// Where. Without user, password, query and fragment: see [`GetSource::download`].
+        url: String,
+        /// It was given a user, a password or a query, which are kept in memory only.
+        needs_secret: bool,
+    },
+}
+
+impl GetSource {
+    /// A download from `url`, stripped of all that may be secret: user and password, query, fragment.
+    pub fn download(url: &str, needs_secret: bool) -> Self {
+        let (bare, secret) = without_secrets(url);
+        Self::Download {
+            url: bare,
+            needs_secret: needs_secret || secret,
+        }
+    }
+}
+
+/// The URL without user info, query and fragment, and whether it had any but a fragment.
+fn without_secrets(url: &str) -> (String, bool) {
+    let url = url.split('#').next().unwrap_or_default();
+    let (url, query) = match url.split_once('?') {
+        Some((url, _)) => (url, true),
+        None => (url, false),
+    };
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return (url.to_owned(), query);
+    };
+    let (authority, path) = match rest.find('/') {
+        Some(at) => rest.split_at(at),
+        None => (rest, ""),
+    };
+    // The last `@`: a password may hold others.
+    match authority.rsplit_once('@') {
+        Some((_, host)) => (format!("{scheme}://{host}{path}"), true),
+        None => (url.to_owned(), query),
+    }
 }
 
 impl Request {
@@ -333,6 +445,7 @@ impl Request {
             Self::Validate { .. } => OperationKind::Validation,
             Self::Get { .. } => OperationKind::PackageGet,
             Self::Delete { .. } => OperationKind::PackageDelete,
+            Self::Sync { .. } => OperationKind::PackageSync,
         }
     }
 }
@@ -439,6 +552,8 @@ const CONTROL_KINDS: &[&str] = &[
     "topology_set",
     "user_set",
     "key_trusted",
+    "key_revoked",
+    "retention_set",
     "coordinator_elected",
     "handed_over",
     "operation_started",
@@ -446,7 +561,12 @@ const CONTROL_KINDS: &[&str] = &[
     "node_booted",
 ];
 /// The kinds of [`CatalogueEvent`].
-const CATALOGUE_KINDS: &[&str] = &["package_added", "package_removed"];
+const CATALOGUE_KINDS: &[&str] = &[
+    "package_added",
+    "package_removed",
+    "copy_damaged",
+    "copy_restored",
+];
 /// The kinds of [`OperationEvent`].
 const OPERATION_KINDS: &[&str] = &[
     "requested",
@@ -546,6 +666,29 @@ mod tests {
             let named: Vec<&str> = message.split('`').skip(3).step_by(2).collect();
             assert_eq!(named, kinds, "{message}");
         }
+    }
+
+    #[test]
+    fn the_source_of_a_get_holds_no_secret() {
+        let cases = [
+            ("https://h/p.tgz", "https://h/p.tgz", false),
+            ("https://u:p@h:8/p.tgz?token=t#f", "https://h:8/p.tgz", true),
+            ("ftp://u:p@ss@h/p.tgz", "ftp://h/p.tgz", true),
+            ("http://h/a@b.tgz", "http://h/a@b.tgz", false),
+            ("http://h?X-Amz-Signature=s", "http://h", true),
+            ("http://u@h", "http://h", true),
+        ];
+        for (given, bare, secret) in cases {
+            let kept = GetSource::download(given, false);
+            let (url, needs_secret) = (bare.to_owned(), secret);
+            assert_eq!(kept, GetSource::Download { url, needs_secret }, "{given}");
+        }
+        let older = r#"{"request":"get","node":"n1",
+            "incarnation":"6ba7b810-9dad-41d1-80b4-00c04fd430c8"}"#;
+        let Request::Get { source, .. } = serde_json::from_str(older).unwrap() else {
+            panic!("a get")
+        };
+        assert_eq!(source, GetSource::Upload);
     }
 
     #[test]

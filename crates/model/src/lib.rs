@@ -19,16 +19,18 @@ mod stream;
 mod task;
 mod time;
 mod topology;
+mod transfer;
 
 pub use catalogue::{Catalogue, CatalogueEntry};
 pub use config::{
     Bootstrap, ClusterSettings, InterconnectSettings, LabSettings, Link, NodeSettings,
     PlatformSettings, RecordSettings, RestSettings,
 };
-pub use control::{Booted, Control, Coordinator};
+pub use control::{Booted, Control, Coordinator, TrustedKey};
 pub use event::{
-    CatalogueEvent, ControlEvent, DEFAULT_STABILIZE_MINUTES, DecodeError, Event, JobOutcome,
-    OperationEnd, OperationEvent, OperationKind, PackageRef, PauseCause, Request, UpdateRequest,
+    CatalogueEvent, ControlEvent, DEFAULT_STABILIZE_MINUTES, DecodeError, Event, GetSource,
+    JobOutcome, OperationEnd, OperationEvent, OperationKind, PackageRef, PauseCause, Request,
+    UpdateRequest,
 };
 pub use finding::{Awaiting, Finding, Problem, Severity};
 pub use fold::Illegal;
@@ -49,3 +51,4 @@ pub use task::{
 };
 pub use time::{Monotonic, WallTime};
 pub use topology::{LifConfig, NodeConfig, Topology, TopologyError};
+pub use transfer::{PackagesStatus, Transfer, TransferSource, Trouble};

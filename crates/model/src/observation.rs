@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{BootId, Digest, DiskSerial, Generation, LifName, NodeName, PoolName, Slot};
 use crate::id::{TransitionId, Version};
 use crate::time::WallTime;
+use crate::transfer::{Transfer, Trouble};
 
 /// A fact, or the reason why there is none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,6 +91,15 @@ pub struct NodeObservation {
     pub space: Observed<Space>,
     /// Manifest digests of the whole, verified packages on its disk.
     pub packages: Observed<Vec<Digest>>,
+    /// Packages on their way to it.
+    #[serde(default)]
+    pub transfers: Vec<Transfer>,
+    /// Bytes that a package may still take on its disk.
+    #[serde(default)]
+    pub package_room: Option<u64>,
+    /// Why it does not have packages that it should have.
+    #[serde(default)]
+    pub pull_trouble: BTreeMap<Digest, Trouble>,
 }
 
 /// The two boot slots of a node.

@@ -34,6 +34,8 @@ impl Refusal {
 
 /// The codes that planning and admission use. Texts and sources: `docs` of the crate `api`.
 pub mod code {
+    /// The entry named does not exist.
+    pub const NO_ENTRY: u32 = 4;
     /// A value is not valid for a field.
     pub const INVALID_VALUE: u32 = 262_197;
     /// No update to be resumed or cancelled.

@@ -19,6 +19,12 @@ pub struct NodeConfig {
     pub rest: String,
     /// Hardware platform: packages for another one are refused.
     pub platform: PlatformName,
+    /// Variant of the platform, where it has any: packages for another one are refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+    /// Features in use here: packages whose image does not support them are refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub features: Vec<String>,
     /// Data LIFs that are at home here.
     #[serde(default)]
     pub lifs: Vec<LifConfig>,

@@ -25,16 +25,15 @@ pub(crate) enum CommitError {
     Append(#[from] AppendError),
 }
 
-/// Appends `batch` if the record still stands where `view` does and every event is legal there.
+/// Appends `batch`, whose operation events are those of `operation`, if the record still stands where `view` does and every event is legal there.
 pub(crate) async fn commit(
     writer: &Writer,
     view: &View,
     fence: Fence,
-    operation: OperationId,
+    operation: Option<OperationId>,
     batch: Batch,
 ) -> Result<Position, CommitError> {
     check(view, operation, &batch)?;
-    let stream = StreamId::Operation(operation);
     let mut writes: Vec<Write> = Vec::new();
     let mut add = |stream: StreamId, events: Vec<Event>| {
         if !events.is_empty() {
@@ -49,15 +48,17 @@ pub(crate) async fn commit(
         StreamId::Catalogue,
         batch.catalogue.into_iter().map(Event::Catalogue).collect(),
     );
-    add(
-        stream,
-        batch.operation.into_iter().map(Event::Operation).collect(),
-    );
+    if let Some(operation) = operation {
+        add(
+            StreamId::Operation(operation),
+            batch.operation.into_iter().map(Event::Operation).collect(),
+        );
+    }
     Ok(writer.append(fence, writes).await?)
 }
 
 /// Applies the batch to copies of the states.
-fn check(view: &View, id: OperationId, batch: &Batch) -> Result<(), Illegal> {
+fn check(view: &View, id: Option<OperationId>, batch: &Batch) -> Result<(), Illegal> {
     let mut control = view.control().clone();
     batch
         .control
@@ -68,6 +69,10 @@ fn check(view: &View, id: OperationId, batch: &Batch) -> Result<(), Illegal> {
         .catalogue
         .iter()
         .try_for_each(|event| catalogue.apply(event))?;
+    let Some(id) = id else {
+        debug_assert!(batch.operation.is_empty(), "events of no operation");
+        return Ok(());
+    };
     let mut events = batch.operation.iter();
     let mut operation = match (view.operation(id), events.as_slice().first()) {
         (Some(operation), _) => operation.clone(),

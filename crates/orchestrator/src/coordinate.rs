@@ -295,7 +295,7 @@ impl<'a> Coordination<'a> {
             operation: decision.events,
         };
         let fence = Fence::Holds(self.generation);
-        match commit(self.writer, view, fence, operation.id, batch).await {
+        match commit(self.writer, view, fence, Some(operation.id), batch).await {
             Ok(_) => Stepped::Again,
             Err(error) => self.not_appended(operation.id, error).await,
         }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use evenkeel_model::{
-    Awaiting, CatalogueEvent, ControlEvent, JobId, JobOutcome, NodeName, OperationEnd,
-    OperationEvent, OperationId, OperationKind, PackageRef, Refusal, Request, UpdateRequest,
-    UserName, Version, WallTime, code,
+    Awaiting, CatalogueEvent, ControlEvent, Digest, GetSource, JobId, JobOutcome, NodeName,
+    OperationEnd, OperationEvent, OperationId, OperationKind, PackageRef, Refusal, Request,
+    UpdateRequest, UserName, Version, WallTime, code,
 };
 use evenkeel_planner::{Tunables, explain};
 use evenkeel_record::{AppendError, Fence, Follower, Record, View, Writer};
@@ -43,11 +43,60 @@ pub struct GetTicket {
 /// What one try of an admission appends, or that nothing is left to do.
 enum Attempt<T> {
     Append {
-        operation: OperationId,
+        /// Whose events are among the batch's, if any are an operation's.
+        operation: Option<OperationId>,
         batch: Batch,
         answer: T,
     },
     Nothing(T),
+}
+
+impl Attempt<()> {
+    fn control(event: ControlEvent) -> Self {
+        let batch = Batch {
+            control: vec![event],
+            ..Batch::default()
+        };
+        Self::Append {
+            operation: None,
+            batch,
+            answer: (),
+        }
+    }
+}
+
+/// What became of a node's copy of a package.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyNote {
+    /// Whose copy.
+    pub node: NodeName,
+    /// Manifest digest of the package.
+    pub digest: Digest,
+    /// What became of it.
+    pub what: CopyState,
+}
+
+/// State of a node's copy of a package.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CopyState {
+    /// It changed on disk, and was put aside.
+    Damaged {
+        /// What was found.
+        why: String,
+    },
+    /// A verified one took the place of a damaged one.
+    Restored,
+}
+
+/// A public key to be trusted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewKey {
+    /// The text of the public-key file.
+    pub public_key: String,
+    /// Its id.
+    pub key_id: String,
+    /// What people call it.
+    pub name: Option<String>,
 }
 
 impl FrontDoor {
@@ -112,10 +161,15 @@ impl FrontDoor {
         &self,
         node: NodeName,
         incarnation: Uuid,
+        source: GetSource,
         by: UserName,
         description: &str,
     ) -> Result<GetTicket, Refusal> {
-        let request = Request::Get { node, incarnation };
+        let request = Request::Get {
+            node,
+            incarnation,
+            source,
+        };
         self.start(request, by, description, |_| Ok(())).await
     }
 
@@ -155,7 +209,7 @@ impl FrontDoor {
                 ],
             };
             Ok(Attempt::Append {
-                operation,
+                operation: Some(operation),
                 batch,
                 answer: ticket,
             })
@@ -195,7 +249,7 @@ impl FrontDoor {
                 ..Batch::default()
             };
             Ok(Attempt::Append {
-                operation: update.id,
+                operation: Some(update.id),
                 batch,
                 answer: job,
             })
@@ -242,7 +296,7 @@ impl FrontDoor {
                 }],
             };
             Ok(Attempt::Append {
-                operation: ticket.operation,
+                operation: Some(ticket.operation),
                 batch,
                 answer: ticket.job,
             })
@@ -292,7 +346,7 @@ impl FrontDoor {
                 ],
             };
             Ok(Attempt::Append {
-                operation: ticket.operation,
+                operation: Some(ticket.operation),
                 batch,
                 answer: (),
             })
@@ -320,6 +374,95 @@ impl FrontDoor {
                 .await?;
         }
         Ok(())
+    }
+
+    /// Records what became of a node's copy of a package, for people: a [`CatalogueEvent::CopyDamaged`] or
+    /// [`CatalogueEvent::CopyRestored`]. Who holds what is observed, not recorded.
+    pub async fn note_copy(&self, note: CopyNote) -> Result<(), Refusal> {
+        self.admit(|view, at| {
+            let (node, digest) = (note.node.clone(), note.digest);
+            let event = match &note.what {
+                CopyState::Damaged { why } => CatalogueEvent::CopyDamaged {
+                    at,
+                    node,
+                    digest,
+                    why: why.clone(),
+                },
+                CopyState::Restored => CatalogueEvent::CopyRestored { at, node, digest },
+            };
+            if !view.catalogue().packages.contains_key(&digest) {
+                return Ok(Attempt::Nothing(()));
+            }
+            let batch = Batch {
+                catalogue: vec![event],
+                ..Batch::default()
+            };
+            Ok(Attempt::Append {
+                operation: None,
+                batch,
+                answer: (),
+            })
+        })
+        .await
+    }
+
+    /// Believes signatures of this key from now on. A key that is trusted already is success without work.
+    pub async fn trust_key(&self, key: NewKey, by: UserName) -> Result<(), Refusal> {
+        self.admit(|view, at| {
+            match view.control().key(&key.key_id) {
+                Some(known) if known.revoked.is_some() => {
+                    let text = format!(
+                        "Key {} was revoked, and stays so. Sign with a new key.",
+                        key.key_id
+                    );
+                    return Err(Refusal::new(code::INVALID_VALUE, text).about("public_key"));
+                }
+                Some(_) => return Ok(Attempt::Nothing(())),
+                None => {}
+            }
+            let event = ControlEvent::KeyTrusted {
+                at,
+                public_key: key.public_key.clone(),
+                key_id: key.key_id.clone(),
+                name: key.name.clone(),
+                by: Some(by.clone()),
+            };
+            Ok(Attempt::control(event))
+        })
+        .await
+    }
+
+    /// Refuses what this key signed from now on. Final; revoking it again is success without work.
+    pub async fn revoke_key(&self, key_id: &str, by: UserName) -> Result<(), Refusal> {
+        self.admit(|view, at| match view.control().key(key_id) {
+            None => {
+                let text = format!("Key {key_id} is not known.");
+                Err(Refusal::new(code::NO_ENTRY, text).about("key_id"))
+            }
+            Some(key) if key.revoked.is_some() => Ok(Attempt::Nothing(())),
+            Some(_) => Ok(Attempt::control(ControlEvent::KeyRevoked {
+                at,
+                key_id: key_id.to_owned(),
+                by: by.clone(),
+            })),
+        })
+        .await
+    }
+
+    /// Says how many packages that nothing needs are kept; none turns the collection off.
+    pub async fn set_retention(&self, keep: Option<u32>, by: UserName) -> Result<(), Refusal> {
+        self.admit(|view, at| {
+            if view.control().retention == keep {
+                return Ok(Attempt::Nothing(()));
+            }
+            let by = by.clone();
+            Ok(Attempt::control(ControlEvent::RetentionSet {
+                at,
+                by,
+                keep,
+            }))
+        })
+        .await
     }
 
     /// What every open operation waits for: live on the coordinator, from the record elsewhere.
@@ -394,8 +537,13 @@ impl FrontDoor {
 
 fn is_stale(request: &Request, me: &NodeName, mine: Uuid) -> bool {
     match request {
-        Request::Get { node, incarnation } => node == me && *incarnation != mine,
-        Request::Update(_) | Request::Validate { .. } | Request::Delete { .. } => false,
+        Request::Get {
+            node, incarnation, ..
+        } => node == me && *incarnation != mine,
+        Request::Update(_)
+        | Request::Validate { .. }
+        | Request::Delete { .. }
+        | Request::Sync { .. } => false,
     }
 }
 

@@ -17,4 +17,4 @@ mod track;
 
 pub use admission::UpdateAction;
 pub use elect::{Orchestrator, Parts, Role};
-pub use front_door::{FrontDoor, GetTicket};
+pub use front_door::{CopyNote, CopyState, FrontDoor, GetTicket, NewKey};

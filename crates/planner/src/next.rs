@@ -15,6 +15,7 @@ pub fn next(input: &Input<'_>) -> Decision {
         Request::Validate { version } => update::validation(input, version),
         Request::Get { node, .. } => package::get(input, node),
         Request::Delete { digest, .. } => package::delete(input, *digest),
+        Request::Sync { digest, version } => package::sync(input, *digest, version),
     }
 }
 

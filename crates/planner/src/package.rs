@@ -1,7 +1,7 @@
 //! Package get and package delete.
 
 use evenkeel_model::{
-    CatalogueEvent, Digest, JobOutcome, NodeName, OperationEnd, OperationEvent, code,
+    CatalogueEvent, Digest, JobOutcome, NodeName, OperationEnd, OperationEvent, Version, code,
 };
 
 use crate::input::{Decision, Input};
@@ -83,6 +83,37 @@ fn receiving(input: &Input<'_>, receiver: &NodeName) -> Decision {
         "The client that sends it.",
     );
     wait.node = Some(receiver.clone());
+    Decision::wait(wait)
+}
+
+/// A synchronization ends when every node that answers has the package, or when nothing moves any more.
+pub(crate) fn sync(input: &Input<'_>, digest: Digest, version: &Version) -> Decision {
+    let holders = holders(input, digest);
+    if holders.without.is_empty() {
+        let end = OperationEnd::Completed;
+        return Decision::events(vec![OperationEvent::Ended {
+            at: input.wall,
+            end,
+        }]);
+    }
+    let without = list(&holders.without);
+    if input.idle > input.tunables.carry() {
+        let message = format!("Package {version} did not come to {without}.");
+        let end = OperationEnd::Failed {
+            code: code::GET_FAILED,
+            message,
+        };
+        return Decision::events(vec![OperationEvent::Ended {
+            at: input.wall,
+            end,
+        }]);
+    }
+    let mut wait = awaiting(
+        input,
+        format!("package {version} on its way to {without}"),
+        "Each node pulls and verifies the package by itself.",
+    );
+    wait.remaining = Some(input.tunables.carry().saturating_sub(input.idle));
     Decision::wait(wait)
 }
 

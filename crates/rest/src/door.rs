@@ -7,7 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use evenkeel_api::Action;
-use evenkeel_model::{Awaiting, JobId, NodeName, PackageRef, Refusal, UpdateRequest, UserName};
+use evenkeel_model::{
+    Awaiting, GetSource, JobId, NodeName, PackageRef, Refusal, UpdateRequest, UserName,
+};
 use evenkeel_model::{Version, code};
 use evenkeel_orchestrator::{FrontDoor as Admission, GetTicket, UpdateAction};
 use evenkeel_package_store::{
@@ -64,7 +66,7 @@ impl NodeDoor {
         let (me, incarnation) = (self.me.clone(), self.incarnation);
         let ticket = self
             .admission
-            .begin_get(me, incarnation, by, UPLOAD)
+            .begin_get(me, incarnation, GetSource::Upload, by, UPLOAD)
             .await?;
         let mut get = Get {
             admission: self.admission.clone(),
@@ -122,8 +124,11 @@ impl FrontDoor for NodeDoor {
 /// cluster is known nothing is trusted.
 pub fn package_policy(view: &View, me: &NodeName) -> Policy {
     let mut trusted = TrustedKeys::none();
-    for text in &view.control().trusted_keys {
-        match text.parse::<PublicKey>() {
+    for known in &view.control().trusted_keys {
+        if known.revoked.is_some() {
+            continue;
+        }
+        match known.public_key.parse::<PublicKey>() {
             Ok(key) => trusted.add(key),
             Err(error) => tracing::error!(%error, "a trusted key cannot be read and is ignored"),
         }
@@ -250,6 +255,7 @@ impl StoreUpload {
 
 fn package(stored: &StoredPackage) -> PackageRef {
     PackageRef {
+        signed_by: None,
         digest: stored.manifest_digest,
         archive_digest: stored.archive_digest,
         archive_bytes: stored.archive_bytes,

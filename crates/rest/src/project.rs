@@ -197,6 +197,7 @@ pub(crate) fn open_operation(
         OperationKind::Validation => "validation",
         OperationKind::PackageGet => "package_get",
         OperationKind::PackageDelete => "package_delete",
+        OperationKind::PackageSync => "package_sync",
     };
     OpenOperation {
         uuid: row.id.to_string(),

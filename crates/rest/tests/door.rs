@@ -137,6 +137,8 @@ async fn found(record: &Arc<dyn Record>, key: &SecretKey, at: WallTime) {
         partner: None,
         interconnect: "127.0.0.1:1".to_owned(),
         rest: "127.0.0.1:2".to_owned(),
+        variant: None,
+        features: Vec::new(),
         platform: "lab-x86_64".parse().unwrap(),
         lifs: vec![],
     };
@@ -151,6 +153,9 @@ async fn found(record: &Arc<dyn Record>, key: &SecretKey, at: WallTime) {
         ControlEvent::KeyTrusted {
             at,
             public_key: key.public().to_pem(),
+            key_id: key.public().id().to_string(),
+            name: None,
+            by: None,
         },
     ];
     let write = Write {

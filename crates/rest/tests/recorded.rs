@@ -91,6 +91,8 @@ impl Bench {
             partner: Some(name(partner)),
             interconnect: "127.0.0.1:1".to_owned(),
             rest: "127.0.0.1:2".to_owned(),
+            variant: None,
+            features: Vec::new(),
             platform: "lab-x86_64".parse().unwrap(),
             lifs: vec![],
         };

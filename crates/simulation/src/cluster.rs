@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use evenkeel_interconnect::{AgentClient, AgentRequest, AgentResponse, CallError, Loss};
 use evenkeel_model::{
-    CatalogueEvent, ControlEvent, Event, JobId, NodeName, OperationId, PackageRef, Position,
-    Refusal, Seq, StreamId,
+    CatalogueEvent, ControlEvent, Event, GetSource, JobId, NodeName, OperationId, PackageRef,
+    Position, Refusal, Seq, StreamId,
 };
 use evenkeel_orchestrator::{FrontDoor, Role};
 use evenkeel_platform::sim::{Fault, Hardware};
@@ -315,7 +315,7 @@ async fn take_in(
 ) -> Result<JobId, Refusal> {
     let description = "POST /api/cluster/software/upload";
     let ticket = door
-        .begin_get(node, incarnation, admin(), description)
+        .begin_get(node, incarnation, GetSource::Upload, admin(), description)
         .await?;
     sleep(Duration::from_secs(1)).await;
     shelf.put(package.digest);

@@ -78,6 +78,8 @@ fn config(number: usize) -> NodeConfig {
         partner: Some(name(number ^ 1)),
         interconnect: format!("127.0.1.{}:4000", number + 1),
         rest: format!("127.0.1.{}:8443", number + 1),
+        variant: None,
+        features: Vec::new(),
         platform: platform(),
         lifs: vec![lif],
     }
@@ -113,6 +115,7 @@ pub(crate) fn digest(version: &str) -> Digest {
 /// The package of a version, from which any version can be reached.
 pub(crate) fn package(text: &str) -> PackageRef {
     PackageRef {
+        signed_by: None,
         digest: digest(text),
         archive_digest: digest(text),
         archive_bytes: 1 << 20,

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use evenkeel_agent::{InstallError, InstallRequest, Installer, Packages, PackagesError};
-use evenkeel_model::{Digest, NodeName, OperationKind, Progress, SlotHealth, SlotImage};
+use evenkeel_model::{
+    Digest, NodeName, OperationKind, PackagesStatus, Progress, SlotHealth, SlotImage,
+};
 use evenkeel_record::Follower;
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -74,8 +76,11 @@ impl Shelf {
 
 #[async_trait]
 impl Packages for Shelf {
-    async fn held(&self) -> Result<Vec<Digest>, PackagesError> {
-        Ok(self.lock().iter().copied().collect())
+    async fn status(&self) -> Result<PackagesStatus, PackagesError> {
+        Ok(PackagesStatus {
+            held: self.lock().iter().copied().collect(),
+            ..PackagesStatus::default()
+        })
     }
 
     async fn pull(&self, package: Digest) -> Result<(), PackagesError> {

@@ -62,7 +62,13 @@ async fn have_package(run: &Run, package: Digest) -> Result<(), TaskError> {
         }
     };
     run.say("looking for the package", 0, 0);
-    if packages.held().await.map_err(failed)?.contains(&package) {
+    if packages
+        .status()
+        .await
+        .map_err(failed)?
+        .held
+        .contains(&package)
+    {
         return Ok(());
     }
     run.say("getting the package from another node", 0, 0);

@@ -541,9 +541,12 @@ impl Inventory for Machine {
 
 #[async_trait]
 impl Packages for Machine {
-    async fn held(&self) -> Result<Vec<Digest>, PackagesError> {
-        let held = self.call(|state| Ok(state.held.clone())).await;
-        Ok(held.unwrap())
+    async fn status(&self) -> Result<PackagesStatus, PackagesError> {
+        let held = self.call(|state| Ok(state.held.clone())).await.unwrap();
+        Ok(PackagesStatus {
+            held,
+            ..PackagesStatus::default()
+        })
     }
 
     async fn pull(&self, package: Digest) -> Result<(), PackagesError> {

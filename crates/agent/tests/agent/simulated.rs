@@ -37,8 +37,11 @@ struct Disk {
 
 #[async_trait]
 impl Packages for Disk {
-    async fn held(&self) -> Result<Vec<Digest>, PackagesError> {
-        Ok(vec![NEW])
+    async fn status(&self) -> Result<PackagesStatus, PackagesError> {
+        Ok(PackagesStatus {
+            held: vec![NEW],
+            ..PackagesStatus::default()
+        })
     }
     async fn pull(&self, _package: Digest) -> Result<(), PackagesError> {
         Ok(())
@@ -73,6 +76,8 @@ fn topology() -> Topology {
         partner: Some(name(partner)),
         interconnect: String::new(),
         rest: String::new(),
+        variant: None,
+        features: Vec::new(),
         platform: PlatformName::new("lab").unwrap(),
         lifs: vec![LifConfig {
             name: LifName::new(format!("lif_{n}")).unwrap(),

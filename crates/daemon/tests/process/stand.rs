@@ -42,6 +42,8 @@ impl Stand {
             partner: None,
             interconnect: interconnect.clone(),
             rest: rest.clone(),
+            variant: None,
+            features: Vec::new(),
             platform: "lab-x86_64".parse().unwrap(),
             lifs: Vec::new(),
         };

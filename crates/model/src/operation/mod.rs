@@ -185,7 +185,10 @@ impl Operation {
     pub fn update(&self) -> Option<&UpdateRequest> {
         match &self.request {
             Request::Update(update) => Some(update),
-            Request::Validate { .. } | Request::Get { .. } | Request::Delete { .. } => None,
+            Request::Validate { .. }
+            | Request::Get { .. }
+            | Request::Delete { .. }
+            | Request::Sync { .. } => None,
         }
     }
 
@@ -193,7 +196,9 @@ impl Operation {
     pub fn version(&self) -> Option<&Version> {
         match &self.request {
             Request::Update(update) => Some(&update.version),
-            Request::Validate { version } | Request::Delete { version, .. } => Some(version),
+            Request::Validate { version }
+            | Request::Delete { version, .. }
+            | Request::Sync { version, .. } => Some(version),
             Request::Get { .. } => self.staged.as_ref().map(|(_, version)| version),
         }
     }

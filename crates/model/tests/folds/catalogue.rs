@@ -19,6 +19,7 @@ fn added(digest_: u8, text: &str) -> CatalogueEvent {
         build_time: at(0),
     };
     let package = PackageRef {
+        signed_by: None,
         digest: digest(digest_),
         archive_digest: digest(99),
         archive_bytes: 1,

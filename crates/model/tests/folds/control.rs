@@ -1,6 +1,6 @@
 //! Coordinators, and the lock matrix.
 
-use OperationKind::{PackageDelete, PackageGet, Update, Validation};
+use OperationKind::{PackageDelete, PackageGet, PackageSync, Update, Validation};
 use evenkeel_model::*;
 
 use crate::samples::*;
@@ -37,7 +37,7 @@ fn handed_over(generation: u64, to: &str) -> ControlEvent {
 }
 
 /// Open, asked for, and the code of the refusal.
-const MATRIX: [(OperationKind, OperationKind, u32); 16] = [
+const MATRIX: [(OperationKind, OperationKind, u32); 24] = [
     (Update, Update, code::UPDATE_IN_PROGRESS),
     (Update, Validation, code::UPDATE_IN_PROGRESS),
     (Update, PackageGet, code::UPDATE_IN_PROGRESS),
@@ -54,6 +54,14 @@ const MATRIX: [(OperationKind, OperationKind, u32); 16] = [
     (PackageDelete, Validation, code::PACKAGE_BEING_DELETED),
     (PackageDelete, PackageGet, code::PACKAGE_BEING_DELETED),
     (PackageDelete, PackageDelete, code::PACKAGE_BEING_DELETED),
+    (Update, PackageSync, code::UPDATE_IN_PROGRESS),
+    (Validation, PackageSync, code::VALIDATION_IN_PROGRESS),
+    (PackageGet, PackageSync, code::SYNC_IN_PROGRESS),
+    (PackageDelete, PackageSync, code::PACKAGE_BEING_DELETED),
+    (PackageSync, Update, code::SYNC_IN_PROGRESS),
+    (PackageSync, Validation, code::SYNC_IN_PROGRESS),
+    (PackageSync, PackageDelete, code::SYNC_IN_PROGRESS),
+    (PackageSync, PackageSync, code::SYNC_IN_PROGRESS),
 ];
 
 #[test]
@@ -75,6 +83,38 @@ fn the_lock_matrix_refuses_with_the_apis_codes_and_names_the_other() {
         control.apply(&start(2, asked)).unwrap();
         assert_eq!(control.open_of(asked), Some(operation(2)));
     }
+}
+
+#[test]
+fn a_package_may_come_in_while_another_is_carried() {
+    let mut control = Control::default();
+    control.apply(&start(1, PackageSync)).unwrap();
+    assert_eq!(control.admits(PackageGet), Ok(()));
+    control.apply(&start(2, PackageGet)).unwrap();
+}
+
+#[test]
+fn a_revoked_key_stays_revoked_and_only_a_known_one_is() {
+    let mut control = Control::default();
+    let trust = ControlEvent::KeyTrusted {
+        at: at(0),
+        public_key: "key".to_owned(),
+        key_id: "id".to_owned(),
+        name: Some("release".to_owned()),
+        by: Some(user()),
+    };
+    let revoke = |n, key_id: &str| ControlEvent::KeyRevoked {
+        at: at(n),
+        key_id: key_id.to_owned(),
+        by: user(),
+    };
+    assert!(control.apply(&revoke(0, "id")).is_err());
+    for event in [&trust, &revoke(1, "id"), &revoke(2, "id"), &trust] {
+        control.apply(event).unwrap();
+    }
+    assert_eq!(control.key("id").unwrap().revoked, Some((at(1), user())));
+    assert_eq!(control.trusted_keys.len(), 1);
+    assert!(control.apply(&revoke(3, "other")).is_err());
 }
 
 #[test]
@@ -131,6 +171,9 @@ fn a_key_is_trusted_once_and_the_newest_word_of_a_user_counts() {
     let trust = ControlEvent::KeyTrusted {
         at: at(0),
         public_key: "key".to_owned(),
+        key_id: "id".to_owned(),
+        name: None,
+        by: None,
     };
     let set = |hash: &str| ControlEvent::UserSet {
         at: at(0),
@@ -140,6 +183,11 @@ fn a_key_is_trusted_once_and_the_newest_word_of_a_user_counts() {
     for event in [&trust, &trust, &set("a"), &set("b")] {
         control.apply(event).unwrap();
     }
-    assert_eq!(control.trusted_keys, ["key"]);
+    let texts: Vec<&str> = control
+        .trusted_keys
+        .iter()
+        .map(|k| k.public_key.as_str())
+        .collect();
+    assert_eq!(texts, ["key"]);
     assert_eq!(control.users[&user()], "b");
 }

@@ -118,6 +118,7 @@ fn other_kinds_do_not_take_an_updates_events() {
     let get = begun(Request::Get {
         node: node("n1"),
         incarnation: uuid::Uuid::from_u128(3),
+        source: GetSource::Upload,
     });
     let illegal = get.clone().apply(&validated()).unwrap_err();
     assert_eq!(

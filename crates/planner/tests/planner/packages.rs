@@ -11,6 +11,7 @@ fn get() -> World {
     let mut world = World::of(Request::Get {
         node: name("n2"),
         incarnation: uuid::Uuid::from_u128(5),
+        source: GetSource::Upload,
     });
     for n in ["n1", "n3", "n4"] {
         world.override_node(n, |seen| seen.packages = known(vec![old_image()]));

@@ -191,6 +191,7 @@ impl World {
         };
         change(&mut summary);
         let package = PackageRef {
+            signed_by: None,
             digest: new_image(),
             archive_digest: Digest([9; 32]),
             archive_bytes: 1 << 20,
@@ -388,6 +389,8 @@ fn topology() -> Topology {
         partner: Some(name(partner(node))),
         interconnect: "127.0.0.1:1".to_owned(),
         rest: "127.0.0.1:2".to_owned(),
+        variant: None,
+        features: Vec::new(),
         platform: platform(),
         lifs: Vec::new(),
     };
@@ -439,6 +442,9 @@ fn healthy(node: &str, n: u128) -> NodeObservation {
         version: old(),
     };
     NodeObservation {
+        transfers: Vec::new(),
+        package_room: None,
+        pull_trouble: BTreeMap::new(),
         node: name(node),
         boot_id: boot(n),
         daemon: "0.1.0".to_owned(),

@@ -37,6 +37,8 @@ pub fn topology() -> Topology {
         partner: Some(name(partner)),
         interconnect: format!("127.0.0.1:{port}"),
         rest: format!("127.0.0.1:{}", port + 1),
+        variant: None,
+        features: Vec::new(),
         platform: PlatformName::new("lab-x86_64").unwrap(),
         lifs: vec![LifConfig {
             name: LifName::new(format!("lif_{node}")).unwrap(),

@@ -122,7 +122,8 @@ fn pre_update_state(view: &View, operation: &Operation) -> UpdateState {
         OperationKind::Update
         | OperationKind::Validation
         | OperationKind::PackageGet
-        | OperationKind::PackageDelete => update_state(view, operation),
+        | OperationKind::PackageDelete
+        | OperationKind::PackageSync => update_state(view, operation),
     }
 }
 

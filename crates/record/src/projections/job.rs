@@ -99,6 +99,7 @@ fn default_message(kind: OperationKind, state: JobState) -> String {
         OperationKind::Validation => "Software validation",
         OperationKind::PackageGet => "Package get",
         OperationKind::PackageDelete => "Package delete",
+        OperationKind::PackageSync => "Package synchronization",
     };
     match state {
         JobState::Running => format!("{what} in progress"),

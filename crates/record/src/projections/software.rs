@@ -128,7 +128,9 @@ fn estimated(operation: &Operation, at: At) -> Option<Duration> {
     match operation.kind() {
         OperationKind::Update => Some(checks + install_estimate(operation, at)?),
         OperationKind::Validation => Some(checks),
-        OperationKind::PackageGet | OperationKind::PackageDelete => None,
+        OperationKind::PackageGet | OperationKind::PackageDelete | OperationKind::PackageSync => {
+            None
+        }
     }
 }
 

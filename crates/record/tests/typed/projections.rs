@@ -419,6 +419,7 @@ fn packages_come_and_go() {
     let summary = serde_json::from_value(summary).unwrap();
     let (digest, archive_digest) = (crate::story::digest(2), crate::story::digest(3));
     let package_ref = PackageRef {
+        signed_by: None,
         digest,
         archive_digest,
         archive_bytes: 9,

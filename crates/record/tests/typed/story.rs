@@ -42,6 +42,8 @@ pub(crate) fn topology() -> Topology {
         partner: Some(node(partner)),
         interconnect: "127.0.0.1:1".to_owned(),
         rest: "127.0.0.1:2".to_owned(),
+        variant: None,
+        features: Vec::new(),
         platform: PlatformName::new("lab-x86_64").unwrap(),
         lifs: vec![],
     };

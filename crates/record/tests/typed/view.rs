@@ -181,6 +181,7 @@ fn tell(story: &mut Story, step: &Turn, current: &mut Option<(OperationId, JobId
             let request = Request::Get {
                 node: node("n1"),
                 incarnation: uuid::Uuid::nil(),
+                source: GetSource::Upload,
             };
             *current = Some(story.start(request));
         }

@@ -187,6 +187,7 @@ fn refuse(error: StageError) -> PackagesError {
         | StageError::NoSpace { .. }
         | StageError::Io { .. }
         | StageError::Aborted
+        | StageError::NothingKept { .. }
         | StageError::Ended => PackagesError::Unavailable(text),
     }
 }
@@ -205,6 +206,7 @@ impl PackageSource for Served {
             }
             Err(
                 error @ (StoreError::InUse { .. }
+                | StoreError::OtherArchive { .. }
                 | StoreError::Damaged { .. }
                 | StoreError::Io { .. }),
             ) => return Err(io::Error::other(error)),

@@ -1,11 +1,14 @@
-//! Small file operations that are durable when they return.
+//! Small file operations. Each passes a [`step`], where tests make it fail or the power go.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::sys::statvfs::statvfs;
+
+use crate::step::step;
 
 /// The folder that holds `path`; `.` for a bare name.
 pub(crate) fn parent_of(path: &Path) -> PathBuf {
@@ -17,18 +20,77 @@ pub(crate) fn parent_of(path: &Path) -> PathBuf {
 
 /// Makes the names in `dir` durable.
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
+    step("sync folder", dir)?;
     File::open(dir)?.sync_all()
+}
+
+/// Makes a file's content durable.
+pub(crate) fn sync_file(file: &File, path: &Path) -> io::Result<()> {
+    step("sync file", path)?;
+    file.sync_all()
+}
+
+/// Makes a folder that was not there.
+pub(crate) fn create_dir(path: &Path) -> io::Result<()> {
+    step("create folder", path)?;
+    fs::create_dir(path)
+}
+
+/// Makes a file that was not there.
+pub(crate) fn create_file(path: &Path) -> io::Result<File> {
+    step("create file", path)?;
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o644)
+        .open(path)
+}
+
+/// Writes all of `bytes` where the file stands.
+pub(crate) fn write_all(mut file: &File, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    step("write", path)?;
+    file.write_all(bytes)
+}
+
+/// Cuts a file to its first `bytes`.
+pub(crate) fn truncate(file: &File, path: &Path, bytes: u64) -> io::Result<()> {
+    step("cut", path)?;
+    file.set_len(bytes)
 }
 
 /// Writes a file that did not exist and syncs it; its name becomes durable with [`sync_dir`].
 pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o644)
-        .open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+    let file = create_file(path)?;
+    write_all(&file, path, bytes)?;
+    sync_file(&file, path)
+}
+
+/// Replaces a file in one step, durably: after a crash it is the old one or the new one.
+pub(crate) fn replace_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let unfinished = path.with_file_name(name);
+    remove_all(&unfinished)?;
+    let written = write_synced(&unfinished, bytes).and_then(|()| rename(&unfinished, path));
+    if written.is_err() {
+        // The error that counts is the first one; what cannot be removed goes with its folder.
+        let _ = remove_all(&unfinished);
+    }
+    written?;
+    sync_dir(&parent_of(path))
+}
+
+/// Renames; durable with a [`sync_dir`] of both folders.
+pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    step("rename", from)?;
+    fs::rename(from, to)
+}
+
+/// Lets two files or folders change places in one step.
+pub(crate) fn exchange(a: &Path, b: &Path) -> io::Result<()> {
+    step("exchange", b)?;
+    renameat2(AT_FDCWD, a, AT_FDCWD, b, RenameFlags::RENAME_EXCHANGE).map_err(io::Error::from)
 }
 
 /// Bytes that an unprivileged process may still write to the file system of `path`.
@@ -58,11 +120,13 @@ pub(crate) fn remove_all(path: &Path) -> io::Result<()> {
 
 fn remove_present(path: &Path) -> io::Result<()> {
     if !path.symlink_metadata()?.is_dir() {
+        step("remove file", path)?;
         return fs::remove_file(path);
     }
     // A package may hold folders without write permission; ours to delete all the same.
     fs::set_permissions(path, Permissions::from_mode(0o700))?;
     clear_dir(path, &[])?;
+    step("remove folder", path)?;
     fs::remove_dir(path)
 }
 
@@ -71,5 +135,13 @@ pub(crate) fn is_no_space(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
+/// Whether nothing has that name.
+pub(crate) fn is_absent(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
     )
 }

@@ -7,26 +7,48 @@
 //! as stored or installed; "done" means durable; whatever fails or is killed leaves nothing that
 //! looks whole; memory does not grow with the package. The format is `docs/package-format.md`.
 
+mod archive;
+mod aside;
 mod build;
+mod chunks;
+mod commit;
 mod extract;
 mod flush;
+mod follow;
 mod fsutil;
 mod gzip;
 mod gzip_write;
 mod keys;
+mod open;
+mod partial;
+mod receive;
+mod remove;
+mod room;
+mod scrub;
 mod slot;
 mod stage;
+mod stage_error;
+mod step;
 mod store;
 mod tar;
 mod tar_write;
+mod underway;
 mod verify;
 
 pub use build::{BuildError, BuildOptions, Built, build};
+pub use chunks::{CHUNK_BYTES, ChunkList, ChunkListError, chunk_digest};
 pub use extract::{ExtractError, ExtractProgress, ExtractRequest, extract_archive};
+pub use follow::ArchiveReader;
 pub use keys::{KeyError, KeyId, PublicKey, SecretKey, Signature, SignatureError, TrustedKeys};
+pub use partial::Partial;
+pub use remove::{DamagedPackage, Deleted};
+pub use scrub::ScrubOutcome;
 pub use slot::{SlotError, read_slot_manifest};
-pub use stage::{StageError, StageLimits, StageProgress, Staging};
-pub use store::{Archive, Deleted, Store, StoreError, StoredPackage};
+pub use stage::{StageLimits, StageProgress, Staging};
+pub use stage_error::StageError;
+#[doc(hidden)]
+pub use step::{StepHook, hook_steps};
+pub use store::{Archive, Store, StoreError, StoredPackage};
 pub use verify::{
     Policy, SignedManifest, Target, VerifyError, read_unproven_manifest, verify_archive,
     verify_stream,

@@ -1,45 +1,46 @@
 //! The packages that a node has: a folder each, named by the manifest's digest.
 //!
 //! The directory is the truth. A package's folder appears by one rename, when everything in it is synced;
-//! it disappears by one rename too. Whatever a crash leaves behind lies in `incoming/` and goes when the
-//! store is opened.
+//! it disappears by one rename too. Whatever a crash leaves behind lies in `incoming/` and `aside/`: when the
+//! store is opened it goes, except what can be resumed.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::thread;
-use std::time::Duration;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use evenkeel_model::{Digest, MAX_MANIFEST_BYTES, Manifest, ManifestSummary, Version};
-use nix::fcntl::{Flock, FlockArg};
+use evenkeel_model::{Digest, Manifest, ManifestSummary, Version};
+use nix::fcntl::Flock;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::fsutil;
+use crate::aside::{DAMAGED, Reaper};
 use crate::keys::Signature;
+use crate::underway::{Times, Underway};
 use crate::verify::SignedManifest;
 
 pub(crate) const ARCHIVE: &str = "archive.tgz";
 pub(crate) const MANIFEST: &str = "manifest.json";
 pub(crate) const SIGNATURE: &str = "manifest.sig";
 pub(crate) const SIDECAR: &str = "package.json";
-
-/// A daemon that was just killed may still be closing its files: its lock is waited for this often…
-const LOCK_ATTEMPTS: u32 = 200;
-/// …with this pause, 5 s in all.
-const LOCK_PAUSE: Duration = Duration::from_millis(25);
+pub(crate) const CHUNKS: &str = "chunks";
 
 /// A package that is here, whole and verified.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredPackage {
     /// Identity: SHA-256 of the exact manifest bytes.
     pub manifest_digest: Digest,
-    /// SHA-256 of the archive file. Only guides transfer: other archives may hold the same package.
+    /// SHA-256 of the archive's [`ChunkList`](crate::ChunkList). Only guides transfer: other archives may
+    /// hold the same package.
     pub archive_digest: Digest,
     /// Size of the archive file.
     pub archive_bytes: u64,
+    /// SHA-256 of the signature file.
+    pub signature_digest: Digest,
+    /// The id of the key that signed it.
+    pub signed_by: Option<String>,
     /// What the manifest says.
     pub summary: ManifestSummary,
 }
@@ -58,6 +59,16 @@ pub enum StoreError {
     NotThere {
         /// Which was wanted.
         digest: Digest,
+    },
+    /// It is here, but as another archive than the wanted one.
+    #[error("package {digest} is in the store as archive {found}, not {wanted}")]
+    OtherArchive {
+        /// The package.
+        digest: Digest,
+        /// The wanted archive.
+        wanted: Digest,
+        /// The one that is here.
+        found: Digest,
     },
     /// The wanted offset lies behind the end of the archive.
     #[error("offset {offset} lies behind the end of package {digest}, {bytes} bytes")]
@@ -91,19 +102,10 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    fn io(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { step, path, source }
     }
-}
-
-/// How a deletion ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Deleted {
-    /// It was here and is gone for good.
-    Removed,
-    /// It was not here.
-    WasNotThere,
 }
 
 /// An archive being read.
@@ -126,20 +128,44 @@ pub struct Store {
 #[derive(Debug)]
 pub(crate) struct Inner {
     dir: PathBuf,
+    pub(crate) clock: Times,
     index: Mutex<Index>,
+    change: Mutex<()>,
+    pub(crate) reaper: Reaper,
+    /// Folders buried since the store was opened.
+    pub(crate) graves: AtomicU64,
     _lock: Flock<File>,
 }
 
+/// What is known of the folders. Never held while the disk is waited for.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     pub(crate) packages: BTreeMap<Digest, StoredPackage>,
-    /// Stage ids under way.
-    pub(crate) staging: HashSet<String>,
+    /// Set aside, with the reason.
+    pub(crate) damaged: BTreeMap<Digest, String>,
+    /// On their way in, by stage id.
+    pub(crate) staging: BTreeMap<String, Arc<Underway>>,
 }
 
 impl Inner {
+    pub(crate) fn new(dir: PathBuf, clock: Times, reaper: Reaper, lock: Flock<File>) -> Self {
+        Self {
+            dir,
+            clock,
+            index: Mutex::default(),
+            change: Mutex::default(),
+            reaper,
+            graves: AtomicU64::new(0),
+            _lock: lock,
+        }
+    }
+
     pub(crate) fn package_dir(&self, digest: Digest) -> PathBuf {
         self.packages_dir().join(digest.to_string())
+    }
+
+    pub(crate) fn damaged_dir(&self, digest: Digest) -> PathBuf {
+        self.aside_dir().join(format!("{digest}{DAMAGED}"))
     }
 
     pub(crate) fn packages_dir(&self) -> PathBuf {
@@ -150,40 +176,22 @@ impl Inner {
         self.dir.join("incoming")
     }
 
+    pub(crate) fn aside_dir(&self) -> PathBuf {
+        self.dir.join("aside")
+    }
+
     pub(crate) fn index(&self) -> MutexGuard<'_, Index> {
         // A panic while it was held left it as it was: each change is one insert or remove.
-        self.index
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Held while packages appear or disappear: one change at a time.
+    pub(crate) fn change(&self) -> MutexGuard<'_, ()> {
+        self.change.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Store {
-    /// Opens the store in `dir`, making it if need be; clears what a crash left behind and reads what is
-    /// there. Waits up to 5 s for another process to let go of it.
-    pub fn open(dir: impl Into<PathBuf>) -> Result<Self, StoreError> {
-        let dir = dir.into();
-        for folder in [dir.clone(), dir.join("packages"), dir.join("incoming")] {
-            fs::create_dir_all(&folder).map_err(StoreError::io("create", &folder))?;
-        }
-        let lock = lock(&dir)?;
-        let index = Mutex::default();
-        let inner = Inner {
-            dir,
-            index,
-            _lock: lock,
-        };
-        let incoming = inner.incoming_dir();
-        fsutil::clear_dir(&incoming, &[]).map_err(StoreError::io("clear", &incoming))?;
-        inner.index().packages = read_packages(&inner)?;
-        for folder in [&incoming, &inner.packages_dir(), &inner.dir] {
-            fsutil::sync_dir(folder).map_err(StoreError::io("sync", folder))?;
-        }
-        Ok(Self {
-            inner: Arc::new(inner),
-        })
-    }
-
     /// Every package here, by digest.
     pub fn list(&self) -> Vec<StoredPackage> {
         self.inner.index().packages.values().cloned().collect()
@@ -257,119 +265,8 @@ impl Store {
         })
     }
 
-    /// Removes a package; durable when it returns. Doing it again is fine. Whether it *may* go — no
-    /// operation refers to it — is for the caller to know.
-    pub fn delete(&self, digest: Digest) -> Result<Deleted, StoreError> {
-        let mut index = self.inner.index();
-        let was_there = index.packages.contains_key(&digest);
-        let grave = self.inner.incoming_dir().join(format!("{digest}.deleted"));
-        if was_there {
-            let from = self.inner.package_dir(digest);
-            fs::rename(&from, &grave).map_err(StoreError::io("remove", &from))?;
-            index.packages.remove(&digest);
-        }
-        // Even if it was not there: an earlier call may have failed just here.
-        for folder in [self.inner.packages_dir(), self.inner.incoming_dir()] {
-            fsutil::sync_dir(&folder).map_err(StoreError::io("sync", &folder))?;
-        }
-        drop(index);
-        if let Err(error) = fsutil::remove_all(&grave) {
-            // The package is gone; only its room is not free yet. The next open tries again.
-            tracing::warn!(path = %grave.display(), %error, "a deleted package's files remain");
-        }
-        Ok(if was_there {
-            Deleted::Removed
-        } else {
-            Deleted::WasNotThere
-        })
-    }
-
-    /// Bytes free on the store's file system.
-    pub fn free_bytes(&self) -> Result<u64, StoreError> {
-        fsutil::free_bytes(&self.inner.dir).map_err(StoreError::io("examine", &self.inner.dir))
-    }
-
     /// Where the store lives.
     pub fn dir(&self) -> &Path {
         &self.inner.dir
     }
-}
-
-fn lock(dir: &Path) -> Result<Flock<File>, StoreError> {
-    let path = dir.join("lock");
-    let open = || {
-        File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-    };
-    for _ in 0..LOCK_ATTEMPTS {
-        let file = open().map_err(StoreError::io("open", &path))?;
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => return Ok(lock),
-            Err((_, nix::Error::EWOULDBLOCK)) => thread::sleep(LOCK_PAUSE),
-            Err((_, errno)) => return Err(StoreError::io("lock", &path)(errno.into())),
-        }
-    }
-    Err(StoreError::InUse {
-        dir: dir.to_owned(),
-    })
-}
-
-fn read_packages(inner: &Inner) -> Result<BTreeMap<Digest, StoredPackage>, StoreError> {
-    let dir = inner.packages_dir();
-    let mut packages = BTreeMap::new();
-    for entry in fs::read_dir(&dir).map_err(StoreError::io("list", &dir))? {
-        let path = entry.map_err(StoreError::io("list", &dir))?.path();
-        match read_package(&path).map_err(StoreError::io("read", &path))? {
-            Ok(package) => {
-                packages.insert(package.manifest_digest, package);
-            }
-            Err(why) => {
-                tracing::warn!(path = %path.display(), why, "dropping what is no whole package");
-                fsutil::remove_all(&path).map_err(StoreError::io("remove", &path))?;
-            }
-        }
-    }
-    Ok(packages)
-}
-
-/// The outer error is the disk's: a package that cannot be read now is not for that reason debris.
-fn read_package(dir: &Path) -> io::Result<Result<StoredPackage, &'static str>> {
-    let name = dir.file_name().and_then(|name| name.to_str());
-    let Some(digest) = name.and_then(|name| name.parse::<Digest>().ok()) else {
-        return Ok(Err("its name is no digest"));
-    };
-    let read = |name: &str| match fs::read(dir.join(name)) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if is_absent(&error) => Ok(None),
-        Err(error) => Err(error),
-    };
-    let sidecar = read(SIDECAR)?.and_then(|b| serde_json::from_slice::<StoredPackage>(&b).ok());
-    let Some(package) = sidecar else {
-        return Ok(Err("its description is missing or damaged"));
-    };
-    if package.manifest_digest != digest {
-        return Ok(Err("its description is of another package"));
-    }
-    match dir.join(ARCHIVE).metadata() {
-        Ok(meta) if meta.is_file() && meta.len() == package.archive_bytes => {}
-        Err(error) if !is_absent(&error) => return Err(error),
-        Ok(_) | Err(_) => return Ok(Err("its archive is missing or of another size")),
-    }
-    let whole = |bytes: Vec<u8>| {
-        bytes.len() as u64 <= MAX_MANIFEST_BYTES && Digest(Sha256::digest(&bytes).into()) == digest
-    };
-    if !read(MANIFEST)?.is_some_and(whole) || read(SIGNATURE)?.is_none() {
-        return Ok(Err("its manifest or signature is missing or damaged"));
-    }
-    Ok(Ok(package))
-}
-
-fn is_absent(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-    )
 }

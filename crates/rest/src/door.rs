@@ -255,7 +255,7 @@ impl StoreUpload {
 
 fn package(stored: &StoredPackage) -> PackageRef {
     PackageRef {
-        signed_by: None,
+        signed_by: stored.signed_by.clone(),
         digest: stored.manifest_digest,
         archive_digest: stored.archive_digest,
         archive_bytes: stored.archive_bytes,
@@ -272,6 +272,7 @@ fn refusal(error: &StageError) -> Refusal {
         StageError::Aborted
         | StageError::Ended
         | StageError::BadId { .. }
+        | StageError::NothingKept { .. }
         | StageError::Busy { .. } => code::GET_FAILED,
     };
     let text = match error {
@@ -290,6 +291,7 @@ fn refusal(error: &StageError) -> Refusal {
         | StageError::TooLarge { .. }
         | StageError::Io { .. }
         | StageError::Aborted
+        | StageError::NothingKept { .. }
         | StageError::Ended
         | StageError::BadId { .. }
         | StageError::Busy { .. } => format!("The package was not taken in: {}.", chain(error)),

@@ -34,8 +34,6 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "orchestrator",
         &["model", "seam", "planner", "record", "interconnect"],
     ),
-    // Fetches bytes and judges nothing: it knows neither packages nor the cluster.
-    ("download", &[]),
     ("api", &["model", "seam"]),
     (
         "rest",
@@ -46,7 +44,6 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "orchestrator",
             "record",
             "package-store",
-            "download",
         ],
     ),
     ("daemon", ALL),
@@ -69,7 +66,6 @@ const ALL: &[&str] = &[
     "agent",
     "orchestrator",
     "api",
-    "download",
     "rest",
 ];
 

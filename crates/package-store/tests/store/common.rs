@@ -158,6 +158,12 @@ pub(crate) fn digest(bytes: &[u8]) -> Digest {
     Digest(sha2::Sha256::digest(bytes).into())
 }
 
+/// The digest that an archive has: that of the list of its chunks' digests.
+pub(crate) fn archive_digest(bytes: &[u8]) -> Digest {
+    let digests: Vec<u8> = bytes.chunks(1 << 20).flat_map(|c| digest(c).0).collect();
+    digest(&digests)
+}
+
 /// Names of everything in the store's folders for packages.
 pub(crate) fn on_disk(store_dir: &Path) -> Vec<String> {
     let mut names = Vec::new();

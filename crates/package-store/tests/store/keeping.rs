@@ -226,6 +226,7 @@ fn what_a_crash_left_is_cleared_and_what_is_whole_stays() {
             "manifest.json",
             "manifest.sig",
             "package.json",
+            "chunks",
         ] {
             fs::copy(good.join(file), copy.join(file)).unwrap();
         }

@@ -24,7 +24,7 @@ fn a_package_goes_all_the_way() {
     let store = Store::open(dir.path().join("store")).unwrap();
     let stored = stage(&store, &bytes).unwrap();
     assert_eq!(stored.manifest_digest, built.manifest_digest);
-    assert_eq!(stored.archive_digest, digest(&bytes));
+    assert_eq!(stored.archive_digest, archive_digest(&bytes));
     assert_eq!(stored.summary, built.manifest.summary());
     assert_eq!(
         store.find_version(&built.manifest.version),
@@ -169,7 +169,7 @@ fn chunks_may_be_of_any_size() {
     };
     for chunk in [1, 2, 3, 511, bytes.len()] {
         let store = Store::open(dir.path().join(format!("store-{chunk}"))).unwrap();
-        let stored = stage_with(&store, &bytes, chunk, policy(), limits).unwrap();
+        let stored = stage_with(&store, &bytes, chunk, policy(), limits.clone()).unwrap();
         assert_eq!(stored.manifest_digest, built.manifest_digest);
     }
 }

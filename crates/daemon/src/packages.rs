@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use evenkeel_agent::{Packages, PackagesError};
-use evenkeel_interconnect::{FetchError, PackageBody, PackageClient, PackageSource};
+use evenkeel_interconnect::{FetchError, PackageBody, PackageClient, PackageSource, Wanted};
 use evenkeel_model::{Digest, NodeName, PackagesStatus};
 use evenkeel_package_store::{StageError, StageLimits, Staging, Store, StoreError, StoredPackage};
 use evenkeel_record::View;
@@ -150,7 +150,12 @@ impl Transfer {
         holder: &NodeName,
         package: Digest,
     ) -> Result<(), Broken> {
-        let fetched = peers.fetch(holder, package, self.received).await;
+        let wanted = Wanted {
+            package,
+            archive: None,
+            offset: self.received,
+        };
+        let fetched = peers.fetch(holder, wanted).await;
         let mut body = fetched.map_err(|error: FetchError| Broken::Source(chain(&error)))?;
         // Whoever holds the package holds the archive as it came in. If not, its rest fits nothing.
         if self.total.is_some_and(|total| total != body.total) {
@@ -197,8 +202,24 @@ pub(crate) struct Served(pub(crate) Store);
 
 #[async_trait]
 impl PackageSource for Served {
-    async fn open(&self, package: Digest, offset: u64) -> io::Result<Option<PackageBody>> {
-        let archive = match self.0.open_archive(package, offset) {
+    async fn chunks(&self, _: Digest, _: Option<Digest>) -> io::Result<Option<Bytes>> {
+        Ok(None)
+    }
+
+    async fn status(&self) -> PackagesStatus {
+        let held = self.0.list().iter().map(|p| p.manifest_digest).collect();
+        PackagesStatus {
+            held,
+            ..PackagesStatus::default()
+        }
+    }
+
+    async fn suspect(&self, package: Digest, by: &NodeName) {
+        tracing::error!(%package, %by, "the copy here is said to be bad");
+    }
+
+    async fn open(&self, wanted: Wanted) -> io::Result<Option<PackageBody>> {
+        let archive = match self.0.open_archive(wanted.package, wanted.offset) {
             Ok(archive) => archive,
             Err(StoreError::NotThere { .. }) => return Ok(None),
             Err(error @ StoreError::OffsetBehindEnd { .. }) => {

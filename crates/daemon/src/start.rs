@@ -241,6 +241,7 @@ async fn start_agent(
         members: peering.members,
         agent: service,
         packages: Arc::new(Served(base.store.clone())),
+        package_bytes_per_second: base.settings.interconnect.package_bytes_per_second,
         link: base.links.peers.clone(),
     };
     let stop = stop.clone();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use evenkeel_model::{Digest, Link, NodeName};
+use evenkeel_model::{Digest, Link, NodeName, PackagesStatus};
 use futures_util::stream;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -23,16 +23,20 @@ use tokio_rustls::TlsConnector;
 use crate::link::Gate;
 use crate::members::Members;
 use crate::message::{AgentClient, AgentRequest, AgentResponse, AgentService, CallError, PROTOCOL};
-use crate::package::{FetchError, PackageBody, PackageClient};
-use crate::server::{AGENT_PATH, PACKAGES_PATH, PROTOCOL_HEADER, TOTAL_HEADER};
+use crate::package::{FetchError, PackageBody, PackageClient, Wanted};
+use crate::server::{AGENT_PATH, CHUNKS, PACKAGES_PATH, PROTOCOL_HEADER, SUSPECT, TOTAL_HEADER};
 use crate::tls::TlsIdentity;
 
 /// A node on the same network answers within milliseconds; a dead one never does.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// An agent bounds what it does for an answer well below this.
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
-/// Silence within a transfer.
-const CHUNK_TIMEOUT: Duration = Duration::from_secs(15);
+/// Silence within a transfer. Whoever pulls judges sooner, and knows more.
+const CHUNK_TIMEOUT: Duration = Duration::from_secs(60);
+/// A refusal and a chunk list come at once.
+const BODY_TIMEOUT: Duration = Duration::from_secs(15);
+/// 32 bytes for each mebibyte of an archive of up to 16 GiB, twice over.
+const MAX_CHUNKS_BYTES: usize = 1 << 20;
 /// An observation of a node with hundreds of disks is far smaller.
 const MAX_ANSWER_BYTES: usize = 16 << 20;
 /// What a node says when it refuses a transfer.
@@ -282,25 +286,10 @@ impl AgentClient for TlsClient {
 
 #[async_trait]
 impl PackageClient for TlsClient {
-    async fn fetch(
-        &self,
-        node: &NodeName,
-        package: Digest,
-        offset: u64,
-    ) -> Result<PackageBody, FetchError> {
-        let unreachable = |why| FetchError::Unreachable {
-            node: node.clone(),
-            package,
-            why,
-        };
-        let path = format!("{PACKAGES_PATH}{package}?offset={offset}");
-        let request = Outgoing {
-            method: Method::GET,
-            path,
-            body: Vec::new(),
-        };
-        let exchanged = self.exchange(node, request).await;
-        let (response, sender, _) = exchanged.map_err(|broken| unreachable(broken.why()))?;
+    async fn fetch(&self, node: &NodeName, wanted: Wanted) -> Result<PackageBody, FetchError> {
+        let offset = wanted.offset;
+        let path = package_path(wanted.package, "", wanted.archive, Some(offset));
+        let (response, sender, _) = self.of_packages(node, Method::GET, path).await?;
         let total = response
             .headers()
             .get(TOTAL_HEADER)
@@ -313,27 +302,125 @@ impl PackageClient for TlsClient {
                     bytes: Box::pin(chunks(response.into_body(), sender, gate)),
                 })
             }
-            (StatusCode::OK, None) => Err(unreachable("its answer names no size".to_owned())),
-            (StatusCode::NOT_FOUND, _) => Err(FetchError::NotHeld {
+            (StatusCode::OK, None) => Err(FetchError::Unreachable {
                 node: node.clone(),
-                package,
+                why: "its answer names no size".to_owned(),
             }),
-            (status, _) => {
-                let said = refusal_text(response.into_body()).await;
-                let why = format!("{status}: {said}");
-                Err(FetchError::Refused {
-                    node: node.clone(),
-                    package,
-                    why,
-                })
-            }
+            (status, _) => Err(declined(node, wanted.package, status, response).await),
         }
     }
+
+    async fn chunks(
+        &self,
+        node: &NodeName,
+        package: Digest,
+        archive: Option<Digest>,
+    ) -> Result<Bytes, FetchError> {
+        let path = package_path(package, CHUNKS, archive, None);
+        self.whole(node, package, Method::GET, path, MAX_CHUNKS_BYTES)
+            .await
+    }
+
+    async fn status(&self, node: &NodeName) -> Result<PackagesStatus, FetchError> {
+        // Not of any one package.
+        let none = Digest([0; 32]);
+        let path = PACKAGES_PATH.to_owned();
+        let body = self.whole(node, none, Method::GET, path, MAX_ANSWER_BYTES);
+        serde_json::from_slice(&body.await?).map_err(|error| FetchError::Unreachable {
+            node: node.clone(),
+            why: format!("its answer cannot be understood: {error}"),
+        })
+    }
+
+    async fn suspect(&self, node: &NodeName, package: Digest) -> Result<(), FetchError> {
+        let path = package_path(package, SUSPECT, None, None);
+        self.whole(node, package, Method::POST, path, MAX_REFUSAL_BYTES)
+            .await?;
+        Ok(())
+    }
+}
+
+impl TlsClient {
+    async fn of_packages(
+        &self,
+        node: &NodeName,
+        method: Method,
+        path: String,
+    ) -> Result<(Response<Incoming>, Sender, String), FetchError> {
+        let body = Vec::new();
+        let exchanged = self.exchange(node, Outgoing { method, path, body }).await;
+        exchanged.map_err(|broken| FetchError::Unreachable {
+            node: node.clone(),
+            why: broken.why(),
+        })
+    }
+
+    /// An answer that is small enough for memory.
+    async fn whole(
+        &self,
+        node: &NodeName,
+        package: Digest,
+        method: Method,
+        path: String,
+        most: usize,
+    ) -> Result<Bytes, FetchError> {
+        let (response, sender, address) = self.of_packages(node, method, path).await?;
+        let status = response.status();
+        if status != StatusCode::OK {
+            return Err(declined(node, package, status, response).await);
+        }
+        let body = Limited::new(response.into_body(), most).collect();
+        let unreachable = |why| FetchError::Unreachable {
+            node: node.clone(),
+            why,
+        };
+        let body = tokio::time::timeout(BODY_TIMEOUT, body)
+            .await
+            .map_err(|_| unreachable(format!("its answer broke off for {BODY_TIMEOUT:?}")))?
+            .map_err(|e| unreachable(format!("its answer broke off: {e}")))?;
+        self.keep(address, sender);
+        Ok(body.to_bytes())
+    }
+}
+
+fn package_path(
+    package: Digest,
+    what: &str,
+    archive: Option<Digest>,
+    offset: Option<u64>,
+) -> String {
+    let slash = if what.is_empty() { "" } else { "/" };
+    let offset = offset.map(|offset| format!("offset={offset}"));
+    let archive = archive.map(|archive| format!("archive={archive}"));
+    let query: Vec<_> = offset.into_iter().chain(archive).collect();
+    let mark = if query.is_empty() { "" } else { "?" };
+    format!(
+        "{PACKAGES_PATH}/{package}{slash}{what}{mark}{}",
+        query.join("&")
+    )
+}
+
+/// What an answer other than "here it is" means.
+async fn declined(
+    node: &NodeName,
+    package: Digest,
+    status: StatusCode,
+    response: Response<Incoming>,
+) -> FetchError {
+    let node = node.clone();
+    if status == StatusCode::NOT_FOUND {
+        return FetchError::NotHeld { node, package };
+    }
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        return FetchError::Busy { node };
+    }
+    let why = format!("{status}: {}", refusal_text(response.into_body()).await);
+    FetchError::Refused { node, package, why }
 }
 
 async fn refusal_text(body: Incoming) -> String {
     let body = Limited::new(body, MAX_REFUSAL_BYTES).collect();
-    match tokio::time::timeout(CHUNK_TIMEOUT, body).await {
+    match tokio::time::timeout(BODY_TIMEOUT, body).await {
         Ok(Ok(body)) => String::from_utf8_lossy(&body.to_bytes()).into_owned(),
         Ok(Err(_)) | Err(_) => "no reason was given".to_owned(),
     }

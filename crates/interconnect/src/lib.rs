@@ -5,6 +5,8 @@
 //! tests and the simulation use a [`LocalNetwork`] instead. A peer is who its certificate says it is,
 //! and only members of the cluster are heard.
 
+mod activity;
+mod chain;
 mod client;
 mod link;
 mod local;
@@ -13,7 +15,9 @@ mod message;
 mod package;
 mod server;
 mod tls;
+mod uplink;
 
+pub use chain::{Place, Source, sources};
 pub use client::{ClientParts, TlsClient};
 pub use local::{LocalClient, LocalNetwork, Loss};
 pub use members::{Members, members_of};
@@ -22,7 +26,7 @@ pub use message::{
     PROTOCOL,
 };
 pub use package::{
-    FetchError, NoPackages, PackageBody, PackageBytes, PackageClient, PackageSource,
+    FetchError, NoPackages, PackageBody, PackageBytes, PackageClient, PackageSource, Wanted,
 };
 pub use server::{ServerParts, serve};
 pub use tls::{TlsError, TlsIdentity};

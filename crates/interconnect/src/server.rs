@@ -3,11 +3,12 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use evenkeel_model::{Digest, Link, NodeName};
+use evenkeel_model::{Link, NodeName};
 use futures_util::StreamExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, Limited, StreamBody};
@@ -16,22 +17,29 @@ use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
+use crate::activity::{Activity, paced};
 use crate::link::Gate;
 use crate::members::Members;
 use crate::message::{AgentRequest, AgentService, PROTOCOL};
-use crate::package::PackageSource;
+use crate::package::{PackageSource, Wanted};
 use crate::tls::{TlsIdentity, member_of};
+use crate::uplink::Uplink;
 
 /// Path of the agent.
 pub(crate) const AGENT_PATH: &str = "/v1/agent";
-/// Folder of the packages.
-pub(crate) const PACKAGES_PATH: &str = "/v1/packages/";
+/// The packages; below it, each by its digest.
+pub(crate) const PACKAGES_PATH: &str = "/v1/packages";
+/// Below a package: the chunk list of its archive.
+pub(crate) const CHUNKS: &str = "chunks";
+/// Below a package: tells that the copy here seems bad.
+pub(crate) const SUSPECT: &str = "suspect";
 /// The protocol that a request is written in.
 pub(crate) const PROTOCOL_HEADER: &str = "evenkeel-protocol";
 /// Bytes of the whole archive.
@@ -40,6 +48,8 @@ pub(crate) const TOTAL_HEADER: &str = "evenkeel-total";
 const MAX_REQUEST_BYTES: usize = 1 << 20;
 /// A cluster has 24 nodes, each with a few connections.
 const MAX_CONNECTIONS: usize = 256;
+/// Transfers served at once: a chain needs one or two, and the others' agents must get through as well.
+const MAX_TRANSFERS: usize = 16;
 /// A peer that does not finish its handshake does not keep a connection.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A request is small: its head and body come at once or not at all.
@@ -61,6 +71,8 @@ pub struct ServerParts {
     pub agent: Arc<dyn AgentService>,
     /// The packages it holds.
     pub packages: Arc<dyn PackageSource>,
+    /// What it may send of packages, all transfers together; `None`: as much as the network takes.
+    pub package_bytes_per_second: Option<NonZeroU64>,
     /// The fault seam.
     pub link: watch::Receiver<Link>,
 }
@@ -69,6 +81,8 @@ struct Shared {
     members: watch::Receiver<Members>,
     agent: Arc<dyn AgentService>,
     packages: Arc<dyn PackageSource>,
+    transfers: Arc<Semaphore>,
+    uplink: Arc<Uplink>,
     gate: Gate,
 }
 
@@ -79,6 +93,8 @@ pub async fn serve(parts: ServerParts, shutdown: impl Future<Output = ()>) {
         members: parts.members,
         agent: parts.agent,
         packages: parts.packages,
+        transfers: Arc::new(Semaphore::new(MAX_TRANSFERS)),
+        uplink: Arc::new(Uplink::new(parts.package_bytes_per_second)),
         gate: Gate::new(parts.link),
     });
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
@@ -140,11 +156,13 @@ async fn connection(
         .cloned();
     let certificate = certificate.ok_or("no certificate")?;
     let cut = shared.gate.clone();
+    let activity = Activity::new();
+    let served = activity.clone();
     let service = service_fn(move |request| {
         // Asked anew for each request: membership may end while a connection lasts.
         let peer = member_of(&certificate, &shared.members.borrow());
-        let shared = Arc::clone(&shared);
-        async move { shared.exchange(peer, request).await }
+        let (shared, activity) = (Arc::clone(&shared), served.clone());
+        async move { shared.exchange(peer, request, &activity).await }
     });
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(None);
@@ -152,6 +170,7 @@ async fn connection(
     tokio::select! {
         result = served => result.map_err(|e| e.to_string()),
         () = cut.cut() => Err("the link was cut".to_owned()),
+        () = activity.overdue() => Err("the peer is silent".to_owned()),
     }
 }
 
@@ -160,10 +179,12 @@ impl Shared {
         &self,
         peer: Result<NodeName, String>,
         request: Request<Incoming>,
+        activity: &Activity,
     ) -> Result<Response<Body>, Infallible> {
+        activity.ours();
         self.gate.delay().await;
         let response = match peer {
-            Ok(peer) => self.route(&peer, request).await,
+            Ok(peer) => self.route(&peer, request, activity).await,
             Err(why) => {
                 warn!("a peer is refused: {why}");
                 text(
@@ -172,20 +193,37 @@ impl Shared {
                 )
             }
         };
+        // An archive's bytes say themselves whose move it is; anything else is sent at once.
+        if !response.headers().contains_key(TOTAL_HEADER) {
+            activity.idle();
+        }
         Ok(response)
     }
 
-    async fn route(&self, peer: &NodeName, request: Request<Incoming>) -> Response<Body> {
+    async fn route(
+        &self,
+        peer: &NodeName,
+        request: Request<Incoming>,
+        activity: &Activity,
+    ) -> Response<Body> {
         if let Err(why) = check_protocol(&request) {
             return text(StatusCode::BAD_REQUEST, &why);
         }
         let path = request.uri().path().to_owned();
-        match (request.method(), path.strip_prefix(PACKAGES_PATH)) {
-            (&Method::POST, None) if path == AGENT_PATH => self.agent(peer, request).await,
-            (&Method::GET, Some(digest)) => {
-                self.package(digest, request.uri().query().unwrap_or_default())
-                    .await
-            }
+        if path == AGENT_PATH && request.method() == Method::POST {
+            return self.agent(peer, request).await;
+        }
+        let below = path.strip_prefix(PACKAGES_PATH).map(|rest| {
+            let rest = rest.strip_prefix('/').unwrap_or(rest);
+            rest.split_once('/').unwrap_or((rest, ""))
+        });
+        let query = request.uri().query().unwrap_or_default();
+        match (request.method(), below) {
+            (&Method::GET, Some(("", ""))) => json(&self.packages.status().await),
+            (method, Some((digest, what))) => match wanted(digest, query) {
+                Some(wanted) => self.package(peer, method, wanted, what, activity).await,
+                None => text(StatusCode::BAD_REQUEST, "not a digest, or not an offset"),
+            },
             _ => text(StatusCode::NOT_FOUND, "there is nothing of that name"),
         }
     }
@@ -215,34 +253,93 @@ impl Shared {
             }
         };
         let answer = self.agent.answer(peer, request).await;
-        let json = serde_json::to_vec(&answer).expect("answers are plain data: JSON can say it");
-        respond(StatusCode::OK)
-            .header(CONTENT_TYPE, "application/json")
-            .body(full(json))
-            .expect("a valid response")
+        json(&answer)
     }
 
-    async fn package(&self, digest: &str, query: &str) -> Response<Body> {
-        let offset = match query.strip_prefix("offset=") {
-            Some(offset) => offset.parse::<u64>().ok(),
-            None => query.is_empty().then_some(0),
-        };
-        let (Ok(digest), Some(offset)) = (digest.parse::<Digest>(), offset) else {
-            return text(StatusCode::BAD_REQUEST, "not a digest, or not an offset");
-        };
-        match self.packages.open(digest, offset).await {
-            Ok(Some(package)) => respond(StatusCode::OK)
-                .header(TOTAL_HEADER, package.total)
-                .header(CONTENT_LENGTH, package.total.saturating_sub(offset))
-                .body(StreamBody::new(package.bytes.map(|b| b.map(Frame::data))).boxed_unsync())
-                .expect("a valid response"),
-            Ok(None) => text(StatusCode::NOT_FOUND, "the package is not held here"),
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                text(StatusCode::RANGE_NOT_SATISFIABLE, &error.to_string())
+    async fn package(
+        &self,
+        peer: &NodeName,
+        method: &Method,
+        wanted: Wanted,
+        what: &str,
+        activity: &Activity,
+    ) -> Response<Body> {
+        match (method, what) {
+            (&Method::GET, "") => self.archive(wanted, activity).await,
+            (&Method::GET, CHUNKS) => {
+                match self.packages.chunks(wanted.package, wanted.archive).await {
+                    Ok(Some(list)) => respond(StatusCode::OK)
+                        .body(full(list))
+                        .expect("a valid response"),
+                    Ok(None) => not_held(),
+                    Err(error) => broken(&error),
+                }
             }
-            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+            (&Method::POST, SUSPECT) => {
+                self.packages.suspect(wanted.package, peer).await;
+                text(StatusCode::OK, "it will be looked at")
+            }
+            _ => text(StatusCode::NOT_FOUND, "there is nothing of that name"),
         }
     }
+
+    async fn archive(&self, wanted: Wanted, activity: &Activity) -> Response<Body> {
+        let Ok(room) = Arc::clone(&self.transfers).try_acquire_owned() else {
+            let why = format!("{MAX_TRANSFERS} transfers are under way");
+            return text(StatusCode::SERVICE_UNAVAILABLE, &why);
+        };
+        match self.packages.open(wanted).await {
+            Ok(Some(package)) => {
+                let uplink = Arc::clone(&self.uplink);
+                let bytes = paced(package.bytes, uplink, activity.clone(), room);
+                respond(StatusCode::OK)
+                    .header(TOTAL_HEADER, package.total)
+                    .header(CONTENT_LENGTH, package.total.saturating_sub(wanted.offset))
+                    .body(StreamBody::new(bytes.map(|b| b.map(Frame::data))).boxed_unsync())
+                    .expect("a valid response")
+            }
+            Ok(None) => not_held(),
+            Err(error) => broken(&error),
+        }
+    }
+}
+
+/// What a path and its query ask for.
+fn wanted(digest: &str, query: &str) -> Option<Wanted> {
+    let mut wanted = Wanted {
+        package: digest.parse().ok()?,
+        archive: None,
+        offset: 0,
+    };
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        match pair.split_once('=')? {
+            ("offset", offset) => wanted.offset = offset.parse().ok()?,
+            ("archive", archive) => wanted.archive = Some(archive.parse().ok()?),
+            // A newer peer may ask for more than this node knows of; it is told the rest.
+            _ => {}
+        }
+    }
+    Some(wanted)
+}
+
+fn not_held() -> Response<Body> {
+    text(StatusCode::NOT_FOUND, "the package is not held here")
+}
+
+fn broken(error: &io::Error) -> Response<Body> {
+    let status = match error.kind() {
+        io::ErrorKind::InvalidInput => StatusCode::RANGE_NOT_SATISFIABLE,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    text(status, &error.to_string())
+}
+
+fn json(answer: &impl Serialize) -> Response<Body> {
+    let json = serde_json::to_vec(answer).expect("answers are plain data: JSON can say it");
+    respond(StatusCode::OK)
+        .header(CONTENT_TYPE, "application/json")
+        .body(full(json))
+        .expect("a valid response")
 }
 
 /// A newer protocol may mean things that this node does not know: nothing of it is tried.
@@ -270,8 +367,8 @@ fn text(status: StatusCode, why: &str) -> Response<Body> {
         .expect("a valid response")
 }
 
-fn full(bytes: Vec<u8>) -> Body {
-    Full::new(Bytes::from(bytes))
+fn full(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into())
         .map_err(|never: Infallible| match never {})
         .boxed_unsync()
 }

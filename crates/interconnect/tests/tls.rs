@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,9 +16,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use evenkeel_interconnect::{
     AgentClient, AgentRequest, AgentResponse, AgentService, CallError, ClientParts, FetchError,
-    Members, PackageBody, PackageClient, PackageSource, ServerParts, TlsClient, TlsIdentity, serve,
+    Members, PackageBody, PackageClient, PackageSource, ServerParts, TlsClient, TlsIdentity,
+    Wanted, serve,
 };
-use evenkeel_model::{BootId, Digest, Generation, Link, NodeName};
+use evenkeel_model::{BootId, Digest, Generation, Link, NodeName, PackagesStatus};
 use futures_util::{StreamExt, stream};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio::net::{TcpListener, TcpStream};
@@ -78,17 +80,28 @@ impl AgentService for Echo {
 }
 
 const PACKAGE: Digest = Digest([7; 32]);
+const ARCHIVE: Digest = Digest([8; 32]);
+
+fn wanted(package: Digest, offset: u64) -> Wanted {
+    Wanted {
+        package,
+        archive: None,
+        offset,
+    }
+}
 
 /// A package of numbered bytes, in small chunks; breaks off where it is told to.
 struct Numbers {
     total: u64,
     breaks_at: AtomicUsize,
+    suspected_by: Mutex<Vec<NodeName>>,
 }
 
 #[async_trait]
 impl PackageSource for Numbers {
-    async fn open(&self, package: Digest, offset: u64) -> io::Result<Option<PackageBody>> {
-        if package != PACKAGE {
+    async fn open(&self, wanted: Wanted) -> io::Result<Option<PackageBody>> {
+        let offset = wanted.offset;
+        if wanted.package != PACKAGE || wanted.archive.is_some_and(|archive| archive != ARCHIVE) {
             return Ok(None);
         }
         if offset > self.total {
@@ -114,6 +127,23 @@ impl PackageSource for Numbers {
             bytes: Box::pin(bytes),
         }))
     }
+
+    async fn chunks(&self, package: Digest, _: Option<Digest>) -> io::Result<Option<Bytes>> {
+        Ok((package == PACKAGE).then(|| Bytes::from(vec![9; 64])))
+    }
+
+    async fn status(&self) -> PackagesStatus {
+        PackagesStatus {
+            held: vec![PACKAGE],
+            room: Some(5),
+            ..PackagesStatus::default()
+        }
+    }
+
+    async fn suspect(&self, package: Digest, by: &NodeName) {
+        assert_eq!(package, PACKAGE);
+        self.suspected_by.lock().unwrap().push(by.clone());
+    }
 }
 
 struct Served {
@@ -128,6 +158,10 @@ struct Served {
 
 /// Node `b` on a loopback port, in a cluster of `a` and `b`.
 async fn served() -> Served {
+    served_with(None, 50_000).await
+}
+
+async fn served_with(package_bytes_per_second: Option<NonZeroU64>, total: u64) -> Served {
     let ca = Ca::new();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -138,8 +172,9 @@ async fn served() -> Served {
         watch::Sender::new(Link::default()),
     );
     let numbers = Arc::new(Numbers {
-        total: 50_000,
+        total,
         breaks_at: AtomicUsize::new(usize::MAX),
+        suspected_by: Mutex::default(),
     });
     let parts = ServerParts {
         listener,
@@ -147,6 +182,7 @@ async fn served() -> Served {
         members: members.subscribe(),
         agent: Arc::clone(&echo) as _,
         packages: Arc::clone(&numbers) as _,
+        package_bytes_per_second,
         link: link.subscribe(),
     };
     let server = tokio::spawn(serve(parts, std::future::pending()));
@@ -317,6 +353,7 @@ async fn a_server_that_was_restarted_is_reached_over_a_new_connection() {
         members: served.members.subscribe(),
         agent: Arc::clone(&served.echo) as _,
         packages: Arc::clone(&served.numbers) as _,
+        package_bytes_per_second: None,
         link: served.link.subscribe(),
     };
     let _server = tokio::spawn(serve(parts, std::future::pending()));
@@ -384,7 +421,7 @@ async fn a_package_is_carried_and_goes_on_from_where_it_broke_off() {
     let served = served().await;
     let client = served.client();
     served.numbers.breaks_at.store(20_000, Ordering::SeqCst);
-    let body = client.fetch(&name("b"), PACKAGE, 0).await.unwrap();
+    let body = client.fetch(&name("b"), wanted(PACKAGE, 0)).await.unwrap();
     assert_eq!(body.total, 50_000);
     let (mut first, broken) = collect(body).await;
     assert!(broken.is_some());
@@ -392,7 +429,7 @@ async fn a_package_is_carried_and_goes_on_from_where_it_broke_off() {
 
     served.numbers.breaks_at.store(usize::MAX, Ordering::SeqCst);
     let rest = client
-        .fetch(&name("b"), PACKAGE, first.len() as u64)
+        .fetch(&name("b"), wanted(PACKAGE, first.len() as u64))
         .await
         .unwrap();
     let (rest, broken) = collect(rest).await;
@@ -407,19 +444,88 @@ async fn a_package_that_is_not_held_or_an_offset_beyond_the_end_is_said_to_be_so
     let served = served().await;
     let client = served.client();
     let missing = client
-        .fetch(&name("b"), Digest([0; 32]), 0)
+        .fetch(&name("b"), wanted(Digest([0; 32]), 0))
         .await
         .err()
         .unwrap();
     assert!(matches!(missing, FetchError::NotHeld { .. }), "{missing}");
     let beyond = client
-        .fetch(&name("b"), PACKAGE, 50_001)
+        .fetch(&name("b"), wanted(PACKAGE, 50_001))
         .await
         .err()
         .unwrap();
     assert!(matches!(beyond, FetchError::Refused { .. }), "{beyond}");
-    let at_end = client.fetch(&name("b"), PACKAGE, 50_000).await.unwrap();
+    let at_end = client
+        .fetch(&name("b"), wanted(PACKAGE, 50_000))
+        .await
+        .unwrap();
     assert_eq!(collect(at_end).await.0.len(), 0);
+}
+
+#[tokio::test]
+async fn what_a_node_says_of_its_packages_is_carried() {
+    let served = served().await;
+    let (client, b) = (served.client(), name("b"));
+    let status = client.status(&b).await.unwrap();
+    assert_eq!((status.held, status.room), (vec![PACKAGE], Some(5)));
+    let list = client.chunks(&b, PACKAGE, Some(ARCHIVE)).await.unwrap();
+    assert_eq!(list, vec![9; 64]);
+    let other = client.chunks(&b, ARCHIVE, None).await.unwrap_err();
+    assert!(matches!(other, FetchError::NotHeld { .. }), "{other}");
+    client.suspect(&b, PACKAGE).await.unwrap();
+    assert_eq!(*served.numbers.suspected_by.lock().unwrap(), [name("a")]);
+    let of = |archive| Wanted {
+        package: PACKAGE,
+        archive: Some(archive),
+        offset: 10,
+    };
+    client.fetch(&b, of(ARCHIVE)).await.unwrap();
+    let other = client.fetch(&b, of(PACKAGE)).await.err().unwrap();
+    assert!(matches!(other, FetchError::NotHeld { .. }), "{other}");
+}
+
+#[tokio::test]
+async fn transfers_have_their_own_bound_and_leave_the_agent_reachable() {
+    // Slower than anybody waits for.
+    let served = served_with(NonZeroU64::new(1), 10_000_000).await;
+    let client = served.client();
+    let mut bodies = Vec::new();
+    let refused = loop {
+        match client.fetch(&name("b"), wanted(PACKAGE, 0)).await {
+            Ok(body) => bodies.push(body),
+            Err(refused) => break refused,
+        }
+        assert!(bodies.len() < 100);
+    };
+    assert!(matches!(refused, FetchError::Busy { .. }), "{refused}");
+    ping(&client).await.unwrap();
+    client.status(&name("b")).await.unwrap();
+    // Whoever hangs up makes room.
+    bodies.clear();
+    let again = async {
+        while client.fetch(&name("b"), wanted(PACKAGE, 0)).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), again)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn packages_are_sent_no_faster_than_the_uplink_allows() {
+    let served = served_with(NonZeroU64::new(1_000_000), 400_000).await;
+    let (client, b) = (served.client(), name("b"));
+    let before = tokio::time::Instant::now();
+    let both = [0, 0].map(|offset| client.fetch(&b, wanted(PACKAGE, offset)));
+    let bodies = futures_util::future::try_join_all(both).await.unwrap();
+    let got = futures_util::future::join_all(bodies.into_iter().map(collect)).await;
+    assert!(
+        got.iter()
+            .all(|(bytes, broken)| bytes.len() == 400_000 && broken.is_none())
+    );
+    let took = before.elapsed().as_secs_f64();
+    assert!((0.6..3.0).contains(&took), "{took} s for 800 kB at 1 MB/s");
 }
 
 #[tokio::test]

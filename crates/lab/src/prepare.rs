@@ -202,6 +202,7 @@ fn node_settings(layout: &Layout, settings: &Settings, node: &NodeConfig) -> Nod
             ca: layout.ca(),
             certificate,
             key,
+            package_bytes_per_second: None,
         },
         record: RecordSettings::Sqlite {
             path: layout.record(),

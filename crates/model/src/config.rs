@@ -1,6 +1,7 @@
 //! `evenkeeld.toml`, and what a new cluster starts from. Read by the daemon, written by whoever sets a
 //! node up (the lab, an installer).
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -62,6 +63,10 @@ pub struct InterconnectSettings {
     pub certificate: PathBuf,
     /// PEM of its key.
     pub key: PathBuf,
+    /// Most that this node sends of packages, all transfers to other nodes together. Default: no bound.
+    /// A change takes effect at the daemon's next start.
+    #[serde(default)]
+    pub package_bytes_per_second: Option<NonZeroU64>,
 }
 
 /// Where the record lives.

@@ -12,6 +12,8 @@ use crate::time::WallTime;
 pub struct Catalogue {
     /// Packages by manifest digest.
     pub packages: BTreeMap<Digest, CatalogueEntry>,
+    /// How many packages came in so far.
+    added: u64,
 }
 
 /// A package of the cluster.
@@ -23,6 +25,8 @@ pub struct CatalogueEntry {
     pub create_time: WallTime,
     /// The node that took it in: the first place to pull from.
     pub origin: NodeName,
+    /// Its place in the order of coming in.
+    pub order: u64,
 }
 
 impl Catalogue {
@@ -41,7 +45,9 @@ impl Catalogue {
                     package: PackageRef::clone(package),
                     create_time: *at,
                     origin: node.clone(),
+                    order: self.added,
                 };
+                self.added += 1;
                 self.packages.insert(package.digest, entry);
             }
             CatalogueEvent::PackageRemoved { digest, .. } => {

@@ -9,12 +9,13 @@ use evenkeel_model::{
     Action, Awaiting, ClusterObservation, ControlEvent, Event, Executor, Generation, NodeName,
     Operation, OperationEvent, OperationId, StreamId, TaskOrder, Topology,
 };
-use evenkeel_planner::{Decision, Input, next};
+use evenkeel_planner::{Decision, Input, Leisure, chores, moved, next};
 use evenkeel_record::{AppendError, Fence, Survival, View, Writer};
 use futures_util::future::join_all;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
+use crate::chores::{Memory, begin};
 use crate::commit::{Batch, CommitError, commit};
 use crate::elect::{Parts, Role, is_mine};
 use crate::observe::Observer;
@@ -59,6 +60,7 @@ pub(crate) struct Coordination<'a> {
     tracker: Tracker,
     /// Nodes that durably refuse older generations.
     installed: BTreeSet<NodeName>,
+    memory: Memory,
 }
 
 /// What a step came to.
@@ -79,6 +81,7 @@ impl<'a> Coordination<'a> {
     ) -> Self {
         let observer = Observer::new(Arc::clone(&parts.agents), Arc::clone(&parts.clock));
         let (tracker, installed) = (Tracker::default(), BTreeSet::new());
+        let memory = Memory::new();
         Self {
             parts,
             writer,
@@ -87,6 +90,7 @@ impl<'a> Coordination<'a> {
             observer,
             tracker,
             installed,
+            memory,
         }
     }
 
@@ -139,15 +143,13 @@ impl<'a> Coordination<'a> {
         let open: Vec<&Operation> = view.open_operations().collect();
         let ids: Vec<OperationId> = open.iter().map(|operation| operation.id).collect();
         self.tracker.keep_only(&ids);
-        let Some(topology) = view
-            .control()
-            .topology
-            .as_ref()
-            .filter(|_| !open.is_empty())
-        else {
+        let Some(topology) = view.control().topology.clone() else {
             return Stepped::Waits(Vec::new());
         };
-        let topology = topology.clone();
+        if open.is_empty() {
+            return self.idle(view, &topology).await;
+        }
+        self.memory.busy();
         self.install_generation(&topology).await;
         self.collect_reports(&open).await;
         let observations = self.observer.round(&topology).await;
@@ -159,6 +161,35 @@ impl<'a> Coordination<'a> {
             }
         }
         Stepped::Waits(awaiting)
+    }
+
+    /// Nothing is open: whether something should be, unasked.
+    async fn idle(&mut self, view: &View, topology: &Topology) -> Stepped {
+        if view.catalogue().packages.is_empty() {
+            return Stepped::Waits(Vec::new());
+        }
+        let observations = self.observer.round(topology).await;
+        let held_off = self.memory.held_off(&observations, &self.parts.tunables);
+        let chores = chores(&Leisure {
+            topology,
+            control: view.control(),
+            catalogue: view.catalogue(),
+            observations: &observations,
+            held_off: &held_off,
+            rested: self.memory.rested(),
+            tunables: self.parts.tunables,
+        });
+        let Some(request) = chores.start else {
+            return Stepped::Waits(chores.awaiting);
+        };
+        tracing::info!(?request, "the coordinator starts an operation by itself");
+        let at = self.parts.clock.wall();
+        let (operation, batch) = begin(request, at, self.parts.ids.as_ref());
+        let fence = Fence::Holds(self.generation);
+        match commit(self.writer, view, fence, Some(operation), batch).await {
+            Ok(_) => Stepped::Again,
+            Err(error) => self.not_appended(operation, error).await,
+        }
     }
 
     /// Makes every node refuse older coordinators, and learns what its journal holds. A node that does not
@@ -234,7 +265,7 @@ impl<'a> Coordination<'a> {
         }
         let decision = self.decide(view, topology, observations, operation);
         if !decision.events.is_empty() || !decision.catalogue.is_empty() {
-            return self.append(view, operation, decision).await;
+            return self.append(view, operation, observations, decision).await;
         }
         if let Some(to) = decision.hand_over {
             return self.hand_over(view, to).await;
@@ -256,9 +287,9 @@ impl<'a> Coordination<'a> {
             Survival::Survives => Ok(()),
             Survival::Lost { why } => Err(why),
         };
-        let idle = self
-            .tracker
-            .idle(operation.id, view.head(StreamId::Operation(operation.id)));
+        let head = view.head(StreamId::Operation(operation.id));
+        let moved = moved(operation, observations);
+        let idle = self.tracker.idle(operation.id, head, moved);
         next(&Input {
             me: &self.parts.me,
             topology,
@@ -276,7 +307,13 @@ impl<'a> Coordination<'a> {
         })
     }
 
-    async fn append(&self, view: &View, operation: &Operation, decision: Decision) -> Stepped {
+    async fn append(
+        &mut self,
+        view: &View,
+        operation: &Operation,
+        observations: &ClusterObservation,
+        decision: Decision,
+    ) -> Stepped {
         let at = self.parts.clock.wall();
         let ended = decision
             .events
@@ -294,9 +331,13 @@ impl<'a> Coordination<'a> {
             catalogue: decision.catalogue,
             operation: decision.events,
         };
+        let last = batch.operation.last().cloned();
         let fence = Fence::Holds(self.generation);
         match commit(self.writer, view, fence, Some(operation.id), batch).await {
-            Ok(_) => Stepped::Again,
+            Ok(_) => {
+                self.memory.note(operation, last.as_ref(), observations);
+                Stepped::Again
+            }
             Err(error) => self.not_appended(operation.id, error).await,
         }
     }

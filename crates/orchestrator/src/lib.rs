@@ -8,6 +8,7 @@
 //! conditional on its generation. What an append would make illegal is not appended.
 
 mod admission;
+mod chores;
 mod commit;
 mod coordinate;
 mod elect;

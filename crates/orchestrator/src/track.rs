@@ -11,6 +11,15 @@ use evenkeel_model::{
 use evenkeel_planner::{Running, describe};
 use tokio::time::Instant;
 
+/// An operation's last sign of life.
+struct Step {
+    head: Seq,
+    /// The most that each node ever had of what the operation carries: what is fetched anew after it was
+    /// lost is no progress.
+    moved: BTreeMap<NodeName, u64>,
+    since: Instant,
+}
+
 /// Reports and stopwatches.
 #[derive(Default)]
 pub(crate) struct Tracker {
@@ -18,7 +27,7 @@ pub(crate) struct Tracker {
     /// What was last seen of a wait, by operation and what is awaited.
     seen: BTreeMap<(OperationId, String), (Option<String>, Instant)>,
     /// When each operation last made a step.
-    steps: BTreeMap<OperationId, (Seq, Instant)>,
+    steps: BTreeMap<OperationId, Step>,
 }
 
 impl Tracker {
@@ -57,14 +66,29 @@ impl Tracker {
         self.seen.extend(fresh);
     }
 
-    /// How long the operation has made no step.
-    pub(crate) fn idle(&mut self, operation: OperationId, head: Seq) -> Duration {
+    /// How long the operation has made no step, and no node has got more of what it carries than it ever had.
+    pub(crate) fn idle(
+        &mut self,
+        operation: OperationId,
+        head: Seq,
+        moved: BTreeMap<NodeName, u64>,
+    ) -> Duration {
         let now = Instant::now();
-        let entry = self.steps.entry(operation).or_insert((head, now));
-        if entry.0 != head {
-            *entry = (head, now);
+        let step = self.steps.entry(operation).or_insert_with(|| Step {
+            head,
+            moved: moved.clone(),
+            since: now,
+        });
+        if step.head != head {
+            (step.head, step.since) = (head, now);
         }
-        entry.1.elapsed()
+        for (node, bytes) in moved {
+            let most = step.moved.entry(node).or_default();
+            if bytes > *most {
+                (*most, step.since) = (bytes, now);
+            }
+        }
+        step.since.elapsed()
     }
 
     /// What the planner is told of the operation's running tasks.

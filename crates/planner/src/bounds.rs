@@ -67,8 +67,21 @@ impl Tunables {
         self.minutes(5).max(Duration::from_secs(10))
     }
 
-    /// How long a get waits for nodes that answer to have the package; they go on pulling it after that.
+    /// How long a package on its way to the nodes may stand still; they go on pulling it after that.
     pub fn carry(&self) -> Duration {
         Duration::from_secs(600)
+    }
+
+    /// How long a package that did not come to a node for the `nth` time in a row is not synchronized to it:
+    /// 5, 10, 20, 40, then 60 minutes. A short lab minute leaves others at least some seconds.
+    pub fn sync_again(&self, nth: u32) -> Duration {
+        let minutes = (5 << nth.saturating_sub(1).min(4)).min(60);
+        self.minutes(minutes).max(Duration::from_secs(20))
+    }
+
+    /// How long nothing must have been open before packages that nothing needs are collected: freeing their
+    /// space just before a package comes in makes the disk slow when it is needed.
+    pub fn collect_after(&self) -> Duration {
+        self.minutes(60)
     }
 }

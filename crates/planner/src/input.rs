@@ -29,7 +29,8 @@ pub struct Input<'a> {
     pub running: &'a BTreeMap<TaskId, Running>,
     /// How long each node that does not answer has been silent, by the caller's own clock.
     pub silent: &'a BTreeMap<NodeName, Duration>,
-    /// How long the operation has made no step, by the caller's own clock.
+    /// How long the operation has made no step, and nothing that it carries has [`moved`](crate::moved()), by
+    /// the caller's own clock.
     pub idle: Duration,
     /// Whether the record would go on without these nodes, or why not.
     pub survives_without: &'a dyn Fn(&[NodeName]) -> Result<(), String>,

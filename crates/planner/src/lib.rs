@@ -3,6 +3,7 @@
 //! - [`check()`] and [`post_check()`]: observations → findings.
 //! - [`plan()`]: request and observations → an immutable plan; [`replan()`] makes its next revision.
 //! - [`next()`]: operation, observations, now → events to append, orders to send, reasons to wait.
+//! - [`chores()`]: what the coordinator starts unasked while nothing is open.
 //! - [`explain()`]: what every open operation waits for, from the record alone.
 //!
 //! **Invariants.** No I/O, no clock, no randomness, no async. A pair is never planned to lose both
@@ -12,7 +13,9 @@
 mod bounds;
 mod build;
 mod builder;
+mod carry;
 mod checks;
+mod chores;
 mod estimate;
 mod explain;
 mod input;
@@ -24,7 +27,9 @@ mod update;
 
 pub use bounds::Tunables;
 pub use build::{NoPlan, plan, replan};
+pub use carry::moved;
 pub use checks::{CheckInput, check, post_check};
+pub use chores::{Chores, HeldOff, Leisure, chores};
 pub use estimate::{Estimate, POST_CHECKS_S, PRE_CHECKS_S, estimate};
 pub use explain::{Described, describe, explain};
 pub use input::{Decision, Input, Running};

@@ -1,72 +1,107 @@
-//! Package get and package delete.
+//! Package get, package delete, and the synchronization of a package.
 
 use evenkeel_model::{
-    CatalogueEvent, Digest, JobOutcome, NodeName, OperationEnd, OperationEvent, Version, code,
+    CatalogueEvent, Digest, JobOutcome, NodeName, OperationEnd, OperationEvent, SourceVersions,
+    Version, code,
 };
 
+use crate::carry::{
+    Holders, bound, holders, list, needs_a_person, progress, reasons, remedy, size, trouble, waits,
+};
 use crate::input::{Decision, Input};
 use crate::next::awaiting;
-
-/// Nodes that answer, split by whether they hold the package, and those that do not answer.
-struct Holders<'a> {
-    with: Vec<&'a NodeName>,
-    without: Vec<&'a NodeName>,
-    silent: Vec<&'a NodeName>,
-}
-
-fn holders<'a>(input: &Input<'a>, digest: Digest) -> Holders<'a> {
-    let mut holders = Holders {
-        with: Vec::new(),
-        without: Vec::new(),
-        silent: Vec::new(),
-    };
-    for name in input.topology.names() {
-        let held = input.seen(name).and_then(|seen| seen.packages.known());
-        match held.map(|held| held.contains(&digest)) {
-            Some(true) => holders.with.push(name),
-            Some(false) => holders.without.push(name),
-            None => holders.silent.push(name),
-        }
-    }
-    holders
-}
-
-fn list(nodes: &[&NodeName]) -> String {
-    let quoted: Vec<String> = nodes.iter().map(|node| format!("\"{node}\"")).collect();
-    quoted.join(", ")
-}
 
 /// A get ends when every node that answers has the package; the others pull it on their return.
 pub(crate) fn get(input: &Input<'_>, receiver: &NodeName) -> Decision {
     let Some((digest, version)) = &input.operation.staged else {
         return receiving(input, receiver);
     };
-    let holders = holders(input, *digest);
-    let late = holders.without.is_empty() || input.idle > input.tunables.carry();
-    if !late {
-        let without = list(&holders.without);
-        let mut wait = awaiting(
-            input,
-            format!("package {version} on its way to {without}"),
-            "Each node pulls and verifies the package by itself.",
-        );
-        wait.remaining = Some(input.tunables.carry().saturating_sub(input.idle));
-        return Decision::wait(wait);
+    let holders = holders(input.topology, input.observations, *digest);
+    if !is_over(input, &holders, *digest) {
+        let mut decision = Decision::default();
+        decision.awaiting = waits(input, &holders.without, *digest, version);
+        return decision;
     }
-    let missing: Vec<&NodeName> = [holders.without, holders.silent].concat();
-    let message = match missing.as_slice() {
-        [] => "success".to_owned(),
-        nodes => format!(
-            "Package {version} is in the repository. Not yet on {}: down or not \
-                          answering; it is pulled on return.",
-            list(nodes)
-        ),
-    };
+    let refused = holders
+        .without
+        .iter()
+        .find_map(|node| Some((*node, trouble(input.observations, node, *digest)?)))
+        .filter(|(_, trouble)| needs_a_person(trouble));
+    if let Some((node, trouble)) = refused {
+        let message = format!(
+            "Package {version} is in the repository, but not on {}.{} {}",
+            list(&holders.without),
+            reasons(input, &holders.without, *digest),
+            remedy(node, Some(trouble)),
+        );
+        return failed(input, trouble.code, message);
+    }
+    let message = taken_in(input, &holders, *digest, version);
     end(
         input,
         OperationEnd::Completed,
         JobOutcome::Success { message },
     )
+}
+
+/// Whether there is nothing more to wait for: every node that answers has the package, or those that do
+/// not have said for a while that they will not, or nothing has moved for long.
+fn is_over(input: &Input<'_>, holders: &Holders<'_>, digest: Digest) -> bool {
+    let stuck =
+        |node: &&NodeName| trouble(input.observations, node, digest).is_some_and(needs_a_person);
+    holders.without.is_empty()
+        || input.idle > bound(input)
+        || (holders.without.iter().all(stuck) && input.idle > input.tunables.answer())
+}
+
+/// What the job of a get that succeeded says.
+fn taken_in(input: &Input<'_>, holders: &Holders<'_>, digest: Digest, version: &Version) -> String {
+    let missing = [holders.without.clone(), holders.silent.clone()].concat();
+    let nowhere = no_way_from_here(input, digest);
+    if missing.is_empty() && nowhere.is_none() {
+        return "success".to_owned();
+    }
+    let mut message = format!("Package {version} is in the repository.");
+    if !missing.is_empty() {
+        message += &format!(
+            " Not yet on {}: down or not answering; it is pulled on return.",
+            list(&missing)
+        );
+        message += &reasons(input, &holders.without, digest);
+    }
+    message + &nowhere.unwrap_or_default()
+}
+
+/// Says so when no node can be updated to the package from what it runs.
+fn no_way_from_here(input: &Input<'_>, digest: Digest) -> Option<String> {
+    let summary = &input.catalogue.packages.get(&digest)?.package.summary;
+    let runs: Vec<&Version> = input
+        .topology
+        .names()
+        .filter_map(|node| match input.seen(node).map(|seen| &seen.version) {
+            Some(version) => version.known(),
+            None => input.control.booted.get(node)?.version.as_ref(),
+        })
+        .collect();
+    let fits = |v: &&Version| **v == summary.version || summary.source_versions.allows(v);
+    if runs.is_empty() || runs.iter().any(fits) {
+        return None;
+    }
+    let takes = match &summary.source_versions {
+        SourceVersions::Only(versions) if !versions.is_empty() => {
+            let texts: Vec<&str> = versions.iter().map(Version::as_str).collect();
+            format!("it takes {}", texts.join(", "))
+        }
+        SourceVersions::Only(_) => "it serves for first installation only".to_owned(),
+        SourceVersions::Any => return None,
+    };
+    let mut texts: Vec<&str> = runs.iter().map(|v| v.as_str()).collect();
+    texts.sort_unstable();
+    texts.dedup();
+    Some(format!(
+        " No node can be updated to it directly: {takes}; the nodes run {}.",
+        texts.join(", ")
+    ))
 }
 
 /// Before the package is durable, its receiver drives. A receiver that is gone does not come back to it:
@@ -80,41 +115,48 @@ fn receiving(input: &Input<'_>, receiver: &NodeName) -> Decision {
     let mut wait = awaiting(
         input,
         format!("node \"{receiver}\" to receive and verify the package"),
-        "The client that sends it.",
+        "The client or the server that sends it.",
     );
     wait.node = Some(receiver.clone());
+    // What is pulled from other nodes comes beside it.
+    let seen = input.seen(receiver);
+    let mut transfers = seen.into_iter().flat_map(|seen| &seen.transfers);
+    let ours = transfers.find(|t| !matches!(t.source, evenkeel_model::TransferSource::Pull { .. }));
+    wait.seen = ours.map(progress);
     Decision::wait(wait)
 }
 
-/// A synchronization ends when every node that answers has the package, or when nothing moves any more.
+/// A synchronization ends when every node that answers has the package, or when nothing moves any more:
+/// it must not stand in the way of an update for ever.
 pub(crate) fn sync(input: &Input<'_>, digest: Digest, version: &Version) -> Decision {
-    let holders = holders(input, digest);
+    let Some(entry) = input.catalogue.packages.get(&digest) else {
+        let message = format!("Package {version} is not in the repository any more.");
+        return failed(input, code::NO_PACKAGE, message);
+    };
+    let holders = holders(input.topology, input.observations, digest);
     if holders.without.is_empty() {
-        let end = OperationEnd::Completed;
-        return Decision::events(vec![OperationEvent::Ended {
-            at: input.wall,
-            end,
-        }]);
+        let message = "success".to_owned();
+        return end(
+            input,
+            OperationEnd::Completed,
+            JobOutcome::Success { message },
+        );
     }
-    let without = list(&holders.without);
-    if input.idle > input.tunables.carry() {
-        let message = format!("Package {version} did not come to {without}.");
-        let end = OperationEnd::Failed {
-            code: code::GET_FAILED,
-            message,
-        };
-        return Decision::events(vec![OperationEvent::Ended {
-            at: input.wall,
-            end,
-        }]);
+    if is_over(input, &holders, digest) {
+        let troubles = holders.without.iter();
+        let mut troubles = troubles.filter_map(|node| trouble(input.observations, node, digest));
+        let code = troubles.next().map_or(code::GET_FAILED, |t| t.code);
+        let message = format!(
+            "Package {version} ({}) did not come to {}.{} It is tried again later.",
+            size(entry.package.archive_bytes),
+            list(&holders.without),
+            reasons(input, &holders.without, digest),
+        );
+        return failed(input, code, message);
     }
-    let mut wait = awaiting(
-        input,
-        format!("package {version} on its way to {without}"),
-        "Each node pulls and verifies the package by itself.",
-    );
-    wait.remaining = Some(input.tunables.carry().saturating_sub(input.idle));
-    Decision::wait(wait)
+    let mut decision = Decision::default();
+    decision.awaiting = waits(input, &holders.without, digest, version);
+    decision
 }
 
 /// A delete leaves the catalogue first, so that nodes which return drop their copy too.
@@ -129,41 +171,68 @@ pub(crate) fn delete(input: &Input<'_>, digest: Digest) -> Decision {
             ..Decision::default()
         };
     }
-    let holders = holders(input, digest);
-    match holders.with.as_slice() {
-        [] => {
-            let message = match holders.silent.as_slice() {
-                [] => "success".to_owned(),
-                nodes => format!(
-                    "The package is removed. Not yet from {}: down or not answering; it is removed \
-                     on return.",
-                    list(nodes)
-                ),
-            };
-            end(
-                input,
-                OperationEnd::Completed,
-                JobOutcome::Success { message },
-            )
-        }
-        nodes if input.idle > input.tunables.silence => {
-            let code = if nodes.len() == 1 {
-                code::CLEANUP_NODE
-            } else {
-                code::CLEANUP_NODES
-            };
-            let message = format!(
-                "Error in cleaning up package information on {}.",
+    let holders = holders(input.topology, input.observations, digest);
+    if holders.with.is_empty() {
+        let message = match holders.silent.as_slice() {
+            [] => "success".to_owned(),
+            nodes => format!(
+                "The package is removed{}. Not yet from {}: down or not answering; it is removed \
+                 on return.",
+                removed_from(&holders),
                 list(nodes)
-            );
-            failed(input, code, message)
-        }
-        nodes => {
-            let what = format!("{} to remove the package", list(nodes));
-            let mut wait = awaiting(input, what, "The nodes remove it by themselves.");
+            ),
+        };
+        return end(
+            input,
+            OperationEnd::Completed,
+            JobOutcome::Success { message },
+        );
+    }
+    if input.idle > input.tunables.silence {
+        return kept(input, &holders, digest);
+    }
+    let mut decision = Decision::default();
+    decision.awaiting = holders
+        .with
+        .iter()
+        .map(|node| {
+            let what = format!("node \"{node}\" to remove the package");
+            let mut wait = awaiting(input, what, "The node removes it by itself.");
+            wait.node = Some((*node).clone());
+            let trouble = trouble(input.observations, node, digest);
+            wait.seen = trouble.map(|trouble| trouble.message.clone());
             wait.remaining = Some(input.tunables.silence.saturating_sub(input.idle));
-            Decision::wait(wait)
-        }
+            wait
+        })
+        .collect();
+    decision
+}
+
+/// The outcome on every node, where some have kept the package for too long.
+fn kept(input: &Input<'_>, holders: &Holders<'_>, digest: Digest) -> Decision {
+    let code = match holders.with.as_slice() {
+        [_] => code::CLEANUP_NODE,
+        _ => code::CLEANUP_NODES,
+    };
+    let mut message = format!(
+        "Error in cleaning up package information on {}.{}",
+        list(&holders.with),
+        reasons(input, &holders.with, digest)
+    );
+    if !holders.without.is_empty() {
+        message += &format!(" Removed{}.", removed_from(holders));
+    }
+    if !holders.silent.is_empty() {
+        message += &format!(" Down or not answering: {}.", list(&holders.silent));
+    }
+    message += " Nodes that still have it go on removing it by themselves.";
+    failed(input, code, message)
+}
+
+fn removed_from(holders: &Holders<'_>) -> String {
+    match holders.without.as_slice() {
+        [] => String::new(),
+        nodes => format!(" from {}", list(nodes)),
     }
 }
 

@@ -269,6 +269,11 @@ impl Cluster {
         receiver.await.ok()
     }
 
+    /// A node loses a package: its disk was replaced, say.
+    pub fn lose_package(&self, node: &NodeName, version: &str) {
+        self.world.nodes()[node].shelf.take(digest(version));
+    }
+
     /// The newest update.
     pub fn newest_update(&self) -> Option<OperationId> {
         let kinds = [evenkeel_model::OperationKind::Update];

@@ -35,6 +35,10 @@ impl Shelf {
         self.lock().insert(package);
     }
 
+    pub(crate) fn take(&self, package: Digest) {
+        self.lock().remove(&package);
+    }
+
     pub(crate) fn holds(&self, package: Digest) -> bool {
         self.lock().contains(&package)
     }

@@ -6,6 +6,7 @@ use evenkeel_model::{CatalogueEntry, Digest, SlotHealth, SlotState};
 
 use super::CheckInput;
 use super::collect::Collector;
+use crate::carry;
 
 const PREVIOUS: &str = "Data ONTAP Version and Previous Upgrade Status";
 const PATH: &str = "Upgrade Version Compatibility Status";
@@ -75,15 +76,20 @@ pub(super) fn image(input: &CheckInput<'_>, findings: &mut Collector<'_>) {
         |seen| &seen.packages,
         |findings, node, held| {
             if !held.contains(&entry.package.digest) {
-                let issue = format!(
-                    "Node \"{node}\" does not have package {} yet.",
-                    input.target
-                );
-                findings.error(
-                    IMAGE,
-                    issue,
-                    "Wait until the package has reached every node.",
-                );
+                let trouble = carry::trouble(input.observations, node, entry.package.digest);
+                let (why, action) = match trouble {
+                    Some(trouble) => (
+                        trouble.message.trim_end_matches('.'),
+                        carry::remedy(node, Some(trouble)),
+                    ),
+                    None => (
+                        "it has not come there yet",
+                        "Wait until the package has reached every node.".to_owned(),
+                    ),
+                };
+                let target = input.target;
+                let issue = format!("Package {target} is not on node \"{node}\": {why}.");
+                findings.error(IMAGE, issue, &action);
             }
         },
     );

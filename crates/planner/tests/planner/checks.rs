@@ -341,7 +341,7 @@ const RED: &[Red] = &[
     (
         IMAGE,
         Error,
-        "\"n4\" does not have package 9.2 yet",
+        "Package 9.2 is not on node \"n4\"",
         "reached every node",
         |w| {
             w.override_node("n4", |seen| seen.packages = known(vec![old_image()]));

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
 mod checks;
+mod chores;
 mod ideal;
 mod packages;
 mod plans;

@@ -1,8 +1,9 @@
-//! Package get and package delete.
+//! Package get, package delete, package synchronization.
 
 use std::time::Duration;
 
 use evenkeel_model::*;
+use evenkeel_planner::moved;
 
 use crate::walks::ended;
 use crate::world::*;
@@ -26,6 +27,16 @@ fn delete() -> World {
         version: new(),
     });
     open_job(&mut world);
+    world
+}
+
+/// Carries the package to n3, the only node that lacks it.
+fn sync() -> World {
+    let mut world = World::of(Request::Sync {
+        digest: new_image(),
+        version: new(),
+    });
+    hold(&mut world, "n3", vec![old_image()]);
     world
 }
 
@@ -60,21 +71,52 @@ fn success(world: &World) -> &str {
     }
 }
 
+fn failure(world: &World) -> (u32, &str) {
+    match ended(world) {
+        OperationEnd::Failed { code, message } => (*code, message),
+        other => panic!("{other:?}"),
+    }
+}
+
 fn hold(world: &mut World, node: &str, digests: Vec<Digest>) {
     world.override_node(node, |seen| seen.packages = known(digests));
+}
+
+fn trouble(world: &mut World, node: &str, code: u32, message: &str) {
+    let message = message.to_owned();
+    let trouble = Trouble { code, message };
+    world.override_node(node, |seen| {
+        seen.pull_trouble.insert(new_image(), trouble);
+    });
+}
+
+fn pulls(world: &mut World, node: &str, received_bytes: u64) {
+    let transfer = Transfer {
+        package: Some(new_image()),
+        version: Some(new()),
+        source: TransferSource::Pull {
+            from: Some(name("n1")),
+        },
+        received_bytes,
+        total_bytes: Some(357_000_000),
+        bytes_per_second: 18_000_000,
+        since: wall(),
+    };
+    world.override_node(node, |seen| seen.transfers = vec![transfer]);
 }
 
 #[test]
 fn a_get_ends_when_every_node_that_answers_has_it() {
     let mut world = get();
     stage(&mut world);
-    let wait = world.decide().awaiting.remove(0);
-    assert!(
-        wait.what.contains("\"n1\", \"n3\", \"n4\""),
-        "{}",
-        wait.what
-    );
-    assert_eq!(wait.remaining, Some(world.tunables.carry()));
+    pulls(&mut world, "n3", 120_000_000);
+    let waits = world.decide().awaiting;
+    let nodes: Vec<_> = waits.iter().map(|w| w.node.clone().unwrap()).collect();
+    assert_eq!(nodes, [name("n1"), name("n3"), name("n4")]);
+    assert_eq!(waits[0].remaining, Some(world.tunables.carry()));
+    assert_eq!(waits[1].what, "package 9.2 to come to node \"n3\"");
+    let seen = "120 of 357 MB from n1, 18 MB/s, about 14 s left";
+    assert_eq!(waits[1].seen.as_deref(), Some(seen));
     for n in ["n1", "n3", "n4"] {
         hold(&mut world, n, vec![new_image()]);
     }
@@ -99,9 +141,59 @@ fn a_get_names_the_nodes_that_are_down_or_late() {
 
     let mut world = get();
     stage(&mut world);
+    trouble(&mut world, "n3", code::GET_FAILED, "n1 broke off");
     world.idle = world.tunables.carry() + Duration::from_secs(1);
     world.run();
     assert!(success(&world).contains("\"n1\", \"n3\", \"n4\""));
+    assert!(success(&world).contains("Node \"n3\": n1 broke off."));
+}
+
+#[test]
+fn a_get_fails_when_a_node_that_is_up_has_no_room() {
+    let mut world = get();
+    stage(&mut world);
+    for n in ["n1", "n4"] {
+        hold(&mut world, n, vec![new_image()]);
+    }
+    trouble(&mut world, "n3", code::NO_SPACE, "no space for 357 MB");
+    // What is said only just now may be over in a moment: another package is being removed, say.
+    assert!(world.decide().events.is_empty());
+    world.idle = world.tunables.answer() + Duration::from_secs(1);
+    world.run();
+    let (code, message) = failure(&world);
+    assert_eq!(code, code::NO_SPACE);
+    assert!(
+        message.contains("Node \"n3\": no space for 357 MB."),
+        "{message}"
+    );
+    assert!(message.contains("Free space on node \"n3\""), "{message}");
+    assert!(world.catalogue.packages.contains_key(&new_image()));
+}
+
+#[test]
+fn a_get_waits_for_nodes_that_are_on_their_way_beside_one_without_room() {
+    let mut world = get();
+    stage(&mut world);
+    trouble(&mut world, "n3", code::NO_SPACE, "no space");
+    pulls(&mut world, "n4", 1);
+    world.idle = world.tunables.answer() + Duration::from_secs(1);
+    assert!(world.decide().events.is_empty());
+}
+
+#[test]
+fn a_get_says_when_no_node_can_be_updated_to_the_package_directly() {
+    let mut world = get();
+    stage(&mut world);
+    world.override_package(|summary| {
+        let only = ["9.0", "9.0P1"].map(version).to_vec();
+        summary.source_versions = SourceVersions::Only(only);
+    });
+    NAMES
+        .iter()
+        .for_each(|n| hold(&mut world, n, vec![new_image()]));
+    world.run();
+    let text = "No node can be updated to it directly: it takes 9.0, 9.0P1; the nodes run 9.1.";
+    assert!(success(&world).contains(text), "{}", success(&world));
 }
 
 #[test]
@@ -124,14 +216,60 @@ fn a_get_fails_when_its_receiver_is_gone() {
 }
 
 #[test]
+fn a_synchronization_ends_when_every_node_that_answers_has_the_package() {
+    let mut world = sync();
+    pulls(&mut world, "n3", 120_000_000);
+    let decision = world.decide();
+    assert!(decision.events.is_empty());
+    assert_eq!(decision.awaiting[0].remaining, Some(world.tunables.silence));
+    world.silence("n4", Duration::from_secs(1));
+    hold(&mut world, "n3", vec![new_image()]);
+    world.run();
+    assert_eq!(*ended(&world), OperationEnd::Completed);
+    assert!(world.operation.jobs.is_empty());
+}
+
+#[test]
+fn a_synchronization_that_does_not_move_ends_with_the_reason() {
+    let mut world = sync();
+    world.idle = world.tunables.silence + Duration::from_secs(1);
+    world.run();
+    let (code, message) = failure(&world);
+    assert_eq!(code, code::GET_FAILED);
+    assert!(message.contains("did not come to \"n3\""), "{message}");
+
+    let mut world = sync();
+    trouble(&mut world, "n3", code::NO_SPACE, "no space");
+    world.idle = world.tunables.answer() + Duration::from_secs(1);
+    world.run();
+    let (code, message) = failure(&world);
+    assert_eq!(code, code::NO_SPACE);
+    assert!(message.contains("Node \"n3\": no space."), "{message}");
+}
+
+#[test]
+fn what_moves_is_told_of_nodes_that_carry() {
+    let mut world = sync();
+    pulls(&mut world, "n3", 7);
+    world.silence("n4", Duration::from_secs(1));
+    let bytes = moved(&world.operation, &world.observations);
+    assert_eq!(bytes.get(&name("n3")), Some(&7));
+    assert_eq!(bytes.get(&name("n1")), Some(&u64::MAX));
+    assert!(!bytes.contains_key(&name("n4")));
+    assert!(moved(&delete().operation, &world.observations).is_empty());
+}
+
+#[test]
 fn a_delete_leaves_the_catalogue_first_then_every_node() {
     let mut world = delete();
     let decision = world.decide();
     assert_eq!(decision.catalogue.len(), 1);
     world.carry_out(decision);
     assert!(world.catalogue.packages.is_empty());
-    let wait = world.decide().awaiting.remove(0);
-    assert_eq!(wait.remaining, Some(world.tunables.silence));
+    let waits = world.decide().awaiting;
+    assert_eq!(waits.len(), NAMES.len());
+    assert_eq!(waits[0].remaining, Some(world.tunables.silence));
+    assert_eq!(waits[0].what, "node \"n1\" to remove the package");
     for n in NAMES {
         hold(&mut world, n, vec![old_image()]);
     }
@@ -148,7 +286,12 @@ fn a_delete_names_who_is_silent_and_fails_on_who_keeps_it() {
     }
     world.silence("n4", Duration::from_secs(1));
     world.run();
-    assert!(success(&world).contains("Not yet from \"n4\""));
+    let message = success(&world);
+    assert!(
+        message.contains("removed from \"n1\", \"n2\", \"n3\""),
+        "{message}"
+    );
+    assert!(message.contains("Not yet from \"n4\""), "{message}");
 
     for (keepers, code) in [(1, code::CLEANUP_NODE), (2, code::CLEANUP_NODES)] {
         let mut world = delete();
@@ -156,13 +299,15 @@ fn a_delete_names_who_is_silent_and_fails_on_who_keeps_it() {
         NAMES[keepers..]
             .iter()
             .for_each(|n| hold(&mut world, n, Vec::new()));
+        trouble(&mut world, "n1", code, "the disk is read-only");
         world.run();
-        match ended(&world) {
-            OperationEnd::Failed { code: c, message } => {
-                assert_eq!(*c, code);
-                assert!(message.contains("\"n1\""));
-            }
-            other => panic!("{other:?}"),
-        }
+        let (failed, message) = failure(&world);
+        assert_eq!(failed, code);
+        assert!(
+            message.contains("Node \"n1\": the disk is read-only."),
+            "{message}"
+        );
+        assert!(message.contains("Removed from"), "{message}");
+        assert!(message.contains("\"n4\""), "{message}");
     }
 }

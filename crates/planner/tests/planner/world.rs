@@ -201,6 +201,7 @@ impl World {
             package,
             create_time: wall(),
             origin: name("n1"),
+            order: 0,
         };
         self.catalogue.packages = BTreeMap::from([(new_image(), entry)]);
     }

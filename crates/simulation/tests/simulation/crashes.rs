@@ -230,6 +230,8 @@ of_scenarios! {
     without_power_while_it_is_paused_and_cancelled: Cancel, PowerCut, [30], every 2;
     killed_while_a_package_comes_in: Get, Kill, [0, 400], every 1;
     without_power_while_a_package_comes_in: Get, PowerCut, [0, 400], every 1;
+    killed_while_a_package_is_carried_again: Sync, Kill, [0, 100], every 1;
+    without_power_while_a_package_is_carried_again: Sync, PowerCut, [0, 100], every 1;
     killed_while_a_package_is_deleted: Delete, Kill, [0, 30], every 1;
     without_power_while_a_package_is_deleted: Delete, PowerCut, [0, 30], every 1;
 }

@@ -25,6 +25,8 @@ pub(crate) enum Scenario {
     Get,
     /// A package is deleted.
     Delete,
+    /// A node has lost a package, which is carried to it again.
+    Sync,
 }
 
 type Played = Result<Vec<Problem>, String>;
@@ -38,6 +40,7 @@ impl Scenario {
             Self::Cancel => cancel(cluster, blow).await,
             Self::Get => get(cluster).await,
             Self::Delete => delete(cluster).await,
+            Self::Sync => sync(cluster).await,
         }
     }
 
@@ -47,7 +50,7 @@ impl Scenario {
             Self::Update | Self::Fallback => {
                 [cluster.unfinished(), cluster.without_history()].concat()
             }
-            Self::Cancel | Self::Get | Self::Delete => cluster.away(),
+            Self::Cancel | Self::Get | Self::Delete | Self::Sync => cluster.away(),
         };
         let expected = |version: &str, there: bool| {
             let holders = cluster.holders(version).len();
@@ -57,7 +60,7 @@ impl Scenario {
         left.extend(match self {
             Self::Get => expected(EXTRA, true),
             Self::Delete => expected(OLD, false),
-            Self::Update | Self::Fallback | Self::Cancel => expected(OLD, true),
+            Self::Update | Self::Fallback | Self::Cancel | Self::Sync => expected(OLD, true),
         });
         left
     }
@@ -232,6 +235,24 @@ async fn carried(cluster: &Cluster) -> Played {
     });
     carried.await.map_err(|stuck| stuck.0)?;
     Ok(Vec::new())
+}
+
+/// The coordinator sees by itself that a node lacks a package.
+async fn sync(cluster: &Cluster) -> Played {
+    cluster.lose_package(&cluster.names()[1], OLD);
+    let synchronized = cluster.until(REST, |view| {
+        let newest = view.control().newest_of(&[OperationKind::PackageSync])?;
+        let over = view.operation(newest)?.is_ended() && view.control().open.is_empty();
+        (over && cluster.holders(OLD).len() == cluster.names().len()).then_some(())
+    });
+    synchronized.await.map_err(|stuck| stuck.0)?;
+    // Nothing of it is left to do, and nothing is a job or an update.
+    let view = cluster.view();
+    let silent = view.operations().all(|operation| operation.jobs.is_empty());
+    match silent && view.control().newest_of(&[OperationKind::Update]).is_none() {
+        true => Ok(Vec::new()),
+        false => Err("a synchronization shows as a job or an update".to_owned()),
+    }
 }
 
 /// Deletes until it is done, or was done already.

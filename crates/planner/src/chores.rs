@@ -1,0 +1,162 @@
+//! What the coordinator starts unasked while nothing is open: carrying packages to nodes that lack them,
+//! and, where retention is on, collecting packages that nothing needs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use evenkeel_model::{
+    Awaiting, Catalogue, CatalogueEntry, ClusterObservation, Control, Digest, NodeName,
+    NodeObservation, Request, Topology, Version, WallTime,
+};
+
+use crate::bounds::Tunables;
+use crate::carry::{holders, remedy, trouble};
+
+/// What the choice depends on.
+#[derive(Clone, Copy)]
+pub struct Leisure<'a> {
+    /// The cluster.
+    pub topology: &'a Topology,
+    /// The control stream's state.
+    pub control: &'a Control,
+    /// The packages.
+    pub catalogue: &'a Catalogue,
+    /// What every node sees.
+    pub observations: &'a ClusterObservation,
+    /// Packages that lately did not come to a node.
+    pub held_off: &'a BTreeMap<(Digest, NodeName), HeldOff>,
+    /// How long nothing has been open, by the caller's own clock.
+    pub rested: Duration,
+    /// Bounds.
+    pub tunables: Tunables,
+}
+
+/// A synchronization that failed for a node is not tried again at once: meanwhile the cluster is free for
+/// other work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldOff {
+    /// When it failed.
+    pub since: WallTime,
+    /// Until the next one.
+    pub remaining: Duration,
+}
+
+/// What to start, and what is awaited before anything else can be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Chores {
+    /// The request to admit.
+    pub start: Option<Request>,
+    /// Packages that are not where they should be, and why nothing is done about it just now.
+    pub awaiting: Vec<Awaiting>,
+}
+
+/// Chooses. Nothing is started beside an open operation.
+pub fn chores(leisure: &Leisure<'_>) -> Chores {
+    if !leisure.control.open.is_empty() {
+        return Chores::default();
+    }
+    let mut chores = Chores::default();
+    for entry in in_order(leisure.catalogue) {
+        let digest = entry.package.digest;
+        let holders = holders(leisure.topology, leisure.observations, digest);
+        for node in holders.without {
+            match leisure.held_off.get(&(digest, node.clone())) {
+                Some(held) => chores.awaiting.push(held_off(leisure, entry, node, held)),
+                None if chores.start.is_none() => {
+                    let version = entry.package.summary.version.clone();
+                    chores.start = Some(Request::Sync { digest, version });
+                }
+                None => {}
+            }
+        }
+    }
+    if chores.start.is_none() {
+        chores.start = collectable(leisure).map(|entry| Request::Delete {
+            digest: entry.package.digest,
+            version: entry.package.summary.version.clone(),
+        });
+    }
+    chores
+}
+
+/// Oldest first.
+fn in_order(catalogue: &Catalogue) -> Vec<&CatalogueEntry> {
+    let mut entries: Vec<_> = catalogue.packages.values().collect();
+    entries.sort_by_key(|entry| entry.order);
+    entries
+}
+
+fn held_off(
+    leisure: &Leisure<'_>,
+    entry: &CatalogueEntry,
+    node: &NodeName,
+    held: &HeldOff,
+) -> Awaiting {
+    let trouble = trouble(leisure.observations, node, entry.package.digest);
+    let version = &entry.package.summary.version;
+    Awaiting {
+        operation: None,
+        node: Some(node.clone()),
+        what: format!("package {version}, which is not on node \"{node}\""),
+        since: held.since,
+        seen: trouble.map(|trouble| trouble.message.clone()),
+        remaining: Some(held.remaining),
+        unblock: remedy(node, trouble),
+    }
+}
+
+/// The oldest package that retention no longer keeps. None while any node's slots are not known: what a
+/// node runs or could fall back to must not be guessed.
+fn collectable<'a>(leisure: &Leisure<'a>) -> Option<&'a CatalogueEntry> {
+    let keep = leisure.control.retention? as usize;
+    if leisure.rested < leisure.tunables.collect_after() {
+        return None;
+    }
+    let needed = Needed::of(leisure)?;
+    let spare: Vec<_> = in_order(leisure.catalogue)
+        .into_iter()
+        .filter(|entry| !needed.has(entry))
+        .collect();
+    let surplus = spare.len().checked_sub(keep)?;
+    spare[..surplus].first().copied()
+}
+
+/// What some node runs, would boot next, or could fall back to.
+#[derive(Default)]
+struct Needed<'a> {
+    digests: BTreeSet<Digest>,
+    versions: BTreeSet<&'a Version>,
+}
+
+impl<'a> Needed<'a> {
+    fn of(leisure: &Leisure<'a>) -> Option<Self> {
+        let mut needed = Self::default();
+        for name in leisure.topology.names() {
+            needed.add(leisure.observations.get(name)?.known()?)?;
+            let booted = leisure.control.booted.get(name);
+            needed
+                .versions
+                .extend(booted.and_then(|booted| booted.version.as_ref()));
+        }
+        Some(needed)
+    }
+
+    fn add(&mut self, seen: &'a NodeObservation) -> Option<()> {
+        self.versions.insert(seen.version.known()?);
+        let slots = seen.slots.known()?;
+        for image in [&slots.a, &slots.b]
+            .into_iter()
+            .filter_map(|s| s.image.as_ref())
+        {
+            self.digests.insert(image.digest);
+            self.versions.insert(&image.version);
+        }
+        Some(())
+    }
+
+    fn has(&self, entry: &CatalogueEntry) -> bool {
+        self.digests.contains(&entry.package.digest)
+            || self.versions.contains(&entry.package.summary.version)
+    }
+}

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use clap::{Args, Subcommand};
-use evenkeel_model::{PlatformName, SourceVersions, Version, WallTime};
+use evenkeel_model::{Owner, PlatformName, SourceVersions, Version, WallTime};
 use evenkeel_package_store::{
-    BuildOptions, ExtractError, ExtractProgress, ExtractRequest, Policy, PublicKey, SecretKey,
-    SignedManifest, TrustedKeys, VerifyError, build, extract_archive, read_slot_manifest,
-    read_unproven_manifest, verify_archive,
+    BuildOptions, ExtractError, ExtractProgress, ExtractRequest, Owners, Policy, PublicKey,
+    Recorded, SecretKey, SignedManifest, TrustedKeys, VerifyError, build, extract_archive,
+    read_slot_manifest, read_unproven_manifest, verify_archive,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -97,6 +97,19 @@ pub(crate) struct BuildArgs {
     /// Release notes.
     #[arg(long, default_value = "")]
     notes: String,
+    /// Whose the installed files are, by number: `UID:GID` for all of them, or `tree` for each its owner
+    /// in the tree. Without it they belong to who installs.
+    #[arg(long, value_name = "UID:GID|tree", value_parser = parse_owners)]
+    owners: Option<Owners>,
+    /// Keep the times of files, directories and links.
+    #[arg(long)]
+    times: bool,
+    /// Keep extended attributes: `user.*` and `security.capability`.
+    #[arg(long)]
+    xattrs: bool,
+    /// Make a file of its own of each name of a hard-linked file.
+    #[arg(long)]
+    split_hard_links: bool,
     /// When it was built, as in 2026-01-31T12:00:00Z; without it, the time of the newest file.
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     build_time: Option<WallTime>,
@@ -110,6 +123,18 @@ fn default_platform() -> PlatformName {
 
 fn parse_time(text: &str) -> Result<WallTime, serde_json::Error> {
     serde_json::from_value(text.into())
+}
+
+fn parse_owners(text: &str) -> Result<Owners, String> {
+    let number = |text: &str| text.parse().ok().filter(|id| *id != u32::MAX);
+    match text.split_once(':') {
+        None if text == "tree" => Ok(Owners::AsInTree),
+        Some((uid, gid)) => match (number(uid), number(gid)) {
+            (Some(uid), Some(gid)) => Ok(Owners::All(Owner { uid, gid })),
+            (None, _) | (_, None) => Err("owner and group are numbers".to_owned()),
+        },
+        None => Err("write UID:GID, or `tree`".to_owned()),
+    }
 }
 
 impl PackageCommand {
@@ -165,6 +190,12 @@ fn build_package(args: BuildArgs, json: bool) -> Result<(), Stop> {
         manual_steps: args.manual_steps,
         firmware: args.firmware,
         notes: args.notes,
+        recorded: Recorded {
+            owners: args.owners.unwrap_or_default(),
+            times: args.times,
+            xattrs: args.xattrs,
+            split_hard_links: args.split_hard_links,
+        },
         build_time: args.build_time,
     };
     let (root, output) = (&args.root, &args.output);

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use evenkeel_model::{PlatformName, SourceVersions, Version};
 use evenkeel_package_store::{
-    BuildOptions, ExtractRequest, Policy, SecretKey, StageLimits, Store, build, extract_archive,
+    BuildOptions, ExtractRequest, Policy, Recorded, SecretKey, StageLimits, Store, build,
+    extract_archive,
 };
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
@@ -55,6 +56,7 @@ fn make(tree: &Path, archive: &Path) -> Result<(), Box<dyn Error>> {
         manual_steps: vec![],
         firmware: vec![],
         notes: String::new(),
+        recorded: Recorded::default(),
         build_time: None,
     };
     let built = build(tree, &key(), options, archive)?;

@@ -1,17 +1,17 @@
 //! Makes a package of a tree of files. The same tree and options give the same bytes, on any machine.
 
-use std::fs::{self, File, Metadata};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use evenkeel_model::{
-    Bundled, Digest, Entry, EntryKind, MANIFEST_FORMAT, MANIFEST_PATH, MAX_ENTRIES,
-    MAX_MANIFEST_BYTES, Manifest, ManifestError, PlatformName, RESERVED_DIR, SIGNATURE_PATH,
-    SourceVersions, Version, WallTime,
+    Bundled, Digest, Entry, EntryKind, MANIFEST_FORMAT, MANIFEST_PATH, MAX_MANIFEST_BYTES,
+    Manifest, ManifestError, Owner, PlatformName, RESERVED_DIR, SIGNATURE_PATH, SourceVersions,
+    Version, WallTime, XattrProblem,
 };
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
@@ -20,6 +20,7 @@ use crate::fsutil;
 use crate::gzip_write::MemberWriter;
 use crate::keys::SecretKey;
 use crate::tar_write::TarHeader;
+use crate::walk::{Found, Walk};
 
 const READ_BYTES: usize = 256 << 10;
 /// tar ends with two zero blocks.
@@ -48,8 +49,36 @@ pub struct BuildOptions {
     pub firmware: Vec<String>,
     /// Release notes.
     pub notes: String,
+    /// What of the files is kept beside mode and content.
+    pub recorded: Recorded,
     /// `None`: the time of the newest file in the tree, which keeps builds reproducible.
     pub build_time: Option<WallTime>,
+}
+
+/// What a package keeps of its files beside mode and content. What is the same in every copy of a tree is kept
+/// by itself; what differs from machine to machine only where it is asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Recorded {
+    /// Whose the files are.
+    pub owners: Owners,
+    /// Times of files, directories and links. A checkout's differ from those of the next.
+    pub times: bool,
+    /// Extended attributes `user.*` and `security.capability`.
+    pub xattrs: bool,
+    /// Makes a file of its own of each name of a file, instead of hard links.
+    pub split_hard_links: bool,
+}
+
+/// Which owners a package lists.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Owners {
+    /// None: what is extracted belongs to who extracts it.
+    #[default]
+    Unlisted,
+    /// This one, for every entry.
+    All(Owner),
+    /// Those in the tree, by number.
+    AsInTree,
 }
 
 /// A package that was built.
@@ -98,6 +127,16 @@ pub enum BuildError {
         /// The file.
         path: PathBuf,
     },
+    /// An extended attribute that packages may not set and that is not the building machine's own.
+    #[error("{path} has the extended attribute {name:?}, which {problem}")]
+    Xattr {
+        /// The file.
+        path: PathBuf,
+        /// The attribute.
+        name: String,
+        /// What is wrong with it.
+        problem: XattrProblem,
+    },
     /// A name or link target that JSON cannot hold.
     #[error("{path}: its name or link target is not UTF-8")]
     NotUtf8 {
@@ -133,7 +172,7 @@ pub enum BuildError {
 }
 
 impl BuildError {
-    fn io(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { step, path, source }
     }
@@ -149,7 +188,7 @@ pub fn build(
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let root = check_root(root, output)?;
     check_output(output)?;
-    let mut found = walk(&root)?;
+    let mut found = Walk::of(&root, options.recorded)?;
     hash_files(&root, &mut found, threads)?;
     let manifest = make_manifest(found, options)?;
     let bytes = serde_json::to_vec(&manifest).expect("a manifest is plain JSON");
@@ -224,86 +263,6 @@ fn publish(unfinished: &Path, output: &Path) -> Result<(), BuildError> {
     fs::rename(unfinished, output).map_err(BuildError::io("rename to", output))?;
     let parent = fsutil::parent_of(output);
     fsutil::sync_dir(&parent).map_err(BuildError::io("sync", &parent))
-}
-
-struct Found {
-    entry: Entry,
-    mtime: i64,
-}
-
-/// Everything below `root`, each folder before its content, names in byte order.
-fn walk(root: &Path) -> Result<Vec<Found>, BuildError> {
-    let mut found = Vec::new();
-    walk_dir(root, "", &mut found)?;
-    Ok(found)
-}
-
-fn walk_dir(dir: &Path, prefix: &str, found: &mut Vec<Found>) -> Result<(), BuildError> {
-    let failed = || BuildError::io("list", dir);
-    let listed: io::Result<Vec<_>> =
-        fs::read_dir(dir).and_then(|entries| entries.map(|e| e.map(|e| e.file_name())).collect());
-    let mut names = listed.map_err(failed())?;
-    names.sort();
-    for name in names {
-        let path = dir.join(&name);
-        let name = name
-            .to_str()
-            .ok_or_else(|| BuildError::NotUtf8 { path: path.clone() })?;
-        let relative = if prefix.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{prefix}/{name}")
-        };
-        let meta = path
-            .symlink_metadata()
-            .map_err(BuildError::io("examine", &path))?;
-        let entry = make_entry(&path, relative.clone(), &meta)?;
-        let is_dir = entry.kind == EntryKind::Directory;
-        // A folder's time changes with every build artefact that comes and goes; a file's says more.
-        let mtime = if meta.is_file() { meta.mtime() } else { 0 };
-        found.push(Found { entry, mtime });
-        if found.len() > MAX_ENTRIES {
-            return Err(ManifestError::TooManyEntries { count: found.len() }.into());
-        }
-        if is_dir {
-            walk_dir(&path, &relative, found)?;
-        }
-    }
-    Ok(())
-}
-
-fn make_entry(path: &Path, relative: String, meta: &Metadata) -> Result<Entry, BuildError> {
-    let kind = if meta.is_dir() {
-        EntryKind::Directory
-    } else if meta.is_file() {
-        // The digest follows when all cores hash.
-        EntryKind::File {
-            size: meta.len(),
-            sha256: Digest([0; 32]),
-        }
-    } else if meta.is_symlink() {
-        let target = fs::read_link(path).map_err(BuildError::io("read", path))?;
-        let target = target.to_str().ok_or_else(|| BuildError::NotUtf8 {
-            path: path.to_owned(),
-        })?;
-        EntryKind::Symlink {
-            target: target.to_owned(),
-        }
-    } else {
-        return Err(BuildError::Unsupported {
-            path: path.to_owned(),
-        });
-    };
-    let mode = match kind {
-        // Linux has no modes on links.
-        EntryKind::Symlink { .. } => 0o777,
-        EntryKind::File { .. } | EntryKind::Directory => meta.permissions().mode() & 0o7777,
-    };
-    Ok(Entry {
-        path: relative,
-        mode,
-        kind,
-    })
 }
 
 /// Fills in the digests, on all cores.
@@ -467,6 +426,8 @@ fn write_content(
             size,
             target: "",
             mtime,
+            owner: None,
+            xattrs: &BTreeMap::new(),
         };
         tar.write_all(&header.to_bytes())
             .and_then(|()| tar.write_all(bytes))
@@ -482,28 +443,27 @@ fn write_content(
 fn write_entry(
     root: &Path,
     entry: &Entry,
-    mtime: u64,
+    build_time: u64,
     tar: &mut impl Write,
     output: &Path,
 ) -> Result<(), BuildError> {
     let failed = || BuildError::io("write", output);
-    let (kind, target) = match &entry.kind {
-        EntryKind::File { .. } => (b'0', ""),
-        EntryKind::Directory => (b'5', ""),
-        EntryKind::Symlink { target } => (b'2', target.as_str()),
-    };
-    let (mode, size) = (entry.mode, entry.size());
-    let path = match entry.kind {
-        EntryKind::Directory => format!("{}/", entry.path),
-        EntryKind::File { .. } | EntryKind::Symlink { .. } => entry.path.clone(),
+    let slashed = format!("{}/", entry.path);
+    let (kind, path, target) = match &entry.kind {
+        EntryKind::File { .. } => (b'0', &entry.path, ""),
+        EntryKind::Directory => (b'5', &slashed, ""),
+        EntryKind::Symlink { target } => (b'2', &entry.path, target.as_str()),
+        EntryKind::HardLink { target } => (b'1', &entry.path, target.as_str()),
     };
     let header = TarHeader {
-        path: &path,
+        path,
         kind,
-        mode,
-        size,
+        mode: entry.mode,
+        size: entry.size(),
         target,
-        mtime,
+        mtime: entry.attributes.mtime.unwrap_or(build_time),
+        owner: entry.attributes.owner,
+        xattrs: &entry.attributes.xattrs,
     };
     tar.write_all(&header.to_bytes()).map_err(failed())?;
     if let EntryKind::File { size, sha256 } = entry.kind {

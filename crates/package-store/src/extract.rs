@@ -15,6 +15,7 @@ use nix::fcntl::{Flock, FlockArg};
 
 use crate::flush::Flusher;
 use crate::fsutil;
+use crate::restore;
 use crate::slot;
 use crate::store::{Store, StoreError};
 use crate::verify::{Failure, Policy, SignedManifest, Sink, VerifyError, verify};
@@ -115,6 +116,11 @@ impl ExtractError {
         let path = path.to_owned();
         move |source| Self::Io { step, path, source }
     }
+
+    fn restore(path: &Path) -> impl FnOnce(restore::Failed) -> Self {
+        let path = path.to_owned();
+        move |(step, source)| Self::Io { step, path, source }
+    }
 }
 
 impl Store {
@@ -169,7 +175,7 @@ pub fn extract_archive(
         Failure::Package(error) => ExtractError::Refused(error),
         Failure::Sink(error) => error,
     })?;
-    set_directory_modes(dir, &signed)?;
+    restore_directories(dir, &signed)?;
     flusher.finish().map_err(ExtractError::io("sync", dir))?;
     nix::unistd::syncfs(&*lock).map_err(|e| ExtractError::io("sync", dir)(e.into()))?;
     slot::mark(dir, &signed).map_err(ExtractError::io("mark as whole", dir))?;
@@ -215,12 +221,11 @@ fn lock(dir: &Path) -> Result<Flock<File>, ExtractError> {
 }
 
 /// Folders were writable for us while they were filled; children first, as a folder may lose its `x`.
-fn set_directory_modes(dir: &Path, signed: &SignedManifest) -> Result<(), ExtractError> {
+fn restore_directories(dir: &Path, signed: &SignedManifest) -> Result<(), ExtractError> {
     for entry in signed.manifest.entries.iter().rev() {
         if entry.kind == EntryKind::Directory {
             let path = dir.join(&entry.path);
-            fs::set_permissions(&path, Permissions::from_mode(entry.mode))
-                .map_err(ExtractError::io("set the mode of", &path))?;
+            restore::restore_directory(&path, entry).map_err(ExtractError::restore(&path))?;
         }
     }
     Ok(())
@@ -299,6 +304,7 @@ impl Sink for Writer<'_> {
             EntryKind::Directory => fs::create_dir(&path)
                 .and_then(|()| fs::set_permissions(&path, Permissions::from_mode(0o700))),
             EntryKind::Symlink { target } => symlink(target, &path),
+            EntryKind::HardLink { target } => restore::hard_link(self.dir, target, &path),
             // Exclusive: whatever got there in between is not followed.
             EntryKind::File { .. } => {
                 let open = OpenOptions::new()
@@ -310,6 +316,9 @@ impl Sink for Writer<'_> {
             }
         };
         made.map_err(|source| self.write_error(&path, source, ENTRY_OVERHEAD_BYTES))?;
+        if matches!(entry.kind, EntryKind::Symlink { .. }) {
+            restore::restore_symlink(&path, entry).map_err(ExtractError::restore(&path))?;
+        }
         self.done.done_entries += 1;
         self.report()
     }
@@ -331,7 +340,6 @@ impl Sink for Writer<'_> {
         let Some((file, path)) = self.file.take() else {
             return Ok(());
         };
-        file.set_permissions(Permissions::from_mode(entry.mode))
-            .map_err(ExtractError::io("set the mode of", &path))
+        restore::restore_open(&file, entry).map_err(ExtractError::restore(&path))
     }
 }

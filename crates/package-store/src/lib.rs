@@ -23,6 +23,7 @@ mod open;
 mod partial;
 mod receive;
 mod remove;
+mod restore;
 mod room;
 mod scrub;
 mod slot;
@@ -34,8 +35,9 @@ mod tar;
 mod tar_write;
 mod underway;
 mod verify;
+mod walk;
 
-pub use build::{BuildError, BuildOptions, Built, build};
+pub use build::{BuildError, BuildOptions, Built, Owners, Recorded, build};
 pub use chunks::{CHUNK_BYTES, ChunkList, ChunkListError, chunk_digest};
 pub use extract::{ExtractError, ExtractProgress, ExtractRequest, extract_archive};
 pub use follow::ArchiveReader;

@@ -1,6 +1,7 @@
 //! Reads tar, believing nothing: checksums hold, extension records are bounded, and whatever is not a
-//! plain file, directory or symlink is refused by name.
+//! plain file, directory, symlink or hard link is refused by name.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead};
 
 use crate::verify::VerifyError;
@@ -22,6 +23,18 @@ pub(crate) struct TarEntry {
     pub(crate) kind: TarKind,
     pub(crate) mode: u32,
     pub(crate) size: u64,
+    pub(crate) attributes: TarAttributes,
+}
+
+/// What else the archive says; `None` where it is not a number that can be listed.
+#[derive(Debug, Default)]
+pub(crate) struct TarAttributes {
+    pub(crate) uid: Option<u64>,
+    pub(crate) gid: Option<u64>,
+    /// Whole seconds since 1970.
+    pub(crate) mtime: Option<u64>,
+    /// Access lists and labels are among them, by the names that the kernel has for them.
+    pub(crate) xattrs: BTreeMap<String, Vec<u8>>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -29,6 +42,7 @@ pub(crate) enum TarKind {
     File,
     Directory,
     Symlink { target: String },
+    HardLink { target: String },
 }
 
 /// Reads entries one after another from inflated bytes.
@@ -48,6 +62,11 @@ struct Extension {
     path: Option<String>,
     target: Option<String>,
     size: Option<u64>,
+    /// Taken instead of the header's where a record says so, even if it is not a number we know.
+    uid: Option<Option<u64>>,
+    gid: Option<Option<u64>>,
+    mtime: Option<Option<u64>>,
+    xattrs: BTreeMap<String, Vec<u8>>,
 }
 
 impl<R: BufRead> TarReader<R> {
@@ -204,42 +223,69 @@ impl<R: BufRead> TarReader<R> {
 
     fn pax(&mut self, header: &Header<'_>, extension: &mut Extension) -> Result<(), VerifyError> {
         let bytes = self.extension(header)?;
-        let mut rest = std::str::from_utf8(&bytes)
-            .map_err(|_| header.bad("a pax record that is not UTF-8"))?;
+        let mut rest = bytes.as_slice();
         while !rest.is_empty() {
             let (key, value, after) =
                 pax_record(rest).ok_or_else(|| header.bad("a malformed pax record"))?;
             rest = after;
-            match key {
-                "path" => extension.path = Some(value.to_owned()),
-                "linkpath" => extension.target = Some(value.to_owned()),
-                "size" => {
-                    let size = value
-                        .parse()
-                        .map_err(|_| header.bad("a malformed pax size"))?;
-                    extension.size = Some(size);
-                }
-                sparse if sparse.starts_with("GNU.sparse") => {
-                    return Err(header.bad("a sparse file, which packages may not hold"));
-                }
-                // Times, owners and the like: the manifest decides, not the archive.
-                _ => {}
-            }
+            extension.record(header, key, value)?;
         }
         Ok(())
     }
 }
 
-/// `"LENGTH KEY=VALUE\n"`, the length counting all of it.
-fn pax_record(text: &str) -> Option<(&str, &str, &str)> {
-    let (digits, _) = text.split_once(' ')?;
-    let length: usize = digits.parse().ok()?;
-    let record = text
-        .get(..length)?
-        .get(digits.len() + 1..)?
-        .strip_suffix('\n')?;
-    let (key, value) = record.split_once('=')?;
-    Some((key, value, &text[length..]))
+impl Extension {
+    fn record(&mut self, header: &Header<'_>, key: &str, value: &[u8]) -> Result<(), VerifyError> {
+        let text = || std::str::from_utf8(value);
+        let name = || text().map_err(|_| header.bad("a name that is not UTF-8"));
+        let number = || text().ok().and_then(|text| text.parse().ok());
+        match key {
+            "path" => self.path = Some(name()?.to_owned()),
+            "linkpath" => self.target = Some(name()?.to_owned()),
+            "size" => {
+                let size = number().ok_or_else(|| header.bad("a malformed pax size"))?;
+                self.size = Some(size);
+            }
+            "uid" => self.uid = Some(number()),
+            "gid" => self.gid = Some(number()),
+            // Other tools write fractions of seconds too.
+            "mtime" => {
+                let seconds = text().ok().and_then(|text| text.split('.').next());
+                self.mtime = Some(seconds.and_then(|seconds| seconds.parse().ok()));
+            }
+            "SCHILY.acl.access" => self.xattr("system.posix_acl_access", value),
+            "SCHILY.acl.default" => self.xattr("system.posix_acl_default", value),
+            "RHT.security.selinux" => self.xattr("security.selinux", value),
+            sparse if sparse.starts_with("GNU.sparse") => {
+                return Err(header.bad("a sparse file, which packages may not hold"));
+            }
+            other => {
+                if let Some(name) = other.strip_prefix("SCHILY.xattr.") {
+                    self.xattr(name, value);
+                }
+                // Access times, names of owners and the like are nowhere restored.
+            }
+        }
+        Ok(())
+    }
+
+    fn xattr(&mut self, name: &str, value: &[u8]) {
+        self.xattrs.insert(name.to_owned(), value.to_vec());
+    }
+}
+
+/// `"LENGTH KEY=VALUE\n"`, the length counting all of it; the value may be any bytes.
+fn pax_record(bytes: &[u8]) -> Option<(&str, &[u8], &[u8])> {
+    let space = bytes.iter().position(|byte| *byte == b' ')?;
+    let digits = &bytes[..space];
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let length: usize = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    let record = bytes.get(..length)?.get(space + 1..)?.strip_suffix(b"\n")?;
+    let equals = record.iter().position(|byte| *byte == b'=')?;
+    let key = std::str::from_utf8(&record[..equals]).ok()?;
+    Some((key, &record[equals + 1..], &bytes[length..]))
 }
 
 fn padding_of(size: u64) -> u64 {
@@ -335,10 +381,9 @@ impl Header<'_> {
             b'2' => TarKind::Symlink {
                 target: target(extension.target)?,
             },
-            b'1' => {
-                let target = target(extension.target)?;
-                return Err(VerifyError::HardLink { path, target });
-            }
+            b'1' => TarKind::HardLink {
+                target: target(extension.target)?,
+            },
             b'3' | b'4' | b'6' => return Err(VerifyError::DeviceNode { path }),
             other => {
                 return Err(VerifyError::UnsupportedKind {
@@ -362,6 +407,12 @@ impl Header<'_> {
             kind,
             mode: mode as u32 & 0o7777,
             size,
+            attributes: TarAttributes {
+                uid: extension.uid.unwrap_or_else(|| self.number(108..116)),
+                gid: extension.gid.unwrap_or_else(|| self.number(116..124)),
+                mtime: extension.mtime.unwrap_or_else(|| self.number(136..148)),
+                xattrs: extension.xattrs,
+            },
         })
     }
 }

@@ -7,14 +7,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use evenkeel_model::{
-    Digest, Entry, EntryKind, MANIFEST_PATH, MAX_MANIFEST_BYTES, Manifest, ManifestError,
-    PathProblem, PlatformName, SIGNATURE_PATH, check_entry_path, link_stays_inside,
+    Attributes, Digest, Entry, EntryKind, MANIFEST_PATH, MAX_MANIFEST_BYTES, Manifest,
+    ManifestError, PathProblem, PlatformName, SIGNATURE_PATH, check_entry_path, link_stays_inside,
 };
 use sha2::{Digest as _, Sha256};
 
 use crate::gzip::Inflated;
 use crate::keys::{KeyId, Signature, SignatureError, TrustedKeys};
-use crate::tar::{TarEntry, TarKind, TarReader};
+use crate::tar::{TarAttributes, TarEntry, TarKind, TarReader};
 
 /// Reads of an archive file.
 const READ_BYTES: usize = 256 << 10;
@@ -224,8 +224,8 @@ pub enum VerifyError {
         /// The entry.
         path: String,
     },
-    /// A hard link.
-    #[error("the package holds {path:?}, a hard link to {target:?}")]
+    /// A hard link that leads out.
+    #[error("the package holds {path:?}, a hard link to {target:?}, which cannot be a file of it")]
     HardLink {
         /// The entry.
         path: String,
@@ -248,12 +248,12 @@ pub enum VerifyError {
         /// Where it points.
         target: String,
     },
-    /// Another kind, mode or link target than listed.
+    /// Another kind, mode, link target, owner, time or other extended attributes than listed.
     #[error("{path:?} is not as its manifest lists it: its {what} differs")]
     Differs {
         /// The entry.
         path: String,
-        /// `kind`, `mode` or `link target`.
+        /// Which of them.
         what: &'static str,
     },
     /// Another size than listed.
@@ -329,7 +329,7 @@ pub(crate) trait Sink {
     type Error;
     /// The manifest is signed, valid and meets the policy.
     fn begin(&mut self, signed: &Arc<SignedManifest>) -> Result<(), Self::Error>;
-    /// An entry starts; for directories and symlinks this is all.
+    /// An entry starts; for directories and links this is all.
     fn entry(&mut self, entry: &Entry) -> Result<(), Self::Error>;
     /// Content of the current file, not proven yet.
     fn data(&mut self, piece: &[u8]) -> Result<(), Self::Error>;
@@ -606,7 +606,15 @@ fn check_header(found: &TarEntry, listed: &Entry) -> Result<(), Option<VerifyErr
                 return Err(differs("link target"));
             }
         }
-        (TarKind::File | TarKind::Directory | TarKind::Symlink { .. }, _) => {
+        (TarKind::HardLink { target: found }, EntryKind::HardLink { target }) => {
+            if found != target {
+                return Err(differs("link target"));
+            }
+        }
+        (
+            TarKind::File | TarKind::Directory | TarKind::Symlink { .. } | TarKind::HardLink { .. },
+            _,
+        ) => {
             return Err(differs("kind"));
         }
     }
@@ -621,7 +629,29 @@ fn check_header(found: &TarEntry, listed: &Entry) -> Result<(), Option<VerifyErr
     if found.mode != listed.mode {
         return Err(differs("mode"));
     }
-    Ok(())
+    match differing_attribute(&found.attributes, &listed.attributes) {
+        Some(what) => Err(differs(what)),
+        None => Ok(()),
+    }
+}
+
+/// Owner and time count where they are listed: where not, another tool may have repacked the archive.
+/// Extended attributes that are not listed are never there.
+fn differing_attribute(found: &TarAttributes, listed: &Attributes) -> Option<&'static str> {
+    let Attributes {
+        owner,
+        mtime,
+        xattrs,
+    } = listed;
+    let same_owner = owner.is_none_or(|owner| {
+        (found.uid, found.gid) == (Some(owner.uid.into()), Some(owner.gid.into()))
+    });
+    match () {
+        () if !same_owner => Some("owner"),
+        () if mtime.is_some() && *mtime != found.mtime => Some("time"),
+        () if *xattrs != found.xattrs => Some("extended attributes"),
+        () => None,
+    }
 }
 
 /// Dangers that have a name of their own, whatever the manifest lists.
@@ -642,7 +672,15 @@ fn check_archive_path(found: &TarEntry) -> Result<(), VerifyError> {
                 target: target.clone(),
             })
         }
-        TarKind::Symlink { .. } | TarKind::File | TarKind::Directory => Ok(()),
+        TarKind::HardLink { target } if check_entry_path(target).is_err() => {
+            Err(VerifyError::HardLink {
+                path: found.path.clone(),
+                target: target.clone(),
+            })
+        }
+        TarKind::Symlink { .. } | TarKind::HardLink { .. } | TarKind::File | TarKind::Directory => {
+            Ok(())
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use evenkeel_interconnect::{AgentClient, AgentRequest, AgentResponse, CallError};
 use evenkeel_model::*;
 use evenkeel_orchestrator::{FrontDoor, Orchestrator, Parts};
-use evenkeel_package_store::{BuildOptions, SecretKey, Store, build};
+use evenkeel_package_store::{BuildOptions, Recorded, SecretKey, Store, build};
 use evenkeel_planner::Tunables;
 use evenkeel_record::{
     Fence, FollowOptions, Follower, MemoryHub, NoMirror, Record, Write, Writer, projections,
@@ -109,6 +109,7 @@ impl Bench {
             manual_steps: vec![],
             firmware: vec![],
             notes: String::new(),
+            recorded: Recorded::default(),
             build_time: None,
         };
         build(&root, key, options, &output).unwrap();

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use evenkeel_lab::DAEMON_IN_IMAGE;
 use evenkeel_model::{PlatformName, SourceVersions, Version};
-use evenkeel_package_store::{BuildError, BuildOptions, Built, SecretKey, build};
+use evenkeel_package_store::{BuildError, BuildOptions, Built, Recorded, SecretKey, build};
 
 /// Where trees of ordinary files are found on ordinary systems, small files and large.
 const HOST_TREES: &[&str] = &[
@@ -208,6 +208,7 @@ pub(crate) fn pack(
         manual_steps: Vec::new(),
         firmware: Vec::new(),
         notes: format!("Made by `evenkeel lab demo`, version {version}."),
+        recorded: Recorded::default(),
         build_time: None,
     };
     let version = version.clone();

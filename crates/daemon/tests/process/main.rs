@@ -6,7 +6,7 @@ mod stand;
 
 use std::path::Path;
 
-use evenkeel_package_store::{BuildOptions, SecretKey, build};
+use evenkeel_package_store::{BuildOptions, Recorded, SecretKey, build};
 use stand::Stand;
 
 fn package(dir: &Path, key: &SecretKey, version: &str) -> Vec<u8> {
@@ -24,6 +24,7 @@ fn package(dir: &Path, key: &SecretKey, version: &str) -> Vec<u8> {
         manual_steps: Vec::new(),
         firmware: Vec::new(),
         notes: String::new(),
+        recorded: Recorded::default(),
         build_time: None,
     };
     let file = dir.join(format!("{version}.tgz"));

@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use evenkeel_model::{Digest, PlatformName, SourceVersions, Version, WallTime};
 use evenkeel_package_store::{
-    BuildOptions, Built, Policy, SecretKey, StageError, StageLimits, Store, StoredPackage, build,
+    BuildOptions, Built, ExtractError, ExtractRequest, Policy, Recorded, SecretKey, SignedManifest,
+    StageError, StageLimits, Store, StoredPackage, build, extract_archive,
 };
+use std::sync::atomic::AtomicBool;
 
 pub(crate) fn key() -> SecretKey {
     SecretKey::from_seed(&[1; 32])
@@ -31,6 +33,7 @@ pub(crate) fn options(version: &str) -> BuildOptions {
         manual_steps: vec![],
         firmware: vec![],
         notes: String::new(),
+        recorded: Recorded::default(),
         build_time: Some(WallTime::new("2026-01-02T03:04:05Z".parse().unwrap())),
     }
 }
@@ -173,4 +176,24 @@ pub(crate) fn on_disk(store_dir: &Path) -> Vec<String> {
         }
     }
     names
+}
+
+pub(crate) fn gunzip(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    std::io::Read::read_to_end(&mut flate2::read::MultiGzDecoder::new(bytes), &mut out).unwrap();
+    out
+}
+
+pub(crate) fn extract_file(
+    package: &Path,
+    slot: &Path,
+) -> Result<std::sync::Arc<SignedManifest>, ExtractError> {
+    let request = ExtractRequest {
+        slot_dir: slot,
+        running: None,
+        expected: None,
+        policy: &policy(),
+    };
+    let archive = fs::File::open(package).unwrap();
+    extract_archive(archive, request, &mut |_| {}, &AtomicBool::new(false))
 }

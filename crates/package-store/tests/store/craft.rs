@@ -2,7 +2,9 @@
 
 use std::io::Write;
 
-use evenkeel_model::{Entry, EntryKind, MANIFEST_FORMAT, MANIFEST_PATH, Manifest, SIGNATURE_PATH};
+use evenkeel_model::{
+    Attributes, Entry, EntryKind, MANIFEST_FORMAT, MANIFEST_PATH, Manifest, SIGNATURE_PATH,
+};
 use evenkeel_package_store::SecretKey;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -148,6 +150,9 @@ pub(crate) fn entry_of(piece: &Piece) -> Entry {
         b'2' => EntryKind::Symlink {
             target: piece.target.clone(),
         },
+        b'1' => EntryKind::HardLink {
+            target: piece.target.clone(),
+        },
         _ => EntryKind::File {
             size: piece.content.len() as u64,
             sha256: digest(&piece.content),
@@ -157,6 +162,7 @@ pub(crate) fn entry_of(piece: &Piece) -> Entry {
         path: String::from_utf8(piece.path.clone()).unwrap(),
         mode: piece.mode,
         kind,
+        attributes: Attributes::default(),
     }
 }
 

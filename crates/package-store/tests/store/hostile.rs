@@ -296,11 +296,20 @@ fn kinds_that_packages_do_not_have() {
     for kind in [b'3', b'4', b'6'] {
         assert_is!(with(Piece::new("dev", kind)), VerifyError::DeviceNode { path } if path == "dev");
     }
-    let hard = Piece {
-        target: "d/a".into(),
+    let hard = |target: &str| Piece {
+        target: target.into(),
         ..Piece::new("hard", b'1')
     };
-    assert_is!(with(hard), VerifyError::HardLink { target, .. } if target == "d/a");
+    for out in [
+        "/etc/shadow",
+        "../a",
+        "d/../../a",
+        "",
+        ".evenkeel/manifest.json",
+    ] {
+        assert_is!(with(hard(out)), VerifyError::HardLink { target, .. } if target == out);
+    }
+    assert_is!(with(hard("d/a")), VerifyError::Unlisted { path } if path == "hard");
     for kind in [b'7', b'S', b'V', b'g'] {
         assert_is!(
             with(Piece::new("odd", kind)),

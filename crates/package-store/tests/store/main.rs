@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod attributes;
 mod common;
 mod craft;
 mod extracting;

@@ -58,17 +58,18 @@ fn install(place: &Place, package: StoredPackage) -> Result<StoredPackage, Stage
         }
         None if !to.exists() => {
             fsutil::rename(dir, &to).map_err(StageError::io("rename into", &to))?;
+            if let Err(error) = sync_names(inner) {
+                // Not known to be durable, so not here: back to where it comes from. If not even that can
+                // be done, the next open sees what is true.
+                let _ = fsutil::rename(&to, dir);
+                return Err(error);
+            }
         }
-        // Also a folder that no one knows: left by a rename whose sync failed.
+        // Also a folder that no one knows: left by a rename that could not be undone. Whichever of the
+        // two a crash leaves there, it is a proven copy.
         Some(_) | None => {
             fsutil::exchange(dir, &to).map_err(StageError::io("replace", &to))?;
-        }
-    }
-    for folder in [inner.packages_dir(), inner.incoming_dir()] {
-        if let Err(error) = fsutil::sync_dir(&folder) {
-            // Not known to be durable, so not here. Left to the next open, which will see what is true.
-            inner.index().packages.remove(&digest);
-            return Err(StageError::io("sync", &folder)(error));
+            sync_names(inner)?;
         }
     }
     let mut index = inner.index();
@@ -77,6 +78,13 @@ fn install(place: &Place, package: StoredPackage) -> Result<StoredPackage, Stage
     drop(index);
     tidy(inner, digest);
     Ok(package)
+}
+
+fn sync_names(inner: &Inner) -> Result<(), StageError> {
+    for folder in [inner.packages_dir(), inner.incoming_dir()] {
+        fsutil::sync_dir(&folder).map_err(StageError::io("sync", &folder))?;
+    }
+    Ok(())
 }
 
 /// What is not needed any more now that a good copy is here. Nothing depends on it: the next open of the

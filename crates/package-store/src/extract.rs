@@ -114,7 +114,18 @@ pub enum ExtractError {
 impl ExtractError {
     fn io(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Io { step, path, source }
+        move |source| {
+            if !fsutil::is_no_space(&source) {
+                return Self::Io { step, path, source };
+            }
+            let slot_dir = fsutil::parent_of(&path);
+            let free = fsutil::free_bytes(&slot_dir).unwrap_or(0);
+            Self::NoSpace {
+                slot_dir,
+                needed: free.saturating_add(1),
+                free,
+            }
+        }
     }
 
     fn restore(path: &Path) -> impl FnOnce(restore::Failed) -> Self {

@@ -12,8 +12,8 @@ const FLUSH_BYTES: u64 = 32 << 20;
 /// Flushes in the background. Errors are kept: the kernel reports a failed write-back only once.
 #[derive(Debug)]
 pub(crate) struct Flusher {
-    doorbell: SyncSender<()>,
-    thread: JoinHandle<io::Result<()>>,
+    doorbell: Option<SyncSender<()>>,
+    thread: Option<JoinHandle<io::Result<()>>>,
     unflushed: AtomicU64,
 }
 
@@ -37,8 +37,8 @@ impl Flusher {
             .name("flush".to_owned())
             .spawn(move || rings.iter().try_for_each(|()| flush()))?;
         Ok(Self {
-            doorbell,
-            thread,
+            doorbell: Some(doorbell),
+            thread: Some(thread),
             unflushed: AtomicU64::new(0),
         })
     }
@@ -46,8 +46,10 @@ impl Flusher {
     /// Takes note of written bytes.
     pub(crate) fn written(&self, bytes: u64) {
         let unflushed = self.unflushed.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if unflushed >= FLUSH_BYTES {
-            match self.doorbell.try_send(()) {
+        if unflushed >= FLUSH_BYTES
+            && let Some(doorbell) = &self.doorbell
+        {
+            match doorbell.try_send(()) {
                 Ok(()) => self.unflushed.store(0, Ordering::Relaxed),
                 // Busy: asked again soon. Ended: it failed, which `finish` reports.
                 Err(TrySendError::Full(()) | TrySendError::Disconnected(())) => {}
@@ -56,10 +58,24 @@ impl Flusher {
     }
 
     /// Waits for the flush that runs, and reports the first failure of any. The caller syncs what is left.
-    pub(crate) fn finish(self) -> io::Result<()> {
-        drop(self.doorbell);
-        self.thread
-            .join()
-            .unwrap_or_else(|_| Err(io::Error::other("the flushing thread panicked")))
+    pub(crate) fn finish(mut self) -> io::Result<()> {
+        self.join()
+    }
+
+    fn join(&mut self) -> io::Result<()> {
+        drop(self.doorbell.take());
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(flushed)) => flushed,
+            Some(Err(_)) => Err(io::Error::other("the flushing thread panicked")),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Flusher {
+    /// The thread has the file open: as long as it runs, a removed file takes up room.
+    fn drop(&mut self) {
+        // Whoever gives up does not ask whether the data is on disk.
+        let _ = self.join();
     }
 }

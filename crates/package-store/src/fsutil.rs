@@ -118,10 +118,15 @@ pub(crate) fn remove_all(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Removes a file or a link.
+pub(crate) fn remove_file(path: &Path) -> io::Result<()> {
+    step("remove file", path)?;
+    fs::remove_file(path)
+}
+
 fn remove_present(path: &Path) -> io::Result<()> {
     if !path.symlink_metadata()?.is_dir() {
-        step("remove file", path)?;
-        return fs::remove_file(path);
+        return remove_file(path);
     }
     // A package may hold folders without write permission; ours to delete all the same.
     fs::set_permissions(path, Permissions::from_mode(0o700))?;

@@ -1,7 +1,7 @@
 //! What marks a slot as whole: manifest and signature, written last.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use evenkeel_model::{
@@ -47,9 +47,9 @@ pub fn read_slot_manifest(slot_dir: &Path) -> Result<Option<(Digest, Manifest)>,
     let file = match File::open(&path) {
         Ok(file) => file,
         Err(error) => {
-            return match error.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(None),
-                _ => Err(failed(error)),
+            return match fsutil::is_absent(&error) {
+                true => Ok(None),
+                false => Err(failed(error)),
             };
         }
     };
@@ -70,27 +70,23 @@ pub fn read_slot_manifest(slot_dir: &Path) -> Result<Option<(Digest, Manifest)>,
 /// Takes the mark away, durably, before the first byte of the slot changes.
 pub(crate) fn unmark(slot_dir: &Path) -> io::Result<()> {
     let reserved = slot_dir.join(RESERVED_DIR);
-    match fs::remove_file(slot_dir.join(MANIFEST_PATH)) {
+    match fsutil::remove_file(&slot_dir.join(MANIFEST_PATH)) {
         Ok(()) => fsutil::sync_dir(&reserved),
-        Err(error) => match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(()),
-            _ => Err(error),
-        },
+        Err(error) if fsutil::is_absent(&error) => Ok(()),
+        Err(error) => Err(error),
     }
 }
 
 /// Marks the slot as whole. The caller has synced everything else.
 pub(crate) fn mark(slot_dir: &Path, signed: &SignedManifest) -> io::Result<()> {
     let reserved = slot_dir.join(RESERVED_DIR);
-    fs::create_dir(&reserved)?;
+    fsutil::create_dir(&reserved)?;
     fsutil::write_synced(&slot_dir.join(SIGNATURE_PATH), &signed.signature_text)?;
     fsutil::sync_dir(slot_dir)?;
     let unfinished = reserved.join("manifest.partial");
-    let mut file = File::create_new(&unfinished)?;
-    file.write_all(&signed.bytes)?;
-    file.sync_all()?;
+    fsutil::write_synced(&unfinished, &signed.bytes)?;
     // The signature's name is durable before the manifest has its own.
     fsutil::sync_dir(&reserved)?;
-    fs::rename(&unfinished, slot_dir.join(MANIFEST_PATH))?;
+    fsutil::rename(&unfinished, &slot_dir.join(MANIFEST_PATH))?;
     fsutil::sync_dir(&reserved)
 }

@@ -46,13 +46,23 @@ const VENV: Prerequisite = Prerequisite {
     program: "python3",
     arguments: &["-c", "import venv, ensurepip"],
 };
+const MKE2FS: Prerequisite = Prerequisite {
+    name: "mke2fs (Debian's e2fsprogs)",
+    program: "mke2fs",
+    arguments: &["-V"],
+};
+const MOUNTS: Prerequisite = Prerequisite {
+    name: "root, for mounts in a namespace of their own (unshare --mount)",
+    program: "unshare",
+    arguments: &["--mount", "--propagation", "private", "true"],
+};
 
 pub(crate) fn for_check() -> Result<()> {
     need(&[CC, GIT, RUSTFMT, CLIPPY])
 }
 
 pub(crate) fn for_test() -> Result<()> {
-    need(&[CC, TAR, PYTHON, VENV])
+    need(&[CC, TAR, PYTHON, VENV, MKE2FS, MOUNTS])
 }
 
 pub(crate) fn for_demo() -> Result<()> {

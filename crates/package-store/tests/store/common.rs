@@ -167,14 +167,15 @@ pub(crate) fn archive_digest(bytes: &[u8]) -> Digest {
     digest(&digests)
 }
 
-/// Names of everything in the store's folders for packages.
+/// Names of everything in the store's folders for packages, but for what is deleted and goes later.
 pub(crate) fn on_disk(store_dir: &Path) -> Vec<String> {
     let mut names = Vec::new();
-    for folder in ["packages", "incoming"] {
+    for folder in ["packages", "incoming", "aside"] {
         for entry in fs::read_dir(store_dir.join(folder)).unwrap() {
             names.push(entry.unwrap().file_name().into_string().unwrap());
         }
     }
+    names.retain(|name| !name.ends_with(".deleted"));
     names
 }
 

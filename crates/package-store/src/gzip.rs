@@ -1,200 +1,331 @@
 //! gzip as a stream of members: every member's checksum counts, and nothing may follow the last.
+//!
+//! [`Serial`] reads any gzip on one thread and is the measure: what it gives, and the error it ends with, is
+//! what the file holds. [`Inflated`] gives the same, faster where it can (`members.rs`).
 
-use std::io::{self, BufRead, Read};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
+use std::io::{self, Read};
 
-use flate2::bufread::GzDecoder;
+use bytes::Bytes;
+use flate2::Crc;
 
+use crate::buffers::{Buffer, Pool};
+use crate::inflate::{
+    Fault, Inflate, Input, Output, PADDING_BYTES, Progress, SLACK_BYTES, WINDOW_BYTES,
+};
 use crate::verify::VerifyError;
 
-/// Inflated bytes travel between threads in buffers of this size: hashed while still in the cache.
-const BUFFER_BYTES: usize = 256 << 10;
-/// Buffers under way between the inflating thread and its reader.
-const BUFFERS: usize = 8;
+pub(crate) use crate::members::Inflated;
 
-/// Inflates all members of a gzip file. Errors carry a [`VerifyError`] inside.
-struct Members<R: BufRead> {
-    decoder: Option<GzDecoder<R>>,
-    members: u64,
-    produced: u64,
+/// Inflated bytes travel between threads in blocks of this size: hashed while still in the cache.
+const BLOCK_BYTES: usize = 256 << 10;
+/// Blocks kept for use again; about as many as can be under way.
+const BLOCKS_KEPT: usize = 16;
+/// Compressed bytes held at a time.
+const INPUT_BYTES: usize = 128 << 10;
+/// Most bytes of a member's header. A name and a comment are all that may be long in it.
+const MAX_HEADER_BYTES: usize = 64 << 10;
+const TRAILER_BYTES: usize = 8;
+
+/// What a member's trailer is compared with.
+#[derive(Debug, Default)]
+pub(crate) struct Sums {
+    crc: Crc,
 }
 
-impl<R: BufRead> Members<R> {
-    fn new(mut input: R) -> io::Result<Self> {
-        match input.fill_buf()? {
-            [] => Err(wrap(VerifyError::Truncated { after: 0 })),
-            [0x1f, ..] => Ok(Self {
-                decoder: Some(GzDecoder::new(input)),
-                members: 0,
-                produced: 0,
-            }),
-            [..] => Err(wrap(VerifyError::NotGzip)),
-        }
+impl Sums {
+    pub(crate) fn update(&mut self, content: &[u8]) {
+        self.crc.update(content);
     }
 
-    /// Starts the next member, or ends the stream when the input has ended.
-    fn next_member(&mut self) -> io::Result<()> {
-        self.members += 1;
-        let Some(decoder) = self.decoder.take() else {
-            return Ok(());
-        };
-        let mut input = decoder.into_inner();
-        match input.fill_buf()? {
-            [] => Ok(()),
-            [0x1f, ..] => {
-                self.decoder = Some(GzDecoder::new(input));
-                Ok(())
-            }
-            [..] => Err(wrap(VerifyError::TrailingData { at: self.produced })),
-        }
-    }
-
-    fn name_error(&self, error: io::Error) -> io::Error {
-        // An error of the input below: it has its own cause.
-        if error.raw_os_error().is_some() || error.get_ref().is_some_and(|e| e.is::<VerifyError>())
-        {
-            return error;
-        }
-        let no_header = self.decoder.as_ref().is_none_or(|d| d.header().is_none());
-        wrap(match error.kind() {
-            io::ErrorKind::UnexpectedEof => VerifyError::Truncated {
-                after: self.produced,
-            },
-            io::ErrorKind::InvalidInput if self.members == 0 && no_header => VerifyError::NotGzip,
-            _ => VerifyError::CorruptGzip {
-                at: self.produced,
-                source: error,
-            },
-        })
+    /// Checksum and length, as a trailer has them.
+    pub(crate) fn are(&self, trailer: [u8; TRAILER_BYTES]) -> bool {
+        let [a, b, c, d, e, f, g, h] = trailer;
+        self.crc.sum() == u32::from_le_bytes([a, b, c, d])
+            && self.crc.amount() == u32::from_le_bytes([e, f, g, h])
     }
 }
 
-impl<R: BufRead> Read for Members<R> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        while let Some(decoder) = &mut self.decoder {
-            match decoder.read(out) {
-                Ok(0) => self.next_member()?,
-                Ok(n) => {
-                    self.produced += n as u64;
-                    return Ok(n);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.name_error(error)),
-            }
-        }
-        Ok(0)
-    }
-}
-
-fn wrap(error: VerifyError) -> io::Error {
-    io::Error::other(error)
-}
-
-/// The inflated content, made on a thread of its own so that inflating and hashing overlap.
-///
-/// Memory is bounded by [`BUFFERS`] buffers that travel in a circle. The thread ends when this is dropped
-/// and its input gives the next bytes or ends.
-pub(crate) struct Inflated {
-    full: Receiver<io::Result<Vec<u8>>>,
-    empty: SyncSender<Vec<u8>>,
-    current: Vec<u8>,
-    at: usize,
-    ended: bool,
-}
-
-impl Inflated {
-    pub(crate) fn new<R: BufRead + Send + 'static>(input: R) -> io::Result<Self> {
-        let (full_tx, full) = sync_channel(BUFFERS);
-        let (empty, empty_rx) = sync_channel(BUFFERS + 2);
-        thread::Builder::new()
-            .name("inflate".to_owned())
-            .spawn(move || inflate(input, &full_tx, &empty_rx))?;
-        Ok(Self {
-            full,
-            empty,
-            current: Vec::new(),
-            at: 0,
-            ended: false,
-        })
-    }
-}
-
-fn inflate<R: BufRead>(
+/// Compressed bytes, with room to look behind their end.
+struct Compressed<R> {
     input: R,
-    full: &SyncSender<io::Result<Vec<u8>>>,
-    empty: &Receiver<Vec<u8>>,
-) {
-    let run = || -> io::Result<()> {
-        let mut members = Members::new(input)?;
-        loop {
-            let mut buffer = empty.try_recv().unwrap_or_else(|_| vec![0; BUFFER_BYTES]);
-            buffer.resize(BUFFER_BYTES, 0);
-            let filled = fill(&mut members, &mut buffer);
-            let n = match &filled {
-                Ok(n) | Err((n, _)) => *n,
-            };
-            buffer.truncate(n);
-            if n > 0 && full.send(Ok(buffer)).is_err() {
-                return Ok(());
-            }
-            match filled {
-                Ok(0) => return Ok(()),
-                Ok(_) => {}
-                Err((_, error)) => return Err(error),
-            }
-        }
-    };
-    if let Err(error) = run() {
-        // The reader may have gone already; then nobody wants to know.
-        let _ = full.send(Err(error));
-    }
+    bytes: Vec<u8>,
+    at: usize,
+    end: usize,
+    is_last: bool,
 }
 
-/// Fills `buffer` as far as the input goes; an error comes with what was read before it.
-fn fill(input: &mut impl Read, buffer: &mut [u8]) -> Result<usize, (usize, io::Error)> {
-    let mut n = 0;
-    while n < buffer.len() {
-        match input.read(&mut buffer[n..]) {
-            Ok(0) => break,
-            Ok(more) => n += more,
-            Err(error) => return Err((n, error)),
+impl<R: Read> Compressed<R> {
+    fn new(input: R) -> Self {
+        Self {
+            input,
+            bytes: vec![0; INPUT_BYTES + PADDING_BYTES],
+            at: 0,
+            end: 0,
+            is_last: false,
         }
     }
-    Ok(n)
-}
 
-impl Read for Inflated {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let available = self.fill_buf()?;
-        let n = available.len().min(out.len());
-        out[..n].copy_from_slice(&available[..n]);
-        self.consume(n);
-        Ok(n)
+    fn rest(&self) -> &[u8] {
+        &self.bytes[self.at..self.end]
+    }
+
+    /// Reads more, keeping what was not taken; it fits, since no one waits for as much as there is room.
+    fn more(&mut self) -> io::Result<()> {
+        self.bytes.copy_within(self.at..self.end, 0);
+        self.end -= self.at;
+        self.at = 0;
+        let n = loop {
+            match self.input.read(&mut self.bytes[self.end..INPUT_BYTES]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other?,
+            }
+        };
+        self.end += n;
+        self.is_last = n == 0;
+        self.bytes[self.end..self.end + PADDING_BYTES].fill(0);
+        Ok(())
+    }
+
+    /// At least `wanted` bytes, if the input has them.
+    fn at_least(&mut self, wanted: usize) -> io::Result<&[u8]> {
+        while self.end - self.at < wanted && !self.is_last {
+            self.more()?;
+        }
+        Ok(self.rest())
     }
 }
 
-impl BufRead for Inflated {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.at == self.current.len() && !self.ended {
-            match self.full.recv() {
-                Ok(Ok(next)) => {
-                    let used = std::mem::replace(&mut self.current, next);
-                    self.at = 0;
-                    // The inflating thread may have ended; then the buffer is simply freed.
-                    let _ = self.empty.try_send(used);
-                }
-                Ok(Err(error)) => {
-                    self.ended = true;
+enum State {
+    /// Between two members; `true`: the first is still to come.
+    Boundary {
+        is_first: bool,
+    },
+    Content(Sums),
+    Ended,
+}
+
+/// Inflates all members of a gzip file, one after another. Errors carry a [`VerifyError`] inside.
+pub(crate) struct Serial<R> {
+    input: Compressed<R>,
+    inflate: Inflate,
+    pool: Pool,
+    /// The last bytes given, which distances may reach into.
+    window: Vec<u8>,
+    state: State,
+    produced: u64,
+    /// Of those, the current member's: distances do not reach into the one before.
+    of_member: u64,
+    /// Told after what was inflated before it.
+    error: Option<io::Error>,
+}
+
+impl<R: Read> Serial<R> {
+    /// Goes on at the start of a member, after `produced` bytes.
+    pub(crate) fn resume(input: R, produced: u64, is_first: bool) -> Self {
+        Self {
+            input: Compressed::new(input),
+            inflate: Inflate::new(),
+            pool: Pool::new(WINDOW_BYTES + BLOCK_BYTES + SLACK_BYTES, BLOCKS_KEPT),
+            window: Vec::with_capacity(WINDOW_BYTES),
+            state: State::Boundary { is_first },
+            produced,
+            of_member: 0,
+            error: None,
+        }
+    }
+
+    /// The next block; `None` at the end. After an error there is nothing more.
+    pub(crate) fn next(&mut self) -> io::Result<Option<Bytes>> {
+        if let Some(error) = self.error.take() {
+            self.state = State::Ended;
+            return Err(error);
+        }
+        let mut buffer = self.pool.get();
+        buffer
+            .bytes
+            .resize(WINDOW_BYTES + BLOCK_BYTES + SLACK_BYTES, 0);
+        let start = self.window.len();
+        buffer.bytes[..start].copy_from_slice(&self.window);
+        let mut end = start;
+        while end < WINDOW_BYTES + BLOCK_BYTES {
+            match self.step(&mut buffer, &mut end) {
+                Ok(Step::More) => {}
+                Ok(Step::Ended) => break,
+                Err(error) if end == start => {
+                    self.state = State::Ended;
                     return Err(error);
                 }
-                Err(_) => self.ended = true,
+                Err(error) => {
+                    self.error = Some(error);
+                    break;
+                }
             }
         }
-        Ok(&self.current[self.at..])
+        if end == start {
+            return Ok(None);
+        }
+        self.window.clear();
+        let from = end.saturating_sub(WINDOW_BYTES);
+        self.window.extend_from_slice(&buffer.bytes[from..end]);
+        Ok(Some(buffer.share().slice(start..end)))
     }
 
-    fn consume(&mut self, n: usize) {
-        self.at = (self.at + n).min(self.current.len());
+    fn step(&mut self, buffer: &mut Buffer, end: &mut usize) -> io::Result<Step> {
+        match &mut self.state {
+            State::Ended => Ok(Step::Ended),
+            State::Boundary { is_first } => {
+                let is_first = *is_first;
+                self.begin(is_first)
+            }
+            State::Content(_) => self.content(buffer, end),
+        }
     }
+
+    /// Reads a member's header, or finds the end.
+    fn begin(&mut self, is_first: bool) -> io::Result<Step> {
+        match self.input.at_least(1)? {
+            [] if is_first => return Err(wrap(VerifyError::Truncated { after: 0 })),
+            [] => {
+                self.state = State::Ended;
+                return Ok(Step::Ended);
+            }
+            [0x1f, ..] => {}
+            [..] if is_first => return Err(wrap(VerifyError::NotGzip)),
+            [..] => return Err(wrap(VerifyError::TrailingData { at: self.produced })),
+        }
+        loop {
+            match header_length(self.input.rest()) {
+                Ok(Some(length)) => {
+                    self.input.at += length;
+                    self.inflate.reset();
+                    self.of_member = 0;
+                    self.state = State::Content(Sums::default());
+                    return Ok(Step::More);
+                }
+                Ok(None) if self.input.is_last => {
+                    return Err(wrap(VerifyError::Truncated {
+                        after: self.produced,
+                    }));
+                }
+                Ok(None) => self.input.more()?,
+                Err(_) if is_first => return Err(wrap(VerifyError::NotGzip)),
+                Err(why) => return Err(self.corrupt(why)),
+            }
+        }
+    }
+
+    fn content(&mut self, buffer: &mut Buffer, end: &mut usize) -> io::Result<Step> {
+        let State::Content(sums) = &mut self.state else {
+            return Ok(Step::More);
+        };
+        let mut input = Input {
+            bytes: &self.input.bytes,
+            at: self.input.at,
+            end: self.input.end,
+            is_last: self.input.is_last,
+        };
+        let from = *end;
+        let mut output = Output {
+            bytes: &mut buffer.bytes,
+            start: from - self.of_member.min(from as u64) as usize,
+            at: from,
+            limit: WINDOW_BYTES + BLOCK_BYTES,
+        };
+        let progress = self.inflate.run(&mut input, &mut output);
+        *end = output.at;
+        self.input.at = input.at;
+        sums.update(&buffer.bytes[from..*end]);
+        self.produced += (*end - from) as u64;
+        self.of_member += (*end - from) as u64;
+        match progress {
+            Ok(Progress::OutputFull) => Ok(Step::More),
+            Ok(Progress::NeedsInput) => self.input.more().map(|()| Step::More),
+            Ok(Progress::Done) => self.trailer(),
+            Err(Fault::Truncated) => Err(wrap(VerifyError::Truncated {
+                after: self.produced,
+            })),
+            Err(fault @ Fault::Invalid(_)) => Err(self.corrupt(fault)),
+        }
+    }
+
+    fn trailer(&mut self) -> io::Result<Step> {
+        let after = self.produced;
+        let State::Content(sums) = &self.state else {
+            return Ok(Step::More);
+        };
+        let rest = self.input.at_least(TRAILER_BYTES)?;
+        let Some(trailer) = rest.first_chunk() else {
+            return Err(wrap(VerifyError::Truncated { after }));
+        };
+        if !sums.are(*trailer) {
+            return Err(self.corrupt("a checksum or length that does not match"));
+        }
+        self.input.at += TRAILER_BYTES;
+        self.state = State::Boundary { is_first: false };
+        Ok(Step::More)
+    }
+
+    fn corrupt(&self, why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+        wrap(VerifyError::CorruptGzip {
+            at: self.produced,
+            source: io::Error::new(io::ErrorKind::InvalidData, why),
+        })
+    }
+}
+
+enum Step {
+    More,
+    Ended,
+}
+
+/// Length of the header that `bytes` starts with; `None` while it is not all there.
+fn header_length(bytes: &[u8]) -> Result<Option<usize>, &'static str> {
+    const HAS_CRC: u8 = 2;
+    const HAS_EXTRA: u8 = 4;
+    const HAS_NAME: u8 = 8;
+    const HAS_COMMENT: u8 = 16;
+    let magic = [0x1f, 0x8b, 8];
+    let known = bytes.len().min(magic.len());
+    if bytes[..known] != magic[..known] {
+        return Err("a member of another format");
+    }
+    let Some(flags) = bytes.get(3) else {
+        return Ok(None);
+    };
+    if flags & 0xe0 != 0 {
+        return Err("a member with unknown flags");
+    }
+    let mut at = 10;
+    if flags & HAS_EXTRA != 0 {
+        let Some([low, high]) = bytes.get(at..at + 2) else {
+            return Ok(None);
+        };
+        at += 2 + usize::from(u16::from_le_bytes([*low, *high]));
+    }
+    for flag in [HAS_NAME, HAS_COMMENT] {
+        if flags & flag != 0 {
+            let rest = bytes.get(at..).unwrap_or_default();
+            match rest.iter().position(|byte| *byte == 0) {
+                Some(end) => at += end + 1,
+                None if bytes.len() > MAX_HEADER_BYTES => return Err("an endless header"),
+                None => return Ok(None),
+            }
+        }
+    }
+    if flags & HAS_CRC != 0 {
+        let Some([low, high]) = bytes.get(at..at + 2) else {
+            return Ok(None);
+        };
+        let mut crc = Crc::new();
+        crc.update(&bytes[..at]);
+        if crc.sum() as u16 != u16::from_le_bytes([*low, *high]) {
+            return Err("a header whose checksum does not match");
+        }
+        at += 2;
+    }
+    Ok((at <= bytes.len()).then_some(at))
+}
+
+pub(crate) fn wrap(error: VerifyError) -> io::Error {
+    io::Error::other(error)
 }

@@ -12,9 +12,12 @@ use flate2::write::DeflateEncoder;
 use flate2::{Compression, Crc};
 
 /// Content of one member. Measured: at this size the archive is no bigger than with a single member.
-const MEMBER_BYTES: usize = 1 << 20;
+pub(crate) const MEMBER_BYTES: usize = 1 << 20;
 /// Header with the extra field, in bytes.
-const HEADER_BYTES: usize = 20;
+pub(crate) const HEADER_BYTES: usize = 20;
+/// The header up to the hint.
+const HEADER: [u8; HEADER_BYTES - 4] =
+    [0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 255, 8, 0, b'E', b'K', 4, 0];
 
 type Member = io::Result<Vec<u8>>;
 
@@ -117,8 +120,8 @@ fn compress(queue: &Mutex<Receiver<Job>>) {
     }
 }
 
-fn member(content: &[u8]) -> Member {
-    let mut bytes = vec![0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 255, 8, 0, b'E', b'K', 4, 0];
+pub(crate) fn member(content: &[u8]) -> Member {
+    let mut bytes = HEADER.to_vec();
     bytes.resize(HEADER_BYTES, 0);
     let mut encoder = DeflateEncoder::new(bytes, Compression::default());
     encoder.write_all(content)?;
@@ -130,4 +133,10 @@ fn member(content: &[u8]) -> Member {
     let size = u32::try_from(bytes.len()).expect("a member is about 1 MiB");
     bytes[HEADER_BYTES - 4..HEADER_BYTES].copy_from_slice(&size.to_le_bytes());
     Ok(bytes)
+}
+
+/// The size that a member written here says it has.
+pub(crate) fn hinted_size(header: &[u8]) -> Option<usize> {
+    let hint = header.strip_prefix(&HEADER)?.first_chunk()?;
+    usize::try_from(u32::from_le_bytes(*hint)).ok()
 }

@@ -9,6 +9,7 @@
 
 mod archive;
 mod aside;
+mod buffers;
 mod build;
 mod chunks;
 mod commit;
@@ -17,8 +18,12 @@ mod flush;
 mod follow;
 mod fsutil;
 mod gzip;
+#[cfg(test)]
+mod gzip_tests;
 mod gzip_write;
+mod inflate;
 mod keys;
+mod members;
 mod open;
 mod partial;
 mod receive;

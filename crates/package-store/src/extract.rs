@@ -4,15 +4,16 @@
 //! new content, each file proven → one checked sync of the file system → the mark, last.
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, BufReader, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use evenkeel_model::{Digest, Entry, EntryKind};
 use nix::fcntl::{Flock, FlockArg};
 
+use crate::crew::Files;
 use crate::flush::Flusher;
 use crate::fsutil;
 use crate::restore;
@@ -20,8 +21,6 @@ use crate::slot;
 use crate::store::{Store, StoreError};
 use crate::verify::{Failure, Policy, SignedManifest, Sink, VerifyError, verify};
 
-/// Reads of the archive.
-const READ_BYTES: usize = 256 << 10;
 /// What an entry costs beside its content: an inode and up to a block that is not full.
 const ENTRY_OVERHEAD_BYTES: u64 = 4096;
 /// A file system's own folder at the root of a volume.
@@ -167,14 +166,12 @@ pub fn extract_archive(
     fs::create_dir_all(dir).map_err(ExtractError::io("create", dir))?;
     let lock = lock(dir)?;
     let flusher = Flusher::of_file_system(&lock).map_err(ExtractError::io("sync", dir))?;
-    let input = BufReader::with_capacity(READ_BYTES, archive);
     let mut writer = Writer {
         dir,
         expected: request.expected,
         progress,
         cancel,
         flusher: &flusher,
-        file: None,
         done: ExtractProgress {
             done_bytes: 0,
             total_bytes: 0,
@@ -182,10 +179,11 @@ pub fn extract_archive(
             total_entries: 0,
         },
     };
-    let signed = verify(input, request.policy, &mut writer).map_err(|failure| match failure {
+    let signed = verify(archive, request.policy, &mut writer).map_err(|failure| match failure {
         Failure::Package(error) => ExtractError::Refused(error),
         Failure::Sink(error) => error,
     })?;
+    link_files(dir, &signed)?;
     restore_directories(dir, &signed)?;
     flusher.finish().map_err(ExtractError::io("sync", dir))?;
     nix::unistd::syncfs(&*lock).map_err(|e| ExtractError::io("sync", dir)(e.into()))?;
@@ -231,6 +229,18 @@ fn lock(dir: &Path) -> Result<Flock<File>, ExtractError> {
     })
 }
 
+/// Further names of files, which are all there by now.
+fn link_files(dir: &Path, signed: &SignedManifest) -> Result<(), ExtractError> {
+    for entry in &signed.manifest.entries {
+        if let EntryKind::HardLink { target } = &entry.kind {
+            let path = dir.join(&entry.path);
+            restore::hard_link(dir, target, &path)
+                .map_err(|source| write_error(dir, &path, source, ENTRY_OVERHEAD_BYTES))?;
+        }
+    }
+    Ok(())
+}
+
 /// Folders were writable for us while they were filled; children first, as a folder may lose its `x`.
 fn restore_directories(dir: &Path, signed: &SignedManifest) -> Result<(), ExtractError> {
     for entry in signed.manifest.entries.iter().rev() {
@@ -242,6 +252,18 @@ fn restore_directories(dir: &Path, signed: &SignedManifest) -> Result<(), Extrac
     Ok(())
 }
 
+fn write_error(dir: &Path, path: &Path, source: io::Error, needed: u64) -> ExtractError {
+    if fsutil::is_no_space(&source) {
+        let free = fsutil::free_bytes(dir).unwrap_or(0);
+        return ExtractError::NoSpace {
+            slot_dir: dir.to_owned(),
+            needed,
+            free,
+        };
+    }
+    ExtractError::io("write", path)(source)
+}
+
 /// Writes what is being proven. A file that fails its digest stays, in a slot without a manifest.
 struct Writer<'a> {
     dir: &'a Path,
@@ -249,7 +271,6 @@ struct Writer<'a> {
     progress: &'a mut dyn FnMut(ExtractProgress),
     cancel: &'a AtomicBool,
     flusher: &'a Flusher,
-    file: Option<(File, PathBuf)>,
     done: ExtractProgress,
 }
 
@@ -275,24 +296,13 @@ impl Writer<'_> {
         }
         Ok(())
     }
-
-    fn write_error(&self, path: &Path, source: io::Error, needed: u64) -> ExtractError {
-        if fsutil::is_no_space(&source) {
-            let free = fsutil::free_bytes(self.dir).unwrap_or(0);
-            return ExtractError::NoSpace {
-                slot_dir: self.dir.to_owned(),
-                needed,
-                free,
-            };
-        }
-        ExtractError::io("write", path)(source)
-    }
 }
 
-impl Sink for Writer<'_> {
+impl<'a> Sink for Writer<'a> {
     type Error = ExtractError;
+    type Files = FileWriter<'a>;
 
-    fn begin(&mut self, signed: &Arc<SignedManifest>) -> Result<(), ExtractError> {
+    fn begin(&mut self, signed: &Arc<SignedManifest>) -> Result<FileWriter<'a>, ExtractError> {
         if let Some(expected) = self.expected
             && expected != signed.digest
         {
@@ -306,51 +316,72 @@ impl Sink for Writer<'_> {
         self.report()?;
         slot::unmark(self.dir).map_err(ExtractError::io("unmark", self.dir))?;
         fsutil::clear_dir(self.dir, KEPT).map_err(ExtractError::io("clear", self.dir))?;
-        self.check_space(signed)
+        self.check_space(signed)?;
+        Ok(FileWriter {
+            dir: self.dir,
+            flusher: self.flusher,
+            done_bytes: AtomicU64::new(0),
+        })
     }
 
-    fn entry(&mut self, entry: &Entry) -> Result<(), ExtractError> {
+    /// Folders and symlinks; files are made where they are written, further names of them when all are there.
+    fn entry(&mut self, files: &FileWriter<'a>, entry: &Entry) -> Result<(), ExtractError> {
         let path = self.dir.join(&entry.path);
         let made = match &entry.kind {
             EntryKind::Directory => fs::create_dir(&path)
                 .and_then(|()| fs::set_permissions(&path, Permissions::from_mode(0o700))),
             EntryKind::Symlink { target } => symlink(target, &path),
-            EntryKind::HardLink { target } => restore::hard_link(self.dir, target, &path),
-            // Exclusive: whatever got there in between is not followed.
-            EntryKind::File { .. } => {
-                let open = OpenOptions::new()
-                    .write(true)
-                    .create_new(true)
-                    .mode(0o600)
-                    .open(&path);
-                open.map(|file| self.file = Some((file, path.clone())))
-            }
+            EntryKind::HardLink { .. } | EntryKind::File { .. } => Ok(()),
         };
-        made.map_err(|source| self.write_error(&path, source, ENTRY_OVERHEAD_BYTES))?;
+        made.map_err(|source| write_error(self.dir, &path, source, ENTRY_OVERHEAD_BYTES))?;
         if matches!(entry.kind, EntryKind::Symlink { .. }) {
             restore::restore_symlink(&path, entry).map_err(ExtractError::restore(&path))?;
         }
         self.done.done_entries += 1;
-        self.report()
+        self.progress(files)
     }
 
-    fn data(&mut self, piece: &[u8]) -> Result<(), ExtractError> {
-        let Some((file, path)) = &mut self.file else {
-            return Ok(());
-        };
-        if let Err(source) = file.write_all(piece) {
-            let path = path.clone();
-            return Err(self.write_error(&path, source, piece.len() as u64));
+    fn progress(&mut self, files: &FileWriter<'a>) -> Result<(), ExtractError> {
+        self.done.done_bytes = files.done_bytes.load(Ordering::Relaxed);
+        self.report()
+    }
+}
+
+/// Writes files, each as a whole, from several threads.
+struct FileWriter<'a> {
+    dir: &'a Path,
+    flusher: &'a Flusher,
+    done_bytes: AtomicU64,
+}
+
+impl Files for FileWriter<'_> {
+    type Error = ExtractError;
+    type File = (File, PathBuf);
+
+    fn open(&self, entry: &Entry) -> Result<(File, PathBuf), ExtractError> {
+        let path = self.dir.join(&entry.path);
+        // Exclusive: whatever got there in between is not followed.
+        let open = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path);
+        match open {
+            Ok(file) => Ok((file, path)),
+            Err(source) => Err(write_error(self.dir, &path, source, ENTRY_OVERHEAD_BYTES)),
         }
-        self.flusher.written(piece.len() as u64);
-        self.done.done_bytes += piece.len() as u64;
-        self.report()
     }
 
-    fn end_file(&mut self, entry: &Entry) -> Result<(), ExtractError> {
-        let Some((file, path)) = self.file.take() else {
-            return Ok(());
-        };
+    fn data(&self, (file, path): &mut (File, PathBuf), piece: &[u8]) -> Result<(), ExtractError> {
+        let bytes = piece.len() as u64;
+        file.write_all(piece)
+            .map_err(|source| write_error(self.dir, path, source, bytes))?;
+        self.flusher.written(bytes);
+        self.done_bytes.fetch_add(bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn close(&self, (file, path): (File, PathBuf), entry: &Entry) -> Result<(), ExtractError> {
         restore::restore_open(&file, entry).map_err(ExtractError::restore(&path))
     }
 }

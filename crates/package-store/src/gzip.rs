@@ -3,7 +3,7 @@
 //! [`Serial`] reads any gzip on one thread and is the measure: what it gives, and the error it ends with, is
 //! what the file holds. [`Inflated`] gives the same, faster where it can (`members.rs`).
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 
 use bytes::Bytes;
 use flate2::Crc;
@@ -328,4 +328,10 @@ fn header_length(bytes: &[u8]) -> Result<Option<usize>, &'static str> {
 
 pub(crate) fn wrap(error: VerifyError) -> io::Error {
     io::Error::other(error)
+}
+
+/// Inflated bytes that can be kept without copying them.
+pub(crate) trait Blocks: BufRead {
+    /// The first `n` of the bytes that [`BufRead::fill_buf`] gave last.
+    fn share(&self, n: usize) -> Bytes;
 }

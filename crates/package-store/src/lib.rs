@@ -13,6 +13,7 @@ mod buffers;
 mod build;
 mod chunks;
 mod commit;
+mod crew;
 mod extract;
 mod flush;
 mod follow;

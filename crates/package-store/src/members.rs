@@ -13,7 +13,7 @@ use std::thread;
 use bytes::{Buf, Bytes};
 
 use crate::buffers::{Buffer, Pool};
-use crate::gzip::{Serial, Sums};
+use crate::gzip::{Blocks, Serial, Sums};
 use crate::gzip_write::{HEADER_BYTES, MEMBER_BYTES, hinted_size};
 use crate::inflate::{Inflate, Input, Output, PADDING_BYTES, Progress, SLACK_BYTES};
 
@@ -164,6 +164,12 @@ impl BufRead for Inflated {
 
     fn consume(&mut self, n: usize) {
         self.current.advance(n.min(self.current.len()));
+    }
+}
+
+impl Blocks for Inflated {
+    fn share(&self, n: usize) -> Bytes {
+        self.current.slice(..n)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io::{self, BufRead, Read};
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
@@ -12,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::archive::ArchiveFile;
 use crate::commit::{self, check_version};
+use crate::crew::Files;
 use crate::flush::Flusher;
 use crate::partial::Place;
 use crate::room::check_reserve;
@@ -231,8 +233,9 @@ struct Watcher {
 
 impl Sink for Watcher {
     type Error = StageError;
+    type Files = Proven;
 
-    fn begin(&mut self, signed: &Arc<SignedManifest>) -> Result<(), StageError> {
+    fn begin(&mut self, signed: &Arc<SignedManifest>) -> Result<Proven, StageError> {
         if let Some(expected) = self.expected
             && expected != signed.digest
         {
@@ -247,20 +250,41 @@ impl Sink for Watcher {
         self.found.found(signed.digest, version);
         let summary = Arc::new(signed.manifest.summary());
         self.progress.send_modify(|p| p.summary = Some(summary));
+        Ok(Proven(AtomicU64::new(0)))
+    }
+
+    fn entry(&mut self, _: &Proven, _: &Entry) -> Result<(), StageError> {
         Ok(())
     }
 
-    fn entry(&mut self, _: &Entry) -> Result<(), StageError> {
+    fn progress(&mut self, proven: &Proven) -> Result<(), StageError> {
+        let proven = proven.0.load(Ordering::Relaxed);
+        self.progress.send_if_modified(|p| {
+            let is_news = p.verified_bytes != proven;
+            p.verified_bytes = proven;
+            is_news
+        });
+        Ok(())
+    }
+}
+
+/// Bytes of files whose digest was right.
+struct Proven(AtomicU64);
+
+impl Files for Proven {
+    type Error = StageError;
+    type File = ();
+
+    fn open(&self, _: &Entry) -> Result<(), StageError> {
         Ok(())
     }
 
-    fn data(&mut self, _: &[u8]) -> Result<(), StageError> {
+    fn data(&self, (): &mut (), _: &[u8]) -> Result<(), StageError> {
         Ok(())
     }
 
-    fn end_file(&mut self, entry: &Entry) -> Result<(), StageError> {
-        self.progress
-            .send_modify(|p| p.verified_bytes += entry.size());
+    fn close(&self, (): (), entry: &Entry) -> Result<(), StageError> {
+        self.0.fetch_add(entry.size(), Ordering::Relaxed);
         Ok(())
     }
 }

@@ -4,6 +4,9 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufRead};
 
+use bytes::Bytes;
+
+use crate::gzip::Blocks;
 use crate::verify::VerifyError;
 
 const BLOCK: usize = 512;
@@ -67,6 +70,19 @@ struct Extension {
     gid: Option<Option<u64>>,
     mtime: Option<Option<u64>>,
     xattrs: BTreeMap<String, Vec<u8>>,
+}
+
+impl<R: Blocks> TarReader<R> {
+    /// Takes the next piece of the current entry's content, at most `most` bytes; `None` at its end.
+    pub(crate) fn take_piece(&mut self, most: usize) -> Result<Option<Bytes>, VerifyError> {
+        let n = self.piece()?.len().min(most);
+        if n == 0 {
+            return Ok(None);
+        }
+        let piece = self.input.share(n);
+        self.consume(n);
+        Ok(Some(piece))
+    }
 }
 
 impl<R: BufRead> TarReader<R> {

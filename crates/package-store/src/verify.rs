@@ -1,10 +1,12 @@
 //! Proves a package while it passes: the manifest's signature before its first word is believed, then
 //! each entry by order, kind, mode, size and digest. Stops at the first thing that is wrong.
 
+use std::convert::Infallible;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, Read};
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 
 use evenkeel_model::{
     Attributes, Digest, Entry, EntryKind, MANIFEST_PATH, MAX_MANIFEST_BYTES, Manifest,
@@ -12,12 +14,10 @@ use evenkeel_model::{
 };
 use sha2::{Digest as _, Sha256};
 
-use crate::gzip::Inflated;
+use crate::crew::{BATCH_BYTES, Crew, Files, Office};
+use crate::gzip::{Blocks, Inflated};
 use crate::keys::{KeyId, Signature, SignatureError, TrustedKeys};
 use crate::tar::{TarAttributes, TarEntry, TarKind, TarReader};
-
-/// Reads of an archive file.
-const READ_BYTES: usize = 256 << 10;
 
 /// What a node demands of a package.
 #[derive(Clone, Debug)]
@@ -324,17 +324,17 @@ impl VerifyError {
     }
 }
 
-/// What is done with the content as it is proven.
+/// What is done with a package as it is proven. Its methods are called in the archive's order, on one thread;
+/// files' content goes to several, as [`Files`].
 pub(crate) trait Sink {
-    type Error;
+    type Error: Send;
+    type Files: Files<Error = Self::Error>;
     /// The manifest is signed, valid and meets the policy.
-    fn begin(&mut self, signed: &Arc<SignedManifest>) -> Result<(), Self::Error>;
+    fn begin(&mut self, signed: &Arc<SignedManifest>) -> Result<Self::Files, Self::Error>;
     /// An entry starts; for directories and links this is all.
-    fn entry(&mut self, entry: &Entry) -> Result<(), Self::Error>;
-    /// Content of the current file, not proven yet.
-    fn data(&mut self, piece: &[u8]) -> Result<(), Self::Error>;
-    /// The current file is complete and its digest right.
-    fn end_file(&mut self, entry: &Entry) -> Result<(), Self::Error>;
+    fn entry(&mut self, files: &Self::Files, entry: &Entry) -> Result<(), Self::Error>;
+    /// Some content was read: the occasion to look around.
+    fn progress(&mut self, files: &Self::Files) -> Result<(), Self::Error>;
 }
 
 /// Why a verified copy was not made.
@@ -353,43 +353,83 @@ impl<E> From<VerifyError> for Failure<E> {
 }
 
 /// Reads a whole package through `sink`.
-pub(crate) fn verify<R, S>(
-    input: R,
+pub(crate) fn verify<S: Sink>(
+    input: impl Read + Send + 'static,
     policy: &Policy,
     sink: &mut S,
-) -> Result<Arc<SignedManifest>, Failure<S::Error>>
-where
-    R: BufRead + Send + 'static,
-    S: Sink,
-{
+) -> Result<Arc<SignedManifest>, Failure<S::Error>> {
     let mut tar = TarReader::new(Inflated::new(input).map_err(VerifyError::Read)?);
     let unproven = read_head(&mut tar)?;
     let (signed, second) = prove(unproven, policy)?;
     let signed = Arc::new(signed);
-    sink.begin(&signed).map_err(Failure::Sink)?;
+    let files = sink.begin(&signed).map_err(Failure::Sink)?;
     let entries = &signed.manifest.entries;
-    let mut turns = Turns::new(&mut tar, second);
-    for (at, listed) in entries.iter().enumerate() {
-        let Some(found) = turns.next()? else {
-            return Err(VerifyError::Missing {
-                path: listed.path.clone(),
-            }
-            .into());
-        };
-        check_header(&found, listed)
-            .map_err(|e| e.unwrap_or_else(|| misplaced(entries, at, &found)))?;
-        sink.entry(listed).map_err(Failure::Sink)?;
-        if let EntryKind::File { sha256, .. } = &listed.kind {
-            copy_content(turns.tar, listed, *sha256, sink)?;
+    let office = Office::new();
+    thread::scope(|scope| {
+        let mut crew = Crew::hire(scope, &office, &files, entries)?;
+        let turns = Turns::new(&mut tar, second);
+        let read = read_entries(turns, entries, sink, &files, &mut crew);
+        crew.conclude(read)
+    })?;
+    sink.progress(&files).map_err(Failure::Sink)?;
+    Ok(signed)
+}
+
+/// Reads the entries; the content of files goes to the crew. An error says at which entry it was found.
+fn read_entries<R: Blocks, S: Sink>(
+    mut turns: Turns<'_, R>,
+    entries: &[Entry],
+    sink: &mut S,
+    files: &S::Files,
+    crew: &mut Crew<'_, S::Error>,
+) -> Result<(), (usize, Failure<S::Error>)> {
+    for at in 0..entries.len() {
+        let read = read_entry(&mut turns, entries, at, sink, files, crew);
+        read.map_err(|failure| (at, failure))?;
+        if crew.has_failed() {
+            return Ok(());
         }
     }
-    match turns.next()? {
-        None => Ok(signed),
-        Some(extra) => {
-            check_archive_path(&extra)?;
-            Err(misplaced(entries, entries.len(), &extra).into())
+    let after = match turns.next() {
+        Ok(None) => return Ok(()),
+        Ok(Some(extra)) => match check_archive_path(&extra) {
+            Ok(()) => misplaced(entries, entries.len(), &extra),
+            Err(error) => error,
+        },
+        Err(error) => error,
+    };
+    Err((entries.len(), after.into()))
+}
+
+fn read_entry<R: Blocks, S: Sink>(
+    turns: &mut Turns<'_, R>,
+    entries: &[Entry],
+    at: usize,
+    sink: &mut S,
+    files: &S::Files,
+    crew: &mut Crew<'_, S::Error>,
+) -> Result<(), Failure<S::Error>> {
+    let listed = &entries[at];
+    let Some(found) = turns.next()? else {
+        let path = listed.path.clone();
+        return Err(VerifyError::Missing { path }.into());
+    };
+    check_header(&found, listed)
+        .map_err(|e| e.unwrap_or_else(|| misplaced(entries, at, &found)))?;
+    sink.entry(files, listed).map_err(Failure::Sink)?;
+    if !matches!(listed.kind, EntryKind::File { .. }) {
+        return Ok(());
+    }
+    crew.open(at);
+    while let Some(piece) = turns.tar.take_piece(BATCH_BYTES)? {
+        crew.data(piece);
+        sink.progress(files).map_err(Failure::Sink)?;
+        if crew.has_failed() {
+            return Ok(());
         }
     }
+    crew.close();
+    Ok(())
 }
 
 /// The entries after manifest and signature: where there is no signature, the first was read already.
@@ -425,22 +465,33 @@ pub fn verify_archive(path: &Path, policy: &Policy) -> Result<Arc<SignedManifest
 
 /// Proves an archive from any source and gives its manifest.
 pub fn verify_stream(
-    input: impl BufRead + Send + 'static,
+    input: impl Read + Send + 'static,
     policy: &Policy,
 ) -> Result<Arc<SignedManifest>, VerifyError> {
     struct Nowhere;
     impl Sink for Nowhere {
-        type Error = std::convert::Infallible;
-        fn begin(&mut self, _: &Arc<SignedManifest>) -> Result<(), Self::Error> {
+        type Error = Infallible;
+        type Files = Self;
+        fn begin(&mut self, _: &Arc<SignedManifest>) -> Result<Self, Infallible> {
+            Ok(Self)
+        }
+        fn entry(&mut self, _: &Self, _: &Entry) -> Result<(), Infallible> {
             Ok(())
         }
-        fn entry(&mut self, _: &Entry) -> Result<(), Self::Error> {
+        fn progress(&mut self, _: &Self) -> Result<(), Infallible> {
             Ok(())
         }
-        fn data(&mut self, _: &[u8]) -> Result<(), Self::Error> {
+    }
+    impl Files for Nowhere {
+        type Error = Infallible;
+        type File = ();
+        fn open(&self, _: &Entry) -> Result<(), Infallible> {
             Ok(())
         }
-        fn end_file(&mut self, _: &Entry) -> Result<(), Self::Error> {
+        fn data(&self, (): &mut (), _: &[u8]) -> Result<(), Infallible> {
+            Ok(())
+        }
+        fn close(&self, (): (), _: &Entry) -> Result<(), Infallible> {
             Ok(())
         }
     }
@@ -458,11 +509,8 @@ pub fn read_unproven_manifest(path: &Path) -> Result<SignedManifest, VerifyError
     Ok(manifest)
 }
 
-fn open(path: &Path) -> Result<BufReader<File>, VerifyError> {
-    Ok(BufReader::with_capacity(
-        READ_BYTES,
-        File::open(path).map_err(VerifyError::Read)?,
-    ))
+fn open(path: &Path) -> Result<File, VerifyError> {
+    File::open(path).map_err(VerifyError::Read)
 }
 
 /// Manifest and signature as they came, believed by no one yet.
@@ -695,30 +743,4 @@ fn misplaced(entries: &[Entry], at: usize, found: &TarEntry) -> VerifyError {
             found: path,
         },
     }
-}
-
-fn copy_content<R: BufRead, S: Sink>(
-    tar: &mut TarReader<R>,
-    listed: &Entry,
-    sha256: Digest,
-    sink: &mut S,
-) -> Result<(), Failure<S::Error>> {
-    let mut hasher = Sha256::new();
-    loop {
-        let piece = tar.piece()?;
-        if piece.is_empty() {
-            break;
-        }
-        hasher.update(piece);
-        sink.data(piece).map_err(Failure::Sink)?;
-        let n = piece.len();
-        tar.consume(n);
-    }
-    if Digest(hasher.finalize().into()) != sha256 {
-        return Err(VerifyError::Tampered {
-            path: listed.path.clone(),
-        }
-        .into());
-    }
-    sink.end_file(listed).map_err(Failure::Sink)
 }

@@ -237,6 +237,15 @@ fn what_a_crash_left_is_cleared_and_what_is_whole_stays() {
     fs::write(root.join("incoming/op.partial/archive.tgz"), "half").unwrap();
     let store = Store::open(&root).unwrap();
     assert_eq!(store.list(), std::slice::from_ref(&whole));
+    let damaged = store.damaged();
+    assert_eq!(damaged.len(), 5, "{damaged:?}");
+    let mut names = on_disk(&root);
+    names.retain(|name| !name.ends_with(".damaged"));
+    assert_eq!(names, [whole.manifest_digest.to_string()]);
+    // They can be looked at until the next time.
+    drop(store);
+    let store = Store::open(&root).unwrap();
+    assert!(store.damaged().is_empty());
     assert_eq!(on_disk(&root), [whole.manifest_digest.to_string()]);
 }
 

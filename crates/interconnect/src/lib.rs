@@ -2,7 +2,8 @@
 //! commands never pass through the public one.
 //!
 //! A node serves its agent and its packages with [`serve`] and calls others through [`TlsClient`];
-//! tests and the simulation use a [`LocalNetwork`] instead. A peer is who its certificate says it is,
+//! tests and the simulation use a [`LocalNetwork`] instead. A [`Puller`] brings packages here, a
+//! [`StoreSource`] gives them to others, and [`sources`] says who pulls from whom. A peer is who its certificate says it is,
 //! and only members of the cluster are heard.
 
 mod activity;
@@ -13,6 +14,7 @@ mod local;
 mod members;
 mod message;
 mod package;
+mod pull;
 mod server;
 mod tls;
 mod uplink;
@@ -27,6 +29,9 @@ pub use message::{
 };
 pub use package::{
     FetchError, NoPackages, PackageBody, PackageBytes, PackageClient, PackageSource, Wanted,
+};
+pub use pull::{
+    PullBounds, PullError, PullOrder, Puller, StoreSource, pull_stage_id, pulled_package,
 };
 pub use server::{ServerParts, serve};
 pub use tls::{TlsError, TlsIdentity};

@@ -5,19 +5,23 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_agent::{Packages, PackagesError};
+use evenkeel_agent::Packages;
+use evenkeel_interconnect::pulled_package;
 use evenkeel_model::{Digest, OperationKind};
 use evenkeel_package_store::Store;
 use evenkeel_record::{Follower, View};
-use tokio::sync::RwLock;
+use tokio::sync::{Notify, RwLock};
+use tokio::time::Instant;
 
 use crate::error::chain;
-use crate::packages::Puller;
+use crate::packages::NodePackages;
 
 /// How often the store is compared without news.
 const PERIOD: Duration = Duration::from_secs(5);
-/// How soon after a failed pull or removal.
+/// How soon after the first failed pull, and after a failed removal. Each further failure doubles it…
 const RETRY: Duration = Duration::from_secs(1);
+/// …up to this: a holder that returns is noticed about so soon.
+const RETRY_MOST: Duration = Duration::from_secs(15);
 
 /// Held (shared) while a package begins to come in from outside. From then on its open operation says, in
 /// the record, that it must not be taken for a leftover before the catalogue names it.
@@ -26,50 +30,111 @@ pub(crate) type Incoming = Arc<RwLock<()>>;
 /// What it takes to keep packages.
 pub(crate) struct Keeper {
     pub(crate) store: Store,
-    pub(crate) puller: Arc<Puller>,
+    pub(crate) packages: Arc<NodePackages>,
     pub(crate) follower: Arc<Follower>,
     pub(crate) incoming: Incoming,
+    /// Rung when a copy was set aside.
+    pub(crate) bell: Arc<Notify>,
+}
+
+/// A package that could not be pulled.
+struct Failed {
+    /// What was logged of it: trying goes on for as long as it takes.
+    told: String,
+    pause: Duration,
+    next: Instant,
 }
 
 impl Keeper {
     /// Runs until dropped.
     pub(crate) async fn run(self) {
         let mut views = self.follower.views();
-        let mut told = BTreeMap::new();
+        let mut failed = BTreeMap::new();
         loop {
             views.mark_unchanged();
-            let settled = self.pull_missing(&mut told).await & self.remove_leftovers().await;
+            let next = self.pull_missing(&mut failed).await;
+            let settled = self.remove_leftovers().await;
             let pause = if settled { PERIOD } else { RETRY };
+            let until = next.map_or(pause, |next| {
+                pause.min(next.saturating_duration_since(Instant::now()))
+            });
             tokio::select! {
                 // Gone only with the daemon.
                 changed = views.changed() => if changed.is_err() { return },
-                () = tokio::time::sleep(pause) => {}
+                () = self.bell.notified() => {}
+                () = tokio::time::sleep(until) => {}
             }
         }
     }
 
-    /// `told` is what was logged of each package: trying goes on for as long as it takes.
-    async fn pull_missing(&self, told: &mut BTreeMap<Digest, String>) -> bool {
+    /// Says when something is to be tried again.
+    async fn pull_missing(&self, failed: &mut BTreeMap<Digest, Failed>) -> Option<Instant> {
         let view = self.follower.view();
-        let missing = view.catalogue().packages.keys();
-        let mut settled = true;
+        let wanted = &view.catalogue().packages;
+        failed.retain(|digest, _| wanted.contains_key(digest));
+        self.packages
+            .puller
+            .forget_trouble_except(|digest| wanted.contains_key(&digest));
+        let missing = wanted.keys();
         for digest in missing.filter(|digest| self.store.get(**digest).is_none()) {
-            let Err(error) = self.puller.pull(*digest).await else {
-                told.remove(digest);
+            let earlier = failed.get(digest);
+            if earlier.is_some_and(|failed| failed.next > Instant::now()) {
+                continue;
+            }
+            let Err(error) = self.packages.pull(*digest).await else {
+                failed.remove(digest);
                 continue;
             };
-            settled &= matches!(error, PackagesError::Refused(_));
-            let why = error.to_string();
-            if told.get(digest) != Some(&why) {
-                tracing::warn!(package = %digest, why, "cannot pull a package; trying again");
-                told.insert(*digest, why);
+            let told = error.to_string();
+            if earlier.is_none_or(|earlier| earlier.told != told) {
+                tracing::warn!(package = %digest, why = told, "cannot pull a package; trying again");
+            }
+            let pause = earlier.map_or(RETRY, |earlier| (earlier.pause * 2).min(RETRY_MOST));
+            let next = Instant::now() + pause;
+            failed.insert(*digest, Failed { told, pause, next });
+        }
+        failed.values().map(|failed| failed.next).min()
+    }
+
+    /// What is left of pulls of packages that nobody wants any more. They have no worth but the time that
+    /// getting them again would take, so the view is good enough to judge by.
+    async fn discard_partials(&self, view: &View) -> bool {
+        let store = self.store.clone();
+        let wanted: Vec<_> = view.catalogue().packages.keys().copied().collect();
+        let discarded = tokio::task::spawn_blocking(move || {
+            for partial in store.partials().unwrap_or_default() {
+                let package = pulled_package(&partial.stage_id);
+                if package.is_some_and(|package| !wanted.contains(&package)) {
+                    tracing::info!(
+                        stage = partial.stage_id,
+                        "what was here of a package is not wanted"
+                    );
+                    store.discard(&partial.stage_id)?;
+                }
+            }
+            Ok::<_, evenkeel_package_store::StageError>(())
+        });
+        match discarded.await {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => {
+                tracing::warn!(
+                    error = chain(&error),
+                    "cannot discard what is left of a package"
+                );
+                false
+            }
+            Err(error) => {
+                tracing::error!(%error, "discarding what is left of a package panicked");
+                false
             }
         }
-        settled
     }
 
     /// No effect starts from a mirror: what is a leftover is judged by the record as it is now.
     async fn remove_leftovers(&self) -> bool {
+        if !self.discard_partials(&self.follower.view()).await {
+            return false;
+        }
         let held: Vec<Digest> = self
             .store
             .list()

@@ -17,6 +17,7 @@ mod listen;
 mod mirror;
 mod notify;
 mod packages;
+mod scrub;
 mod start;
 
 use std::path::PathBuf;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use evenkeel_agent::{Agent, AgentParts, Bounds, NodeDb, Packages};
 use evenkeel_interconnect::{
-    AgentClient, AgentService, ClientParts, Members, PackageClient, ServerParts, TlsClient,
-    TlsIdentity,
+    AgentClient, AgentService, ClientParts, Members, PackageClient, PullBounds, Puller,
+    ServerParts, StoreSource, TlsClient, TlsIdentity,
 };
 use evenkeel_model::{BootId, NodeName, NodeSettings, PlatformSettings, RecordSettings};
 use evenkeel_orchestrator::{FrontDoor, Orchestrator, Parts};
@@ -22,7 +22,7 @@ use evenkeel_rest::{Limits, NodeDoor, RecordCluster};
 use evenkeel_seam::{Clock, Ids, RandomIds, SystemClock};
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -38,13 +38,16 @@ use crate::link::{self, Links};
 use crate::listen::{self, Front};
 use crate::mirror::DbMirror;
 use crate::notify::{self, notify};
-use crate::packages::{Puller, Served};
+use crate::packages::NodePackages;
+use crate::scrub::{Scrubber, Suspects};
 use crate::{bootstrap, derived};
 
 /// How long the machine may take to say which boot this is: without it nothing can be journaled.
 const PLATFORM_WAIT: Duration = Duration::from_secs(60);
 /// Pause between two tries.
 const RETRY: Duration = Duration::from_millis(200);
+/// Packages that others found bad here, and that are yet to be examined; one is there at most twice.
+const SUSPECTS: usize = 16;
 /// How long everything may take to end after SIGTERM; then it is cut, which is safe at any instant.
 const STOP_WITHIN: Duration = Duration::from_secs(15);
 
@@ -79,8 +82,9 @@ pub(crate) async fn run(settings: NodeSettings, stop: CancellationToken) -> Resu
         None => return Ok(()),
     };
     let mut tasks = JoinSet::new();
-    let (client, puller) = start_agent(&base, &mut tasks, &stop).await?;
-    start_cluster(&base, &mut tasks, client, puller, &stop).await?;
+    let peering = peering(&base)?;
+    let suspects = start_agent(&base, &mut tasks, &peering, &stop).await?;
+    start_cluster(&base, &mut tasks, peering, suspects, &stop).await?;
     notify(&[NotifyState::Ready]);
     tracing::info!(node = %base.settings.node, boot = %base.boot_id, "ready");
     tasks.spawn(until(
@@ -175,7 +179,7 @@ struct Peering {
     identity: TlsIdentity,
     members: watch::Receiver<Members>,
     client: Arc<TlsClient>,
-    puller: Arc<Puller>,
+    packages: Arc<NodePackages>,
 }
 
 fn peering(base: &Base) -> Result<Peering> {
@@ -189,13 +193,19 @@ fn peering(base: &Base) -> Result<Peering> {
         link: base.links.peers.clone(),
     });
     let peers: Arc<dyn PackageClient> = Arc::clone(&client) as Arc<dyn PackageClient>;
-    let views = base.follower.views();
-    let puller = Puller::new(settings.node.clone(), base.store.clone(), peers, views);
+    let node = settings.node.clone();
+    let bounds = PullBounds::default();
+    let puller = Puller::new(node.clone(), base.store.clone(), peers, bounds);
+    let packages = Arc::new(NodePackages {
+        node,
+        puller,
+        views: base.follower.views(),
+    });
     Ok(Peering {
         identity,
         members,
         client,
-        puller,
+        packages,
     })
 }
 
@@ -212,7 +222,7 @@ fn agent(base: &Base, peering: &Peering) -> Arc<Agent> {
         db: base.db.clone(),
         platform: Arc::clone(&base.platform),
         peers: Arc::clone(&peering.client) as Arc<dyn AgentClient>,
-        packages: Arc::clone(&peering.puller) as Arc<dyn Packages>,
+        packages: Arc::clone(&peering.packages) as Arc<dyn Packages>,
         installer: Arc::new(installer),
         clock: Arc::clone(&base.clock),
         cluster: derived::cluster(&base.follower),
@@ -224,10 +234,10 @@ fn agent(base: &Base, peering: &Peering) -> Arc<Agent> {
 async fn start_agent(
     base: &Base,
     tasks: &mut JoinSet<()>,
+    peering: &Peering,
     stop: &CancellationToken,
-) -> Result<(Arc<TlsClient>, Arc<Puller>)> {
-    let peering = peering(base)?;
-    let agent = agent(base, &peering);
+) -> Result<Suspects> {
+    let agent = agent(base, peering);
     let service: Arc<dyn AgentService> = Arc::clone(&agent) as Arc<dyn AgentService>;
     peering.client.set_own(&service);
     let resumed = agent.recover().context("cannot read the journal")?;
@@ -235,12 +245,14 @@ async fn start_agent(
         tracing::info!(resumed, "took up orders of an earlier daemon");
     }
     agent.guard();
+    let (suspect, suspects) = mpsc::channel(SUSPECTS);
+    let puller = Arc::clone(&peering.packages.puller);
     let parts = ServerParts {
         listener: bind(&base.settings.interconnect.listen).await?,
-        identity: peering.identity,
-        members: peering.members,
+        identity: peering.identity.clone(),
+        members: peering.members.clone(),
         agent: service,
-        packages: Arc::new(Served(base.store.clone())),
+        packages: Arc::new(StoreSource::new(base.store.clone(), puller, suspect)),
         package_bytes_per_second: base.settings.interconnect.package_bytes_per_second,
         link: base.links.peers.clone(),
     };
@@ -249,15 +261,15 @@ async fn start_agent(
         evenkeel_interconnect::serve(parts, stop.cancelled_owned()).await;
         agent.stop();
     });
-    Ok((peering.client, peering.puller))
+    Ok(suspects)
 }
 
 /// Everything that needs the cluster: its record, its coordinator, its users.
 async fn start_cluster(
     base: &Base,
     tasks: &mut JoinSet<()>,
-    client: Arc<TlsClient>,
-    puller: Arc<Puller>,
+    peering: Peering,
+    suspects: Suspects,
     stop: &CancellationToken,
 ) -> Result<()> {
     start_record_work(base, tasks, stop);
@@ -265,7 +277,7 @@ async fn start_cluster(
         me: base.settings.node.clone(),
         record: Arc::clone(&base.record),
         follower: Arc::clone(&base.follower),
-        agents: client,
+        agents: Arc::clone(&peering.client) as Arc<dyn AgentClient>,
         clock: Arc::clone(&base.clock),
         ids: Arc::clone(&base.ids),
         tunables: Tunables {
@@ -284,13 +296,7 @@ async fn start_cluster(
         stopping.send_replace(true);
     });
     let incoming = Incoming::default();
-    let keeper = Keeper {
-        store: base.store.clone(),
-        puller,
-        follower: Arc::clone(&base.follower),
-        incoming: Arc::clone(&incoming),
-    };
-    tasks.spawn(until(stop.clone(), keeper.run()));
+    keep_packages(base, tasks, &peering, &front, &incoming, suspects, stop);
     let (node, incarnation) = (base.settings.node.clone(), base.ids.uuid());
     let stale = end_stale_gets(front.clone(), node.clone(), incarnation);
     tasks.spawn(until(stop.clone(), stale));
@@ -298,6 +304,39 @@ async fn start_cluster(
     let inner = NodeDoor::new(node, incarnation, front, follower, store);
     let door = Door { inner, incoming };
     start_rest(base, tasks, door, role, stop).await
+}
+
+/// Packages as the catalogue says, and as they were when they came in.
+fn keep_packages(
+    base: &Base,
+    tasks: &mut JoinSet<()>,
+    peering: &Peering,
+    front: &FrontDoor,
+    incoming: &Incoming,
+    suspects: Suspects,
+    stop: &CancellationToken,
+) {
+    let bell = Arc::new(Notify::new());
+    let keeper = Keeper {
+        store: base.store.clone(),
+        packages: Arc::clone(&peering.packages),
+        follower: Arc::clone(&base.follower),
+        incoming: Arc::clone(incoming),
+        bell: Arc::clone(&bell),
+    };
+    tasks.spawn(until(stop.clone(), keeper.run()));
+    let lab = base.settings.lab.as_ref();
+    let scrubber = Scrubber {
+        store: base.store.clone(),
+        packages: Arc::clone(&peering.packages),
+        follower: Arc::clone(&base.follower),
+        front: front.clone(),
+        file: base.settings.data.join("scrub.json"),
+        every: lab.and_then(|lab| Some(Duration::from_millis(lab.scrub_every_ms?.get()))),
+        bell,
+        stop: stop.clone(),
+    };
+    tasks.spawn(until(stop.clone(), scrubber.run(suspects)));
 }
 
 /// A get that an earlier start of this daemon was receiving is over; the record is told when it can be.

@@ -216,6 +216,7 @@ fn node_settings(layout: &Layout, settings: &Settings, node: &NodeConfig) -> Nod
         lab: Some(LabSettings {
             minute_ms: settings.minute_ms,
             link: paths.link(),
+            scrub_every_ms: None,
             allow_unsigned: false,
         }),
     }

@@ -109,6 +109,9 @@ pub struct LabSettings {
     pub minute_ms: u64,
     /// JSON file with a [`Link`], re-read when it changes: the fault seam to the record and to peers.
     pub link: PathBuf,
+    /// Time from one scrub of a package to the next; a week where there is no lab.
+    #[serde(default)]
+    pub scrub_every_ms: Option<NonZeroU64>,
     /// Packages without a signature are accepted.
     #[serde(default)]
     pub allow_unsigned: bool,

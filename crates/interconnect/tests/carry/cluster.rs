@@ -17,7 +17,7 @@ use evenkeel_model::{
     Digest, NodeName, PackagesStatus, PlatformName, SourceVersions, Version, WallTime,
 };
 use evenkeel_package_store::{
-    BuildOptions, Policy, SecretKey, StageLimits, Store, StoredPackage, build,
+    BuildOptions, Policy, Recorded, SecretKey, StageLimits, Store, StoredPackage, build,
 };
 use futures_util::{StreamExt, stream};
 use tokio::sync::mpsc;
@@ -240,6 +240,7 @@ pub(crate) fn make_package(folder: &Path, salt: u64) -> PathBuf {
         manual_steps: vec![],
         firmware: vec![],
         notes: String::new(),
+        recorded: Recorded::default(),
         build_time: Some(WallTime::new("2026-01-02T03:04:05Z".parse().unwrap())),
     };
     build(&tree, &key(), options, &output).unwrap();

@@ -128,18 +128,29 @@ codes! {
     ValidationInProgress = 10551656, Conflict, "A validation is in progress.";
     DownloadRunning = 10551760, Conflict, "Package download in progress";
     UploadCheck = 10551797, Internal, "Internal error. Failed to check if file upload is enabled.";
+    UploadDisabled = 10551798, Forbidden,
+        "File upload is disabled. Set \"enabled = true\" under [upload] in evenkeeld.toml.";
+    UploadNameTooLong = 10551799, Invalid, "The name of the file is too long.";
+    UploadPermission = 10551800, Internal, "Internal error. Access permissions restrict file upload.";
     UploadIo = 10551801, Internal, "Internal error. A read/write error occurred when uploading this file.";
+    UploadHandle = 10551802, Internal,
+        "An invalid argument was supplied to create a file handle. Try uploading the file again.";
     UploadUnknown = 10551803, Internal, "An unknown error occurred. Retry file upload operation again.";
     UploadNoSpace = 10551804, Internal,
         "There is not sufficient space in the file upload directory to upload this file.";
+    UploadSetup = 10551805, Internal, "Internal error. The folder for the upload cannot be made.";
+    UploadReadOnly = 10551806, Internal, "Internal error. The folder for the upload cannot be written to.";
     UploadSingleFile = 10551807, Invalid,
         "The request must only contain a single file. More than one file per request is not supported.";
     UploadNotMultipart = 10551808, Invalid, "The request must be multipart/form-data.";
     AlreadyAtVersion = 10551854, Conflict, "All nodes are already at this version.";
     RepositoryUnreachable = 10551859, Unavailable, "The package repository cannot be reached.";
     NoVersion = 10551872, Invalid, "Package version is not mentioned.";
+    BadUrl = 10551885, Invalid, "The URL does not name a file on a server.";
     UnhealthyNode = 10551892, Conflict, "A node is not healthy.";
     BadActionForState = 10551910, Conflict, "The action is invalid in the current state of the update.";
+    UrlSyntax = 39387137, Invalid, "The URL is not of the form scheme://host/path.";
+    UrlScheme = 39387138, Invalid, "The scheme of the URL is not supported. Use http, https or ftp.";
     BodyTooLarge = 990000001, TooLarge, "The body of the request is too large.";
     InternalError = 990000002, Internal, "Internal error.";
     TemporarilyUnavailable = 990000003, Unavailable, "Temporarily unavailable; try again.";
@@ -170,13 +181,18 @@ mod tests {
             (code::UPDATE_IN_PROGRESS, 409),
             (code::PROCESSING_FAILED, 400),
             (code::SYNC_IN_PROGRESS, 409),
+            (code::DOWNLOAD_FAILED, 400),
             (code::GET_IN_PROGRESS, 409),
             (code::GET_FAILED, 500),
             (code::VALIDATION_WARNINGS, 409),
             (code::VALIDATION_FAILED, 409),
             (code::PAUSE_BEFORE_CANCEL, 409),
             (code::VALIDATION_IN_PROGRESS, 409),
+            (code::UPLOAD_PERMISSION, 500),
             (code::UPLOAD_IO, 500),
+            (code::UPLOAD_HANDLE, 500),
+            (code::UPLOAD_SETUP, 500),
+            (code::UPLOAD_READ_ONLY, 500),
             (code::NO_SPACE, 500),
             (code::ALREADY_AT_VERSION, 409),
             (code::NO_VERSION, 400),

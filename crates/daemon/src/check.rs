@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use evenkeel_download::Trust;
 use evenkeel_interconnect::TlsIdentity;
 
 use crate::{bootstrap, config};
@@ -19,6 +20,9 @@ pub(crate) fn check(path: &Path) -> Result<()> {
     {
         std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     }
+    Trust::new(settings.download.ca.clone())
+        .check()
+        .context("download.ca")?;
     match settings.cluster.bootstrap.as_deref() {
         Some(path) if !path.exists() => bail!("{} does not exist", path.display()),
         Some(path) => bootstrap::load(path).map(drop).map_err(Into::into),

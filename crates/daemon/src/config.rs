@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use evenkeel_model::NodeSettings;
+use evenkeel_model::{DownloadSettings, NodeSettings};
 
 /// Why a configuration was refused.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +40,8 @@ pub(crate) enum ConfigError {
         field: &'static str,
         value: PathBuf,
     },
+    #[error("{path}: {field} is 0, which leaves no chance to any download")]
+    NoChance { path: PathBuf, field: &'static str },
     #[error("{path}: lab.minute_ms is 0, and a minute takes time")]
     NoMinute { path: PathBuf },
 }
@@ -74,12 +76,27 @@ fn parse(path: &Path, text: &str) -> Result<NodeSettings, ConfigError> {
             missing,
         });
     }
+    check_download(path, &settings.download)?;
     if settings.lab.as_ref().is_some_and(|lab| lab.minute_ms == 0) {
         return Err(ConfigError::NoMinute {
             path: path.to_owned(),
         });
     }
     Ok(settings)
+}
+
+fn check_download(path: &Path, download: &DownloadSettings) -> Result<(), ConfigError> {
+    let zero = [
+        ("download.stall_seconds", download.stall_seconds == Some(0)),
+        ("download.tries", download.tries == Some(0)),
+    ];
+    match zero.into_iter().find(|(_, zero)| *zero) {
+        None => Ok(()),
+        Some((field, _)) => {
+            let path = path.to_owned();
+            Err(ConfigError::NoChance { path, field })
+        }
+    }
 }
 
 fn check_addresses(path: &Path, settings: &NodeSettings) -> Result<(), ConfigError> {
@@ -128,6 +145,7 @@ fn check_paths(path: &Path, settings: &NodeSettings) -> Result<(), ConfigError> 
             .as_ref()
             .map(|p| ("rest.certificate", p)),
     );
+    paths.extend(settings.download.ca.iter().map(|p| ("download.ca", p)));
     paths.extend(settings.rest.key.as_ref().map(|p| ("rest.key", p)));
     paths.extend(
         settings
@@ -155,7 +173,13 @@ mod tests {
 
     fn refused(from: &str, to: &str) -> String {
         assert!(EXAMPLE.contains(from), "{from} is not in the example");
+        // What is commented out there belongs to its commented section.
+        let section = from.strip_prefix("# ").and(Some("# [download]"));
         let text = EXAMPLE.replace(from, to);
+        let text = match section.filter(|_| EXAMPLE.find("# [download]") < EXAMPLE.find(from)) {
+            Some(section) => text.replace(section, "[download]"),
+            None => text,
+        };
         chain(&parse(Path::new("x.toml"), &text).expect_err("refused"))
     }
 
@@ -178,6 +202,10 @@ mod tests {
         assert!(wrong.contains("node name \"node 1\""), "{wrong}");
         let wrong = refused("data = \"/", "data = \"./");
         assert!(wrong.contains("data is ./"), "{wrong}");
+        let wrong = refused("# tries = 10", "tries = 0");
+        assert!(wrong.contains("download.tries is 0"), "{wrong}");
+        let wrong = refused("# ca = [\"/", "ca = [\"./");
+        assert!(wrong.contains("download.ca is ./"), "{wrong}");
         let wrong = refused("# key = ", "key = ");
         assert!(wrong.contains("rest.certificate is not"), "{wrong}");
     }

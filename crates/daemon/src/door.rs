@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use evenkeel_api::Action;
+use evenkeel_download::Source;
 use evenkeel_model::{Awaiting, JobId, Refusal, UpdateRequest, UserName, Version};
 use evenkeel_rest::{FrontDoor, NodeDoor, Upload};
 
@@ -32,9 +33,22 @@ impl FrontDoor for Door {
         self.inner.delete_package(version, by).await
     }
 
-    async fn upload(&self, by: UserName) -> Result<Box<dyn Upload>, Refusal> {
+    async fn may_upload(&self, declared: Option<u64>) -> Result<(), Refusal> {
+        self.inner.may_upload(declared).await
+    }
+
+    async fn upload(
+        &self,
+        declared: Option<u64>,
+        by: UserName,
+    ) -> Result<Box<dyn Upload>, Refusal> {
         let _nothing_removed = self.incoming.read().await;
-        self.inner.upload(by).await
+        self.inner.upload(declared, by).await
+    }
+
+    async fn download(&self, source: Source, by: UserName) -> Result<JobId, Refusal> {
+        let _nothing_removed = self.incoming.read().await;
+        self.inner.download(source, by).await
     }
 
     async fn awaiting(&self) -> Result<Vec<Awaiting>, Refusal> {

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use evenkeel_agent::{Agent, AgentParts, Bounds, NodeDb, Packages};
+use evenkeel_download::Trust;
 use evenkeel_interconnect::{
     AgentClient, AgentService, ClientParts, Members, PackageClient, PullBounds, Puller,
     ServerParts, StoreSource, TlsClient, TlsIdentity,
 };
-use evenkeel_model::{BootId, NodeName, NodeSettings, PlatformSettings, RecordSettings};
+use evenkeel_model::{BootId, DownloadSettings, NodeSettings, PlatformSettings, RecordSettings};
 use evenkeel_orchestrator::{FrontDoor, Orchestrator, Parts};
 use evenkeel_package_store::Store;
 use evenkeel_planner::Tunables;
@@ -18,14 +19,13 @@ use evenkeel_platform::{SharedPlatform, sim};
 use evenkeel_record::{
     FollowOptions, Follower, LinkedRecord, OpenError, Record, SqliteOptions, SqliteRecord, Writer,
 };
-use evenkeel_rest::{Limits, NodeDoor, RecordCluster};
+use evenkeel_rest::{Limits, LiveDownload, NoPeerRoom, NodeDoor, NodeDoorParts, RecordCluster};
 use evenkeel_seam::{Clock, Ids, RandomIds, SystemClock};
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use crate::booted::{DAEMON, Reporter};
 use crate::certificate::rest_certificate;
@@ -298,12 +298,21 @@ async fn start_cluster(
     let incoming = Incoming::default();
     keep_packages(base, tasks, &peering, &front, &incoming, suspects, stop);
     let (node, incarnation) = (base.settings.node.clone(), base.ids.uuid());
-    let stale = end_stale_gets(front.clone(), node.clone(), incarnation);
-    tasks.spawn(until(stop.clone(), stale));
-    let (follower, store) = (Arc::clone(&base.follower), base.store.clone());
-    let inner = NodeDoor::new(node, incarnation, front, follower, store);
+    let live = LiveDownload::default();
+    let inner = NodeDoor::new(NodeDoorParts {
+        me: node,
+        incarnation,
+        admission: front,
+        follower: Arc::clone(&base.follower),
+        store: base.store.clone(),
+        peers: Arc::new(NoPeerRoom),
+        client: download_client(&base.settings.download),
+        live: live.clone(),
+        upload_enabled: base.settings.upload.enabled,
+    });
+    tasks.spawn(until(stop.clone(), take_up_gets(inner.clone())));
     let door = Door { inner, incoming };
-    start_rest(base, tasks, door, role, stop).await
+    start_rest(base, tasks, door, live, role, stop).await
 }
 
 /// Packages as the catalogue says, and as they were when they came in.
@@ -339,12 +348,27 @@ fn keep_packages(
     tasks.spawn(until(stop.clone(), scrubber.run(suspects)));
 }
 
-/// A get that an earlier start of this daemon was receiving is over; the record is told when it can be.
-async fn end_stale_gets(front: FrontDoor, node: NodeName, incarnation: Uuid) {
-    while let Err(error) = front.end_stale_gets(&node, incarnation).await {
-        tracing::debug!(%error, "interrupted package gets cannot be ended yet");
+/// A get that an earlier start of this daemon was receiving goes on or is over, as soon as the record can
+/// be had.
+async fn take_up_gets(door: NodeDoor) {
+    while let Err(error) = door.take_up_gets().await {
+        tracing::debug!(%error, "interrupted package gets cannot be taken up yet");
         tokio::time::sleep(RETRY).await;
     }
+}
+
+fn download_client(settings: &DownloadSettings) -> evenkeel_download::Client {
+    let mut limits = evenkeel_download::Limits::default();
+    if let Some(seconds) = settings.stall_seconds {
+        limits.stall = Duration::from_secs(seconds);
+    }
+    limits.floor = settings.floor_bytes_per_second.unwrap_or(limits.floor);
+    limits.tries = settings.tries.unwrap_or(limits.tries);
+    let trust = Trust::new(settings.ca.clone());
+    if let Err(error) = trust.check() {
+        tracing::error!(error = chain(&error), "downloads over https will fail");
+    }
+    evenkeel_download::Client::new(trust, limits)
 }
 
 /// The first events of a new cluster, and what this node runs.
@@ -378,6 +402,7 @@ async fn start_rest(
     base: &Base,
     tasks: &mut JoinSet<()>,
     door: Door,
+    live: LiveDownload,
     role: watch::Receiver<evenkeel_orchestrator::Role>,
     stop: &CancellationToken,
 ) -> Result<()> {
@@ -390,7 +415,8 @@ async fn start_rest(
         Arc::clone(&base.record),
         Arc::clone(&base.clock),
         base.minute(),
-    );
+    )
+    .with_live(live);
     let router = evenkeel_rest::router(Arc::new(cluster), Arc::new(door), base.ids.as_ref());
     let front = Front {
         tls,

@@ -7,8 +7,9 @@ use anyhow::{Context, Result, ensure};
 use argon2::Argon2;
 use argon2::password_hash::PasswordHasher;
 use evenkeel_model::{
-    Bootstrap, ClusterSettings, InterconnectSettings, LabSettings, NodeConfig, NodeSettings,
-    PlatformName, PlatformSettings, RecordSettings, RestSettings, Slot, UserName,
+    Bootstrap, ClusterSettings, DownloadSettings, InterconnectSettings, LabSettings, NodeConfig,
+    NodeSettings, PlatformName, PlatformSettings, RecordSettings, RestSettings, Slot,
+    UploadSettings, UserName,
 };
 use evenkeel_seam::RandomIds;
 
@@ -189,6 +190,8 @@ fn node_settings(layout: &Layout, settings: &Settings, node: &NodeConfig) -> Nod
     let (certificate, key) = paths.node_certificate();
     let (rest_certificate, rest_key) = paths.rest_certificate();
     NodeSettings {
+        upload: UploadSettings::default(),
+        download: DownloadSettings::default(),
         node: node.name.clone(),
         data: paths.data(),
         rest: RestSettings {

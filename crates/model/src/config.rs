@@ -26,6 +26,12 @@ pub struct NodeSettings {
     pub record: RecordSettings,
     /// The machine.
     pub platform: PlatformSettings,
+    /// Packages that clients send.
+    #[serde(default)]
+    pub upload: UploadSettings,
+    /// Packages that this node fetches from servers.
+    #[serde(default)]
+    pub download: DownloadSettings,
     /// First start of a new cluster.
     #[serde(default)]
     pub cluster: ClusterSettings,
@@ -89,6 +95,43 @@ pub enum PlatformSettings {
         /// The supervisor's Unix socket for this node.
         socket: PathBuf,
     },
+}
+
+/// Packages that clients send.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UploadSettings {
+    /// Whether they may.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+}
+
+impl Default for UploadSettings {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Packages that this node fetches from servers. What is not set has the default of the crate `download`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DownloadSettings {
+    /// PEM files of CAs that are believed beside the system's.
+    #[serde(default)]
+    pub ca: Vec<PathBuf>,
+    /// A server that sends no byte for so long is tried anew.
+    #[serde(default)]
+    pub stall_seconds: Option<u64>,
+    /// So is one that sends fewer bytes per second for five minutes. 0 allows any rate.
+    #[serde(default)]
+    pub floor_bytes_per_second: Option<u64>,
+    /// Tries in a row that bring nothing new, after which a download fails.
+    #[serde(default)]
+    pub tries: Option<u32>,
 }
 
 /// First start of a new cluster.

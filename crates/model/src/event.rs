@@ -245,6 +245,9 @@ pub enum OperationEvent {
         digest: Digest,
         /// Its version.
         version: Version,
+        /// What is remarkable about how it came, for its job's message.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        remark: Option<String>,
     },
     /// The checks ran.
     Validated {

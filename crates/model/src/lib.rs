@@ -23,8 +23,8 @@ mod transfer;
 
 pub use catalogue::{Catalogue, CatalogueEntry};
 pub use config::{
-    Bootstrap, ClusterSettings, InterconnectSettings, LabSettings, Link, NodeSettings,
-    PlatformSettings, RecordSettings, RestSettings,
+    Bootstrap, ClusterSettings, DownloadSettings, InterconnectSettings, LabSettings, Link,
+    NodeSettings, PlatformSettings, RecordSettings, RestSettings, UploadSettings,
 };
 pub use control::{Booted, Control, Coordinator, TrustedKey};
 pub use event::{

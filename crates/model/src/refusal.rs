@@ -70,6 +70,8 @@ pub mod code {
     pub const PROCESSING_FAILED: u32 = 10_551_359;
     /// Packages are being carried to the nodes.
     pub const SYNC_IN_PROGRESS: u32 = 10_551_367;
+    /// A server did not give the package.
+    pub const DOWNLOAD_FAILED: u32 = 10_551_381;
     /// A package get runs.
     pub const GET_IN_PROGRESS: u32 = 10_551_382;
     /// A get ran out of time or was interrupted.
@@ -82,8 +84,16 @@ pub mod code {
     pub const PAUSE_BEFORE_CANCEL: u32 = 10_551_524;
     /// A validation runs.
     pub const VALIDATION_IN_PROGRESS: u32 = 10_551_656;
+    /// The daemon may not write where packages lie.
+    pub const UPLOAD_PERMISSION: u32 = 10_551_800;
     /// A read or write error during an upload.
     pub const UPLOAD_IO: u32 = 10_551_801;
+    /// A file for the upload cannot be named or opened.
+    pub const UPLOAD_HANDLE: u32 = 10_551_802;
+    /// The folder of an upload cannot be made.
+    pub const UPLOAD_SETUP: u32 = 10_551_805;
+    /// The file system of the packages takes no writes.
+    pub const UPLOAD_READ_ONLY: u32 = 10_551_806;
     /// No space for an upload.
     pub const NO_SPACE: u32 = 10_551_804;
     /// All nodes run the version already.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use evenkeel_model::{
     Awaiting, CatalogueEvent, ControlEvent, Digest, GetSource, JobId, JobOutcome, NodeName,
-    OperationEnd, OperationEvent, OperationId, OperationKind, PackageRef, Refusal, Request,
-    UpdateRequest, UserName, Version, WallTime, code,
+    OperationEnd, OperationEvent, OperationId, PackageRef, Refusal, Request, UpdateRequest,
+    UserName, Version, WallTime, code,
 };
 use evenkeel_planner::{Tunables, explain};
 use evenkeel_record::{AppendError, Fence, Follower, Record, View, Writer};
@@ -38,6 +38,15 @@ pub struct GetTicket {
     pub operation: OperationId,
     /// Its job.
     pub job: JobId,
+}
+
+/// A package get that a daemon left open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StaleGet {
+    /// Which.
+    pub ticket: GetTicket,
+    /// Where its package comes from.
+    pub source: GetSource,
 }
 
 /// What one try of an admission appends, or that nothing is left to do.
@@ -259,7 +268,13 @@ impl FrontDoor {
 
     /// The package of a get is verified and durable here. The same package again is success without work;
     /// the same version with other content is refused, and the get ends.
-    pub async fn staged(&self, ticket: GetTicket, package: PackageRef) -> Result<JobId, Refusal> {
+    /// `remark` is what is remarkable about how it came, for the job's message.
+    pub async fn staged(
+        &self,
+        ticket: GetTicket,
+        package: PackageRef,
+        remark: Option<String>,
+    ) -> Result<JobId, Refusal> {
         let view = self.fresh().await?;
         let version = package.summary.version.clone();
         if let Some(known) = view.catalogue().by_version(&version)
@@ -293,6 +308,7 @@ impl FrontDoor {
                     at,
                     digest,
                     version,
+                    remark: remark.clone(),
                 }],
             };
             Ok(Attempt::Append {
@@ -354,26 +370,24 @@ impl FrontDoor {
         .await
     }
 
-    /// Ends gets that an earlier daemon of this node was receiving: called once at start.
-    pub async fn end_stale_gets(&self, me: &NodeName, incarnation: Uuid) -> Result<(), Refusal> {
+    /// Gets that an earlier daemon of this node was receiving: whoever calls goes on with them, or ends them.
+    pub async fn stale_gets(
+        &self,
+        me: &NodeName,
+        incarnation: Uuid,
+    ) -> Result<Vec<StaleGet>, Refusal> {
         let view = self.fresh().await?;
-        let stale: Vec<GetTicket> = view
+        let stale = view
             .open_operations()
-            .filter(|operation| operation.kind() == OperationKind::PackageGet)
-            .filter(|get| get.staged.is_none() && is_stale(&get.request, me, incarnation))
+            .filter(|get| get.staged.is_none())
             .filter_map(|get| {
-                Some(GetTicket {
-                    operation: get.id,
-                    job: get.jobs.first()?.id,
-                })
-            })
-            .collect();
-        let text = format!("evenkeeld of node \"{me}\" restarted while it received the package.");
-        for ticket in stale {
-            self.fail_get(ticket, &Refusal::new(code::GET_FAILED, text.clone()))
-                .await?;
-        }
-        Ok(())
+                let source = stale_source(&get.request, me, incarnation)?.clone();
+                let job = get.jobs.first()?.id;
+                let operation = get.id;
+                let ticket = GetTicket { operation, job };
+                Some(StaleGet { ticket, source })
+            });
+        Ok(stale.collect())
     }
 
     /// Records what became of a node's copy of a package, for people: a [`CatalogueEvent::CopyDamaged`] or
@@ -535,15 +549,18 @@ impl FrontDoor {
     }
 }
 
-fn is_stale(request: &Request, me: &NodeName, mine: Uuid) -> bool {
+/// Where a get comes from that another daemon of this node was receiving.
+fn stale_source<'a>(request: &'a Request, me: &NodeName, mine: Uuid) -> Option<&'a GetSource> {
     match request {
         Request::Get {
-            node, incarnation, ..
-        } => node == me && *incarnation != mine,
+            node,
+            incarnation,
+            source,
+        } => (node == me && *incarnation != mine).then_some(source),
         Request::Update(_)
         | Request::Validate { .. }
         | Request::Delete { .. }
-        | Request::Sync { .. } => false,
+        | Request::Sync { .. } => None,
     }
 }
 

@@ -18,4 +18,4 @@ mod track;
 
 pub use admission::UpdateAction;
 pub use elect::{Orchestrator, Parts, Role};
-pub use front_door::{CopyNote, CopyState, FrontDoor, GetTicket, NewKey};
+pub use front_door::{CopyNote, CopyState, FrontDoor, GetTicket, NewKey, StaleGet};

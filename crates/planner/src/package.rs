@@ -58,10 +58,14 @@ fn is_over(input: &Input<'_>, holders: &Holders<'_>, digest: Digest) -> bool {
 fn taken_in(input: &Input<'_>, holders: &Holders<'_>, digest: Digest, version: &Version) -> String {
     let missing = [holders.without.clone(), holders.silent.clone()].concat();
     let nowhere = no_way_from_here(input, digest);
-    if missing.is_empty() && nowhere.is_none() {
+    let remark = input.operation.remark.as_ref();
+    if missing.is_empty() && nowhere.is_none() && remark.is_none() {
         return "success".to_owned();
     }
     let mut message = format!("Package {version} is in the repository.");
+    if let Some(remark) = remark {
+        message += &format!(" The download {remark}.");
+    }
     if !missing.is_empty() {
         message += &format!(
             " Not yet on {}: down or not answering; it is pulled on return.",

@@ -7,7 +7,7 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn_with_state, map_request};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, patch, post};
+use axum::routing::{get, patch, post, put};
 use evenkeel_api::{ApiError, Code, Download, History, Job, Node, Package, Resource, Software};
 use evenkeel_seam::Ids;
 
@@ -51,6 +51,10 @@ pub fn router(cluster: Arc<dyn Cluster>, door: Arc<dyn FrontDoor>, ids: &dyn Ids
         .route(
             "/api/cluster/software/upload",
             post(upload::upload).layer(DefaultBodyLimit::disable()),
+        )
+        .route(
+            "/evenkeel/v1/packages",
+            put(upload::put).layer(DefaultBodyLimit::disable()),
         )
         .route(History::PATH, get(collection::<History>))
         .route(Package::PATH, get(collection::<Package>))

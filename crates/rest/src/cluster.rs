@@ -5,7 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use evenkeel_api::{Action, Download, EventLine, Explain, History, Job, Node, Package, Software};
-use evenkeel_model::{Awaiting, JobId, Refusal, UpdateRequest, UserName, Version};
+use evenkeel_download::Source;
+use evenkeel_model::{Awaiting, JobId, NodeName, Refusal, UpdateRequest, UserName, Version};
 use futures_util::stream::BoxStream;
 
 /// Events as they happen, from some position on.
@@ -53,8 +54,8 @@ pub enum PasswordHash {
     NoSuchUser(Option<String>),
 }
 
-/// Asks the coordinator, wherever it is. A job id that is returned is durable in the record. `upload`
-/// and `Upload::finish` run to their end, in a task of their own, also when the client leaves.
+/// Asks the coordinator, wherever it is. A job id that is returned is durable in the record. `upload`,
+/// `download` and `Upload::finish` run to their end, in a task of their own, also when the client leaves.
 #[async_trait]
 pub trait FrontDoor: Send + Sync + 'static {
     /// Starts an update.
@@ -65,18 +66,52 @@ pub trait FrontDoor: Send + Sync + 'static {
     async fn act(&self, action: Action, by: UserName) -> Result<JobId, Refusal>;
     /// Removes a package from every node.
     async fn delete_package(&self, version: Version, by: UserName) -> Result<JobId, Refusal>;
-    /// Begins to take a package in.
-    async fn upload(&self, by: UserName) -> Result<Box<dyn Upload>, Refusal>;
+    /// Whether a package of so many bytes could be taken in now. Admits nothing.
+    async fn may_upload(&self, declared: Option<u64>) -> Result<(), Refusal>;
+    /// Begins to take a package in, of about so many bytes where that is known.
+    async fn upload(&self, declared: Option<u64>, by: UserName)
+    -> Result<Box<dyn Upload>, Refusal>;
+    /// Begins to fetch a package. It goes on by itself, and the job tells how it ended.
+    async fn download(&self, source: Source, by: UserName) -> Result<JobId, Refusal>;
     /// What the coordinator waits for.
     async fn awaiting(&self) -> Result<Vec<Awaiting>, Refusal>;
+}
+
+/// How an upload ended without a package.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UploadError {
+    /// It did not get here, or does not fit: answered at once.
+    Refused(Refusal),
+    /// It got here and is refused for what it is: its job has failed and says why.
+    Failed(JobId),
 }
 
 /// A package on its way in. Dropping it gives the package up and leaves nothing behind.
 #[async_trait]
 pub trait Upload: Send {
-    /// The next bytes. A refusal ends the upload.
-    async fn write(&mut self, chunk: Bytes) -> Result<(), Refusal>;
+    /// The next bytes. An error ends the upload.
+    async fn write(&mut self, chunk: Bytes) -> Result<(), UploadError>;
     /// All bytes are there: verified and durable here when this returns. The job goes on until every
     /// node has the package.
-    async fn finish(self: Box<Self>) -> Result<JobId, Refusal>;
+    async fn finish(self: Box<Self>) -> Result<JobId, UploadError>;
+    /// Ends the upload and its job for this reason.
+    async fn give_up(self: Box<Self>, why: Refusal);
+}
+
+/// Room for packages on the other nodes.
+#[async_trait]
+pub trait PeerRoom: Send + Sync + 'static {
+    /// Bytes that a package may still take on each other node that answers within 2 s.
+    async fn rooms(&self) -> Vec<(NodeName, u64)>;
+}
+
+/// Where nothing is known of other nodes.
+#[derive(Clone, Copy, Debug)]
+pub struct NoPeerRoom;
+
+#[async_trait]
+impl PeerRoom for NoPeerRoom {
+    async fn rooms(&self) -> Vec<(NodeName, u64)> {
+        Vec::new()
+    }
 }

@@ -1,68 +1,128 @@
-//! The front door of this node: admission by the orchestrator, uploads into the package store.
+//! The front door of this node: admission by the orchestrator, packages into the store.
 
-use std::error::Error;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use evenkeel_api::Action;
-use evenkeel_model::{
-    Awaiting, GetSource, JobId, NodeName, PackageRef, Refusal, UpdateRequest, UserName,
-};
-use evenkeel_model::{Version, code};
-use evenkeel_orchestrator::{FrontDoor as Admission, GetTicket, UpdateAction};
+use evenkeel_api::{Action, Code};
+use evenkeel_download::{Client, Source};
+use evenkeel_model::{Awaiting, GetSource, JobId, NodeName, OperationKind, Refusal, UpdateRequest};
+use evenkeel_model::{UserName, Version, code};
+use evenkeel_orchestrator::{FrontDoor as Admission, UpdateAction};
 use evenkeel_package_store::{
-    Policy, PublicKey, StageError, StageLimits, Staging, Store, StoredPackage, Target, TrustedKeys,
+    Policy, PublicKey, StageError, StageLimits, Staging, Store, Target, TrustedKeys,
 };
 use evenkeel_record::{Follower, View};
-use tokio::time::sleep;
 use uuid::Uuid;
 
-use crate::cluster::{FrontDoor, Upload};
+use crate::cluster::{FrontDoor, PeerRoom, Upload, UploadError};
+use crate::fetch::Fetcher;
+use crate::incoming::{Get, ROOM_EVERY, Room, hand_over, is_verdict, refusal};
+use crate::live::LiveDownload;
 
 /// Bytes a package may have unpacked: far above any system image, far below a boot disk.
 const MAX_UNPACKED_BYTES: u64 = 64 << 30;
 
-/// Tries to end a get while the record is out of reach, and the pause between them: an hour.
-const END_TRIES: u32 = 720;
-const END_PAUSE: Duration = Duration::from_secs(5);
-
-/// As the job of an upload is described.
+/// As the jobs are described.
 const UPLOAD: &str = "POST /api/cluster/software/upload";
+const DOWNLOAD: &str = "POST /api/cluster/software/download";
+
+/// What a node's door leads to.
+#[derive(Clone)]
+pub struct NodeDoorParts {
+    /// This node.
+    pub me: NodeName,
+    /// Names this run of the daemon: an upload does not survive it.
+    pub incarnation: Uuid,
+    /// Admission.
+    pub admission: Admission,
+    /// What the record holds.
+    pub follower: Arc<Follower>,
+    /// Packages here.
+    pub store: Store,
+    /// Room for packages elsewhere.
+    pub peers: Arc<dyn PeerRoom>,
+    /// Opens sources of downloads.
+    pub client: Client,
+    /// Where the download under way is shown.
+    pub live: LiveDownload,
+    /// Whether clients may send packages.
+    pub upload_enabled: bool,
+}
 
 /// Where this node's users ask for changes.
 #[derive(Clone)]
 pub struct NodeDoor {
     me: NodeName,
-    /// Names this run of the daemon: a get does not survive it.
     incarnation: Uuid,
     admission: Admission,
     follower: Arc<Follower>,
     store: Store,
+    room: Room,
+    fetcher: Fetcher,
+    upload_enabled: bool,
 }
 
 impl NodeDoor {
-    /// The door of the node `me`, in this run of its daemon.
-    pub fn new(
-        me: NodeName,
-        incarnation: Uuid,
-        admission: Admission,
-        follower: Arc<Follower>,
-        store: Store,
-    ) -> Self {
+    /// The door of a node, in this run of its daemon.
+    pub fn new(parts: NodeDoorParts) -> Self {
+        let room = Room {
+            store: parts.store.clone(),
+            peers: parts.peers,
+        };
+        let fetcher = Fetcher {
+            me: parts.me.clone(),
+            admission: parts.admission.clone(),
+            follower: Arc::clone(&parts.follower),
+            store: parts.store.clone(),
+            room: room.clone(),
+            client: parts.client,
+            live: parts.live,
+        };
         Self {
-            me,
-            incarnation,
-            admission,
-            follower,
-            store,
+            me: parts.me,
+            incarnation: parts.incarnation,
+            admission: parts.admission,
+            follower: parts.follower,
+            store: parts.store,
+            room,
+            fetcher,
+            upload_enabled: parts.upload_enabled,
         }
     }
-}
 
-impl NodeDoor {
-    async fn begin(&self, by: UserName) -> Result<StoreUpload, Refusal> {
+    /// Goes on with the download that an earlier daemon of this node was making, and ends what cannot go
+    /// on: uploads, and downloads whose secrets went with that daemon. Called once, at start; an error means
+    /// that the record could not be had, and that it should be called again.
+    pub async fn take_up_gets(&self) -> Result<(), Refusal> {
+        let me = &self.me;
+        for get in self.admission.stale_gets(me, self.incarnation).await? {
+            let source = match &get.source {
+                GetSource::Upload => Err(format!(
+                    "evenkeeld of node \"{me}\" restarted while it received the package."
+                )),
+                GetSource::Download {
+                    needs_secret: true, ..
+                } => Err(format!(
+                    "evenkeeld of node \"{me}\" restarted during the download. The user name, password or \
+                     query that it was given are not kept anywhere, so it cannot go on: start it again."
+                )),
+                GetSource::Download { url, .. } => Source::parse(url, None, None)
+                    .map_err(|error| format!("The address of the download is not valid: {error}.")),
+            };
+            match source {
+                Ok(source) => self.fetcher.start(get.ticket, source),
+                Err(why) => {
+                    let refusal = Refusal::new(code::GET_FAILED, why);
+                    self.admission.fail_get(get.ticket, &refusal).await?;
+                }
+            }
+        }
+        self.fetcher.discard_unwanted().await;
+        Ok(())
+    }
+
+    async fn begin(&self, declared: Option<u64>, by: UserName) -> Result<StoreUpload, Refusal> {
         let (me, incarnation) = (self.me.clone(), self.incarnation);
         let ticket = self
             .admission
@@ -74,15 +134,21 @@ impl NodeDoor {
         };
         let policy = package_policy(&self.follower.view(), &self.me);
         let id = ticket.operation.to_string();
-        match self.store.begin(&id, policy, StageLimits::default()) {
-            Ok(staging) => {
-                let (store, staging) = (self.store.clone(), Some(staging));
-                Ok(StoreUpload {
-                    get,
-                    staging,
-                    store,
-                })
-            }
+        let limits = StageLimits {
+            expected_bytes: declared,
+            ..StageLimits::default()
+        };
+        match self.store.begin(&id, policy, limits) {
+            Ok(staging) => Ok(StoreUpload {
+                get,
+                job: ticket.job,
+                staging: Some(staging),
+                store: self.store.clone(),
+                room: self.room.clone(),
+                declared,
+                received: 0,
+                room_asked_at: 0,
+            }),
             Err(error) => Err(get.fail(refusal(&error)).await),
         }
     }
@@ -111,8 +177,35 @@ impl FrontDoor for NodeDoor {
         self.admission.delete(version, by).await
     }
 
-    async fn upload(&self, by: UserName) -> Result<Box<dyn Upload>, Refusal> {
-        Ok(Box::new(self.begin(by).await?))
+    async fn may_upload(&self, declared: Option<u64>) -> Result<(), Refusal> {
+        if !self.upload_enabled {
+            let disabled = Code::UploadDisabled;
+            return Err(Refusal::new(disabled.number(), disabled.text()));
+        }
+        self.follower
+            .view()
+            .control()
+            .admits(OperationKind::PackageGet)?;
+        self.room.check(declared.unwrap_or(0)).await
+    }
+
+    async fn upload(
+        &self,
+        declared: Option<u64>,
+        by: UserName,
+    ) -> Result<Box<dyn Upload>, Refusal> {
+        Ok(Box::new(self.begin(declared, by).await?))
+    }
+
+    async fn download(&self, source: Source, by: UserName) -> Result<JobId, Refusal> {
+        let (me, incarnation) = (self.me.clone(), self.incarnation);
+        let get = GetSource::download(&source.shown(), source.needs_secret());
+        let ticket = self
+            .admission
+            .begin_get(me, incarnation, get, by, DOWNLOAD)
+            .await?;
+        self.fetcher.start(ticket, source);
+        Ok(ticket.job)
     }
 
     async fn awaiting(&self) -> Result<Vec<Awaiting>, Refusal> {
@@ -151,161 +244,76 @@ pub fn package_policy(view: &View, me: &NodeName) -> Policy {
     }
 }
 
-/// An admitted get that this node must end.
-struct Get {
-    admission: Admission,
-    ticket: Option<GetTicket>,
-}
-
-impl Get {
-    /// Ends the get and its job with the refusal; while that cannot be recorded, dropping it tries on.
-    async fn fail(&mut self, refusal: Refusal) -> Refusal {
-        if let Some(ticket) = self.ticket
-            && self.admission.fail_get(ticket, &refusal).await.is_ok()
-        {
-            self.ticket = None;
-        }
-        refusal
-    }
-}
-
-impl Drop for Get {
-    /// The client went away, or the record is out of reach. An open get keeps updates from being
-    /// admitted, so this tries for a while; after that, the daemon's next start ends it.
-    fn drop(&mut self) {
-        let Some(ticket) = self.ticket.take() else {
-            return;
-        };
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-            return;
-        };
-        let admission = self.admission.clone();
-        runtime.spawn(async move {
-            let refusal = refusal(&StageError::Aborted);
-            for _ in 0..END_TRIES {
-                match admission.fail_get(ticket, &refusal).await {
-                    Ok(()) => return,
-                    Err(error) => tracing::warn!(%error, "a failed get cannot be ended yet"),
-                }
-                sleep(END_PAUSE).await;
-            }
-            tracing::error!(operation = %ticket.operation, "a failed get stays open");
-        });
-    }
-}
-
 /// Bytes on their way into the store.
 struct StoreUpload {
     get: Get,
+    job: JobId,
     staging: Option<Staging>,
     store: Store,
+    room: Room,
+    declared: Option<u64>,
+    received: u64,
+    room_asked_at: u64,
+}
+
+impl StoreUpload {
+    /// Ends the get. What is wrong with the package itself is the job's to say.
+    async fn fail(&mut self, refusal: Refusal) -> UploadError {
+        let refusal = self.get.fail(refusal).await;
+        match is_verdict(&refusal) {
+            true => UploadError::Failed(self.job),
+            false => UploadError::Refused(refusal),
+        }
+    }
+
+    async fn check_others(&mut self) -> Result<(), Refusal> {
+        if self.received - self.room_asked_at < ROOM_EVERY {
+            return Ok(());
+        }
+        self.room_asked_at = self.received;
+        let needed = self.declared.unwrap_or(0).max(self.received);
+        self.room.check_others(needed).await
+    }
 }
 
 #[async_trait]
 impl Upload for StoreUpload {
-    async fn write(&mut self, chunk: Bytes) -> Result<(), Refusal> {
+    async fn write(&mut self, chunk: Bytes) -> Result<(), UploadError> {
         let Some(staging) = &mut self.staging else {
-            return Err(refusal(&StageError::Ended));
+            return Err(self.fail(refusal(&StageError::Ended)).await);
         };
-        let Err(error) = staging.write(chunk).await else {
-            return Ok(());
-        };
-        Err(self.get.fail(refusal(&error)).await)
+        self.received += chunk.len() as u64;
+        if let Err(error) = staging.write(chunk).await {
+            return Err(self.fail(refusal(&error)).await);
+        }
+        match self.check_others().await {
+            Ok(()) => Ok(()),
+            Err(refusal) => Err(self.fail(refusal).await),
+        }
     }
 
-    async fn finish(mut self: Box<Self>) -> Result<JobId, Refusal> {
-        let Some(staging) = self.staging.take() else {
-            return Err(refusal(&StageError::Ended));
+    async fn finish(mut self: Box<Self>) -> Result<JobId, UploadError> {
+        let (Some(staging), Some(ticket)) = (self.staging.take(), self.get.ticket) else {
+            return Err(self.fail(refusal(&StageError::Ended)).await);
         };
         let stored = match staging.finish().await {
             Ok(stored) => stored,
-            Err(error) => return Err(self.get.fail(refusal(&error)).await),
+            Err(error) => return Err(self.fail(refusal(&error)).await),
         };
-        let Some(ticket) = self.get.ticket else {
-            return Err(refusal(&StageError::Ended));
-        };
-        match self.get.admission.staged(ticket, package(&stored)).await {
+        match hand_over(&self.get.admission, &self.store, ticket, stored, None).await {
             Ok(job) => {
                 // From here on the coordinator ends it.
                 self.get.ticket = None;
                 Ok(job)
             }
-            Err(refusal) => {
-                if refusal.code == code::PACKAGE_EXISTS {
-                    self.forget(stored).await;
-                }
-                Err(self.get.fail(refusal).await)
-            }
+            Err(refusal) => Err(self.fail(refusal).await),
         }
     }
-}
 
-impl StoreUpload {
-    /// The catalogue has other content for the version, so this one will never be asked for.
-    async fn forget(&self, stored: StoredPackage) {
-        let store = self.store.clone();
-        let deleted = tokio::task::spawn_blocking(move || store.delete(stored.manifest_digest));
-        match deleted.await {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "a refused package stays in the store"),
-            Err(error) => tracing::error!(%error, "deleting a refused package panicked"),
+    async fn give_up(mut self: Box<Self>, why: Refusal) {
+        if let Some(staging) = self.staging.take() {
+            staging.abort().await;
         }
+        self.get.fail(why).await;
     }
-}
-
-fn package(stored: &StoredPackage) -> PackageRef {
-    PackageRef {
-        signed_by: stored.signed_by.clone(),
-        digest: stored.manifest_digest,
-        archive_digest: stored.archive_digest,
-        archive_bytes: stored.archive_bytes,
-        summary: stored.summary.clone(),
-    }
-}
-
-fn refusal(error: &StageError) -> Refusal {
-    let code = match error {
-        StageError::NoSpace { .. } => code::NO_SPACE,
-        StageError::VersionExists { .. } => code::PACKAGE_EXISTS,
-        StageError::TooLarge { .. } | StageError::Refused(_) => code::PROCESSING_FAILED,
-        StageError::Io { .. } => code::UPLOAD_IO,
-        StageError::Aborted
-        | StageError::Ended
-        | StageError::BadId { .. }
-        | StageError::NothingKept { .. }
-        | StageError::Busy { .. } => code::GET_FAILED,
-    };
-    let text = match error {
-        // Clients look for these words.
-        StageError::VersionExists { version, .. } => {
-            format!("Package image with the same name already exists: version {version}.")
-        }
-        StageError::Refused(refused) => {
-            format!(
-                "The package is refused: {}; {}.",
-                chain(refused),
-                refused.advice()
-            )
-        }
-        StageError::NoSpace { .. }
-        | StageError::TooLarge { .. }
-        | StageError::Io { .. }
-        | StageError::Aborted
-        | StageError::NothingKept { .. }
-        | StageError::Ended
-        | StageError::BadId { .. }
-        | StageError::Busy { .. } => format!("The package was not taken in: {}.", chain(error)),
-    };
-    Refusal::new(code, text).about("file")
-}
-
-/// An error with all its causes, which its own text leaves out.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -15,7 +15,10 @@ mod auth;
 mod cluster;
 mod door;
 mod events;
+mod fetch;
+mod incoming;
 mod list;
+mod live;
 mod project;
 mod record;
 mod request;
@@ -29,8 +32,11 @@ mod upload;
 
 pub use app::router;
 pub use auth::{HashError, hash_password};
-pub use cluster::{Cluster, EventStream, FrontDoor, PasswordHash, Upload};
-pub use door::{NodeDoor, package_policy};
+pub use cluster::{
+    Cluster, EventStream, FrontDoor, NoPeerRoom, PasswordHash, PeerRoom, Upload, UploadError,
+};
+pub use door::{NodeDoor, NodeDoorParts, package_policy};
+pub use live::LiveDownload;
 pub use record::RecordCluster;
 pub use server::{Limits, serve};
 pub use tls::{TlsError, tls_config};

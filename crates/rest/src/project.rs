@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use evenkeel_api::{
-    Advice, Awaiting, CheckStatus, Cluster, Ha, History, HistoryState, Issue, Job, JobError,
-    JobState, Node, NodeName, NodeRef, OpenOperation, Package, ReleaseVersion, Software,
-    SoftwareNode, StatusAdvice, StatusDetails, StatusIssue, UpdateDetails, UpdateState,
-    ValidationResult,
+    Advice, Awaiting, CheckStatus, Cluster, Code, Download, DownloadState, Ha, History,
+    HistoryState, Issue, Job, JobError, JobState, Node, NodeName, NodeRef, OpenOperation, Package,
+    ReleaseVersion, Software, SoftwareNode, StatusAdvice, StatusDetails, StatusIssue,
+    UpdateDetails, UpdateState, ValidationResult,
 };
 use evenkeel_model::{Finding, OperationKind, Severity, Version, WallTime};
 use evenkeel_record::projections as rows;
@@ -19,6 +19,50 @@ pub(crate) fn cluster(row: rows::ClusterRow) -> Cluster {
         name: row.name,
         uuid: row.id.to_string(),
         version: ReleaseVersion::of(&version(row.version)),
+    }
+}
+
+/// `live` is what only the node knows that downloads.
+pub(crate) fn download(row: Option<rows::DownloadRow>, live: Option<String>) -> Download {
+    let Some(row) = row else {
+        return Download {
+            state: DownloadState::NotStarted,
+            message: None,
+            code: None,
+        };
+    };
+    let (state, code, message) = match row.state {
+        rows::DownloadState::Downloading => {
+            let live = live.map(|live| format!(": {live}")).unwrap_or_default();
+            let message = format!("Package download in progress{live}");
+            (
+                DownloadState::Running,
+                Code::DownloadRunning.number(),
+                message,
+            )
+        }
+        rows::DownloadState::Processing => {
+            let message = "Package download completed. Package processing in progress.".to_owned();
+            (
+                DownloadState::Running,
+                Code::DownloadRunning.number(),
+                message,
+            )
+        }
+        rows::DownloadState::Success { message } => {
+            let done = "Package processing completed.";
+            let message = match message.as_str() {
+                "success" | "" => done.to_owned(),
+                said => format!("{done} {said}"),
+            };
+            (DownloadState::Success, 0, message)
+        }
+        rows::DownloadState::Failure { code, message } => (DownloadState::Failure, code, message),
+    };
+    Download {
+        state,
+        message: Some(message),
+        code: Some(code),
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use evenkeel_api::{Code, Download, DownloadState, EventLine, Explain, OpenOperation};
+use evenkeel_api::{Code, Download, EventLine, Explain, OpenOperation};
 use evenkeel_api::{History, Job, Node, Package, Software};
 use evenkeel_model::{Awaiting, JobId, Position, Refusal, UserName};
 use evenkeel_record::projections::{self as rows, At, OperationRow};
@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::cluster::{Cluster, EventStream, PasswordHash};
+use crate::live::LiveDownload;
 use crate::project;
 
 /// Events read at once for a client.
@@ -33,6 +34,7 @@ pub struct RecordCluster {
     record: Arc<dyn Record>,
     clock: Arc<dyn Clock>,
     minute: Duration,
+    live: LiveDownload,
 }
 
 impl RecordCluster {
@@ -48,7 +50,15 @@ impl RecordCluster {
             record,
             clock,
             minute,
+            live: LiveDownload::default(),
         }
+    }
+
+    /// Shows how far the download is that this node makes.
+    #[must_use]
+    pub fn with_live(mut self, live: LiveDownload) -> Self {
+        self.live = live;
+        self
     }
 
     fn view(&self) -> Arc<View> {
@@ -169,11 +179,11 @@ impl Cluster for RecordCluster {
     }
 
     async fn download(&self) -> Result<Download, Refusal> {
-        Ok(Download {
-            state: DownloadState::NotStarted,
-            message: None,
-            code: None,
-        })
+        let row = rows::download(&self.view());
+        let live = row
+            .as_ref()
+            .and_then(|row| self.live.describe(row.operation));
+        Ok(project::download(row, live))
     }
 
     async fn jobs(&self) -> Result<Vec<Job>, Refusal> {

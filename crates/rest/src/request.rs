@@ -91,6 +91,15 @@ impl Fields {
         }
     }
 
+    /// Takes a text that is never repeated, whatever is wrong with it.
+    pub(crate) fn take_secret(&mut self, name: &str) -> Result<Option<String>, ApiError> {
+        match self.map.remove(name) {
+            Some(Value::String(text)) => Ok(Some(text).filter(|text| !text.is_empty())),
+            Some(_) => Err(ApiError::invalid(name, "...", "string")),
+            None => Ok(None),
+        }
+    }
+
     /// Refuses the first field that nobody took: one of `R`, or one unheard of.
     pub(crate) fn finish<R: Resource>(self) -> Result<(), ApiError> {
         let Some(name) = self.map.keys().next() else {

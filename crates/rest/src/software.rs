@@ -1,5 +1,6 @@
 //! What changes: `PATCH /cluster/software`, the download, and the delete of a package.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -7,6 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use evenkeel_api::{Action, ApiError, Code, Download, Package, Params, Software};
+use evenkeel_download::{Source, UrlError};
 use evenkeel_model::{DEFAULT_STABILIZE_MINUTES, JobId, PauseAfter, UpdateRequest, Version};
 
 use crate::app::{App, Shared};
@@ -164,24 +166,55 @@ fn parse_version(version: &str) -> Result<Version, ApiError> {
 }
 
 /// `POST /cluster/software/download`.
-pub(crate) async fn download(asked: Asked, body: Body) -> Result<Response, Failure> {
+pub(crate) async fn download(
+    State(app): Shared,
+    asked: Asked,
+    body: Body,
+) -> Result<Response, Failure> {
     let result = async {
         let mut params = asked.params()?;
-        params.take_return_timeout(Duration::ZERO)?;
+        let return_timeout = params.take_return_timeout(Duration::ZERO)?;
+        params.take_bool("return_records")?;
         params.finish()?;
-        let mut fields = Fields::read(body).await?;
-        let url = fields.take_text("url")?;
-        fields.take_text("username")?;
-        fields.take_text("password")?;
-        fields.finish::<Download>()?;
-        let missing =
-            || ApiError::with(Code::RequiredField, "Field \"url\" is required.").target("url");
-        url.ok_or_else(missing)?;
-        let message = "Getting a package from a URL is not supported yet. Upload it to \
-                       /api/cluster/software/upload.";
-        Err(ApiError::with(Code::Unsupported, message).target("url"))
+        let source = source(Fields::read(body).await?)?;
+        let (door, by) = (Arc::clone(&app.door), asked.user.clone());
+        // In a task of its own: a client that leaves must not cut the admission from what follows it.
+        let admitted = tokio::spawn(async move { door.download(source, by).await }).await;
+        let job = admitted.map_err(|error| {
+            tracing::error!(%error, "a download's admission did not run to its end");
+            ApiError::new(Code::InternalError)
+        })??;
+        answer(
+            app.cluster.as_ref(),
+            job,
+            return_timeout,
+            StatusCode::CREATED,
+            asked.form,
+        )
+        .await
     };
     result.await.map_err(|error| asked.failure(error))
+}
+
+/// Where the package is. What is wrong with the address is said at once, without repeating it: it may
+/// hold a password.
+fn source(mut fields: Fields) -> Result<Source, ApiError> {
+    let url = fields.take_text("url")?;
+    let username = fields.take_text("username")?;
+    let password = fields.take_secret("password")?;
+    fields.finish::<Download>()?;
+    let missing =
+        || ApiError::with(Code::RequiredField, "Field \"url\" is required.").target("url");
+    let url = url.ok_or_else(missing)?;
+    Source::parse(url.trim(), username, password).map_err(|error| {
+        let (code, target) = match error {
+            UrlError::Syntax => (Code::UrlSyntax, "url"),
+            UrlError::Scheme => (Code::UrlScheme, "url"),
+            UrlError::NoFile => (Code::BadUrl, "url"),
+            UrlError::NoUser => (Code::BadUrl, "password"),
+        };
+        ApiError::with(code, format!("The URL cannot be used: {error}.")).target(target)
+    })
 }
 
 /// `DELETE /cluster/software/packages/{version}`.

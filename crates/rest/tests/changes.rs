@@ -2,12 +2,15 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::Method;
+use bytes::Bytes;
 use evenkeel_model::{Refusal, code};
-use futures_util::FutureExt;
+use futures_util::{FutureExt, stream};
 use support::{Client, END, Reply, part, request};
 
 const SOFTWARE: &str = "/api/cluster/software";
@@ -247,19 +250,51 @@ async fn waiting_ends_with_202_when_the_job_goes_on() {
 }
 
 #[tokio::test]
-async fn download_says_that_it_cannot_yet() {
+async fn a_download_is_accepted_with_a_job_and_its_secrets_are_kept_out_of_sight() {
     let client = Client::new();
     let uri = "/api/cluster/software/download";
     assert_eq!(client.get(uri).await.json()["state"], "not_started");
-    let reply = client
-        .call(Method::POST, uri, r#"{"url":"http://s/p","username":"u"}"#)
-        .await;
-    assert_eq!(reply.error(), (400, "3".to_owned(), Some("url".to_owned())));
-    let reply = client.call(Method::POST, uri, "{}").await;
-    assert_eq!(
-        reply.error(),
-        (400, "262278".to_owned(), Some("url".to_owned()))
-    );
+    let body = r#"{"url":"http://u:s3cret@s/p.tgz?t0ken","username":"u","password":"s3cret"}"#;
+    let reply = client.call(Method::POST, uri, body).await;
+    assert_eq!(reply.status, 202, "{}", reply.text);
+    assert!(reply.json()["job"]["uuid"].is_string());
+    assert_eq!(asked(&client), ["admin: get http://s/p.tgz"]);
+}
+
+#[tokio::test]
+async fn a_download_that_cannot_be_is_refused_at_once_without_repeating_its_secrets() {
+    let client = Client::new();
+    for (body, code, target) in [
+        ("{}", "262278", "url"),
+        (r#"{"url":"s3cret"}"#, "39387137", "url"),
+        (r#"{"url":"http://u:s3cret@/p"}"#, "39387137", "url"),
+        (r#"{"url":"tftp://u:s3cret@h/p"}"#, "39387138", "url"),
+        (r#"{"url":"http://u:s3cret@h/"}"#, "10551885", "url"),
+        (
+            r#"{"url":"http://h/p","password":"s3cret"}"#,
+            "10551885",
+            "password",
+        ),
+        (
+            r#"{"url":"http://h/p","password":["s3cret"]}"#,
+            "262197",
+            "password",
+        ),
+        (
+            r#"{"url":"http://h/p","state":"s3cret"}"#,
+            "262196",
+            "state",
+        ),
+        (r#"{"url":"http://h/p","sate":"s3cret"}"#, "262203", "sate"),
+    ] {
+        let reply = client
+            .call(Method::POST, "/api/cluster/software/download", body)
+            .await;
+        let expected = (400, code.to_owned(), Some(target.to_owned()));
+        assert_eq!(reply.error(), expected, "{body}: {}", reply.text);
+        assert!(!reply.text.contains("s3cret"), "{}", reply.text);
+    }
+    assert!(asked(&client).is_empty());
 }
 
 /// A body of these parts, with its end.
@@ -296,7 +331,7 @@ async fn an_upload_that_is_not_one_file_leaves_nothing() {
         (body(&[("file", "x"), ("file", "y")]), 400, "10551807"),
         (body(&[("image", "x")]), 400, "10551807"),
         (body(&[]), 400, "10551807"),
-        (body(&[("file", "bad signature")]), 400, "10551359"),
+        (body(&[("file", "full disk")]), 500, "10551804"),
         (part("file", b"cut off"), 500, "10551803"),
     ] {
         let reply = client.upload("", body).await;
@@ -315,6 +350,96 @@ async fn an_upload_that_is_not_one_file_leaves_nothing() {
         .call(Method::POST, "/api/cluster/software/upload", "x")
         .await;
     assert_eq!(reply.error(), (400, "10551808".to_owned(), None));
+}
+
+#[tokio::test]
+async fn a_second_part_gives_the_upload_up_for_its_own_reason() {
+    let client = Client::new();
+    let both = body(&[("file", "x"), ("file", "y")]);
+    assert_eq!(client.upload("", both).await.status, 400);
+    let why = client.fake.edit(|state| state.gave_up_for.take());
+    assert_eq!(why, Some(10551807), "and the job says so");
+}
+
+#[tokio::test]
+async fn a_package_that_is_bad_fails_its_job_and_not_the_call() {
+    let client = Client::new();
+    let bad = || body(&[("file", "bad signature")]);
+    let reply = client.upload("", bad()).await;
+    assert_eq!(reply.status, 202, "{}", reply.text);
+    let job = reply.json()["job"]["uuid"].as_str().unwrap().to_owned();
+    let job = client.get(&format!("/api/cluster/jobs/{job}")).await.json();
+    assert_eq!(
+        (job["state"].as_str(), job["code"].as_u64()),
+        (Some("failure"), Some(10551359))
+    );
+    let reply = client.upload("?return_timeout=5", bad()).await;
+    assert_eq!(
+        reply.error().1,
+        "10551359",
+        "a client that waits is told at once"
+    );
+}
+
+#[tokio::test]
+async fn the_name_of_a_file_has_a_bound() {
+    let client = Client::new();
+    let long = "x".repeat(256);
+    let body = format!(
+        "--XX\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{long}\"\r\n\r\nx\r\n--XX--\r\n"
+    );
+    let reply = client.upload("", body).await;
+    assert_eq!(reply.error().1, "10551799", "{}", reply.text);
+    let uri = format!("/evenkeel/v1/packages?file_name={long}");
+    assert_eq!(
+        client.call(Method::PUT, &uri, "x").await.error().1,
+        "10551799"
+    );
+    assert_eq!(client.fake.edit(|state| state.admitted), 0);
+}
+
+#[tokio::test]
+async fn an_archive_may_come_as_it_is() {
+    let client = Client::new();
+    let uri = "/evenkeel/v1/packages?file_name=image.tgz";
+    let reply = client.call(Method::PUT, uri, "an archive").await;
+    assert_eq!(reply.status, 202, "{}", reply.text);
+    assert!(reply.json()["job"]["uuid"].is_string());
+    assert_eq!(client.fake.edit(|state| state.uploaded), 10);
+}
+
+#[tokio::test]
+async fn what_does_not_fit_is_refused_before_its_first_byte() {
+    let client = Client::new();
+    client.fake.edit(|state| state.room = Some(4));
+    for (name, asks_first) in [("POST", true), ("PUT", true), ("PUT", false)] {
+        let uri = match name {
+            "POST" => "/api/cluster/software/upload",
+            _ => "/evenkeel/v1/packages",
+        };
+        let read = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&read);
+        let pieces = stream::once(async move {
+            seen.store(true, Ordering::Relaxed);
+            Ok::<_, std::io::Error>(Bytes::from_static(b"12345"))
+        });
+        let mut request = support::request(name.parse().unwrap(), uri)
+            .header("content-type", "multipart/form-data; boundary=XX")
+            .header("content-length", 5);
+        if asks_first {
+            request = request.header("expect", "100-continue");
+        }
+        let reply = client
+            .send(request.body(Body::from_stream(pieces)).unwrap())
+            .await;
+        assert_eq!(reply.error().1, "10551804", "{}", reply.text);
+        let was_read = read.load(Ordering::Relaxed);
+        assert_eq!(
+            was_read, !asks_first,
+            "who has asked first is not made to send"
+        );
+    }
+    assert_eq!(client.fake.edit(|state| state.admitted), 0);
 }
 
 #[tokio::test]

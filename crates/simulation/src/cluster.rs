@@ -324,7 +324,7 @@ async fn take_in(
         .await?;
     sleep(Duration::from_secs(1)).await;
     shelf.put(package.digest);
-    door.staged(ticket, package).await
+    door.staged(ticket, package, None).await
 }
 
 fn setup_writer(world: &World, seed: u64) -> Writer {

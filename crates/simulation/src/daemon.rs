@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use evenkeel_agent::{Agent, AgentParts, Bounds, ClusterView};
 use evenkeel_interconnect::AgentService;
-use evenkeel_model::{BootId, ControlEvent, Event, NodeName, StreamId, Version};
+use evenkeel_model::{BootId, ControlEvent, Event, NodeName, Refusal, StreamId, Version, code};
 use evenkeel_orchestrator::{FrontDoor, Orchestrator, Parts, Role};
 use evenkeel_planner::Tunables;
 use evenkeel_platform::SharedPlatform;
@@ -151,9 +151,17 @@ async fn build(world: &Arc<World>, node: &NodeName, boot_id: BootId, turn: u64) 
 
 /// What an earlier daemon of this node was receiving is over.
 async fn end_stale_gets(door: FrontDoor, node: NodeName, incarnation: Uuid) {
-    while door.end_stale_gets(&node, incarnation).await.is_err() {
+    while end_gets(&door, &node, incarnation).await.is_err() {
         sleep(RETRY).await;
     }
+}
+
+async fn end_gets(door: &FrontDoor, node: &NodeName, incarnation: Uuid) -> Result<(), Refusal> {
+    for get in door.stale_gets(node, incarnation).await? {
+        let refusal = Refusal::new(code::GET_FAILED, "The receiving daemon restarted.");
+        door.fail_get(get.ticket, &refusal).await?;
+    }
+    Ok(())
 }
 
 /// What the agent is told of the cluster.

@@ -34,6 +34,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "orchestrator",
         &["model", "seam", "planner", "record", "interconnect"],
     ),
+    // Fetches bytes and judges nothing: it knows neither packages nor the cluster.
+    ("download", &[]),
     ("api", &["model", "seam"]),
     (
         "rest",
@@ -44,6 +46,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "orchestrator",
             "record",
             "package-store",
+            "download",
         ],
     ),
     ("daemon", ALL),
@@ -66,6 +69,7 @@ const ALL: &[&str] = &[
     "agent",
     "orchestrator",
     "api",
+    "download",
     "rest",
 ];
 

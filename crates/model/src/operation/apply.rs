@@ -26,6 +26,7 @@ impl Operation {
             state_since: *at,
             asked_by: None,
             staged: None,
+            remark: None,
             findings: None,
             validated_at: None,
             plan: None,
@@ -66,8 +67,12 @@ impl Operation {
                 open.end = Some((*at, outcome.clone()));
             }
             OperationEvent::Staged {
-                digest, version, ..
+                digest,
+                version,
+                remark,
+                ..
             } => {
+                self.remark.clone_from(remark);
                 self.staged = Some((*digest, version.clone()));
             }
             OperationEvent::Validated { at, findings } => {

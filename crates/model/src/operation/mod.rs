@@ -32,6 +32,8 @@ pub struct Operation {
     pub asked_by: Option<UserName>,
     /// A package get's package, once it is durable on the receiving node.
     pub staged: Option<(Digest, Version)>,
+    /// What is remarkable about how that package came.
+    pub remark: Option<String>,
     /// What the checks found, once they ran.
     pub findings: Option<Vec<Finding>>,
     /// When they ran.

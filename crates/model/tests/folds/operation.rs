@@ -43,6 +43,7 @@ fn every_state_takes_its_events_and_no_others() {
         at: at(1),
         digest: digest(2),
         version: version("2"),
+        remark: None,
     };
     let requested = OperationEvent::Requested {
         at: at(0),
@@ -129,6 +130,7 @@ fn other_kinds_do_not_take_an_updates_events() {
         at: at(1),
         digest: digest(2),
         version: version("2"),
+        remark: None,
     };
     assert_eq!(fold(get, &[staged]).version(), Some(&version("2")));
     let version = version("2");

@@ -56,6 +56,7 @@ fn stage(world: &mut World) {
         at,
         digest,
         version,
+        remark: None,
     }]);
 }
 

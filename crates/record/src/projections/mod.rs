@@ -5,6 +5,7 @@
 
 mod cluster;
 mod details;
+mod download;
 mod history;
 mod job;
 mod package;
@@ -16,6 +17,7 @@ use evenkeel_model::WallTime;
 
 pub use cluster::{ClusterRow, NodeRow, OperationRow, cluster, nodes, open_operations};
 pub use details::{Issue, PhaseRow, TaskRow, phases, tasks};
+pub use download::{DownloadRow, DownloadState, download};
 pub use history::{HistoryRow, HistoryState, history};
 pub use job::{JobRow, JobState, job, jobs};
 pub use package::{PackageRow, package, packages};

@@ -11,8 +11,9 @@ use evenkeel_api::{
     HistoryState, Issue, Job, JobError, JobState, Node, NodeName, NodeRef, Package, ReleaseVersion,
     Resource, Software, SoftwareImage, SoftwareNode, UpdateDetails, UpdateState, ValidationResult,
 };
+use evenkeel_download::Source;
 use evenkeel_model::{Awaiting, JobId, Refusal, UpdateRequest, UserName, Version, code};
-use evenkeel_rest::{EventStream, PasswordHash, Upload};
+use evenkeel_rest::{EventStream, PasswordHash, Upload, UploadError};
 use evenkeel_seam::{Ids, SeededIds};
 use futures_util::StreamExt;
 use tokio::sync::{Semaphore, watch};
@@ -44,6 +45,10 @@ pub struct State {
     /// Bytes of the last upload, and whether it was dropped before its end.
     pub uploaded: usize,
     pub given_up: bool,
+    /// Why the handler gave it up, if it did.
+    pub gave_up_for: Option<u32>,
+    /// Bytes that an upload may have.
+    pub room: Option<u64>,
 }
 
 pub struct Fake {
@@ -325,7 +330,26 @@ impl evenkeel_rest::FrontDoor for Fake {
         self.open_job(&description, format!("{by}: delete {version}"))
     }
 
-    async fn upload(&self, _by: UserName) -> Result<Box<dyn Upload>, Refusal> {
+    async fn may_upload(&self, declared: Option<u64>) -> Result<(), Refusal> {
+        match self.see(|state| state.room) {
+            Some(room) if declared.is_some_and(|bytes| bytes > room) => {
+                Err(Refusal::new(code::NO_SPACE, "There is no room."))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    async fn download(&self, source: Source, by: UserName) -> Result<JobId, Refusal> {
+        let shown = source.shown();
+        let description = "POST /api/cluster/software/download";
+        self.open_job(description, format!("{by}: get {shown}"))
+    }
+
+    async fn upload(
+        &self,
+        _declared: Option<u64>,
+        _by: UserName,
+    ) -> Result<Box<dyn Upload>, Refusal> {
         if let Some(refusal) = self.edit(|state| state.refuse.take()) {
             return Err(refusal);
         }
@@ -353,20 +377,46 @@ struct FakeUpload {
     done: bool,
 }
 
+impl FakeUpload {
+    fn end_badly(&self, message: &str) {
+        let code = code::PROCESSING_FAILED;
+        self.state.lock().unwrap().jobs.push(Job {
+            uuid: self.job.to_string(),
+            description: "POST /api/cluster/software/upload".to_owned(),
+            state: JobState::Failure,
+            message: message.to_owned(),
+            code,
+            start_time: time(1),
+            end_time: Some(time(2)),
+            error: Some(JobError {
+                message: message.to_owned(),
+                code: code.to_string(),
+                target: None,
+            }),
+        });
+    }
+}
+
 #[async_trait]
 impl Upload for FakeUpload {
-    async fn write(&mut self, chunk: Bytes) -> Result<(), Refusal> {
+    async fn write(&mut self, chunk: Bytes) -> Result<(), UploadError> {
         if chunk.starts_with(b"bad") {
-            return Err(Refusal::new(
-                code::PROCESSING_FAILED,
-                "The signature is wrong.",
-            ));
+            self.end_badly("The signature is wrong.");
+            return Err(UploadError::Failed(self.job));
+        }
+        if chunk.starts_with(b"full") {
+            let refusal = Refusal::new(code::NO_SPACE, "There is no room any more.");
+            return Err(UploadError::Refused(refusal));
         }
         self.state.lock().unwrap().uploaded += chunk.len();
         Ok(())
     }
 
-    async fn finish(mut self: Box<Self>) -> Result<JobId, Refusal> {
+    async fn give_up(self: Box<Self>, why: Refusal) {
+        self.state.lock().unwrap().gave_up_for = Some(why.code);
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<JobId, UploadError> {
         self.done = true;
         let mut state = self.state.lock().unwrap();
         state.jobs.push(Job {

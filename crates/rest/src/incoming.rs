@@ -1,0 +1,216 @@
+//! What uploads and downloads share on their way into the store: the get that must end, the room that
+//! must be there, and what an error of the store means to the client.
+
+use std::error::Error;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evenkeel_model::{JobId, PackageRef, Refusal, code};
+use evenkeel_orchestrator::{FrontDoor as Admission, GetTicket};
+use evenkeel_package_store::{StageError, Store, StoreError, StoredPackage};
+use tokio::time::sleep;
+
+use crate::cluster::PeerRoom;
+
+/// Tries to end a get while the record is out of reach, and the pause between them: an hour.
+const END_TRIES: u32 = 720;
+const END_PAUSE: Duration = Duration::from_secs(5);
+
+/// The other nodes' room is asked for again after so many bytes.
+pub(crate) const ROOM_EVERY: u64 = 64 << 20;
+
+/// Whether a package fits, here and on the other nodes.
+#[derive(Clone)]
+pub(crate) struct Room {
+    pub(crate) store: Store,
+    pub(crate) peers: Arc<dyn PeerRoom>,
+}
+
+impl Room {
+    /// Whether `bytes` more fit here, and a package of `bytes` fits on the others.
+    pub(crate) async fn check(&self, bytes: u64) -> Result<(), Refusal> {
+        let store = self.store.clone();
+        let room = tokio::task::spawn_blocking(move || store.room_bytes()).await;
+        match room {
+            Ok(Ok(room)) if room < bytes => Err(no_room("this node", bytes, room)),
+            Ok(Ok(_)) => self.check_others(bytes).await,
+            Ok(Err(error)) => Err(refusal(&unreadable(error))),
+            Err(error) => {
+                tracing::error!(%error, "asking for room panicked");
+                self.check_others(bytes).await
+            }
+        }
+    }
+
+    /// Whether a package of `bytes` fits on the other nodes that answer.
+    pub(crate) async fn check_others(&self, bytes: u64) -> Result<(), Refusal> {
+        let rooms = self.peers.rooms().await;
+        match rooms.into_iter().find(|(_, room)| *room < bytes) {
+            Some((node, room)) => Err(no_room(&format!("node \"{node}\""), bytes, room)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn unreadable(error: StoreError) -> StageError {
+    match error {
+        StoreError::Io { step, path, source } => StageError::Io { step, path, source },
+        _ => StageError::Ended,
+    }
+}
+
+fn no_room(place: &str, needed: u64, room: u64) -> Refusal {
+    let text = format!(
+        "There is not sufficient space for the package on {place}: {needed} bytes are needed, {room} are \
+         left for packages. Delete packages that are not needed any more."
+    );
+    Refusal::new(code::NO_SPACE, text).about("file")
+}
+
+/// An admitted get that this node must end.
+pub(crate) struct Get {
+    pub(crate) admission: Admission,
+    pub(crate) ticket: Option<GetTicket>,
+}
+
+impl Get {
+    /// Ends the get and its job with the refusal; while that cannot be recorded, dropping it tries on.
+    pub(crate) async fn fail(&mut self, refusal: Refusal) -> Refusal {
+        if let Some(ticket) = self.ticket
+            && self.admission.fail_get(ticket, &refusal).await.is_ok()
+        {
+            self.ticket = None;
+        }
+        refusal
+    }
+}
+
+impl Drop for Get {
+    /// The client went away, or the record is out of reach. An open get keeps updates from being
+    /// admitted, so this tries for a while; after that, the daemon's next start ends it.
+    fn drop(&mut self) {
+        let Some(ticket) = self.ticket.take() else {
+            return;
+        };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        let admission = self.admission.clone();
+        runtime.spawn(async move { end(&admission, ticket, &refusal(&StageError::Aborted)).await });
+    }
+}
+
+/// Ends a get, and tries again while the record is out of reach.
+pub(crate) async fn end(admission: &Admission, ticket: GetTicket, refusal: &Refusal) {
+    for _ in 0..END_TRIES {
+        match admission.fail_get(ticket, refusal).await {
+            Ok(()) => return,
+            Err(error) => tracing::warn!(%error, "a failed get cannot be ended yet"),
+        }
+        sleep(END_PAUSE).await;
+    }
+    tracing::error!(operation = %ticket.operation, "a failed get stays open");
+}
+
+/// Hands a proven package over to the cluster. One that the cluster will never ask for goes at once.
+pub(crate) async fn hand_over(
+    admission: &Admission,
+    store: &Store,
+    ticket: GetTicket,
+    stored: StoredPackage,
+    remark: Option<String>,
+) -> Result<JobId, Refusal> {
+    let outcome = admission.staged(ticket, package(&stored), remark).await;
+    if let Err(refusal) = &outcome
+        && refusal.code == code::PACKAGE_EXISTS
+    {
+        forget(store, stored).await;
+    }
+    outcome
+}
+
+/// The catalogue has other content for the version, so this one will never be asked for.
+async fn forget(store: &Store, stored: StoredPackage) {
+    let store = store.clone();
+    let deleted = tokio::task::spawn_blocking(move || store.delete(stored.manifest_digest));
+    match deleted.await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "a refused package stays in the store"),
+        Err(error) => tracing::error!(%error, "deleting a refused package panicked"),
+    }
+}
+
+fn package(stored: &StoredPackage) -> PackageRef {
+    PackageRef {
+        signed_by: stored.signed_by.clone(),
+        digest: stored.manifest_digest,
+        archive_digest: stored.archive_digest,
+        archive_bytes: stored.archive_bytes,
+        summary: stored.summary.clone(),
+    }
+}
+
+/// Whether it is about what the package is, and not about how it came: such a package fails its job.
+pub(crate) fn is_verdict(refusal: &Refusal) -> bool {
+    [code::PROCESSING_FAILED, code::PACKAGE_EXISTS].contains(&refusal.code)
+}
+
+/// What an error of the store means to whoever sends the package.
+pub(crate) fn refusal(error: &StageError) -> Refusal {
+    let code = match error {
+        StageError::NoSpace { .. } => code::NO_SPACE,
+        StageError::VersionExists { .. } => code::PACKAGE_EXISTS,
+        StageError::TooLarge { .. } | StageError::Refused(_) => code::PROCESSING_FAILED,
+        StageError::Io { step, source, .. } => io_code(step, source),
+        StageError::Aborted
+        | StageError::Ended
+        | StageError::NothingKept { .. }
+        | StageError::BadId { .. }
+        | StageError::Busy { .. } => code::GET_FAILED,
+    };
+    let text = match error {
+        // Clients look for these words.
+        StageError::VersionExists { version, .. } => {
+            format!("Package image with the same name already exists: version {version}.")
+        }
+        StageError::Refused(refused) => {
+            format!(
+                "The package is refused: {}; {}.",
+                chain(refused),
+                refused.advice()
+            )
+        }
+        StageError::NoSpace { .. }
+        | StageError::TooLarge { .. }
+        | StageError::Io { .. }
+        | StageError::Aborted
+        | StageError::NothingKept { .. }
+        | StageError::Ended
+        | StageError::BadId { .. }
+        | StageError::Busy { .. } => format!("The package was not taken in: {}.", chain(error)),
+    };
+    Refusal::new(code, text).about("file")
+}
+
+/// The API tells the reasons why a file cannot be written apart.
+fn io_code(step: &str, error: &io::Error) -> u32 {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => code::UPLOAD_PERMISSION,
+        io::ErrorKind::ReadOnlyFilesystem => code::UPLOAD_READ_ONLY,
+        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidFilename => code::UPLOAD_HANDLE,
+        _ if step == "create" => code::UPLOAD_SETUP,
+        _ => code::UPLOAD_IO,
+    }
+}
+
+/// An error with all its causes, which its own text leaves out.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

@@ -42,6 +42,7 @@ mod tar_write;
 mod underway;
 mod verify;
 mod walk;
+mod zip;
 
 pub use build::{BuildError, BuildOptions, Built, Owners, Recorded, build};
 pub use chunks::{CHUNK_BYTES, ChunkList, ChunkListError, chunk_digest};
@@ -61,3 +62,4 @@ pub use verify::{
     Policy, SignedManifest, Target, VerifyError, read_unproven_manifest, verify_archive,
     verify_stream,
 };
+pub use zip::{ZipEntry, ZipError, ZipKindProblem, ZipLimits, ZipReader};

@@ -12,3 +12,4 @@ mod keeping;
 mod resuming;
 mod roundtrip;
 mod scrubbing;
+mod zips;

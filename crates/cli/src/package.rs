@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -10,8 +10,8 @@ use clap::{Args, Subcommand};
 use evenkeel_model::{Owner, PlatformName, SourceVersions, Version, WallTime};
 use evenkeel_package_store::{
     BuildOptions, ExtractError, ExtractProgress, ExtractRequest, Owners, Policy, PublicKey,
-    Recorded, SecretKey, SignedManifest, TrustedKeys, VerifyError, build, extract_archive,
-    read_slot_manifest, read_unproven_manifest, verify_archive,
+    Recorded, SecretKey, SignedManifest, TrustedKeys, VerifyError, ZipEntry, ZipError, ZipLimits,
+    ZipReader, build, extract_archive, read_slot_manifest, read_unproven_manifest, verify_archive,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -28,9 +28,10 @@ pub(crate) enum PackageCommand {
     },
     /// Build and sign a package from a tree of files.
     Build(Box<BuildArgs>),
-    /// Show what a package says about itself. Does not check the signature.
+    /// Show what a package says about itself. Does not check the signature. Of a zip file, as firmware comes
+    /// in, shows the entries, and proves that it is sound.
     Inspect {
-        /// The package.
+        /// The package, or a zip file.
         file: PathBuf,
     },
     /// Prove a package: its signature and every byte.
@@ -230,6 +231,9 @@ fn build_package(args: BuildArgs, json: bool) -> Result<(), Stop> {
 }
 
 fn inspect(file: &Path, json: bool) -> Result<(), Stop> {
+    if is_zip(file).map_err(|error| refused(file, &VerifyError::Read(error)))? {
+        return inspect_zip(file, json);
+    }
     let signed = read_unproven_manifest(file).map_err(|e| refused(file, &e))?;
     if json {
         return print_json(&serde_json::json!({
@@ -240,6 +244,52 @@ fn inspect(file: &Path, json: bool) -> Result<(), Stop> {
         }));
     }
     print(&describe(&signed))
+}
+
+fn is_zip(file: &Path) -> io::Result<bool> {
+    let mut start = [0; 2];
+    match File::open(file)?.read_exact(&mut start) {
+        Ok(()) => Ok(&start == b"PK"),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn inspect_zip(file: &Path, json: bool) -> Result<(), Stop> {
+    let entries = read_zip(file).map_err(|error| {
+        let (file, cause) = (file.display(), chain(&error));
+        Stop::Failed(format!(
+            "{file}: {cause}; get it again from where it was built"
+        ))
+    })?;
+    if json {
+        let entry = |entry: &ZipEntry| {
+            serde_json::json!({
+                "path": entry.path,
+                "kind": if entry.is_dir { "dir" } else { "file" },
+                "size": entry.size,
+                "packed_bytes": entry.packed_bytes,
+            })
+        };
+        let entries: Vec<_> = entries.iter().map(entry).collect();
+        return print_json(&serde_json::json!({ "zip": true, "entries": entries }));
+    }
+    let line = |entry: &ZipEntry| {
+        let slash = if entry.is_dir { "/" } else { "" };
+        format!("{:>12} {}{slash}\n", entry.size, entry.path)
+    };
+    print(&entries.iter().map(line).collect::<String>())?;
+    eprintln!(
+        "a sound zip file of {} entries; this release takes no firmware packages",
+        entries.len()
+    );
+    Ok(())
+}
+
+fn read_zip(file: &Path) -> Result<Vec<ZipEntry>, ZipError> {
+    let mut zip = ZipReader::open(File::open(file)?, ZipLimits::default())?;
+    zip.prove()?;
+    Ok(zip.entries().to_vec())
 }
 
 fn describe(signed: &SignedManifest) -> String {

@@ -130,3 +130,38 @@ fn wrong_usage_is_exit_code_2() {
         assert_eq!(evenkeel(lab.path(), args).status.code(), Some(2), "{args}");
     }
 }
+
+#[test]
+fn a_zip_file_is_listed_or_its_fault_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    // A zip of one stored file `a` with the content `b`.
+    let crc = [0xf9, 0xef, 0xbe, 0x71];
+    let fields = [
+        &[0, 0, 0, 0, 0, 0, 0, 0][..],
+        &crc,
+        &[1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0],
+    ]
+    .concat();
+    let entry = [&b"PK\x03\x04\x14\0"[..], &fields, b"ab"].concat();
+    let listed = [&b"PK\x01\x02\x14\0\x14\0"[..], &fields, &[0; 14], b"a"].concat();
+    let mut zip = [&entry[..], &listed, b"PK\x05\x06\0\0\0\0\x01\0\x01\0"].concat();
+    zip.extend((listed.len() as u32).to_le_bytes());
+    zip.extend((entry.len() as u32).to_le_bytes());
+    zip.extend([0; 2]);
+    fs::write(dir.join("F.zip"), &zip).unwrap();
+    assert_eq!(ok(dir, "inspect F.zip"), "           1 a\n");
+    let shown = ok(dir, "inspect F.zip --json");
+    assert!(
+        shown.contains(r#""path": "a""#) || shown.contains(r#""path":"a""#),
+        "{shown}"
+    );
+    zip[31] = b'c';
+    fs::write(dir.join("F.zip"), &zip).unwrap();
+    assert!(
+        fails(dir, "inspect F.zip").contains("the content of \"a\" in the zip file is damaged")
+    );
+    zip.push(0);
+    fs::write(dir.join("F.zip"), &zip).unwrap();
+    assert!(fails(dir, "inspect F.zip").contains("does not end as one"));
+}

@@ -125,10 +125,12 @@ pub(crate) fn run(command: &mut Command) -> Result<Run> {
     let said = output(command)?;
     let wall_s = begin.elapsed().as_secs_f64();
     let said = said.lines().find(|line| line.starts_with('{'));
+    let mut said: BTreeMap<String, f64> = serde_json::from_str(said.unwrap_or("{}"))?;
     Ok(Run {
-        wall_s,
+        // A process that has to prepare first says how long the thing itself took.
+        wall_s: said.remove("wall_s").unwrap_or(wall_s),
         cpu_s: children_cpu()? - cpu,
-        said: serde_json::from_str(said.unwrap_or("{}"))?,
+        said,
     })
 }
 

@@ -7,6 +7,7 @@ mod harness;
 mod inputs;
 mod install;
 mod staging;
+mod sync;
 
 use std::path::PathBuf;
 
@@ -22,6 +23,8 @@ pub(crate) enum Bench {
     Staging(Options),
     /// Puts a package into a slot: verified, durable.
     Install(Options),
+    /// Carries a package from one node to eight others.
+    Sync(sync::SyncOptions),
 }
 
 /// How to measure.
@@ -55,6 +58,11 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
     let (name, options, rows) = match bench {
         Bench::Staging(options) => ("staging", options, staging::measure(options)?),
         Bench::Install(options) => ("install", options, install::measure(options)?),
+        Bench::Sync(options) => {
+            let options = options.common();
+            let rows = sync::measure(&options)?;
+            return harness::conclude("sync", &options, &rows);
+        }
     };
     harness::conclude(name, options, &rows)
 }

@@ -71,3 +71,67 @@ pub struct EventLine {
     /// The event as recorded, but for password hashes.
     pub event: Value,
 }
+
+/// `GET /evenkeel/v1/transfers`: packages on their way to any node, and why others are not.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transfers {
+    /// Every node of the cluster, those that do not answer too.
+    pub nodes: Vec<NodeTransfers>,
+}
+
+/// What one node says of its packages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeTransfers {
+    /// The node.
+    pub node: String,
+    /// Whether it answered. If not, nothing is known of it.
+    pub answers: bool,
+    /// Bytes that a package may still take on its disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room_bytes: Option<u64>,
+    /// What is on its way to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub transfers: Vec<Transfer>,
+    /// Packages that it should have and cannot get, as of the last try.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trouble: Vec<TransferTrouble>,
+}
+
+/// A package on its way to a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transfer {
+    /// Manifest digest, once it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub package: Option<String>,
+    /// Version, once it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// `upload`, `download`, or `pull`: from another node.
+    pub source: String,
+    /// The server or node that it comes from just now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Bytes that are here.
+    pub received_bytes: u64,
+    /// Bytes of all of it, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_bytes: Option<u64>,
+    /// How fast it comes just now.
+    pub bytes_per_second: u64,
+    /// How long it will take at that rate, where that can be said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remaining_seconds: Option<u64>,
+    /// When it began.
+    pub since: String,
+}
+
+/// Why a node does not have a package.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransferTrouble {
+    /// Manifest digest.
+    pub package: String,
+    /// The API's error code for it.
+    pub code: String,
+    /// What it is, in words.
+    pub message: String,
+}

@@ -19,7 +19,10 @@ mod software;
 pub use cluster::{Cluster, Ha, HaPartner, Node, ReleaseVersion};
 pub use code::{Class, Code};
 pub use error::{ApiError, ErrorArgument, ErrorBody, ErrorObject};
-pub use evenkeel::{Awaiting, EventLine, Explain, OpenOperation};
+pub use evenkeel::{
+    Awaiting, EventLine, Explain, NodeTransfers, OpenOperation, Transfer, TransferTrouble,
+    Transfers,
+};
 pub use filter::{Filter, FilterError};
 pub use job::{Job, JobError, JobLink, JobRef, JobState};
 pub use links::{Href, Links, NodeRef};

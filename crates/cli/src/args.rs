@@ -137,6 +137,12 @@ pub(crate) enum ImagePackage {
         /// The package's file.
         file: PathBuf,
     },
+    /// Show which packages are on their way to which node.
+    Transfers {
+        /// Go on showing it until nothing is on its way.
+        #[arg(long)]
+        watch: bool,
+    },
     /// List the packages.
     ShowRepository,
     /// Remove a package from every node.

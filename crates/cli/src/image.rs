@@ -12,6 +12,7 @@ use crate::args::{Image, ImagePackage, PauseAfter, Update};
 use crate::client::Client;
 use crate::outcome::{Stop, print, print_json};
 use crate::table::{Table, seconds};
+use crate::transfers;
 use crate::upload::upload;
 use crate::watch::{self, word};
 
@@ -23,6 +24,7 @@ pub(crate) fn run(client: &Client, command: Image, json: bool) -> Result<(), Sto
             let job = upload(client, &file)?;
             say(&job, json, "The package is on every node that is up.")
         }
+        Image::Package(ImagePackage::Transfers { watch }) => transfers::show(client, watch, json),
         Image::Package(ImagePackage::ShowRepository) => show_repository(client, json),
         Image::Package(ImagePackage::Delete { version }) => delete(client, &version, json),
         Image::Validate { version } => validate(client, &version, json),

@@ -16,6 +16,7 @@ mod outcome;
 mod package;
 mod table;
 mod target;
+mod transfers;
 mod upload;
 mod watch;
 

@@ -3,7 +3,9 @@
 use async_trait::async_trait;
 use evenkeel_api::Action;
 use evenkeel_download::Source;
-use evenkeel_model::{Awaiting, JobId, Refusal, UpdateRequest, UserName, Version};
+use evenkeel_model::{
+    Awaiting, JobId, NodeName, PackagesStatus, Refusal, UpdateRequest, UserName, Version,
+};
 use evenkeel_rest::{FrontDoor, NodeDoor, Upload};
 
 use crate::keeper::Incoming;
@@ -53,5 +55,9 @@ impl FrontDoor for Door {
 
     async fn awaiting(&self) -> Result<Vec<Awaiting>, Refusal> {
         self.inner.awaiting().await
+    }
+
+    async fn transfers(&self) -> Vec<(NodeName, Option<PackagesStatus>)> {
+        self.inner.transfers().await
     }
 }

@@ -17,6 +17,7 @@ mod listen;
 mod mirror;
 mod notify;
 mod packages;
+mod peers;
 mod scrub;
 mod start;
 

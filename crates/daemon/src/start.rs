@@ -19,7 +19,7 @@ use evenkeel_platform::{SharedPlatform, sim};
 use evenkeel_record::{
     FollowOptions, Follower, LinkedRecord, OpenError, Record, SqliteOptions, SqliteRecord, Writer,
 };
-use evenkeel_rest::{Limits, LiveDownload, NoPeerRoom, NodeDoor, NodeDoorParts, RecordCluster};
+use evenkeel_rest::{Limits, LiveDownload, NodeDoor, NodeDoorParts, RecordCluster};
 use evenkeel_seam::{Clock, Ids, RandomIds, SystemClock};
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
@@ -39,6 +39,7 @@ use crate::listen::{self, Front};
 use crate::mirror::DbMirror;
 use crate::notify::{self, notify};
 use crate::packages::NodePackages;
+use crate::peers::Peers;
 use crate::scrub::{Scrubber, Suspects};
 use crate::{bootstrap, derived};
 
@@ -299,13 +300,17 @@ async fn start_cluster(
     keep_packages(base, tasks, &peering, &front, &incoming, suspects, stop);
     let (node, incarnation) = (base.settings.node.clone(), base.ids.uuid());
     let live = LiveDownload::default();
+    let peers = Peers {
+        packages: Arc::clone(&peering.packages),
+        client: Arc::clone(&peering.client) as Arc<dyn PackageClient>,
+    };
     let inner = NodeDoor::new(NodeDoorParts {
         me: node,
         incarnation,
         admission: front,
         follower: Arc::clone(&base.follower),
         store: base.store.clone(),
-        peers: Arc::new(NoPeerRoom),
+        peers: Arc::new(peers),
         client: download_client(&base.settings.download),
         live: live.clone(),
         upload_enabled: base.settings.upload.enabled,

@@ -15,7 +15,7 @@ use crate::auth::Auth;
 use crate::cluster::{Cluster, FrontDoor};
 use crate::resources::{collection, member, singleton};
 use crate::respond::Failure;
-use crate::{events, software, upload};
+use crate::{events, software, transfers, upload};
 
 /// What every handler shares.
 pub(crate) struct App {
@@ -66,6 +66,7 @@ pub fn router(cluster: Arc<dyn Cluster>, door: Arc<dyn FrontDoor>, ids: &dyn Ids
         .route("/api/cluster/jobs/{key}", get(member::<Job>))
         .route("/evenkeel/v1/explain", get(events::explain))
         .route("/evenkeel/v1/events", get(events::events))
+        .route("/evenkeel/v1/transfers", get(transfers::transfers))
         .fallback(unknown_url)
         .method_not_allowed_fallback(other_method)
         .with_state(Arc::clone(&app))

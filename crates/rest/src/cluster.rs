@@ -6,7 +6,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use evenkeel_api::{Action, Download, EventLine, Explain, History, Job, Node, Package, Software};
 use evenkeel_download::Source;
-use evenkeel_model::{Awaiting, JobId, NodeName, Refusal, UpdateRequest, UserName, Version};
+use evenkeel_model::{
+    Awaiting, JobId, NodeName, PackagesStatus, Refusal, UpdateRequest, UserName, Version,
+};
 use futures_util::stream::BoxStream;
 
 /// Events as they happen, from some position on.
@@ -75,6 +77,8 @@ pub trait FrontDoor: Send + Sync + 'static {
     async fn download(&self, source: Source, by: UserName) -> Result<JobId, Refusal>;
     /// What the coordinator waits for.
     async fn awaiting(&self) -> Result<Vec<Awaiting>, Refusal>;
+    /// What each node says of its packages; `None` for one that does not answer.
+    async fn transfers(&self) -> Vec<(NodeName, Option<PackagesStatus>)>;
 }
 
 /// How an upload ended without a package.
@@ -98,11 +102,13 @@ pub trait Upload: Send {
     async fn give_up(self: Box<Self>, why: Refusal);
 }
 
-/// Room for packages on the other nodes.
+/// Packages on the other nodes, and on their way to them.
 #[async_trait]
 pub trait PeerRoom: Send + Sync + 'static {
     /// Bytes that a package may still take on each other node that answers within 2 s.
     async fn rooms(&self) -> Vec<(NodeName, u64)>;
+    /// What each node says of its packages, this one's too; `None` for one that does not answer within 2 s.
+    async fn states(&self) -> Vec<(NodeName, Option<PackagesStatus>)>;
 }
 
 /// Where nothing is known of other nodes.
@@ -112,6 +118,10 @@ pub struct NoPeerRoom;
 #[async_trait]
 impl PeerRoom for NoPeerRoom {
     async fn rooms(&self) -> Vec<(NodeName, u64)> {
+        Vec::new()
+    }
+
+    async fn states(&self) -> Vec<(NodeName, Option<PackagesStatus>)> {
         Vec::new()
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use evenkeel_api::{Action, Code};
 use evenkeel_download::{Client, Source};
 use evenkeel_model::{Awaiting, GetSource, JobId, NodeName, OperationKind, Refusal, UpdateRequest};
-use evenkeel_model::{UserName, Version, code};
+use evenkeel_model::{PackagesStatus, UserName, Version, code};
 use evenkeel_orchestrator::{FrontDoor as Admission, UpdateAction};
 use evenkeel_package_store::{
     Policy, PublicKey, StageError, StageLimits, Staging, Store, Target, TrustedKeys,
@@ -210,6 +210,10 @@ impl FrontDoor for NodeDoor {
 
     async fn awaiting(&self) -> Result<Vec<Awaiting>, Refusal> {
         Ok(self.admission.explain())
+    }
+
+    async fn transfers(&self) -> Vec<(NodeName, Option<PackagesStatus>)> {
+        self.room.peers.states().await
     }
 }
 

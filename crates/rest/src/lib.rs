@@ -28,6 +28,7 @@ mod select;
 mod server;
 mod software;
 mod tls;
+mod transfers;
 mod upload;
 
 pub use app::router;

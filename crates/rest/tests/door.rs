@@ -60,6 +60,10 @@ impl PeerRoom for Rooms {
     async fn rooms(&self) -> Vec<(NodeName, u64)> {
         self.0.lock().unwrap().clone()
     }
+
+    async fn states(&self) -> Vec<(NodeName, Option<PackagesStatus>)> {
+        Vec::new()
+    }
 }
 
 fn id(n: u128) -> uuid::Uuid {

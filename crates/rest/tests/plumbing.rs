@@ -231,3 +231,16 @@ async fn a_changed_or_removed_password_is_forgotten_at_once() {
         401
     );
 }
+
+#[tokio::test]
+async fn every_node_is_listed_with_its_transfers_also_one_that_does_not_answer() {
+    let client = Client::new();
+    let transfers = client.get("/evenkeel/v1/transfers").await.json();
+    let expected = json!({"nodes": [
+        {"node": "n1", "answers": true, "room_bytes": 5},
+        {"node": "n2", "answers": false},
+    ]});
+    assert_eq!(transfers, expected);
+    let asked = client.get("/evenkeel/v1/transfers?colour=blue").await;
+    assert_eq!(asked.status, 400);
+}

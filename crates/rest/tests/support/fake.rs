@@ -12,7 +12,9 @@ use evenkeel_api::{
     Resource, Software, SoftwareImage, SoftwareNode, UpdateDetails, UpdateState, ValidationResult,
 };
 use evenkeel_download::Source;
-use evenkeel_model::{Awaiting, JobId, Refusal, UpdateRequest, UserName, Version, code};
+use evenkeel_model::{
+    Awaiting, JobId, PackagesStatus, Refusal, UpdateRequest, UserName, Version, code,
+};
 use evenkeel_rest::{EventStream, PasswordHash, Upload, UploadError};
 use evenkeel_seam::{Ids, SeededIds};
 use futures_util::StreamExt;
@@ -368,6 +370,15 @@ impl evenkeel_rest::FrontDoor for Fake {
 
     async fn awaiting(&self) -> Result<Vec<Awaiting>, Refusal> {
         Ok(self.see(|state| state.awaiting.clone()))
+    }
+
+    async fn transfers(&self) -> Vec<(evenkeel_model::NodeName, Option<PackagesStatus>)> {
+        let room = PackagesStatus {
+            room: Some(5),
+            ..PackagesStatus::default()
+        };
+        let name = |name| evenkeel_model::NodeName::new(name).unwrap();
+        vec![(name("n1"), Some(room)), (name("n2"), None)]
     }
 }
 

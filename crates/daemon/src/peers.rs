@@ -1,0 +1,54 @@
+//! What the other nodes say of their packages.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use evenkeel_interconnect::PackageClient;
+use evenkeel_model::{NodeName, PackagesStatus};
+use evenkeel_rest::PeerRoom;
+use futures_util::future::join_all;
+
+use crate::packages::NodePackages;
+
+/// A node that is up answers within milliseconds; nobody waits for the others.
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// Asks all members at once.
+pub(crate) struct Peers {
+    pub(crate) packages: Arc<NodePackages>,
+    pub(crate) client: Arc<dyn PackageClient>,
+}
+
+impl Peers {
+    fn members(&self) -> Vec<NodeName> {
+        let view = Arc::clone(&self.packages.views.borrow());
+        let topology = view.control().topology.iter();
+        topology.flat_map(|it| it.names()).cloned().collect()
+    }
+
+    async fn ask(&self, node: &NodeName) -> Option<PackagesStatus> {
+        if *node == self.packages.node {
+            return Some(self.packages.puller.status());
+        }
+        let asked = tokio::time::timeout(ANSWER, self.client.status(node));
+        asked.await.ok()?.ok()
+    }
+}
+
+#[async_trait]
+impl PeerRoom for Peers {
+    async fn rooms(&self) -> Vec<(NodeName, u64)> {
+        let states = self.states().await.into_iter();
+        let others = states.filter(|(node, _)| *node != self.packages.node);
+        others
+            .filter_map(|(node, status)| Some((node, status?.room?)))
+            .collect()
+    }
+
+    async fn states(&self) -> Vec<(NodeName, Option<PackagesStatus>)> {
+        let members = self.members();
+        let states = join_all(members.iter().map(|node| self.ask(node))).await;
+        members.into_iter().zip(states).collect()
+    }
+}

@@ -18,6 +18,7 @@ mod extract;
 mod flush;
 mod follow;
 mod fsutil;
+mod fuzzing;
 mod gzip;
 #[cfg(test)]
 mod gzip_tests;
@@ -48,6 +49,8 @@ pub use build::{BuildError, BuildOptions, Built, Owners, Recorded, build};
 pub use chunks::{CHUNK_BYTES, ChunkList, ChunkListError, chunk_digest};
 pub use extract::{ExtractError, ExtractProgress, ExtractRequest, extract_archive};
 pub use follow::ArchiveReader;
+#[doc(hidden)]
+pub use fuzzing::inflate_all;
 pub use keys::{KeyError, KeyId, PublicKey, SecretKey, Signature, SignatureError, TrustedKeys};
 pub use partial::Partial;
 pub use remove::{DamagedPackage, Deleted};

@@ -309,7 +309,7 @@ fn padding_of(size: u64) -> u64 {
 }
 
 /// Brings back the error that the inflating thread wrapped.
-fn unwrap(error: io::Error) -> VerifyError {
+pub(crate) fn unwrap(error: io::Error) -> VerifyError {
     match error.downcast::<VerifyError>() {
         Ok(error) => error,
         Err(error) => VerifyError::Read(error),

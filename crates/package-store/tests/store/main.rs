@@ -9,6 +9,7 @@ mod extracting;
 mod following;
 mod hostile;
 mod keeping;
+mod replay;
 mod resuming;
 mod roundtrip;
 mod scrubbing;

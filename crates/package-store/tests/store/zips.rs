@@ -12,7 +12,7 @@ use crate::common::noise;
 
 /// One entry, each field free to lie. What is `None` in the header in front is as in the directory.
 #[derive(Clone)]
-struct Part {
+pub(crate) struct Part {
     name: Vec<u8>,
     content: Vec<u8>,
     packed: Vec<u8>,
@@ -77,7 +77,7 @@ fn common(flags: u16, method: u16, crc: u32, packed: u32, size: u32, name: usize
     bytes
 }
 
-fn pack(parts: &[Part]) -> Vec<u8> {
+pub(crate) fn pack(parts: &[Part]) -> Vec<u8> {
     let (mut file, mut directory) = (Vec::new(), Vec::new());
     for part in parts {
         let at = part.at.unwrap_or(file.len() as u32);
@@ -134,12 +134,24 @@ fn end(file: &mut Vec<u8>, count: u16, bytes: u32, at: u32) {
     file.extend([0; 2]);
 }
 
-fn good() -> Vec<Part> {
+pub(crate) fn good() -> Vec<Part> {
     vec![
         Part::new("SHELF/", b"").stored(),
         Part::new("SHELF/IOM12.0300.SFW", &noise(5000, 3)),
         Part::new("readme.txt", b"text").stored(),
     ]
+}
+
+/// Sizes of one entry stand after its content, behind `mark`.
+pub(crate) fn with_descriptors(mark: &[u8]) -> Vec<Part> {
+    let mut parts = good();
+    let part = &mut parts[1];
+    part.flags = 8;
+    part.descriptor = mark.to_vec();
+    for number in [part.crc, part.packed.len() as u32, part.size] {
+        part.descriptor.extend(number.to_le_bytes());
+    }
+    parts
 }
 
 fn read(bytes: &[u8]) -> Result<Vec<ZipEntry>, ZipError> {
@@ -196,13 +208,7 @@ fn what_is_good_is_read() {
     assert!(read(&pack(&[])).unwrap().is_empty());
     // Sizes after the content, with and without a mark, as streaming packers write them.
     for mark in [&b""[..], b"PK\x07\x08"] {
-        let mut parts = good();
-        let part = &mut parts[1];
-        part.flags = 8;
-        part.descriptor = mark.to_vec();
-        for number in [part.crc, part.packed.len() as u32, part.size] {
-            part.descriptor.extend(number.to_le_bytes());
-        }
+        let mut parts = with_descriptors(mark);
         read(&pack(&parts)).unwrap();
         parts[1].descriptor[mark.len()] ^= 1;
         let error = refuse(&pack(&parts));

@@ -143,6 +143,10 @@ pub(crate) enum ImagePackage {
         #[arg(long)]
         watch: bool,
     },
+    /// Bring a package into the repository, from a file here or from a server.
+    Get(Get),
+    /// Show the download under way, or the last one.
+    ShowDownload,
     /// List the packages.
     ShowRepository,
     /// Remove a package from every node.
@@ -150,6 +154,20 @@ pub(crate) enum ImagePackage {
         /// Its version.
         version: String,
     },
+}
+
+#[derive(Args)]
+pub(crate) struct Get {
+    /// The package's file, or its address: http://, https:// or ftp://. The cluster fetches from an address by
+    /// itself.
+    #[arg(value_name = "FILE|URL")]
+    pub(crate) source: String,
+    /// User on the server that the address names.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) server_user: Option<String>,
+    /// File whose first line is that user's password.
+    #[arg(long, value_name = "FILE", requires = "server_user")]
+    pub(crate) server_password_file: Option<PathBuf>,
 }
 
 #[derive(Args)]

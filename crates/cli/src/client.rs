@@ -138,15 +138,35 @@ impl Client {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Job, CallError> {
-        let link: JobLink = read_json(self.call(method, path, body)?)?;
+        let link = self.begin(method, path, body)?;
         self.wait_job(&link.job.uuid)
+    }
+
+    /// Asks for a change and returns when it is accepted.
+    pub(crate) fn begin(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<JobLink, CallError> {
+        read_json(self.call(method, path, body)?)
     }
 
     /// Waits until the job has ended. The wait itself has no bound: the cluster bounds its jobs.
     pub(crate) fn wait_job(&self, uuid: &str) -> Result<Job, CallError> {
+        self.wait_job_with(uuid, || {})
+    }
+
+    /// The same; `meanwhile` is called while the job goes on.
+    pub(crate) fn wait_job_with(
+        &self,
+        uuid: &str,
+        mut meanwhile: impl FnMut(),
+    ) -> Result<Job, CallError> {
         loop {
             let job: Job = self.get(&format!("/api/cluster/jobs/{uuid}?fields=*"))?;
             if !job.state.is_terminal() {
+                meanwhile();
                 thread::sleep(JOB_POLL);
                 continue;
             }

@@ -9,6 +9,7 @@ mod client;
 mod clock;
 mod command_line;
 mod demo;
+mod get;
 mod image;
 mod lab_tools;
 mod observe;

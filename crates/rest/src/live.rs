@@ -1,8 +1,13 @@
 //! The download that this node is making, as far as it is just now.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use evenkeel_model::OperationId;
+use tokio::time::Instant;
+
+/// The rate is that of the last so much time.
+const WINDOW: Duration = Duration::from_secs(2);
 
 /// What a node knows of its own download beyond what is in the record. Shared by whoever downloads and
 /// whoever shows it; gone with the daemon.
@@ -15,6 +20,9 @@ struct Live {
     received: u64,
     total: Option<u64>,
     trouble: Option<String>,
+    /// Where the measured time began, and at which byte.
+    since: (Instant, u64),
+    bytes_per_second: Option<u64>,
 }
 
 impl LiveDownload {
@@ -25,13 +33,27 @@ impl LiveDownload {
         total: Option<u64>,
         trouble: Option<String>,
     ) {
-        let live = Live {
+        let now = Instant::now();
+        let mut live = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = live.take().filter(|live| live.operation == operation);
+        let (mut since, mut rate) = match before {
+            Some(before) if before.received <= received => (before.since, before.bytes_per_second),
+            Some(_) | None => ((now, received), None),
+        };
+        let spent = now - since.0;
+        if spent >= WINDOW {
+            let milliseconds = u64::try_from(spent.as_millis()).unwrap_or(u64::MAX);
+            rate = Some(received.saturating_sub(since.1).saturating_mul(1000) / milliseconds);
+            since = (now, received);
+        }
+        *live = Some(Live {
             operation,
             received,
             total,
             trouble,
-        };
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(live);
+            since,
+            bytes_per_second: rate,
+        });
     }
 
     pub(crate) fn clear(&self) {
@@ -49,8 +71,15 @@ impl LiveDownload {
             }
             None => format!("{} received", mebibytes(live.received)),
         };
+        if let Some(rate) = live.bytes_per_second {
+            text += &format!(", {}/s", mebibytes(rate));
+            let left = live.total.map(|total| total.saturating_sub(live.received));
+            if let Some(seconds) = left.and_then(|left| left.checked_div(rate)) {
+                text += &format!(", {seconds} s left");
+            }
+        }
         if let Some(trouble) = &live.trouble {
-            text = format!("{text}; {trouble}");
+            text += &format!("; {trouble}");
         }
         Some(text)
     }

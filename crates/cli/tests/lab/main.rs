@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
 
 mod demo;
+mod downloads;
 mod faults;
 mod harness;
 mod kills;
 mod refusals;
 mod rolling;
+mod web;

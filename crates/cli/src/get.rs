@@ -1,0 +1,114 @@
+//! `evenkeel image package get`: from a file here, or by the cluster from a server.
+
+use std::fs;
+use std::io::IsTerminal;
+use std::path::Path;
+use std::process;
+use std::thread;
+use std::time::Duration;
+
+use evenkeel_api::{Download, DownloadState, Job, Resource};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+use ureq::http::Method;
+
+use crate::args::Get;
+use crate::client::Client;
+use crate::image::decode;
+use crate::outcome::{Stop, print, print_json};
+use crate::upload::upload;
+
+/// Exit code of a command that SIGINT ended, by custom.
+const INTERRUPTED: i32 = 130;
+
+/// Brings the package in, and waits until every node that is up has it.
+pub(crate) fn get(client: &Client, get: &Get) -> Result<Job, Stop> {
+    match (get.source.contains("://"), &get.server_user) {
+        (true, _) => download(client, get),
+        (false, None) => upload(client, Path::new(&get.source)),
+        (false, Some(_)) => Err(Stop::Usage(
+            "--server-user belongs to an address, and the package is a file here".to_owned(),
+        )),
+    }
+}
+
+fn download(client: &Client, get: &Get) -> Result<Job, Stop> {
+    let mut body = json!({ "url": get.source });
+    if let Some(user) = &get.server_user {
+        body["username"] = json!(user);
+    }
+    if let Some(path) = &get.server_password_file {
+        body["password"] = json!(password(path)?);
+    }
+    let link = client.begin(&Method::POST, Download::PATH, Some(&body))?;
+    let uuid = link.job.uuid;
+    leave_it_running(uuid.clone());
+    let bar = spinner();
+    let show = || {
+        if let Ok(Some(message)) = client.get::<Download>(Download::PATH).map(|it| it.message) {
+            bar.set_message(message);
+        }
+    };
+    let ended = client.wait_job_with(&uuid, show);
+    bar.finish_and_clear();
+    Ok(ended?)
+}
+
+fn password(path: &Path) -> Result<String, Stop> {
+    let read = fs::read_to_string(path);
+    let text =
+        read.map_err(|error| Stop::Usage(format!("cannot read {}: {error}", path.display())))?;
+    Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
+fn spinner() -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        eprintln!("the cluster downloads the package");
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new_spinner();
+    bar.set_style(ProgressStyle::with_template("{spinner} {msg}").expect("a valid template"));
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
+
+/// The cluster does not need this command to go on: one that is interrupted says how to look again.
+fn leave_it_running(job: String) {
+    let listen = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let Ok(runtime) = runtime else { return };
+        if runtime.block_on(tokio::signal::ctrl_c()).is_ok() {
+            eprintln!(
+                "\nThe download goes on without this command. `evenkeel image package show-download` shows how \
+                 far it is, `evenkeel job show {job}` how it ended."
+            );
+            process::exit(INTERRUPTED);
+        }
+    };
+    // Without it the interrupt ends the command all the same, only in silence.
+    drop(
+        thread::Builder::new()
+            .name("interrupt".to_owned())
+            .spawn(listen),
+    );
+}
+
+/// The download under way, or the last one.
+pub(crate) fn show(client: &Client, json: bool) -> Result<(), Stop> {
+    let body: Value = client.get(Download::PATH)?;
+    if json {
+        return print_json(&body);
+    }
+    let download: Download = decode(&body)?;
+    let message = download.message.unwrap_or_default();
+    match download.state {
+        DownloadState::NotStarted => print("Nothing has been downloaded.\n"),
+        DownloadState::Running | DownloadState::Success => print(&format!("{message}\n")),
+        DownloadState::Failure => {
+            let code = download.code.unwrap_or_default();
+            print(&format!("{message} (code {code})\n"))
+        }
+    }
+}

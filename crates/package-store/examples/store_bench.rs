@@ -5,7 +5,8 @@ use std::error::Error;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -78,6 +79,7 @@ fn stage(archive: &Path, store: &Path, pace: Option<f64>) -> Result<(), Box<dyn 
     let runtime = tokio::runtime::Runtime::new()?;
     let store = Store::open(store)?;
     let idle = resident("VmRSS")?;
+    let threads = Threads::watch();
     runtime.block_on(async {
         let mut staging = store.begin("bench", policy(), StageLimits::default())?;
         let mut file = File::open(archive)?;
@@ -99,7 +101,7 @@ fn stage(archive: &Path, store: &Path, pace: Option<f64>) -> Result<(), Box<dyn 
             staging.write(Bytes::from(chunk)).await?;
         }
         staging.finish().await?;
-        report(idle, last.elapsed())
+        report(idle, &threads, pace.map(|_| last.elapsed()))
     })
 }
 
@@ -109,6 +111,7 @@ fn stage(archive: &Path, store: &Path, pace: Option<f64>) -> Result<(), Box<dyn 
 )]
 fn extract(archive: &Path, slot: &Path) -> Result<(), Box<dyn Error>> {
     let idle = resident("VmRSS")?;
+    let threads = Threads::watch();
     let policy = policy();
     let request = ExtractRequest {
         slot_dir: slot,
@@ -116,7 +119,6 @@ fn extract(archive: &Path, slot: &Path) -> Result<(), Box<dyn Error>> {
         expected: None,
         policy: &policy,
     };
-    let begin = Instant::now();
     let mut most = 0;
     let mut progress = |p: evenkeel_package_store::ExtractProgress| most = p.done_bytes;
     extract_archive(
@@ -125,14 +127,59 @@ fn extract(archive: &Path, slot: &Path) -> Result<(), Box<dyn Error>> {
         &mut progress,
         &AtomicBool::new(false),
     )?;
-    report(idle, begin.elapsed())
+    report(idle, &threads, None)
 }
 
-fn report(idle_bytes: u64, tail: Duration) -> Result<(), Box<dyn Error>> {
+fn report(
+    idle_bytes: u64,
+    threads: &Threads,
+    tail: Option<Duration>,
+) -> Result<(), Box<dyn Error>> {
     let peak = resident("VmHWM")?.saturating_sub(idle_bytes);
-    let tail = tail.as_secs_f64();
-    println!("{{\"peak_over_idle_bytes\":{peak},\"tail_s\":{tail:.4}}}");
+    let slowest = threads.slowest();
+    let tail = tail.map_or_else(String::new, |t| {
+        format!(",\"tail_s\":{:.4}", t.as_secs_f64())
+    });
+    println!("{{\"peak_over_idle_bytes\":{peak},\"slowest_thread_s\":{slowest:.2}{tail}}}");
     Ok(())
+}
+
+/// The greatest CPU time of any thread, looked at from time to time, as threads end before the process does.
+struct Threads(Arc<AtomicU64>);
+
+impl Threads {
+    fn watch() -> Self {
+        let most = Arc::new(AtomicU64::new(0));
+        let seen = most.clone();
+        std::thread::spawn(move || {
+            loop {
+                for ticks in thread_ticks().into_iter().flatten() {
+                    seen.fetch_max(ticks, Ordering::Relaxed);
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        });
+        Self(most)
+    }
+
+    fn slowest(&self) -> f64 {
+        // Linux counts in hundredths of a second here, on every architecture.
+        self.0.load(Ordering::Relaxed) as f64 / 100.0
+    }
+}
+
+fn thread_ticks() -> std::io::Result<Vec<u64>> {
+    let mut all = Vec::new();
+    for task in fs::read_dir("/proc/self/task")? {
+        // A thread may have ended in between.
+        let Ok(stat) = fs::read_to_string(task?.path().join("stat")) else {
+            continue;
+        };
+        let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+        let user_and_system = fields.split_whitespace().skip(11).take(2);
+        all.push(user_and_system.filter_map(|f| f.parse::<u64>().ok()).sum());
+    }
+    Ok(all)
 }
 
 fn resident(field: &str) -> Result<u64, Box<dyn Error>> {

@@ -18,16 +18,49 @@ use super::Options;
 use super::inputs::{Noise, tool};
 use crate::step::output;
 
+/// CPU seconds of the thread that took most, as the measured program says.
+const SLOWEST_THREAD: &str = "slowest_thread_s";
+/// Most that wall time may be above our own floor.
+const FLOOR_MUST: f64 = 1.35;
+/// Most memory over idle.
+const PEAK_MUST_BYTES: f64 = 128e6;
+/// Most seconds from the last byte of an upload to the end, see `staging.rs`.
+const TAIL_MUST_S: f64 = 0.3;
+
+/// Makes a command that works in the given folder.
+type InFolder<'a> = Box<dyn Fn(&Path) -> Command + 'a>;
+
 /// One thing that is measured.
 pub(crate) struct Variant<'a> {
     /// Its row in the table.
     pub(crate) name: String,
     /// The variant that it is compared with; none for the baselines themselves.
     pub(crate) against: Option<String>,
-    /// What ratio the issue demands.
+    /// The least ratio that counts as good enough.
     pub(crate) must: Option<f64>,
+    /// Whose CPU time its own is divided by, and the greatest quotient that counts as good enough.
+    pub(crate) cpu_against: Option<(String, Option<f64>)>,
+    /// The variant that writes the same to the disk and does nothing else: part of our own floor.
+    pub(crate) disk: Option<String>,
+    /// Makes ready what is not measured.
+    pub(crate) before: Option<InFolder<'a>>,
     /// Does it once, in an empty folder of its own. Anything in the JSON object that it prints is kept.
-    pub(crate) command: Box<dyn Fn(&Path) -> Command + 'a>,
+    pub(crate) command: InFolder<'a>,
+}
+
+impl<'a> Variant<'a> {
+    /// Compared with nothing.
+    pub(crate) fn new(name: &str, command: impl Fn(&Path) -> Command + 'a) -> Self {
+        Self {
+            name: name.to_owned(),
+            against: None,
+            must: None,
+            cpu_against: None,
+            disk: None,
+            before: None,
+            command: Box::new(command),
+        }
+    }
 }
 
 /// What one run took.
@@ -51,6 +84,11 @@ pub(crate) struct Row {
     /// Median over the rounds of (wall time of the other ÷ ours).
     pub(crate) ratio: Option<f64>,
     pub(crate) ratio_spread: Option<(f64, f64)>,
+    /// Median over the rounds of (our CPU time ÷ the other's).
+    pub(crate) cpu_ratio: Option<f64>,
+    pub(crate) cpu_must: Option<f64>,
+    /// Median over the rounds of wall time ÷ floor: the slowest thread's CPU time, CPU time ÷ cores or the disk.
+    pub(crate) floor_ratio: Option<f64>,
     pub(crate) wall_s: f64,
     pub(crate) wall_best_s: f64,
     pub(crate) wall_worst_s: f64,
@@ -83,6 +121,9 @@ pub(crate) fn rounds(
             let variant = &variants[at];
             let place = folder.join(format!("{round}-{at}"));
             fs::create_dir_all(&place)?;
+            if let Some(before) = &variant.before {
+                output(&mut before(&place))?;
+            }
             warm(inputs)?;
             let run = run(&mut (variant.command)(&place))
                 .with_context(|| format!("{tree}: {}", variant.name))?;
@@ -156,16 +197,34 @@ fn row(
     variants: &[Variant<'_>],
     all: &[Vec<Run>],
 ) -> Row {
-    let other = variant
-        .against
+    let runs_of = |name: &String| {
+        let at = variants.iter().position(|v| v.name == *name);
+        at.map_or_else(Vec::new, |at| all[at].iter().zip(own).collect())
+    };
+    let others = variant.against.as_ref().map(runs_of).unwrap_or_default();
+    let ratios: Vec<f64> = others
+        .iter()
+        .map(|(theirs, ours)| theirs.wall_s / ours.wall_s)
+        .collect();
+    let others = variant
+        .cpu_against
         .as_ref()
-        .and_then(|name| variants.iter().position(|v| v.name == *name));
-    let ratios: Vec<f64> = other.map_or_else(Vec::new, |other| {
-        let pairs = all[other].iter().zip(own);
-        pairs
-            .map(|(theirs, ours)| theirs.wall_s / ours.wall_s)
-            .collect()
-    });
+        .map(|(name, _)| runs_of(name))
+        .unwrap_or_default();
+    let cpu_ratios: Vec<f64> = others
+        .iter()
+        .map(|(theirs, ours)| ours.cpu_s / theirs.cpu_s)
+        .collect();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
+    let disks = variant.disk.as_ref().map(runs_of).unwrap_or_default();
+    let floor_ratios: Vec<f64> = disks
+        .iter()
+        .map(|(disk, ours)| {
+            let slowest = ours.said.get(SLOWEST_THREAD).copied().unwrap_or(0.0);
+            ours.wall_s / disk.wall_s.max(ours.cpu_s / cores).max(slowest)
+        })
+        .collect();
+    let median_of = |values: &[f64]| (!values.is_empty()).then(|| median(values));
     let walls: Vec<f64> = own.iter().map(|run| run.wall_s).collect();
     let mut said = BTreeMap::new();
     for name in own.iter().flat_map(|run| run.said.keys()) {
@@ -185,7 +244,10 @@ fn row(
         name: variant.name.clone(),
         against: variant.against.clone(),
         must: variant.must,
-        ratio: (!ratios.is_empty()).then(|| median(&ratios)),
+        ratio: median_of(&ratios),
+        cpu_ratio: median_of(&cpu_ratios),
+        cpu_must: variant.cpu_against.as_ref().and_then(|(_, must)| *must),
+        floor_ratio: median_of(&floor_ratios),
         ratio_spread: (!ratios.is_empty()).then(|| (least(&ratios), greatest(&ratios))),
         wall_s: median(&walls),
         wall_best_s: least(&walls),
@@ -217,6 +279,9 @@ fn greatest(values: &[f64]) -> f64 {
 /// Prints the table, writes the JSON.
 pub(crate) fn conclude(name: &str, options: &Options, rows: &[Row]) -> Result<()> {
     println!("{}", table(rows));
+    for missed in rows.iter().flat_map(missed) {
+        println!("missed: {missed}");
+    }
     if let Some(path) = &options.json {
         let rounds = options.rounds;
         let result =
@@ -227,16 +292,42 @@ pub(crate) fn conclude(name: &str, options: &Options, rows: &[Row]) -> Result<()
     Ok(())
 }
 
+/// Which limits a row does not meet.
+fn missed(row: &Row) -> Vec<String> {
+    let said = |name: &str| row.said.get(name).copied();
+    // A baseline has no limits, and a tree without a limit none but that of memory.
+    let floor = row.ratio.and(row.must).and(row.floor_ratio);
+    let limits = [
+        (
+            "ratio",
+            row.ratio.zip(row.must).map(|(is, must)| (must, is)),
+        ),
+        ("CPU", row.cpu_ratio.zip(row.cpu_must)),
+        ("distance from the floor", floor.map(|is| (is, FLOOR_MUST))),
+        (
+            "peak memory",
+            said("peak_over_idle_bytes").map(|is| (is, PEAK_MUST_BYTES)),
+        ),
+        ("tail", said("tail_s").map(|is| (is, TAIL_MUST_S))),
+    ];
+    limits
+        .into_iter()
+        .filter_map(|(what, limit)| limit.map(|(is, most)| (what, is, most)))
+        .filter(|(_, is, most)| is > most)
+        .map(|(what, is, most)| format!("{}: {}: {what} ({is:.3} > {most:.3})", row.tree, row.name))
+        .collect()
+}
+
 fn table(rows: &[Row]) -> String {
     let mut table = String::from(
-        "| tree | what | wall s: median (best–worst) | CPU s | ratio: median (least–greatest) | must | more |\n|---|---|---|---|---|---|---|\n",
+        "| tree | what | wall s: median (best–worst) | CPU s | ratio: median (least–greatest) | must | CPU ratio | ÷ floor | more |\n|---|---|---|---|---|---|---|---|---|\n",
     );
     for row in rows {
         let ratio = match (row.ratio, row.ratio_spread) {
             (Some(ratio), Some((low, high))) => format!("{ratio:.2} ({low:.2}–{high:.2})"),
             _ => "–".to_owned(),
         };
-        let must = row.must.map_or("–".to_owned(), |must| must.to_string());
+        let number = |value: Option<f64>| value.map_or("–".to_owned(), |v| format!("{v:.2}"));
         let more: Vec<String> = row
             .said
             .iter()
@@ -247,10 +338,13 @@ fn table(rows: &[Row]) -> String {
             .collect();
         let (median, best, worst) = (row.wall_s, row.wall_best_s, row.wall_worst_s);
         table += &format!(
-            "| {} | {} | {median:.2} ({best:.2}–{worst:.2}) | {:.2} | {ratio} | {must} | {} |\n",
+            "| {} | {} | {median:.2} ({best:.2}–{worst:.2}) | {:.2} | {ratio} | {} | {} | {} | {} |\n",
             row.tree,
             row.name,
             row.cpu_s,
+            row.must.map_or("–".to_owned(), |must| must.to_string()),
+            number(row.cpu_ratio),
+            number(row.floor_ratio),
             more.join(", ")
         );
     }
@@ -306,10 +400,8 @@ mod tests {
     #[test]
     fn ratios_are_taken_within_a_round() {
         let variant = |name: &str, against: Option<&str>| Variant {
-            name: name.to_owned(),
             against: against.map(str::to_owned),
-            must: None,
-            command: Box::new(|_| Command::new("true")),
+            ..Variant::new(name, |_| Command::new("true"))
         };
         let variants = [variant("theirs", None), variant("ours", Some("theirs"))];
         // The second round was slow for both: a quotient of medians would say otherwise.

@@ -124,6 +124,61 @@ pub(crate) fn prove(folder: &Path, input: &Input) -> Result<()> {
     Ok(())
 }
 
+/// The same package as an update that SWUpdate installs by inflating it to `output`, signed as Debian's
+/// build of it demands. Gives the update and the certificate.
+pub(crate) fn swupdate(
+    folder: &Path,
+    input: &Input,
+    output_file: &Path,
+) -> Result<(PathBuf, PathBuf)> {
+    let place = folder.join(format!("swupdate-{}", input.kind.name()));
+    let (update, certificate) = (place.join("bench.swu"), place.join("cert.pem"));
+    if place.exists() {
+        fs::remove_dir_all(&place)?;
+    }
+    fs::create_dir_all(&place)?;
+    fs::copy(&input.single, place.join("payload.gz"))?;
+    let digest = output(Command::new("sha256sum").arg(&input.single))?;
+    let digest = digest.split(' ').next().context("sha256sum says nothing")?;
+    let description = format!(
+        r#"software = {{ version = "1"; bench = {{ hardware-compatibility: [ "1" ]; files: ( {{
+            filename = "payload.gz"; path = "{}"; compressed = "zlib"; sha256 = "{digest}"; }} ); }}; }};
+"#,
+        output_file.display()
+    );
+    fs::write(place.join("sw-description"), description)?;
+    let script = "cd \"$0\"
+        openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 3650 -subj /CN=bench \\
+            -addext extendedKeyUsage=emailProtection 2>/dev/null
+        openssl cms -sign -in sw-description -out sw-description.sig -signer cert.pem -inkey key.pem \\
+            -outform DER -nosmimecap -binary
+        printf 'sw-description\\nsw-description.sig\\npayload.gz\\n' | cpio -o -H crc --quiet > bench.swu
+        rm payload.gz";
+    output(shell(script).arg(&place)).context("making an update for SWUpdate")?;
+    Ok((update, certificate))
+}
+
+/// Writes as many bytes as fast as the disk takes them.
+pub(crate) fn disk_alone(bytes: u64, place: &Path) -> Command {
+    let mut command =
+        shell("dd if=/dev/zero of=\"$1/zeros\" bs=1M count=\"$0\" conv=fsync status=none");
+    command.arg((bytes >> 20).to_string()).arg(place);
+    command
+}
+
+/// Bytes of all files in a tree.
+pub(crate) fn tree_bytes(tree: &Path) -> Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(tree)? {
+        let entry = entry?;
+        bytes += match entry.file_type()?.is_dir() {
+            true => tree_bytes(&entry.path())?,
+            false => entry.metadata()?.len(),
+        };
+    }
+    Ok(bytes)
+}
+
 /// A shell command; its arguments are `$0`, `$1` and so on.
 pub(crate) fn shell(script: &str) -> Command {
     let mut command = Command::new("bash");

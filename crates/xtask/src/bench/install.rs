@@ -1,6 +1,7 @@
-//! Into a slot: against `sha256sum && tar xzf && sync -f`, which proves the archive and not each file.
+//! Into a slot: against `sha256sum && tar xzf && sync -f`, which proves the archive and not each file, and in
+//! CPU time against SWUpdate, which inflates the payload to one file and does not sync it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
@@ -10,6 +11,10 @@ use super::harness::{self, Row, Variant};
 use super::inputs::{self, Input, Kind, shell, tool};
 
 const BASELINE: &str = "sha256sum && tar xzf && sync -f";
+const SWUPDATE: &str = "swupdate, zlib, to one file, no sync";
+const DISK: &str = "disk alone: as many zeros, fsync";
+/// Most CPU time, as a part of SWUpdate's.
+const CPU_MUST: f64 = 1.2;
 
 pub(crate) fn measure(options: &Options) -> Result<Vec<Row>> {
     inputs::build_tool()?;
@@ -18,46 +23,76 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Row>> {
     for kind in &options.tree {
         let input = inputs::prepare(&folder, *kind, options.size)?;
         inputs::prove(&folder, &input)?;
+        let inflated = folder.join("swupdate.out");
+        let update = inputs::swupdate(&folder, &input, &inflated)?;
+        let bytes = inputs::tree_bytes(&input.tree)?;
         rows.extend(harness::rounds(
             kind.name(),
             options.rounds,
             &folder.join("install"),
-            &[input.single.clone(), input.members.clone()],
-            &variants(&input)?,
+            &[
+                input.single.clone(),
+                input.members.clone(),
+                update.0.clone(),
+            ],
+            &variants(&input, &update, bytes),
         )?);
+        std::fs::remove_file(inflated)?;
     }
     Ok(rows)
 }
 
-fn variants(input: &Input) -> Result<Vec<Variant<'_>>> {
+fn variants<'a>(
+    input: &'a Input,
+    (update, certificate): &'a (PathBuf, PathBuf),
+    bytes: u64,
+) -> Vec<Variant<'a>> {
     // The limits hold for the tree of programs and text.
-    let limits = match input.kind {
-        Kind::Mixed => [Some(3.5), Some(3.7)],
-        Kind::Incompressible | Kind::Small => [None, None],
+    let (limits, cpu_must) = match input.kind {
+        Kind::Mixed => ([Some(3.5), Some(3.7)], Some(CPU_MUST)),
+        Kind::Incompressible | Kind::Small => ([None, None], None),
     };
-    let baseline = Variant {
-        name: BASELINE.to_owned(),
-        against: None,
-        must: None,
-        command: Box::new(|place| {
+    let ours = |name: &str, archive, must| Variant {
+        against: Some(BASELINE.to_owned()),
+        must,
+        cpu_against: Some((SWUPDATE.to_owned(), cpu_must)),
+        disk: Some(DISK.to_owned()),
+        ..Variant::new(name, move |place| extract(archive, place))
+    };
+    let fill = |place: &Path| {
+        let mut command = Command::new("cp");
+        command.args(["--recursive", "--no-target-directory"]);
+        command.args([&input.tree, place]);
+        command
+    };
+    vec![
+        Variant::new(BASELINE, |place| {
             let script = "sha256sum \"$0\" && tar xzf \"$0\" -C \"$1\" && sync -f \"$1\"";
             let mut command = shell(script);
             command.args([&input.single, place]);
             command
         }),
-    };
-    tool()?;
-    let ours = |name: &str, archive, must| Variant {
-        name: name.to_owned(),
-        against: Some(BASELINE.to_owned()),
-        must,
-        command: Box::new(move |place: &Path| extract(archive, place)),
-    };
-    Ok(vec![
-        baseline,
         ours("evenkeel, one member", &input.single, limits[0]),
         ours("evenkeel, many members", &input.members, limits[1]),
-    ])
+        Variant {
+            before: Some(Box::new(fill)),
+            ..ours(
+                "evenkeel, many members, over a full slot",
+                &input.members,
+                None,
+            )
+        },
+        Variant::new(SWUPDATE, move |_| {
+            let mut command = Command::new("swupdate");
+            command
+                .arg("-k")
+                .arg(certificate)
+                .args(["-H", "bench:1", "-M", "-m", "-i"]);
+            command.arg(update);
+            command
+        }),
+        Variant::new(DISK, move |place| inputs::disk_alone(bytes, place)),
+    ]
 }
 
 fn extract(archive: &Path, place: &Path) -> Command {

@@ -10,6 +10,7 @@ use super::harness::{self, Row, Variant};
 use super::inputs::{self, Input, Kind, shell, tool};
 
 const BASELINE: &str = "sha256sum && tar tzf && cp && sync -f";
+const DISK: &str = "disk alone: as many zeros, fsync";
 /// What 1 Gbit/s carries of payload.
 const LINK_BYTES_PER_SECOND: &str = "117000000";
 
@@ -20,57 +21,47 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for kind in &options.tree {
         let input = inputs::prepare(&folder, *kind, options.size)?;
+        let bytes = std::fs::metadata(&input.single)?.len();
         rows.extend(harness::rounds(
             kind.name(),
             options.rounds,
             &folder.join("staging"),
             &[input.single.clone(), input.members.clone()],
-            &variants(&input),
+            &variants(&input, bytes),
         )?);
     }
     Ok(rows)
 }
 
-fn variants(input: &Input) -> Vec<Variant<'_>> {
+fn variants(input: &Input, bytes: u64) -> Vec<Variant<'_>> {
     let must = match input.kind {
         Kind::Mixed => Some(3.7),
         Kind::Incompressible | Kind::Small => None,
     };
-    let baseline = Variant {
-        name: BASELINE.to_owned(),
-        against: None,
-        must: None,
-        command: Box::new(|place| {
+    let ours = |name: &str, archive, must| Variant {
+        against: Some(BASELINE.to_owned()),
+        must,
+        disk: Some(DISK.to_owned()),
+        ..Variant::new(name, move |place| stage(archive, place, None))
+    };
+    // A paced sender is as slow as its link; what counts there is `tail_s`.
+    let sent = |name: &str, archive| {
+        Variant::new(name, move |place| {
+            stage(archive, place, Some(LINK_BYTES_PER_SECOND))
+        })
+    };
+    vec![
+        Variant::new(BASELINE, |place| {
             let script = "sha256sum \"$0\" && tar tzf \"$0\" >/dev/null && cp \"$0\" \"$1\" && sync -f \"$1\"";
             let mut command = shell(script);
             command.args([&input.single, place]);
             command
         }),
-    };
-    let ours = |name: &str, archive, pace: Option<&'static str>, must| Variant {
-        name: name.to_owned(),
-        // A paced sender is as slow as its link; what counts there is `tail_s`.
-        against: pace.is_none().then(|| BASELINE.to_owned()),
-        must,
-        command: Box::new(move |place: &Path| stage(archive, place, pace)),
-    };
-    let link = Some(LINK_BYTES_PER_SECOND);
-    vec![
-        baseline,
-        ours("evenkeel, one member", &input.single, None, must),
-        ours("evenkeel, many members", &input.members, None, must),
-        ours(
-            "evenkeel, one member, sent at 1 Gbit/s",
-            &input.single,
-            link,
-            None,
-        ),
-        ours(
-            "evenkeel, many members, sent at 1 Gbit/s",
-            &input.members,
-            link,
-            None,
-        ),
+        ours("evenkeel, one member", &input.single, must),
+        ours("evenkeel, many members", &input.members, must),
+        sent("evenkeel, one member, sent at 1 Gbit/s", &input.single),
+        sent("evenkeel, many members, sent at 1 Gbit/s", &input.members),
+        Variant::new(DISK, move |place| inputs::disk_alone(bytes, place)),
     ]
 }
 

@@ -65,17 +65,11 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Row>> {
         }
     };
     let variants = [
+        Variant::new(BASELINE, carry("serial")),
         Variant {
-            name: BASELINE.to_owned(),
-            against: None,
-            must: None,
-            command: Box::new(carry("serial")),
-        },
-        Variant {
-            name: "evenkeel, along the chain".to_owned(),
             against: Some(BASELINE.to_owned()),
             must: Some(4.5),
-            command: Box::new(carry("chain")),
+            ..Variant::new("evenkeel, along the chain", carry("chain"))
         },
     ];
     harness::rounds(

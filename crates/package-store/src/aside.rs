@@ -98,20 +98,51 @@ impl Reaper {
 
 fn run(inner: &Weak<Inner>, rings: &Receiver<()>) {
     while rings.recv().is_ok() {
+        // Every further ring makes it wait anew.
         loop {
             match rings.recv_timeout(QUIET) {
                 Ok(()) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
-                Err(RecvTimeoutError::Timeout) => match inner.upgrade() {
-                    None => return,
-                    // The end of the staging rings again.
-                    Some(inner) if !inner.index().staging.is_empty() => break,
-                    Some(inner) => {
-                        reap(&inner);
-                        break;
-                    }
-                },
+                Err(RecvTimeoutError::Timeout) => break,
             }
         }
+        match inner.upgrade() {
+            None => return,
+            Some(inner) => reap_if_idle(&inner),
+        }
+    }
+}
+
+/// The end of a staging rings again.
+fn reap_if_idle(inner: &Inner) {
+    if inner.index().staging.is_empty() {
+        reap(inner);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Policy, StageLimits, Store};
+
+    #[test]
+    fn deleted_files_go_when_nothing_comes_in() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path().join("store")).unwrap();
+        let folder = store.dir().join("packages/some");
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("file"), "content").unwrap();
+        bury(&store.inner, &folder).unwrap();
+        assert_eq!(reapable_bytes(&store.inner), 7);
+        let staging = store.begin(
+            "s",
+            Policy::trusting(Default::default()),
+            StageLimits::default(),
+        );
+        reap_if_idle(&store.inner);
+        assert_eq!(graves(&store.inner).count(), 1, "never during a staging");
+        staging.unwrap().abort_blocking();
+        reap_if_idle(&store.inner);
+        assert_eq!(graves(&store.inner).count(), 0);
     }
 }

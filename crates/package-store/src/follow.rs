@@ -38,24 +38,16 @@ impl Store {
         archive: Option<Digest>,
         offset: u64,
     ) -> Result<ArchiveReader, StoreError> {
-        let stored = self.get(package);
         let fits = |found: Digest| archive.is_none_or(|wanted| wanted == found);
-        let reader = match &stored {
-            Some(stored) if fits(stored.archive_digest) => self.read_stored(stored)?,
-            Some(_) | None => match self.find_growing(package, &fits)? {
-                Some(reader) => reader,
-                None => {
-                    return Err(match (stored, archive) {
-                        (Some(stored), Some(wanted)) => StoreError::OtherArchive {
-                            digest: package,
-                            wanted,
-                            found: stored.archive_digest,
-                        },
-                        (Some(_), None) | (None, _) => StoreError::NotThere { digest: package },
-                    });
-                }
-            },
-        };
+        // Stored, then growing, then stored again: it may have come to its end in between.
+        let mut reader = self.read_stored(package, &fits)?;
+        if reader.is_none() {
+            reader = self.find_growing(package, &fits)?;
+        }
+        if reader.is_none() {
+            reader = self.read_stored(package, &fits)?;
+        }
+        let reader = reader.ok_or_else(|| self.no_such(package, archive))?;
         if offset > reader.total_bytes {
             return Err(StoreError::OffsetBehindEnd {
                 digest: package,
@@ -66,15 +58,33 @@ impl Store {
         Ok(ArchiveReader { offset, ..reader })
     }
 
-    fn read_stored(&self, stored: &crate::StoredPackage) -> Result<ArchiveReader, StoreError> {
-        let archive = self.open_archive(stored.manifest_digest, 0)?;
-        Ok(ArchiveReader {
+    fn no_such(&self, package: Digest, archive: Option<Digest>) -> StoreError {
+        match (self.get(package), archive) {
+            (Some(stored), Some(wanted)) => StoreError::OtherArchive {
+                digest: package,
+                wanted,
+                found: stored.archive_digest,
+            },
+            (Some(_), None) | (None, _) => StoreError::NotThere { digest: package },
+        }
+    }
+
+    fn read_stored(
+        &self,
+        package: Digest,
+        fits: &dyn Fn(Digest) -> bool,
+    ) -> Result<Option<ArchiveReader>, StoreError> {
+        let Some(stored) = self.get(package).filter(|it| fits(it.archive_digest)) else {
+            return Ok(None);
+        };
+        let archive = self.open_archive(package, 0)?;
+        Ok(Some(ArchiveReader {
             total_bytes: archive.total_bytes,
             archive_digest: stored.archive_digest,
             file: Arc::new(archive.file),
             offset: 0,
             growth: None,
-        })
+        }))
     }
 
     fn find_growing(

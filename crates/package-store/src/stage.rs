@@ -112,12 +112,10 @@ impl Store {
     ) -> Result<(Staging, u64), StageError> {
         let place = Place::reopen(&self.inner, stage_id, &limits)?;
         let archive = ArchiveFile::reopen(place.dir())?;
-        let rest = limits.expected_bytes.unwrap_or(0);
-        check_space(
-            &self.inner,
-            &limits,
-            rest.saturating_sub(archive.bytes_on_disk()?),
-        )?;
+        // What is on disk is room taken already; the rest is promised like that of any other.
+        let on_disk = archive.bytes_on_disk()?;
+        place.growing().received(on_disk, 0, true);
+        check_space(&self.inner, &limits, 0)?;
         let (report, replayed) = sync_channel(1);
         let mut staging = start(place, archive, policy, limits, Some(report))?;
         match replayed.recv() {

@@ -1,6 +1,7 @@
 //! `evenkeel lab …`.
 
 use std::io::Write;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -93,6 +94,12 @@ pub struct Up {
     /// The cluster's address; port 0 is any free one [default: 127.0.0.1:8443].
     #[arg(long, value_name = "ADDRESS", value_parser = parse_loopback)]
     address: Option<String>,
+    /// Time from one scrub of a stored package to the next [default: a week].
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    scrub_every: Option<Duration>,
+    /// Most bytes per second that each node sends of packages to others [default: no bound].
+    #[arg(long, value_name = "BYTES")]
+    package_rate: Option<NonZeroU64>,
     /// The evenkeeld that runs where an image brings none [default: the one beside this program].
     #[arg(long, value_name = "PATH")]
     evenkeeld: Option<PathBuf>,
@@ -236,6 +243,8 @@ async fn run_up(args: Up, tools: &dyn Tools) -> Result<()> {
         nodes: args.nodes,
         minute: args.minute,
         address: args.address,
+        scrub_every: args.scrub_every,
+        package_rate: args.package_rate,
         evenkeeld,
         program,
         image: args.image,

@@ -205,7 +205,7 @@ fn node_settings(layout: &Layout, settings: &Settings, node: &NodeConfig) -> Nod
             ca: layout.ca(),
             certificate,
             key,
-            package_bytes_per_second: None,
+            package_bytes_per_second: settings.package_bytes_per_second,
         },
         record: RecordSettings::Sqlite {
             path: layout.record(),
@@ -219,7 +219,7 @@ fn node_settings(layout: &Layout, settings: &Settings, node: &NodeConfig) -> Nod
         lab: Some(LabSettings {
             minute_ms: settings.minute_ms,
             link: paths.link(),
-            scrub_every_ms: None,
+            scrub_every_ms: settings.scrub_every_ms,
             allow_unsigned: false,
         }),
     }

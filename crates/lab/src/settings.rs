@@ -1,5 +1,6 @@
 //! What is decided once, when a lab is made, and kept with it.
 
+use std::num::NonZeroU64;
 use std::path::Path;
 use std::time::Duration;
 
@@ -26,6 +27,12 @@ pub(crate) struct Settings {
     /// `host:port` that follows the coordinator.
     pub(crate) address: String,
     pub(crate) minute_ms: u64,
+    /// From one scrub of a package to the next.
+    #[serde(default)]
+    pub(crate) scrub_every_ms: Option<NonZeroU64>,
+    /// What each node may send of packages.
+    #[serde(default)]
+    pub(crate) package_bytes_per_second: Option<NonZeroU64>,
     pub(crate) password: String,
     /// Seed of the hardware's boot ids.
     pub(crate) seed: u64,
@@ -37,6 +44,8 @@ pub(crate) struct Asked {
     pub(crate) nodes: Option<usize>,
     pub(crate) minute: Option<Duration>,
     pub(crate) address: Option<String>,
+    pub(crate) scrub_every: Option<Duration>,
+    pub(crate) package_rate: Option<NonZeroU64>,
 }
 
 const DEFAULT_NODES: usize = 4;
@@ -63,6 +72,8 @@ impl Settings {
             topology: topology(Network::choose(dir, nodes)?, nodes, ids)?,
             address: cluster_address(address, dir)?,
             minute_ms: minute.as_millis() as u64,
+            scrub_every_ms: asked.scrub_every.and_then(millis),
+            package_bytes_per_second: asked.package_rate,
             password: ids.uuid().simple().to_string()[..20].to_owned(),
             seed: ids.uuid().as_u64_pair().1,
         })
@@ -78,6 +89,12 @@ impl Settings {
         if let Some(minute) = asked.minute {
             self.minute_ms = minute.as_millis() as u64;
         }
+        if let Some(every) = asked.scrub_every {
+            self.scrub_every_ms = millis(every);
+        }
+        if asked.package_rate.is_some() {
+            self.package_bytes_per_second = asked.package_rate;
+        }
         match asked.address.as_deref() {
             // Any free port: the one it has is.
             Some(address) if !address.ends_with(":0") => {
@@ -87,6 +104,10 @@ impl Settings {
         }
         Ok(())
     }
+}
+
+fn millis(duration: Duration) -> Option<NonZeroU64> {
+    NonZeroU64::new(duration.as_millis() as u64)
 }
 
 fn topology(network: Network, nodes: usize, ids: &dyn Ids) -> Result<Topology> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,6 +40,10 @@ pub struct UpOptions {
     pub minute: Option<Duration>,
     /// The cluster's address; port 0 is any free one.
     pub address: Option<String>,
+    /// From one scrub of a stored package to the next.
+    pub scrub_every: Option<Duration>,
+    /// Most bytes per second that each node sends of packages.
+    pub package_rate: Option<NonZeroU64>,
     /// The `evenkeeld` that runs where an image brings none.
     pub evenkeeld: PathBuf,
     /// The program whose `lab` commands run LIF servers and guard daemons: `evenkeel`.
@@ -62,6 +67,8 @@ pub async fn up(
         nodes: options.nodes,
         minute: options.minute,
         address: options.address.clone(),
+        scrub_every: options.scrub_every,
+        package_rate: options.package_rate,
     };
     let image = options.image.clone();
     let prepared = prepare(&layout, &asked, tools, image, &options.evenkeeld).await?;

@@ -27,6 +27,8 @@ pub(crate) struct Lab {
     pub(crate) dir: PathBuf,
     up: Option<Child>,
     nodes: usize,
+    /// More options of `lab up`.
+    options: Vec<String>,
     folder: Option<tempfile::TempDir>,
     _turn: MutexGuard<'static, ()>,
 }
@@ -47,6 +49,10 @@ pub(crate) fn evenkeel() -> Command {
 
 impl Lab {
     pub(crate) fn up(nodes: usize) -> Self {
+        Self::up_with(nodes, &[])
+    }
+
+    pub(crate) fn up_with(nodes: usize, options: &[&str]) -> Self {
         let daemon = Path::new(env!("CARGO_BIN_EXE_evenkeel")).with_file_name("evenkeeld");
         assert!(
             daemon.exists(),
@@ -60,6 +66,7 @@ impl Lab {
             dir,
             up: None,
             nodes,
+            options: options.iter().map(|it| (*it).to_owned()).collect(),
             folder: Some(folder),
             _turn: turn,
         };
@@ -86,6 +93,7 @@ impl Lab {
             "--nodes",
         ]);
         up.arg(self.nodes.to_string()).arg("--dir").arg(&self.dir);
+        up.args(&self.options);
         let mut child = up.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
         self.up = Some(child);
@@ -204,6 +212,20 @@ impl Lab {
             ];
             still.contains(&state.as_str()).then_some(state)
         })
+    }
+
+    /// Makes a package of that version bigger than it would be, and it does not compress.
+    pub(crate) fn add_noise(&self, version: &str, bytes: usize) {
+        let tree = self.dir.join(format!("tree-{version}/etc"));
+        fs::create_dir_all(&tree).unwrap();
+        let mut state = 0x2545_f491_4f6c_dd1d_u64;
+        let noise = std::iter::repeat_with(|| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state as u8
+        });
+        fs::write(tree.join("noise"), noise.take(bytes).collect::<Vec<_>>()).unwrap();
     }
 
     /// Builds a small package, signed with the lab's key.
@@ -331,6 +353,19 @@ impl Lab {
             "{incidents:?}\n{}",
             self.tail()
         );
+    }
+
+    /// A node's copy of the only package that was uploaded.
+    pub(crate) fn archive(&self, node: &str) -> Option<PathBuf> {
+        let packages = self
+            .dir
+            .join("nodes")
+            .join(node)
+            .join("data/packages/packages");
+        let mut found = fs::read_dir(packages).unwrap().map(|entry| entry.unwrap());
+        let archive = found.next()?.path().join("archive.tgz");
+        assert!(found.next().is_none(), "there are several packages");
+        Some(archive)
     }
 
     fn log(&self, name: &str) -> String {

@@ -190,6 +190,7 @@ impl<R: Read> Serial<R> {
                 return Ok(Step::Ended);
             }
             [0x1f, ..] => {}
+            [b'P', b'K', ..] if is_first => return Err(wrap(VerifyError::Zip)),
             [..] if is_first => return Err(wrap(VerifyError::NotGzip)),
             [..] => return Err(wrap(VerifyError::TrailingData { at: self.produced })),
         }

@@ -87,6 +87,9 @@ pub enum VerifyError {
     /// Does not start like gzip.
     #[error("this is no package: it is not a gzip file")]
     NotGzip,
+    /// A zip file, as firmware comes in.
+    #[error("this is a zip file: firmware packages are not taken by this release")]
+    Zip,
     /// A gzip member whose data or checksum is wrong.
     #[error("the package is damaged near byte {at} of its inflated content")]
     CorruptGzip {
@@ -279,6 +282,7 @@ impl VerifyError {
     pub fn advice(&self) -> &'static str {
         match self {
             Self::Read(_) => "see that the file is there and readable",
+            Self::Zip => "a software package is a .tgz that `evenkeel package build` made",
             Self::NotGzip | Self::NotAPackage { .. } => {
                 "name a file that `evenkeel package build` made"
             }

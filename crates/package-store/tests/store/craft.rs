@@ -21,6 +21,8 @@ pub(crate) struct Piece {
     pub(crate) content: Vec<u8>,
     /// The size in the header, if it is to lie.
     pub(crate) size: Option<u64>,
+    /// The size as bytes of the header, if it is not to be octal.
+    pub(crate) size_bytes: Option<[u8; 12]>,
 }
 
 impl Piece {
@@ -34,6 +36,7 @@ impl Piece {
             target,
             content: vec![],
             size: None,
+            size_bytes: None,
         }
     }
 
@@ -61,6 +64,9 @@ impl Piece {
         header.set_mode(self.mode);
         header.set_size(self.size.unwrap_or(self.content.len() as u64));
         header.set_mtime(0);
+        if let Some(bytes) = self.size_bytes {
+            header.as_old_mut().size = bytes;
+        }
         header.set_cksum();
         let mut bytes = header.as_bytes().to_vec();
         bytes.extend_from_slice(&self.content);

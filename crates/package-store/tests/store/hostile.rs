@@ -16,7 +16,7 @@ use crate::common::*;
 use crate::craft::*;
 
 /// Refused in the same way when staged and when extracted, without a trace.
-fn refuse_with(bytes: &[u8], policy: &Policy) -> VerifyError {
+pub(crate) fn refuse_with(bytes: &[u8], policy: &Policy) -> VerifyError {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path().join("store")).unwrap();
     let limits = StageLimits {

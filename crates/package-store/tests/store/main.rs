@@ -13,4 +13,5 @@ mod replay;
 mod resuming;
 mod roundtrip;
 mod scrubbing;
+mod table;
 mod zips;

@@ -105,10 +105,6 @@ fn stage(archive: &Path, store: &Path, pace: Option<f64>) -> Result<(), Box<dyn 
     })
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a benchmark measures the machine's time"
-)]
 fn extract(archive: &Path, slot: &Path) -> Result<(), Box<dyn Error>> {
     let idle = resident("VmRSS")?;
     let threads = Threads::watch();

@@ -6,12 +6,9 @@
 use std::io::{self, BufRead, Read};
 
 use bytes::Bytes;
-use flate2::Crc;
+use flate2::{Crc, Decompress, FlushDecompress, Status};
 
 use crate::buffers::{Buffer, Pool};
-use crate::inflate::{
-    Fault, Inflate, Input, Output, PADDING_BYTES, Progress, SLACK_BYTES, WINDOW_BYTES,
-};
 use crate::verify::VerifyError;
 
 pub(crate) use crate::members::Inflated;
@@ -45,7 +42,7 @@ impl Sums {
     }
 }
 
-/// Compressed bytes, with room to look behind their end.
+/// Compressed bytes that were read ahead.
 struct Compressed<R> {
     input: R,
     bytes: Vec<u8>,
@@ -58,7 +55,7 @@ impl<R: Read> Compressed<R> {
     fn new(input: R) -> Self {
         Self {
             input,
-            bytes: vec![0; INPUT_BYTES + PADDING_BYTES],
+            bytes: vec![0; INPUT_BYTES],
             at: 0,
             end: 0,
             is_last: false,
@@ -82,7 +79,6 @@ impl<R: Read> Compressed<R> {
         };
         self.end += n;
         self.is_last = n == 0;
-        self.bytes[self.end..self.end + PADDING_BYTES].fill(0);
         Ok(())
     }
 
@@ -107,14 +103,10 @@ enum State {
 /// Inflates all members of a gzip file, one after another. Errors carry a [`VerifyError`] inside.
 pub(crate) struct Serial<R> {
     input: Compressed<R>,
-    inflate: Inflate,
+    inflate: Decompress,
     pool: Pool,
-    /// The last bytes given, which distances may reach into.
-    window: Vec<u8>,
     state: State,
     produced: u64,
-    /// Of those, the current member's: distances do not reach into the one before.
-    of_member: u64,
     /// Told after what was inflated before it.
     error: Option<io::Error>,
 }
@@ -124,12 +116,10 @@ impl<R: Read> Serial<R> {
     pub(crate) fn resume(input: R, produced: u64, is_first: bool) -> Self {
         Self {
             input: Compressed::new(input),
-            inflate: Inflate::new(),
-            pool: Pool::new(WINDOW_BYTES + BLOCK_BYTES + SLACK_BYTES, BLOCKS_KEPT),
-            window: Vec::with_capacity(WINDOW_BYTES),
+            inflate: Decompress::new(false),
+            pool: Pool::new(BLOCK_BYTES, BLOCKS_KEPT),
             state: State::Boundary { is_first },
             produced,
-            of_member: 0,
             error: None,
         }
     }
@@ -141,17 +131,13 @@ impl<R: Read> Serial<R> {
             return Err(error);
         }
         let mut buffer = self.pool.get();
-        buffer
-            .bytes
-            .resize(WINDOW_BYTES + BLOCK_BYTES + SLACK_BYTES, 0);
-        let start = self.window.len();
-        buffer.bytes[..start].copy_from_slice(&self.window);
-        let mut end = start;
-        while end < WINDOW_BYTES + BLOCK_BYTES {
+        buffer.bytes.resize(BLOCK_BYTES, 0);
+        let mut end = 0;
+        while end < BLOCK_BYTES {
             match self.step(&mut buffer, &mut end) {
                 Ok(Step::More) => {}
                 Ok(Step::Ended) => break,
-                Err(error) if end == start => {
+                Err(error) if end == 0 => {
                     self.state = State::Ended;
                     return Err(error);
                 }
@@ -161,13 +147,10 @@ impl<R: Read> Serial<R> {
                 }
             }
         }
-        if end == start {
+        if end == 0 {
             return Ok(None);
         }
-        self.window.clear();
-        let from = end.saturating_sub(WINDOW_BYTES);
-        self.window.extend_from_slice(&buffer.bytes[from..end]);
-        Ok(Some(buffer.share().slice(start..end)))
+        Ok(Some(buffer.share().slice(..end)))
     }
 
     fn step(&mut self, buffer: &mut Buffer, end: &mut usize) -> io::Result<Step> {
@@ -198,8 +181,7 @@ impl<R: Read> Serial<R> {
             match header_length(self.input.rest()) {
                 Ok(Some(length)) => {
                     self.input.at += length;
-                    self.inflate.reset();
-                    self.of_member = 0;
+                    self.inflate.reset(false);
                     self.state = State::Content(Sums::default());
                     return Ok(Step::More);
                 }
@@ -219,33 +201,25 @@ impl<R: Read> Serial<R> {
         let State::Content(sums) = &mut self.state else {
             return Ok(Step::More);
         };
-        let mut input = Input {
-            bytes: &self.input.bytes,
-            at: self.input.at,
-            end: self.input.end,
-            is_last: self.input.is_last,
-        };
+        let (taken, given) = (self.inflate.total_in(), self.inflate.total_out());
         let from = *end;
-        let mut output = Output {
-            bytes: &mut buffer.bytes,
-            start: from - self.of_member.min(from as u64) as usize,
-            at: from,
-            limit: WINDOW_BYTES + BLOCK_BYTES,
-        };
-        let progress = self.inflate.run(&mut input, &mut output);
-        *end = output.at;
-        self.input.at = input.at;
+        let (input, room) = (self.input.rest(), &mut buffer.bytes[from..]);
+        let status = self.inflate.decompress(input, room, FlushDecompress::None);
+        let taken = self.inflate.total_in() - taken;
+        let given = self.inflate.total_out() - given;
+        *end += given as usize;
+        self.input.at += taken as usize;
         sums.update(&buffer.bytes[from..*end]);
-        self.produced += (*end - from) as u64;
-        self.of_member += (*end - from) as u64;
-        match progress {
-            Ok(Progress::OutputFull) => Ok(Step::More),
-            Ok(Progress::NeedsInput) => self.input.more().map(|()| Step::More),
-            Ok(Progress::Done) => self.trailer(),
-            Err(Fault::Truncated) => Err(wrap(VerifyError::Truncated {
-                after: self.produced,
-            })),
-            Err(fault @ Fault::Invalid(_)) => Err(self.corrupt(fault)),
+        self.produced += given;
+        match status {
+            Ok(Status::StreamEnd) => self.trailer(),
+            Ok(Status::Ok | Status::BufError) if taken + given > 0 => Ok(Step::More),
+            Ok(Status::Ok | Status::BufError) if self.input.is_last => {
+                let after = self.produced;
+                Err(wrap(VerifyError::Truncated { after }))
+            }
+            Ok(Status::Ok | Status::BufError) => self.input.more().map(|()| Step::More),
+            Err(fault) => Err(self.corrupt(fault)),
         }
     }
 

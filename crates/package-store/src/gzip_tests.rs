@@ -1,4 +1,4 @@
-//! The inflater against zlib-rs, and the parallel reader against the serial one, on whole and mutilated files.
+//! The serial reader against flate2's own, and the parallel one against the serial, on whole and mutilated files.
 
 use std::io::{Cursor, Read, Write};
 

@@ -23,7 +23,6 @@ mod gzip;
 #[cfg(test)]
 mod gzip_tests;
 mod gzip_write;
-mod inflate;
 mod keys;
 mod members;
 mod open;

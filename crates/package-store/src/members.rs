@@ -11,11 +11,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use bytes::{Buf, Bytes};
+use flate2::{Decompress, FlushDecompress, Status};
 
 use crate::buffers::{Buffer, Pool};
 use crate::gzip::{Blocks, Serial, Sums};
 use crate::gzip_write::{HEADER_BYTES, MEMBER_BYTES, hinted_size};
-use crate::inflate::{Inflate, Input, Output, PADDING_BYTES, Progress, SLACK_BYTES};
 
 const TRAILER_BYTES: usize = 8;
 /// Most bytes of a member whose hint is followed: what does not compress takes a little more than itself.
@@ -239,10 +239,10 @@ impl Splitter {
     }
 
     fn run(mut self, mut input: Source) -> io::Result<()> {
-        let pool = Pool::new(MAX_HINTED_BYTES + PADDING_BYTES, ITEMS);
+        let pool = Pool::new(MAX_HINTED_BYTES, ITEMS);
         loop {
             let mut raw = pool.get();
-            raw.bytes.resize(MAX_HINTED_BYTES + PADDING_BYTES, 0);
+            raw.bytes.resize(MAX_HINTED_BYTES, 0);
             let (head, mut error) = fill(&mut input, &mut raw.bytes[..HEADER_BYTES]);
             let hint = hinted_size(&raw.bytes[..head])
                 .filter(|size| (HEADER_BYTES + TRAILER_BYTES..=MAX_HINTED_BYTES).contains(size));
@@ -256,7 +256,6 @@ impl Splitter {
             if hint != Some(size) || self.failed {
                 return self.read_serially(raw, size, error, input);
             }
-            raw.bytes[size..size + PADDING_BYTES].fill(0);
             if !self.send(raw, size)? {
                 return Ok(());
             }
@@ -373,7 +372,8 @@ fn start_workers() -> io::Result<SyncSender<Job>> {
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let (jobs, queue) = sync_channel(ITEMS);
     let queue = Arc::new(Mutex::new(queue));
-    let pool = Pool::new(MEMBER_BYTES + 1 + SLACK_BYTES, 2 * ITEMS);
+    // One more than allowed: the decoder need not stop for room before it has seen the end.
+    let pool = Pool::new(MEMBER_BYTES + 1, 2 * ITEMS);
     for _ in 0..threads.min(MAX_THREADS) {
         let (queue, pool) = (queue.clone(), pool.clone());
         thread::Builder::new()
@@ -384,13 +384,13 @@ fn start_workers() -> io::Result<SyncSender<Job>> {
 }
 
 fn work(queue: &Mutex<Receiver<Job>>, pool: &Pool) {
-    let mut inflate = Inflate::new();
+    let mut inflate = Decompress::new(false);
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = next else {
             return;
         };
-        let content = inflate_member(&mut inflate, &job.raw.bytes, job.size, pool);
+        let content = inflate_member(&mut inflate, &job.raw.bytes[..job.size], pool);
         // Both may have gone, if no one wants the rest.
         let _ = job
             .proven
@@ -404,29 +404,18 @@ fn work(queue: &Mutex<Receiver<Job>>, pool: &Pool) {
 }
 
 /// The content, if the member is exactly as its hint promised.
-fn inflate_member(inflate: &mut Inflate, raw: &[u8], size: usize, pool: &Pool) -> Option<Bytes> {
+fn inflate_member(inflate: &mut Decompress, member: &[u8], pool: &Pool) -> Option<Bytes> {
+    let (header_and_data, trailer) = member.split_last_chunk::<TRAILER_BYTES>()?;
+    let data = &header_and_data[HEADER_BYTES..];
     let mut buffer = pool.get();
-    let mut input = Input {
-        bytes: raw,
-        at: HEADER_BYTES,
-        end: size - TRAILER_BYTES,
-        is_last: true,
-    };
-    let mut output = Output {
-        bytes: &mut buffer.bytes,
-        start: 0,
-        at: 0,
-        // One more than allowed: the end of the data is seen only when something is asked for behind it.
-        limit: MEMBER_BYTES + 1,
-    };
-    inflate.reset();
-    let progress = inflate.run(&mut input, &mut output);
-    let (at, length) = (input.at, output.at);
-    if progress != Ok(Progress::Done) || at != size - TRAILER_BYTES || length > MEMBER_BYTES {
+    inflate.reset(false);
+    // All at once: so it needs no window of its own.
+    let status = inflate.decompress(data, &mut buffer.bytes, FlushDecompress::Finish);
+    if !matches!(status, Ok(Status::StreamEnd)) || inflate.total_in() != data.len() as u64 {
         return None;
     }
+    let length = inflate.total_out() as usize;
     let mut sums = Sums::default();
     sums.update(&buffer.bytes[..length]);
-    let trailer = raw[at..size].first_chunk()?;
     sums.are(*trailer).then(|| buffer.share().slice(..length))
 }

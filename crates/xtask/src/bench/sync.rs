@@ -76,7 +76,7 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Row>> {
         "incompressible, 8 nodes",
         options.rounds,
         &folder.join("sync"),
-        &[input.members.clone()],
+        std::slice::from_ref(&input.members),
         &variants,
     )
 }

@@ -1,5 +1,5 @@
 //! What no crash, full disk or power cut may break: a package is whole or gone, what was reported as stored
-//! stays stored, nothing else remains, and doing it again succeeds.
+//! stays stored, nothing else remains, and doing it again succeeds. A slot with a manifest is whole.
 //!
 //! Every file operation of the store is a step at which something goes wrong: `story` is a run through all that
 //! a store does, and each test tells it again and again, with the fault at the first step, the second, and so on.
@@ -16,5 +16,6 @@ mod enospc;
 mod kill;
 mod power;
 mod reexec;
+mod slot;
 mod steps;
 mod story;

@@ -26,7 +26,7 @@ pub(crate) fn disarm() -> u64 {
     COUNT.swap(0, Ordering::SeqCst)
 }
 
-fn step(_what: &'static str, _path: &Path) -> io::Result<()> {
+pub(crate) fn step(_what: &'static str, _path: &Path) -> io::Result<()> {
     let number = COUNT.fetch_add(1, Ordering::SeqCst) + 1;
     match &*FAULT.lock().unwrap() {
         Some((at, fault)) if *at == number => fault(),

@@ -58,6 +58,69 @@ pub struct Awaiting {
     pub unblock: String,
 }
 
+/// `GET /evenkeel/v1/keys`: the keys that packages are signed with, those that were revoked too.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keys {
+    /// In the order of their coming.
+    pub records: Vec<Key>,
+    /// How many.
+    pub num_records: usize,
+}
+
+/// A key that was trusted once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Key {
+    /// What signatures name it by.
+    pub id: String,
+    /// What people call it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Whether its signatures are believed.
+    pub state: KeyState,
+    /// Since when it was trusted.
+    pub trusted_at: String,
+    /// Who said so; absent for a key that the cluster began with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trusted_by: Option<String>,
+    /// When it was revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked_at: Option<String>,
+    /// Who did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked_by: Option<String>,
+    /// The text of the public-key file.
+    pub public_key: String,
+}
+
+/// Whether a key's signatures are believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyState {
+    /// They are.
+    Trusted,
+    /// Not any more.
+    Revoked,
+}
+
+/// Body of `POST /evenkeel/v1/keys`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewKey {
+    /// The text of the public-key file.
+    pub public_key: String,
+    /// What people call it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// `GET` and `PUT /evenkeel/v1/retention`: how many packages that nothing needs are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retention {
+    /// The newest so many, beside all that some node runs or could fall back to. `null`: all, the default.
+    pub keep: Option<u32>,
+}
+
 /// One line of `GET /evenkeel/v1/events`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventLine {

@@ -1,7 +1,7 @@
 //! The front door, as the keeper of packages needs it.
 
 use async_trait::async_trait;
-use evenkeel_api::Action;
+use evenkeel_api::{Action, NewKey};
 use evenkeel_download::Source;
 use evenkeel_model::{
     Awaiting, JobId, NodeName, PackagesStatus, Refusal, UpdateRequest, UserName, Version,
@@ -51,6 +51,18 @@ impl FrontDoor for Door {
     async fn download(&self, source: Source, by: UserName) -> Result<JobId, Refusal> {
         let _nothing_removed = self.incoming.read().await;
         self.inner.download(source, by).await
+    }
+
+    async fn trust_key(&self, key: NewKey, by: UserName) -> Result<String, Refusal> {
+        self.inner.trust_key(key, by).await
+    }
+
+    async fn revoke_key(&self, id: &str, by: UserName) -> Result<(), Refusal> {
+        self.inner.revoke_key(id, by).await
+    }
+
+    async fn set_retention(&self, keep: Option<u32>, by: UserName) -> Result<(), Refusal> {
+        self.inner.set_retention(keep, by).await
     }
 
     async fn awaiting(&self) -> Result<Vec<Awaiting>, Refusal> {

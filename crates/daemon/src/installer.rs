@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use evenkeel_agent::{InstallError, InstallRequest, Installer};
-use evenkeel_model::{NodeName, Progress};
-use evenkeel_package_store::{ExtractError, ExtractRequest, Policy, Store};
+use evenkeel_model::{Progress, SourceVersions, Version};
+use evenkeel_package_store::{ExtractError, ExtractRequest, Policy, Store, read_slot_manifest};
 use evenkeel_record::View;
-use evenkeel_rest::package_policy;
+use evenkeel_rest::PackagePolicy;
 use tokio::sync::watch;
 
 use crate::error::chain;
@@ -21,7 +21,7 @@ const BUSY_LOOKS: u32 = 300;
 
 /// Extracts from the store.
 pub(crate) struct SlotInstaller {
-    pub(crate) node: NodeName,
+    pub(crate) policy: PackagePolicy,
     pub(crate) store: Store,
     pub(crate) views: watch::Receiver<Arc<View>>,
 }
@@ -42,7 +42,9 @@ impl Installer for SlotInstaller {
         request: &InstallRequest,
         progress: &watch::Sender<Progress>,
     ) -> Result<(), InstallError> {
-        let policy = package_policy(&self.views.borrow(), &self.node);
+        self.may_follow(request)?;
+        // Signature, platform, variant and features are checked against it before the first byte is written.
+        let policy = self.policy.at(&self.views.borrow());
         let mut looks = 0;
         loop {
             match self
@@ -60,6 +62,27 @@ impl Installer for SlotInstaller {
 }
 
 impl SlotInstaller {
+    /// Whether the package may be installed beside what runs: its source versions say so, or it is what runs.
+    /// Checked here too, since what a node runs may have changed after the cluster was checked.
+    fn may_follow(&self, request: &InstallRequest) -> Result<(), InstallError> {
+        let Some(stored) = self.store.get(request.package) else {
+            // The extraction says so.
+            return Ok(());
+        };
+        let summary = &stored.summary;
+        if summary.source_versions == SourceVersions::Any {
+            return Ok(());
+        }
+        let runs = running_version(request)?;
+        if runs == summary.version || summary.source_versions.allows(&runs) {
+            return Ok(());
+        }
+        let (node, version) = (&self.policy.node, &summary.version);
+        Err(InstallError::Refused(format!(
+            "node \"{node}\" runs {runs}, from which {version} cannot be reached"
+        )))
+    }
+
     async fn extract(
         &self,
         request: &InstallRequest,
@@ -98,6 +121,17 @@ impl SlotInstaller {
     }
 }
 
+fn running_version(request: &InstallRequest) -> Result<Version, InstallError> {
+    let slot = request.running.display();
+    match read_slot_manifest(&request.running) {
+        Ok(Some((_, manifest))) => Ok(manifest.version),
+        Ok(None) => Err(InstallError::Refused(format!(
+            "what runs cannot be told, and with it whether the package may follow: {slot} has no manifest"
+        ))),
+        Err(error) => Err(InstallError::Failed(chain(&error))),
+    }
+}
+
 fn refuse(error: ExtractError) -> InstallError {
     let text = chain(&error);
     match error {
@@ -109,5 +143,235 @@ fn refuse(error: ExtractError) -> InstallError {
         | ExtractError::NoSpace { .. }
         | ExtractError::Canceled
         | ExtractError::Io { .. } => InstallError::Failed(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use bytes::Bytes;
+    use evenkeel_model::{
+        ClusterId, ControlEvent, Event, EventId, NodeConfig, NodeId, Position, Seq, Slot, StreamId,
+        Topology, UserName, WallTime,
+    };
+    use evenkeel_package_store::{
+        BuildOptions, Recorded, SecretKey, StageLimits, TrustedKeys, build,
+    };
+    use evenkeel_record::Entry;
+    use tempfile::TempDir;
+    use uuid::Uuid;
+
+    use super::*;
+
+    /// A node that held its packages before anything about it changed.
+    struct Bench {
+        dir: TempDir,
+        key: SecretKey,
+        store: Store,
+    }
+
+    fn time() -> WallTime {
+        serde_json::from_str("\"2026-01-01T00:00:00Z\"").expect("a time")
+    }
+
+    fn config() -> NodeConfig {
+        NodeConfig {
+            id: NodeId(Uuid::from_u128(1)),
+            name: "n1".parse().expect("a name"),
+            partner: None,
+            interconnect: "127.0.0.1:1".to_owned(),
+            rest: "127.0.0.1:2".to_owned(),
+            platform: "lab-x86_64".parse().expect("a platform"),
+            variant: None,
+            features: Vec::new(),
+            lifs: Vec::new(),
+        }
+    }
+
+    fn trusted(key: &SecretKey) -> ControlEvent {
+        ControlEvent::KeyTrusted {
+            at: time(),
+            public_key: key.public().to_pem(),
+            key_id: key.public().id().to_string(),
+            name: None,
+            by: None,
+        }
+    }
+
+    fn view(node: NodeConfig, events: Vec<ControlEvent>) -> Arc<View> {
+        let id = ClusterId(Uuid::from_u128(2));
+        let topology = Topology::new(id, "c".to_owned(), vec![node]).expect("one node");
+        let first = ControlEvent::TopologySet {
+            at: time(),
+            topology,
+        };
+        let entries: Vec<Entry> = std::iter::once(first)
+            .chain(events)
+            .zip(1..)
+            .map(|(event, n)| Entry {
+                position: Position(n),
+                stream: StreamId::Control,
+                seq: Seq(n),
+                id: EventId(Uuid::from_u128(n.into())),
+                body: Event::Control(event).encode(),
+            })
+            .collect();
+        Arc::new(View::replay(&entries).expect("no gaps"))
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().expect("a folder");
+            let store = Store::open(dir.path().join("store")).expect("a store");
+            let key = SecretKey::from_seed(&[7; 32]);
+            Self { dir, key, store }
+        }
+
+        fn slot(&self, name: &str) -> PathBuf {
+            self.dir.path().join(name)
+        }
+
+        /// Puts a package into the store, whoever it is for, and says what installs it.
+        async fn hold(&self, version: &str, from: SourceVersions) -> InstallRequest {
+            let root = self.slot("tree");
+            std::fs::create_dir_all(&root).expect("a folder");
+            std::fs::write(root.join("file"), version).expect("a file");
+            let output = self.slot(&format!("{version}.tgz"));
+            let options = BuildOptions {
+                name: "evenkeel".to_owned(),
+                version: version.parse().expect("a version"),
+                platform: config().platform,
+                variant: None,
+                features: Vec::new(),
+                source_versions: from,
+                checks: Vec::new(),
+                manual_steps: Vec::new(),
+                firmware: Vec::new(),
+                notes: String::new(),
+                recorded: Recorded::default(),
+                build_time: None,
+            };
+            let built = build(&root, &self.key, options, &output).expect("a package");
+            let trusted = TrustedKeys::from_iter([self.key.public()]);
+            let policy = Policy::trusting(trusted);
+            let staging = self.store.begin("package", policy, StageLimits::default());
+            let mut staging = staging.expect("a staging");
+            let bytes = Bytes::from(std::fs::read(&output).expect("the package"));
+            staging.write(bytes).await.expect("accepted");
+            staging.finish().await.expect("kept");
+            InstallRequest {
+                package: built.manifest_digest,
+                slot: Slot::B,
+                path: self.slot("b"),
+                running: self.slot("a"),
+            }
+        }
+
+        async fn install(
+            &self,
+            request: &InstallRequest,
+            view: Arc<View>,
+        ) -> Result<(), InstallError> {
+            for slot in [&request.path, &request.running] {
+                std::fs::create_dir_all(slot).expect("a slot");
+            }
+            let installer = SlotInstaller {
+                policy: PackagePolicy {
+                    node: config().name,
+                    allow_unsigned: false,
+                },
+                store: self.store.clone(),
+                views: watch::Sender::new(view).subscribe(),
+            };
+            let progress = watch::Sender::new(Progress {
+                text: String::new(),
+                done: 0,
+                total: 0,
+            });
+            installer.install(request, &progress).await
+        }
+
+        /// Why the package is refused on a node like this.
+        async fn refusal(&self, node: NodeConfig, mut more: Vec<ControlEvent>) -> String {
+            let request = self.hold("2.0", SourceVersions::Any).await;
+            more.insert(0, trusted(&self.key));
+            match self.install(&request, view(node, more)).await {
+                Err(InstallError::Refused(why)) => why,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_package_that_fits_is_installed() {
+        let bench = Bench::new();
+        let request = bench.hold("2.0", SourceVersions::Any).await;
+        let view = view(config(), vec![trusted(&bench.key)]);
+        bench.install(&request, view).await.expect("it fits");
+        assert!(request.path.join("file").exists());
+    }
+
+    #[tokio::test]
+    async fn another_platform_variant_or_feature_is_refused_by_name() {
+        let mut node = config();
+        node.platform = "other-arm64".parse().expect("a platform");
+        let why = Bench::new().refusal(node, Vec::new()).await;
+        assert!(why.contains("other-arm64"), "{why}");
+
+        let mut node = config();
+        node.variant = Some("restricted".to_owned());
+        let why = Bench::new().refusal(node, Vec::new()).await;
+        assert!(why.contains("restricted"), "{why}");
+
+        let mut node = config();
+        node.features = vec!["encryption".to_owned()];
+        let why = Bench::new().refusal(node, Vec::new()).await;
+        assert!(why.contains("encryption"), "{why}");
+    }
+
+    #[tokio::test]
+    async fn a_key_that_was_revoked_since_is_refused_by_name() {
+        let bench = Bench::new();
+        let key_id = bench.key.public().id().to_string();
+        let revoked = ControlEvent::KeyRevoked {
+            at: time(),
+            key_id: key_id.clone(),
+            by: UserName::new("admin").expect("a name"),
+        };
+        let why = bench.refusal(config(), vec![revoked]).await;
+        assert!(why.contains(&key_id) && why.contains("revoked"), "{why}");
+    }
+
+    #[tokio::test]
+    async fn what_runs_must_be_among_the_source_versions() {
+        let bench = Bench::new();
+        let only = |text: &str| SourceVersions::Only(vec![text.parse().expect("a version")]);
+        let view = || view(config(), vec![trusted(&bench.key)]);
+        let running = |request: &InstallRequest| InstallRequest {
+            path: request.running.clone(),
+            running: request.path.clone(),
+            ..request.clone()
+        };
+        let old = bench.hold("1.0", SourceVersions::Any).await;
+        let request = bench.hold("2.0", only("1.1")).await;
+        let why = bench
+            .install(&request, view())
+            .await
+            .expect_err("nothing runs");
+        assert!(why.to_string().contains("has no manifest"), "{why}");
+
+        bench
+            .install(&running(&old), view())
+            .await
+            .expect("1.0 runs");
+        let why = bench
+            .install(&request, view())
+            .await
+            .expect_err("not from 1.0");
+        let text = "node \"n1\" runs 1.0, from which 2.0 cannot be reached";
+        assert_eq!(why, InstallError::Refused(text.to_owned()));
+        let request = bench.hold("2.1", only("1.0")).await;
+        bench.install(&request, view()).await.expect("from 1.0");
     }
 }

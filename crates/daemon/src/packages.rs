@@ -5,14 +5,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use evenkeel_agent::{Packages, PackagesError};
 use evenkeel_interconnect::{PullError, PullOrder, Puller};
-use evenkeel_model::{Digest, NodeName, PackagesStatus};
+use evenkeel_model::{Digest, PackagesStatus};
 use evenkeel_record::View;
-use evenkeel_rest::package_policy;
+use evenkeel_rest::PackagePolicy;
 use tokio::sync::watch;
 
 /// Pulls what the catalogue names.
 pub(crate) struct NodePackages {
-    pub(crate) node: NodeName,
+    pub(crate) policy: PackagePolicy,
     pub(crate) puller: Arc<Puller>,
     pub(crate) views: watch::Receiver<Arc<View>>,
 }
@@ -29,7 +29,7 @@ impl NodePackages {
             archive_bytes: entry.package.archive_bytes,
             origin: entry.origin.clone(),
             members: topology.flat_map(|it| it.names()).cloned().collect(),
-            policy: package_policy(&view, &self.node),
+            policy: self.policy.at(&view),
         })
     }
 }

@@ -28,7 +28,7 @@ impl Peers {
     }
 
     async fn ask(&self, node: &NodeName) -> Option<PackagesStatus> {
-        if *node == self.packages.node {
+        if *node == self.packages.policy.node {
             return Some(self.packages.puller.status());
         }
         let asked = tokio::time::timeout(ANSWER, self.client.status(node));
@@ -40,7 +40,7 @@ impl Peers {
 impl PeerRoom for Peers {
     async fn rooms(&self) -> Vec<(NodeName, u64)> {
         let states = self.states().await.into_iter();
-        let others = states.filter(|(node, _)| *node != self.packages.node);
+        let others = states.filter(|(node, _)| *node != self.packages.policy.node);
         others
             .filter_map(|(node, status)| Some((node, status?.room?)))
             .collect()

@@ -230,7 +230,7 @@ impl Scrubber {
 
     async fn tell(&self, digest: Digest, what: CopyState) -> bool {
         let note = CopyNote {
-            node: self.packages.node.clone(),
+            node: self.packages.policy.node.clone(),
             digest,
             what,
         };

@@ -19,7 +19,7 @@ use evenkeel_platform::{SharedPlatform, sim};
 use evenkeel_record::{
     FollowOptions, Follower, LinkedRecord, OpenError, Record, SqliteOptions, SqliteRecord, Writer,
 };
-use evenkeel_rest::{Limits, LiveDownload, NodeDoor, NodeDoorParts, RecordCluster};
+use evenkeel_rest::{Limits, LiveDownload, NodeDoor, NodeDoorParts, PackagePolicy, RecordCluster};
 use evenkeel_seam::{Clock, Ids, RandomIds, SystemClock};
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
@@ -67,6 +67,15 @@ struct Base {
 }
 
 impl Base {
+    /// What this node demands of packages.
+    fn policy(&self) -> PackagePolicy {
+        let lab = self.settings.lab.as_ref();
+        PackagePolicy {
+            node: self.settings.node.clone(),
+            allow_unsigned: lab.is_some_and(|lab| lab.allow_unsigned),
+        }
+    }
+
     /// Length of a minute of stabilize, boot and gate times.
     fn minute(&self) -> Duration {
         match &self.settings.lab {
@@ -194,11 +203,10 @@ fn peering(base: &Base) -> Result<Peering> {
         link: base.links.peers.clone(),
     });
     let peers: Arc<dyn PackageClient> = Arc::clone(&client) as Arc<dyn PackageClient>;
-    let node = settings.node.clone();
     let bounds = PullBounds::default();
-    let puller = Puller::new(node.clone(), base.store.clone(), peers, bounds);
+    let puller = Puller::new(settings.node.clone(), base.store.clone(), peers, bounds);
     let packages = Arc::new(NodePackages {
-        node,
+        policy: base.policy(),
         puller,
         views: base.follower.views(),
     });
@@ -212,7 +220,7 @@ fn peering(base: &Base) -> Result<Peering> {
 
 fn agent(base: &Base, peering: &Peering) -> Arc<Agent> {
     let installer = SlotInstaller {
-        node: base.settings.node.clone(),
+        policy: base.policy(),
         store: base.store.clone(),
         views: base.follower.views(),
     };
@@ -298,14 +306,14 @@ async fn start_cluster(
     });
     let incoming = Incoming::default();
     keep_packages(base, tasks, &peering, &front, &incoming, suspects, stop);
-    let (node, incarnation) = (base.settings.node.clone(), base.ids.uuid());
+    let incarnation = base.ids.uuid();
     let live = LiveDownload::default();
     let peers = Peers {
         packages: Arc::clone(&peering.packages),
         client: Arc::clone(&peering.client) as Arc<dyn PackageClient>,
     };
     let inner = NodeDoor::new(NodeDoorParts {
-        me: node,
+        policy: base.policy(),
         incarnation,
         admission: front,
         follower: Arc::clone(&base.follower),

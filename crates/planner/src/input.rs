@@ -91,8 +91,12 @@ pub struct Decision {
 
 impl Decision {
     pub(crate) fn wait(awaiting: Awaiting) -> Self {
+        Self::waits(vec![awaiting])
+    }
+
+    pub(crate) fn waits(awaiting: Vec<Awaiting>) -> Self {
         Self {
-            awaiting: vec![awaiting],
+            awaiting,
             ..Self::default()
         }
     }

@@ -18,9 +18,7 @@ pub(crate) fn get(input: &Input<'_>, receiver: &NodeName) -> Decision {
     };
     let holders = holders(input.topology, input.observations, *digest);
     if !is_over(input, &holders, *digest) {
-        let mut decision = Decision::default();
-        decision.awaiting = waits(input, &holders.without, *digest, version);
-        return decision;
+        return Decision::waits(waits(input, &holders.without, *digest, version));
     }
     let refused = holders
         .without
@@ -158,9 +156,7 @@ pub(crate) fn sync(input: &Input<'_>, digest: Digest, version: &Version) -> Deci
         );
         return failed(input, code, message);
     }
-    let mut decision = Decision::default();
-    decision.awaiting = waits(input, &holders.without, digest, version);
-    decision
+    Decision::waits(waits(input, &holders.without, digest, version))
 }
 
 /// A delete leaves the catalogue first, so that nodes which return drop their copy too.
@@ -195,8 +191,7 @@ pub(crate) fn delete(input: &Input<'_>, digest: Digest) -> Decision {
     if input.idle > input.tunables.silence {
         return kept(input, &holders, digest);
     }
-    let mut decision = Decision::default();
-    decision.awaiting = holders
+    let waits = holders
         .with
         .iter()
         .map(|node| {
@@ -209,7 +204,7 @@ pub(crate) fn delete(input: &Input<'_>, digest: Digest) -> Decision {
             wait
         })
         .collect();
-    decision
+    Decision::waits(waits)
 }
 
 /// The outcome on every node, where some have kept the package for too long.

@@ -7,7 +7,7 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn_with_state, map_request};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, patch, post, put};
+use axum::routing::{delete, get, patch, post, put};
 use evenkeel_api::{ApiError, Code, Download, History, Job, Node, Package, Resource, Software};
 use evenkeel_seam::Ids;
 
@@ -15,7 +15,7 @@ use crate::auth::Auth;
 use crate::cluster::{Cluster, FrontDoor};
 use crate::resources::{collection, member, singleton};
 use crate::respond::Failure;
-use crate::{events, software, transfers, upload};
+use crate::{events, settings, software, transfers, upload};
 
 /// What every handler shares.
 pub(crate) struct App {
@@ -66,6 +66,15 @@ pub fn router(cluster: Arc<dyn Cluster>, door: Arc<dyn FrontDoor>, ids: &dyn Ids
         .route("/api/cluster/jobs/{key}", get(member::<Job>))
         .route("/evenkeel/v1/explain", get(events::explain))
         .route("/evenkeel/v1/events", get(events::events))
+        .route(
+            "/evenkeel/v1/keys",
+            get(settings::keys).post(settings::trust),
+        )
+        .route("/evenkeel/v1/keys/{key}", delete(settings::revoke))
+        .route(
+            "/evenkeel/v1/retention",
+            get(settings::retention).put(settings::set_retention),
+        )
         .route("/evenkeel/v1/transfers", get(transfers::transfers))
         .fallback(unknown_url)
         .method_not_allowed_fallback(other_method)

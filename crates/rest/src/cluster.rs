@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use evenkeel_api::{Action, Download, EventLine, Explain, History, Job, Node, Package, Software};
+use evenkeel_api::{
+    Action, Download, EventLine, Explain, History, Job, Key, NewKey, Node, Package, Retention,
+    Software,
+};
 use evenkeel_download::Source;
 use evenkeel_model::{
     Awaiting, JobId, NodeName, PackagesStatus, Refusal, UpdateRequest, UserName, Version,
@@ -37,6 +40,10 @@ pub trait Cluster: Send + Sync + 'static {
     async fn wait_job(&self, id: JobId, limit: Duration) -> Result<Option<Job>, Refusal>;
     /// What a user's password is checked against.
     async fn password_hash(&self, user: &UserName) -> Result<PasswordHash, Refusal>;
+    /// The keys that packages are signed with, those that were revoked too.
+    async fn keys(&self) -> Result<Vec<Key>, Refusal>;
+    /// How many packages that nothing needs are kept.
+    async fn retention(&self) -> Result<Retention, Refusal>;
     /// Why each open operation is not further along, given what the coordinator says it waits for.
     async fn explain(&self, awaiting: Result<Vec<Awaiting>, Refusal>) -> Result<Explain, Refusal>;
     /// Events after position `since`, then as they happen; or, without `follow`, up to now.
@@ -75,6 +82,12 @@ pub trait FrontDoor: Send + Sync + 'static {
     -> Result<Box<dyn Upload>, Refusal>;
     /// Begins to fetch a package. It goes on by itself, and the job tells how it ended.
     async fn download(&self, source: Source, by: UserName) -> Result<JobId, Refusal>;
+    /// Believes signatures of a key from now on; answers its id.
+    async fn trust_key(&self, key: NewKey, by: UserName) -> Result<String, Refusal>;
+    /// Refuses what a key signed from now on.
+    async fn revoke_key(&self, id: &str, by: UserName) -> Result<(), Refusal>;
+    /// Says how many packages that nothing needs are kept.
+    async fn set_retention(&self, keep: Option<u32>, by: UserName) -> Result<(), Refusal>;
     /// What the coordinator waits for.
     async fn awaiting(&self) -> Result<Vec<Awaiting>, Refusal>;
     /// What each node says of its packages; `None` for one that does not answer.

@@ -4,24 +4,20 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use evenkeel_api::{Action, Code};
+use evenkeel_api::{Action, Code, NewKey};
 use evenkeel_download::{Client, Source};
 use evenkeel_model::{Awaiting, GetSource, JobId, NodeName, OperationKind, Refusal, UpdateRequest};
 use evenkeel_model::{PackagesStatus, UserName, Version, code};
 use evenkeel_orchestrator::{FrontDoor as Admission, UpdateAction};
-use evenkeel_package_store::{
-    Policy, PublicKey, StageError, StageLimits, Staging, Store, Target, TrustedKeys,
-};
-use evenkeel_record::{Follower, View};
+use evenkeel_package_store::{PublicKey, StageError, StageLimits, Staging, Store};
+use evenkeel_record::Follower;
 use uuid::Uuid;
 
 use crate::cluster::{FrontDoor, PeerRoom, Upload, UploadError};
 use crate::fetch::Fetcher;
 use crate::incoming::{Get, ROOM_EVERY, Room, hand_over, is_verdict, refusal};
 use crate::live::LiveDownload;
-
-/// Bytes a package may have unpacked: far above any system image, far below a boot disk.
-const MAX_UNPACKED_BYTES: u64 = 64 << 30;
+use crate::policy::PackagePolicy;
 
 /// As the jobs are described.
 const UPLOAD: &str = "POST /api/cluster/software/upload";
@@ -30,8 +26,8 @@ const DOWNLOAD: &str = "POST /api/cluster/software/download";
 /// What a node's door leads to.
 #[derive(Clone)]
 pub struct NodeDoorParts {
-    /// This node.
-    pub me: NodeName,
+    /// This node, and what it demands of packages.
+    pub policy: PackagePolicy,
     /// Names this run of the daemon: an upload does not survive it.
     pub incarnation: Uuid,
     /// Admission.
@@ -53,7 +49,7 @@ pub struct NodeDoorParts {
 /// Where this node's users ask for changes.
 #[derive(Clone)]
 pub struct NodeDoor {
-    me: NodeName,
+    policy: PackagePolicy,
     incarnation: Uuid,
     admission: Admission,
     follower: Arc<Follower>,
@@ -71,7 +67,7 @@ impl NodeDoor {
             peers: parts.peers,
         };
         let fetcher = Fetcher {
-            me: parts.me.clone(),
+            policy: parts.policy.clone(),
             admission: parts.admission.clone(),
             follower: Arc::clone(&parts.follower),
             store: parts.store.clone(),
@@ -80,7 +76,7 @@ impl NodeDoor {
             live: parts.live,
         };
         Self {
-            me: parts.me,
+            policy: parts.policy,
             incarnation: parts.incarnation,
             admission: parts.admission,
             follower: parts.follower,
@@ -95,7 +91,7 @@ impl NodeDoor {
     /// on: uploads, and downloads whose secrets went with that daemon. Called once, at start; an error means
     /// that the record could not be had, and that it should be called again.
     pub async fn take_up_gets(&self) -> Result<(), Refusal> {
-        let me = &self.me;
+        let me = &self.policy.node;
         for get in self.admission.stale_gets(me, self.incarnation).await? {
             let source = match &get.source {
                 GetSource::Upload => Err(format!(
@@ -123,7 +119,7 @@ impl NodeDoor {
     }
 
     async fn begin(&self, declared: Option<u64>, by: UserName) -> Result<StoreUpload, Refusal> {
-        let (me, incarnation) = (self.me.clone(), self.incarnation);
+        let (me, incarnation) = (self.policy.node.clone(), self.incarnation);
         let ticket = self
             .admission
             .begin_get(me, incarnation, GetSource::Upload, by, UPLOAD)
@@ -132,7 +128,7 @@ impl NodeDoor {
             admission: self.admission.clone(),
             ticket: Some(ticket),
         };
-        let policy = package_policy(&self.follower.view(), &self.me);
+        let policy = self.policy.at(&self.follower.view());
         let id = ticket.operation.to_string();
         let limits = StageLimits {
             expected_bytes: declared,
@@ -198,7 +194,7 @@ impl FrontDoor for NodeDoor {
     }
 
     async fn download(&self, source: Source, by: UserName) -> Result<JobId, Refusal> {
-        let (me, incarnation) = (self.me.clone(), self.incarnation);
+        let (me, incarnation) = (self.policy.node.clone(), self.incarnation);
         let get = GetSource::download(&source.shown(), source.needs_secret());
         let ticket = self
             .admission
@@ -208,43 +204,38 @@ impl FrontDoor for NodeDoor {
         Ok(ticket.job)
     }
 
+    async fn trust_key(&self, key: NewKey, by: UserName) -> Result<String, Refusal> {
+        let NewKey { public_key, name } = key;
+        let id = match public_key.parse::<PublicKey>() {
+            Ok(key) => key.id().to_string(),
+            Err(error) => {
+                let text = format!("The key is refused: {error}.");
+                return Err(Refusal::new(code::INVALID_VALUE, text).about("public_key"));
+            }
+        };
+        let key = evenkeel_orchestrator::NewKey {
+            public_key,
+            key_id: id.clone(),
+            name,
+        };
+        self.admission.trust_key(key, by).await?;
+        Ok(id)
+    }
+
+    async fn revoke_key(&self, id: &str, by: UserName) -> Result<(), Refusal> {
+        self.admission.revoke_key(id, by).await
+    }
+
+    async fn set_retention(&self, keep: Option<u32>, by: UserName) -> Result<(), Refusal> {
+        self.admission.set_retention(keep, by).await
+    }
+
     async fn awaiting(&self) -> Result<Vec<Awaiting>, Refusal> {
         Ok(self.admission.explain())
     }
 
     async fn transfers(&self) -> Vec<(NodeName, Option<PackagesStatus>)> {
         self.room.peers.states().await
-    }
-}
-
-/// What a node demands of a package, by the record: a trusted signature, and its own hardware. Before the
-/// cluster is known nothing is trusted.
-pub fn package_policy(view: &View, me: &NodeName) -> Policy {
-    let mut trusted = TrustedKeys::none();
-    for known in &view.control().trusted_keys {
-        if known.revoked.is_some() {
-            continue;
-        }
-        match known.public_key.parse::<PublicKey>() {
-            Ok(key) => trusted.add(key),
-            Err(error) => tracing::error!(%error, "a trusted key cannot be read and is ignored"),
-        }
-    }
-    let node = view
-        .control()
-        .topology
-        .as_ref()
-        .and_then(|topology| topology.node(me));
-    let target = node.map(|node| Target {
-        platform: node.platform.clone(),
-        variant: None,
-        features: vec![],
-    });
-    Policy {
-        trusted,
-        target,
-        allow_unsigned: false,
-        max_unpacked_bytes: MAX_UNPACKED_BYTES,
     }
 }
 

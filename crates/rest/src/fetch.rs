@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use evenkeel_download::{Client, Event, Source, SourceError, StartsOver, Transfer, Validator};
-use evenkeel_model::{NodeName, Refusal, TransferSource, code};
+use evenkeel_model::{Refusal, TransferSource, code};
 use evenkeel_orchestrator::{FrontDoor as Admission, GetTicket};
 use evenkeel_package_store::{Policy, StageError, StageLimits, Staging, Store};
 use evenkeel_record::Follower;
 use serde::{Deserialize, Serialize};
 
-use crate::door::package_policy;
 use crate::incoming::{ROOM_EVERY, Room, chain, end, hand_over, refusal};
 use crate::live::LiveDownload;
+use crate::policy::PackagePolicy;
 
 /// What is kept beside a partial: what it takes to go on with it. Never a secret.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -27,7 +27,7 @@ pub(crate) struct Note {
 /// What all downloads of a node need.
 #[derive(Clone)]
 pub(crate) struct Fetcher {
-    pub(crate) me: NodeName,
+    pub(crate) policy: PackagePolicy,
     pub(crate) admission: Admission,
     pub(crate) follower: Arc<Follower>,
     pub(crate) store: Store,
@@ -100,7 +100,7 @@ impl Fetcher {
     }
 
     fn policy(&self) -> Policy {
-        package_policy(&self.follower.view(), &self.me)
+        self.policy.at(&self.follower.view())
     }
 
     /// What is on disk of this download, proven again.

@@ -19,6 +19,7 @@ mod fetch;
 mod incoming;
 mod list;
 mod live;
+mod policy;
 mod project;
 mod record;
 mod request;
@@ -26,6 +27,7 @@ mod resources;
 mod respond;
 mod select;
 mod server;
+mod settings;
 mod software;
 mod tls;
 mod transfers;
@@ -36,8 +38,9 @@ pub use auth::{HashError, hash_password};
 pub use cluster::{
     Cluster, EventStream, FrontDoor, NoPeerRoom, PasswordHash, PeerRoom, Upload, UploadError,
 };
-pub use door::{NodeDoor, NodeDoorParts, package_policy};
+pub use door::{NodeDoor, NodeDoorParts};
 pub use live::LiveDownload;
+pub use policy::PackagePolicy;
 pub use record::RecordCluster;
 pub use server::{Limits, serve};
 pub use tls::{TlsError, tls_config};

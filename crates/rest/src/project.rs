@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use evenkeel_api::{
     Advice, Awaiting, CheckStatus, Cluster, Code, Download, DownloadState, Ha, History,
-    HistoryState, Issue, Job, JobError, JobState, Node, NodeName, NodeRef, OpenOperation, Package,
-    ReleaseVersion, Software, SoftwareNode, StatusAdvice, StatusDetails, StatusIssue,
-    UpdateDetails, UpdateState, ValidationResult,
+    HistoryState, Issue, Job, JobError, JobState, Key, KeyState, Node, NodeName, NodeRef,
+    OpenOperation, Package, ReleaseVersion, Software, SoftwareNode, StatusAdvice, StatusDetails,
+    StatusIssue, UpdateDetails, UpdateState, ValidationResult,
 };
-use evenkeel_model::{Finding, OperationKind, Severity, Version, WallTime};
+use evenkeel_model::{Finding, OperationKind, Severity, TrustedKey, Version, WallTime};
 use evenkeel_record::projections as rows;
 
 /// Shown where a node has not yet said what it runs: clients need a text in every element.
@@ -263,5 +263,22 @@ pub(crate) fn awaiting(awaiting: evenkeel_model::Awaiting, now: WallTime) -> Awa
             .remaining
             .map(|remaining| now.plus(remaining).to_api()),
         unblock: awaiting.unblock,
+    }
+}
+
+pub(crate) fn key(key: &TrustedKey) -> Key {
+    let revoked = key.revoked.as_ref();
+    Key {
+        id: key.key_id.clone(),
+        name: key.name.clone(),
+        state: match revoked {
+            Some(_) => KeyState::Revoked,
+            None => KeyState::Trusted,
+        },
+        trusted_at: key.since.to_api(),
+        trusted_by: key.by.clone().map(String::from),
+        revoked_at: revoked.map(|(at, _)| at.to_api()),
+        revoked_by: revoked.map(|(_, by)| by.clone().into()),
+        public_key: key.public_key.clone(),
     }
 }

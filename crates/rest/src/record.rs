@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use evenkeel_api::{Code, Download, EventLine, Explain, OpenOperation};
-use evenkeel_api::{History, Job, Node, Package, Software};
+use evenkeel_api::{History, Job, Key, Node, Package, Retention, Software};
 use evenkeel_model::{Awaiting, JobId, Position, Refusal, UserName};
 use evenkeel_record::projections::{self as rows, At, OperationRow};
 use evenkeel_record::{Entry, Follower, Record, Unavailable, View};
@@ -216,6 +216,17 @@ impl Cluster for RecordCluster {
             Some(hash) => PasswordHash::Of(hash.clone()),
             None => PasswordHash::NoSuchUser(users.values().next().cloned()),
         })
+    }
+
+    async fn keys(&self) -> Result<Vec<Key>, Refusal> {
+        let view = self.view();
+        let keys = view.control().trusted_keys.iter();
+        Ok(keys.map(project::key).collect())
+    }
+
+    async fn retention(&self) -> Result<Retention, Refusal> {
+        let keep = self.view().control().retention;
+        Ok(Retention { keep })
     }
 
     async fn explain(&self, awaiting: Result<Vec<Awaiting>, Refusal>) -> Result<Explain, Refusal> {

@@ -6,6 +6,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
+use bytes::Bytes;
 use evenkeel_api::{ApiError, Code, Params, Resource, decode_component, parse_body};
 use evenkeel_model::UserName;
 use serde_json::{Map, Value};
@@ -74,10 +75,7 @@ pub(crate) struct Fields {
 impl Fields {
     /// Reads the body, whatever its `Content-Type` says: curl names a form by default.
     pub(crate) async fn read(body: Body) -> Result<Self, ApiError> {
-        let bytes = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, MAX_BODY_BYTES)).await;
-        let late = |_| ApiError::with(Code::BadValue, "The body of the request did not arrive.");
-        let bytes = bytes.map_err(late)?.map_err(|error| body_error(&error))?;
-        let mut map = parse_body(&bytes)?;
+        let mut map = parse_body(&read_body(body).await?)?;
         map.remove("_links");
         Ok(Self { map })
     }
@@ -116,6 +114,13 @@ impl Fields {
         let message = format!("Field \"{name}\" {text}.");
         Err(ApiError::with(code, message).target(name.clone()))
     }
+}
+
+/// All of a JSON body.
+pub(crate) async fn read_body(body: Body) -> Result<Bytes, ApiError> {
+    let bytes = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, MAX_BODY_BYTES)).await;
+    let late = |_| ApiError::with(Code::BadValue, "The body of the request did not arrive.");
+    bytes.map_err(late)?.map_err(|error| body_error(&error))
 }
 
 fn body_error(error: &axum::Error) -> ApiError {

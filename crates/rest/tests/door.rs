@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::body::Body;
+use axum::http::Method;
 use bytes::Bytes;
 use evenkeel_interconnect::{AgentClient, AgentRequest, AgentResponse, CallError};
 use evenkeel_model::*;
@@ -20,7 +21,7 @@ use evenkeel_record::{
     Fence, FollowOptions, Follower, MemoryHub, NoMirror, Record, Write, Writer, projections,
 };
 use evenkeel_rest::{
-    LiveDownload, NodeDoor, NodeDoorParts, PeerRoom, RecordCluster, hash_password,
+    LiveDownload, NodeDoor, NodeDoorParts, PackagePolicy, PeerRoom, RecordCluster, hash_password,
 };
 use evenkeel_seam::{Clock, SeededIds, TokioClock};
 use futures_util::{FutureExt, stream};
@@ -105,7 +106,10 @@ impl Bench {
             ..evenkeel_download::Limits::default()
         };
         let door = NodeDoor::new(NodeDoorParts {
-            me,
+            policy: PackagePolicy {
+                node: me,
+                allow_unsigned: false,
+            },
             incarnation: id(5),
             admission,
             follower: follower.clone(),
@@ -291,4 +295,98 @@ async fn a_client_that_leaves_ends_the_get() {
     );
     let jobs = bench.client.get("/api/cluster/jobs?fields=*").await.json();
     assert_eq!(jobs["records"][0]["state"], "failure");
+}
+
+#[tokio::test]
+async fn keys_are_trusted_and_revoked_and_packages_follow() {
+    let bench = Bench::new().await;
+    let other = SecretKey::from_seed(&[8; 32]);
+    let package = bench.package("2.0", "content", &other);
+    assert_eq!(bench.upload(&package).await.status, 202);
+    assert_eq!(bench.store.list(), []);
+
+    let key = json!({ "public_key": other.public().to_pem(), "name": "next year" });
+    let reply = bench
+        .client
+        .call(Method::POST, "/evenkeel/v1/keys", &key.to_string())
+        .await;
+    assert_eq!(reply.status, 201, "{}", reply.text);
+    let id = other.public().id().to_string();
+    let trusted = reply.json();
+    assert_eq!(trusted["id"], id);
+    assert_eq!(trusted["state"], "trusted");
+    assert_eq!(trusted["trusted_by"], USER);
+    assert_eq!(bench.upload(&package).await.status, 202);
+    let entry = bench
+        .follower
+        .view()
+        .catalogue()
+        .packages
+        .values()
+        .next()
+        .cloned();
+    assert_eq!(entry.unwrap().package.signed_by, Some(id.clone()));
+
+    let path = format!("/evenkeel/v1/keys/{id}");
+    for _ in 0..2 {
+        let reply = bench.client.delete(&path).await;
+        assert_eq!(reply.status, 200, "{}", reply.text);
+        assert_eq!(reply.json()["revoked_by"], USER);
+    }
+    let again = bench
+        .client
+        .call(Method::POST, "/evenkeel/v1/keys", &key.to_string())
+        .await;
+    assert_eq!(again.error().0, 400, "a revoked key stays revoked");
+    let keys = bench.client.get("/evenkeel/v1/keys").await.json();
+    assert_eq!(keys["num_records"], 2);
+    assert_eq!(keys["records"][1]["state"], "revoked");
+    let unknown = bench.client.delete("/evenkeel/v1/keys/00").await;
+    assert_eq!(
+        unknown.error(),
+        (404, "4".to_owned(), Some("key_id".to_owned()))
+    );
+    let garbage = json!({ "public_key": "no key" });
+    let garbage = bench
+        .client
+        .call(Method::POST, "/evenkeel/v1/keys", &garbage.to_string())
+        .await;
+    assert_eq!(garbage.error().2.as_deref(), Some("public_key"));
+}
+
+#[tokio::test]
+async fn a_package_of_a_revoked_key_is_refused_with_the_reason() {
+    let bench = Bench::new().await;
+    let id = bench.key.public().id().to_string();
+    let path = format!("/evenkeel/v1/keys/{id}");
+    bench.client.delete(&path).await;
+    bench
+        .upload(&bench.package("2.0", "content", &bench.key))
+        .await;
+    let jobs = bench.client.get("/api/cluster/jobs?fields=*").await.json();
+    assert_eq!(jobs["records"][0]["code"], 10551359);
+    let why = jobs["records"][0]["message"].as_str().unwrap();
+    assert!(why.contains(&id) && why.contains("revoked"), "{why}");
+}
+
+#[tokio::test]
+async fn retention_is_off_until_it_is_set() {
+    let bench = Bench::new().await;
+    let path = "/evenkeel/v1/retention";
+    assert_eq!(bench.client.get(path).await.json(), json!({ "keep": null }));
+    for keep in [json!({ "keep": 2 }), json!({ "keep": null })] {
+        let reply = bench
+            .client
+            .call(Method::PUT, path, &keep.to_string())
+            .await;
+        assert_eq!(
+            (reply.status, reply.json()),
+            (axum::http::StatusCode::OK, keep.clone()),
+            "{}",
+            reply.text
+        );
+        assert_eq!(bench.client.get(path).await.json(), keep);
+    }
+    let wrong = bench.client.call(Method::PUT, path, r#"{"keep":-1}"#).await;
+    assert_eq!(wrong.status, 400);
 }

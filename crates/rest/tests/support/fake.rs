@@ -8,8 +8,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use evenkeel_api::{
     Action, CheckStatus, Cluster, Download, DownloadState, EventLine, Explain, Ha, History,
-    HistoryState, Issue, Job, JobError, JobState, Node, NodeName, NodeRef, Package, ReleaseVersion,
-    Resource, Software, SoftwareImage, SoftwareNode, UpdateDetails, UpdateState, ValidationResult,
+    HistoryState, Issue, Job, JobError, JobState, Key, NewKey, Node, NodeName, NodeRef, Package,
+    ReleaseVersion, Resource, Retention, Software, SoftwareImage, SoftwareNode, UpdateDetails,
+    UpdateState, ValidationResult,
 };
 use evenkeel_download::Source;
 use evenkeel_model::{
@@ -281,6 +282,14 @@ impl evenkeel_rest::Cluster for Fake {
         self.see(|state| state.unreachable.as_ref().map(|_| Duration::from_secs(7)))
     }
 
+    async fn keys(&self) -> Result<Vec<Key>, Refusal> {
+        Ok(Vec::new())
+    }
+
+    async fn retention(&self) -> Result<Retention, Refusal> {
+        Ok(Retention::default())
+    }
+
     async fn explain(&self, _: Result<Vec<Awaiting>, Refusal>) -> Result<Explain, Refusal> {
         Ok(Explain::default())
     }
@@ -366,6 +375,18 @@ impl evenkeel_rest::FrontDoor for Fake {
             job,
             done: false,
         }))
+    }
+
+    async fn trust_key(&self, _: NewKey, _: UserName) -> Result<String, Refusal> {
+        Err(Refusal::new(code::NO_ENTRY, "Not here."))
+    }
+
+    async fn revoke_key(&self, _: &str, _: UserName) -> Result<(), Refusal> {
+        Err(Refusal::new(code::NO_ENTRY, "Not here."))
+    }
+
+    async fn set_retention(&self, _: Option<u32>, _: UserName) -> Result<(), Refusal> {
+        Err(Refusal::new(code::NO_ENTRY, "Not here."))
     }
 
     async fn awaiting(&self) -> Result<Vec<Awaiting>, Refusal> {

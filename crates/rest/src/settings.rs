@@ -1,0 +1,96 @@
+//! What the cluster believes and keeps: trusted keys and retention, under `/evenkeel/v1`.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use evenkeel_api::{ApiError, Code, Key, Keys, NewKey, Retention, parse_body};
+use serde::de::DeserializeOwned;
+
+use crate::app::Shared;
+use crate::request::{Asked, read_body};
+use crate::respond::{Failure, json};
+
+/// `GET /evenkeel/v1/keys`.
+pub(crate) async fn keys(State(app): Shared, asked: Asked) -> Result<Response, Failure> {
+    let result = async {
+        asked.params()?.finish()?;
+        let records = app.cluster.keys().await?;
+        let num_records = records.len();
+        Ok(json(&Keys {
+            records,
+            num_records,
+        }))
+    };
+    let body = result.await.map_err(|error| asked.failure(error))?;
+    Ok(asked.form.answer(StatusCode::OK, body))
+}
+
+/// `POST /evenkeel/v1/keys`: packages signed with the key are accepted from now on.
+pub(crate) async fn trust(
+    State(app): Shared,
+    asked: Asked,
+    body: Body,
+) -> Result<Response, Failure> {
+    let result = async {
+        asked.params()?.finish()?;
+        let key: NewKey = object(body).await?;
+        let id = app.door.trust_key(key, asked.user.clone()).await?;
+        Ok(json(&key_of(&app, &id).await?))
+    };
+    let body = result.await.map_err(|error| asked.failure(error))?;
+    Ok(asked.form.answer(StatusCode::CREATED, body))
+}
+
+/// `DELETE /evenkeel/v1/keys/{id}`: packages signed with the key are refused from now on.
+pub(crate) async fn revoke(State(app): Shared, asked: Asked) -> Result<Response, Failure> {
+    let result = async {
+        asked.params()?.finish()?;
+        let id = asked.key();
+        app.door.revoke_key(&id, asked.user.clone()).await?;
+        Ok(json(&key_of(&app, &id).await?))
+    };
+    let body = result.await.map_err(|error| asked.failure(error))?;
+    Ok(asked.form.answer(StatusCode::OK, body))
+}
+
+async fn key_of(app: &crate::app::App, id: &str) -> Result<Key, ApiError> {
+    let keys = app.cluster.keys().await?;
+    let known = keys.into_iter().find(|key| key.id == id);
+    known.ok_or_else(|| ApiError::new(Code::NoEntry).target("id"))
+}
+
+/// `GET /evenkeel/v1/retention`.
+pub(crate) async fn retention(State(app): Shared, asked: Asked) -> Result<Response, Failure> {
+    let result = async {
+        asked.params()?.finish()?;
+        Ok(json(&app.cluster.retention().await?))
+    };
+    let body = result.await.map_err(|error| asked.failure(error))?;
+    Ok(asked.form.answer(StatusCode::OK, body))
+}
+
+/// `PUT /evenkeel/v1/retention`.
+pub(crate) async fn set_retention(
+    State(app): Shared,
+    asked: Asked,
+    body: Body,
+) -> Result<Response, Failure> {
+    let result = async {
+        asked.params()?.finish()?;
+        let retention: Retention = object(body).await?;
+        app.door
+            .set_retention(retention.keep, asked.user.clone())
+            .await?;
+        Ok(json(&app.cluster.retention().await?))
+    };
+    let body = result.await.map_err(|error| asked.failure(error))?;
+    Ok(asked.form.answer(StatusCode::OK, body))
+}
+
+/// Reads a body that is one of Evenkeel's own objects.
+async fn object<T: DeserializeOwned>(body: Body) -> Result<T, ApiError> {
+    let map = parse_body(&read_body(body).await?)?;
+    serde_json::from_value(map.into())
+        .map_err(|error| ApiError::with(Code::BadValue, format!("The body is not right: {error}.")))
+}

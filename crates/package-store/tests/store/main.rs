@@ -9,6 +9,7 @@ mod extracting;
 mod following;
 mod hostile;
 mod keeping;
+mod mutations;
 mod replay;
 mod resuming;
 mod roundtrip;

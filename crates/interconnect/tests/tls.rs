@@ -487,7 +487,7 @@ async fn what_a_node_says_of_its_packages_is_carried() {
 #[tokio::test]
 async fn transfers_have_their_own_bound_and_leave_the_agent_reachable() {
     // Slower than anybody waits for.
-    let served = served_with(NonZeroU64::new(1), 10_000_000).await;
+    let served = served_with(NonZeroU64::new(1), 1_000_000).await;
     let client = served.client();
     let mut bodies = Vec::new();
     let refused = loop {

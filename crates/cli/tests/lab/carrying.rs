@@ -102,6 +102,8 @@ fn a_node_that_returns_catches_up_and_nothing_is_updated_meanwhile() {
     refused(&["image", "package", "delete", "2.0"]);
     let explained = lab.ok(&["explain"]);
     assert!(explained.contains(&away), "{explained}");
+    // A restart costs no byte that is on its disk.
+    lab.kill_daemon(&away);
     lab.until("the end of the synchronization", |lab| {
         lab.run(&["image", "validate", "2.0"])
             .status
@@ -109,5 +111,7 @@ fn a_node_that_returns_catches_up_and_nothing_is_updated_meanwhile() {
             .then_some(())
     });
     assert!(lab.archive(&away).is_some());
+    let log = lab.log(&format!("nodes/{away}/evenkeeld.log"));
+    assert!(log.contains("going on with what is here"), "{log}");
     lab.assert_no_harm();
 }

@@ -118,7 +118,7 @@ impl Pull<'_> {
 
     /// Compared with what other nodes get of the same package.
     async fn is_slow(&self, node: &NodeName, rate: u64) -> bool {
-        if self.left_slow >= MOST_LEFT_SLOW {
+        if self.left_slow >= MOST_LEFT_SLOW || self.sources().len() < 2 {
             return false;
         }
         let package = self.order.package;

@@ -63,7 +63,8 @@ impl Default for PullBounds {
         Self {
             look: Duration::from_secs(5),
             patience: Duration::from_secs(30),
-            begin: Duration::from_secs(1),
+            // Two nodes may hear of a package a second or so apart.
+            begin: Duration::from_secs(3),
             poll: Duration::from_millis(50),
             ask: Duration::from_secs(3),
             pause: Duration::from_millis(500),

@@ -117,7 +117,11 @@ impl Pull<'_> {
                 match self.take(&source).await? {
                     Took::All => break,
                     Took::Left(reason) => {
-                        tracing::info!(source = %source.node, at = self.next, reason, "leaving a source");
+                        if self.next > before {
+                            tracing::info!(source = %source.node, at = self.next, reason, "leaving a source");
+                        } else {
+                            tracing::debug!(source = %source.node, reason, "a source gives nothing");
+                        }
                         *self.failed.entry(source.node.clone()).or_default() += 1;
                         why.insert(source.node, reason);
                     }
@@ -149,7 +153,7 @@ impl Pull<'_> {
     }
 
     /// Whom to ask, the best first.
-    fn sources(&self) -> Vec<Source> {
+    pub(super) fn sources(&self) -> Vec<Source> {
         let order = self.order;
         let mut all = sources(&order.members, &order.origin, &self.puller.node);
         all.retain(|source| !self.bad.contains(&source.node));

@@ -5,6 +5,7 @@
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
+use std::ops::ControlFlow;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::crew::Files;
 use crate::flush::Flusher;
 use crate::fsutil;
 use crate::restore;
+use crate::scrub::ScrubOutcome;
 use crate::slot;
 use crate::store::{Store, StoreError};
 use crate::verify::{Failure, Policy, SignedManifest, Sink, VerifyError, verify};
@@ -134,7 +136,8 @@ impl ExtractError {
 }
 
 impl Store {
-    /// Extracts a stored package; see [`extract_archive`]. Blocks until done.
+    /// Extracts a stored package; see [`extract_archive`]. Blocks until done. A copy that turns out to be
+    /// damaged is set aside, so that a good one can come in: [`StoreError::Damaged`].
     pub fn extract(
         &self,
         digest: Digest,
@@ -147,7 +150,26 @@ impl Store {
             expected: Some(digest),
             ..request
         };
-        extract_archive(archive.file, request, progress, cancel)
+        let extracted = extract_archive(archive.file, request, progress, cancel);
+        match extracted {
+            Err(ExtractError::Refused(error)) => Err(self.blame(digest, error, cancel)),
+            other => other,
+        }
+    }
+
+    /// Whether a package that was good when it came in is refused because its copy has rotted since.
+    fn blame(&self, digest: Digest, error: VerifyError, cancel: &AtomicBool) -> ExtractError {
+        let mut pace = |_| match cancel.load(Ordering::Relaxed) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        };
+        match self.scrub(digest, &mut pace) {
+            Ok(ScrubOutcome::Damaged { why }) => match self.quarantine(digest, &why) {
+                Ok(()) => StoreError::Damaged { digest, why }.into(),
+                Err(error) => error.into(),
+            },
+            Ok(ScrubOutcome::Whole | ScrubOutcome::Stopped) | Err(_) => error.into(),
+        }
     }
 }
 

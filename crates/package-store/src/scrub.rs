@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::ops::ControlFlow;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 use evenkeel_model::Digest;
@@ -43,17 +43,19 @@ impl Store {
         digest: Digest,
         pace: &mut dyn FnMut(u64) -> ControlFlow<()>,
     ) -> Result<ScrubOutcome, StoreError> {
-        let package = self.get(digest).ok_or(StoreError::NotThere { digest })?;
         let dir = self.inner.package_dir(digest);
-        match compare(&dir, &package, pace) {
-            Ok(()) => Ok(ScrubOutcome::Whole),
-            Err(Stop::Asked) => Ok(ScrubOutcome::Stopped),
-            // Deleted, or replaced by another copy, while it was read: says nothing of what is here now.
-            Err(Stop::Damaged(_) | Stop::Failed(_)) if self.get(digest).is_none() => {
-                Err(StoreError::NotThere { digest })
+        loop {
+            let package = self.get(digest).ok_or(StoreError::NotThere { digest })?;
+            let copy = identity(&dir);
+            match compare(&dir, &package, pace) {
+                Ok(()) => return Ok(ScrubOutcome::Whole),
+                Err(Stop::Asked) => return Ok(ScrubOutcome::Stopped),
+                // Deleted, or healed by another copy, while it was read: that says nothing of what is here
+                // now. Copies do not come faster than they are read.
+                Err(Stop::Damaged(_) | Stop::Failed(_)) if identity(&dir) != copy => {}
+                Err(Stop::Damaged(why)) => return Ok(ScrubOutcome::Damaged { why }),
+                Err(Stop::Failed(error)) => return Err(error),
             }
-            Err(Stop::Damaged(why)) => Ok(ScrubOutcome::Damaged { why }),
-            Err(Stop::Failed(error)) => Err(error),
         }
     }
 
@@ -67,6 +69,11 @@ impl Store {
             Err(Stop::Asked) => Err(StoreError::NotThere { digest }),
         }
     }
+}
+
+/// Tells one copy of a package from another.
+fn identity(dir: &Path) -> Option<u64> {
+    Some(dir.metadata().ok()?.ino())
 }
 
 fn compare(

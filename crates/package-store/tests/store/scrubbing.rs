@@ -3,9 +3,12 @@
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
-use evenkeel_package_store::{CHUNK_BYTES, Deleted, ScrubOutcome, Store, StoreError};
+use evenkeel_package_store::{
+    CHUNK_BYTES, Deleted, ExtractError, ExtractRequest, Policy, ScrubOutcome, Store, StoreError,
+};
 
 use crate::common::*;
 
@@ -135,4 +138,62 @@ fn what_is_deleted_gives_its_room_to_what_comes() {
     };
     store.begin("s", policy(), limits).unwrap_err();
     assert_eq!(graves(), 0);
+}
+
+#[test]
+fn a_copy_that_is_healed_while_it_is_read_is_not_called_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, path) = make_package(dir.path(), "2.0");
+    let bytes = fs::read(path).unwrap();
+    let store = Store::open(dir.path().join("store")).unwrap();
+    let digest = stage(&store, &bytes).unwrap().manifest_digest;
+    let home = store.dir().join("packages").join(digest.to_string());
+    let mut rotten = bytes.clone();
+    rotten[2 * CHUNK + 1] ^= 1;
+    fs::write(home.join("archive.tgz"), rotten).unwrap();
+    let mut healed = false;
+    let outcome = store.scrub(digest, &mut |read| {
+        if read == CHUNK_BYTES && !healed {
+            stage(&store, &bytes).unwrap();
+            healed = true;
+        }
+        ControlFlow::Continue(())
+    });
+    assert_eq!((outcome.unwrap(), healed), (ScrubOutcome::Whole, true));
+}
+
+#[test]
+fn an_extraction_that_meets_rot_sets_the_copy_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, path) = make_small_package(dir.path(), "2.0");
+    let bytes = fs::read(path).unwrap();
+    let store = Store::open(dir.path().join("store")).unwrap();
+    let digest = stage(&store, &bytes).unwrap().manifest_digest;
+    let slot = dir.path().join("slot");
+    let extract = |policy: &Policy| {
+        let request = ExtractRequest {
+            slot_dir: &slot,
+            running: None,
+            expected: None,
+            policy,
+        };
+        store.extract(digest, request, &mut |_| {}, &AtomicBool::new(false))
+    };
+    // Refused for another reason, it stays.
+    let untrusting = extract(&Policy::trusting(Default::default()));
+    assert!(matches!(untrusting, Err(ExtractError::Refused(_))));
+    assert_eq!(store.list().len(), 1);
+    let archive = store.dir().join(format!("packages/{digest}/archive.tgz"));
+    let mut rotten = bytes.clone();
+    let middle = rotten.len() / 2;
+    rotten[middle] ^= 1;
+    fs::write(archive, rotten).unwrap();
+    let refused = extract(&policy()).unwrap_err();
+    assert!(
+        matches!(&refused, ExtractError::Store(StoreError::Damaged { .. })),
+        "{refused:?}"
+    );
+    assert_eq!((store.list().len(), store.damaged().len()), (0, 1));
+    stage(&store, &bytes).unwrap();
+    extract(&policy()).unwrap();
 }

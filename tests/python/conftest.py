@@ -8,6 +8,8 @@ not run its version; it is left at that version, without the package:
     EVENKEEL_CA                       PEM file to verify the server with
     EVENKEEL_PACKAGE                  package file
     EVENKEEL_VERSION                  the version in it
+    EVENKEEL_CLASH                    another package of that version; without it, that is not tested
+    EVENKEEL_FROM                     this machine's address, as the cluster reaches it
 
 Otherwise a lab is brought up with the programs in EVENKEEL_BIN_DIR, and taken down afterwards.
 """
@@ -46,6 +48,8 @@ class Settings:
     ca: str
     package: str
     version: str
+    clash: str | None
+    here: str
 
 
 @pytest.fixture(scope="session")
@@ -57,11 +61,20 @@ def cluster(tmp_path_factory):
     folder = tmp_path_factory.mktemp("conformance")
     lab_dir = folder / "lab"
     with Lab(bin_dir / "evenkeel", lab_dir) as lab:
-        package = build_package(bin_dir, folder, lab)
+        package = build_package(bin_dir, folder, lab, "package", bytes(range(256)) * 4096)
+        clash = build_package(bin_dir, folder, lab, "clash", b"something else")
         url = urlsplit(lab["url"])
         ca = path_in(lab_dir, lab["ca"])
         yield Settings(
-            url.hostname, url.port, lab["user"], lab["password"], ca, package, LAB_VERSION
+            host=url.hostname,
+            port=url.port,
+            user=lab["user"],
+            password=lab["password"],
+            ca=ca,
+            package=package,
+            version=LAB_VERSION,
+            clash=clash,
+            here="127.0.0.1",
         )
 
 
@@ -75,6 +88,8 @@ def given():
         ca=env["EVENKEEL_CA"],
         package=env["EVENKEEL_PACKAGE"],
         version=env["EVENKEEL_VERSION"],
+        clash=env.get("EVENKEEL_CLASH"),
+        here=env.get("EVENKEEL_FROM", "127.0.0.1"),
     )
 
 
@@ -125,17 +140,17 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def build_package(bin_dir, folder, lab):
+def build_package(bin_dir, folder, lab, name, content):
     """This build's programs and some content of its own, signed with the lab's key."""
-    tree = folder / "tree"
+    tree = folder / f"tree-{name}"
     (tree / "bin").mkdir(parents=True)
     for program in ("evenkeel", "evenkeeld"):
         shutil.copy(bin_dir / program, tree / "bin" / program)
     # Bytes behind an ELF file's end change nothing but the file: another daemon that works.
     with (tree / "bin" / "evenkeeld").open("ab") as daemon:
         daemon.write(f"\nevenkeeld {LAB_VERSION}\n".encode())
-    (tree / "content").write_bytes(bytes(range(256)) * 4096)
-    package = folder / "package.tgz"
+    (tree / "content").write_bytes(content)
+    package = folder / f"{name}.tgz"
     key = path_in(folder / "lab", lab["signing_key"])
     command = [bin_dir / "evenkeel", "package", "build", "--version", LAB_VERSION]
     command += ["--root", tree, "--key", key, "-o", package]

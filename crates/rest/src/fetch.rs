@@ -73,7 +73,7 @@ impl Fetcher {
         tracing::info!(operation = %ticket.operation, url = source.shown(), offset, "downloading");
         let transfer =
             Transfer::resume(self.client.clone(), source, offset, note.validator.clone());
-        let fetch = Fetch {
+        let mut fetch = Fetch {
             fetcher: self,
             ticket,
             id,
@@ -85,7 +85,12 @@ impl Fetcher {
             trouble: None,
             room_asked_at: 0,
         };
-        fetch.run().await
+        let outcome = fetch.run().await;
+        // What is refused leaves nothing, and that before anybody is told.
+        if let Some(staging) = fetch.staging.take() {
+            staging.abort().await;
+        }
+        outcome
     }
 
     fn limits(&self, host: &str, total: Option<u64>) -> StageLimits {
@@ -210,7 +215,7 @@ struct Fetch<'a> {
 }
 
 impl Fetch<'_> {
-    async fn run(mut self) -> Result<(), Refusal> {
+    async fn run(&mut self) -> Result<(), Refusal> {
         loop {
             self.show();
             match self.transfer.next().await {
@@ -324,10 +329,7 @@ impl Fetch<'_> {
         Err(Refusal::new(code::PROCESSING_FAILED, text))
     }
 
-    async fn finish(mut self) -> Result<(), Refusal> {
-        let Some(staging) = self.staging.take() else {
-            return Err(download_refusal(&StageError::Ended));
-        };
+    async fn finish(&mut self) -> Result<(), Refusal> {
         if self.transfer.position() == 0 {
             let text = format!(
                 "Processing the package failed: {} sent an empty file.",
@@ -335,6 +337,9 @@ impl Fetch<'_> {
             );
             return Err(Refusal::new(code::PROCESSING_FAILED, text));
         }
+        let Some(staging) = self.staging.take() else {
+            return Err(download_refusal(&StageError::Ended));
+        };
         let stored = staging.finish().await;
         let stored = stored.map_err(|error| download_refusal(&error))?;
         let Fetcher {

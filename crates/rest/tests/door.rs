@@ -25,9 +25,11 @@ use evenkeel_rest::{
 };
 use evenkeel_seam::{Clock, SeededIds, TokioClock};
 use futures_util::{FutureExt, stream};
-use serde_json::json;
+use serde_json::{Value, json};
 use support::{Client, END, PASSWORD, USER, part};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 /// No test here gets as far as asking an agent.
 struct NoAgents;
@@ -389,4 +391,157 @@ async fn retention_is_off_until_it_is_set() {
     }
     let wrong = bench.client.call(Method::PUT, path, r#"{"keep":-1}"#).await;
     assert_eq!(wrong.status, 400);
+}
+
+/// Gives one answer per connection, in turn.
+async fn server(answers: Vec<Vec<u8>>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        for answer in answers {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            stream.write_all(&answer).await.unwrap();
+            stream.shutdown().await.unwrap();
+        }
+    });
+    format!("http://127.0.0.1:{port}/p.tgz?sig=t0ken")
+}
+
+fn answer(head: &str, length: usize, body: &[u8]) -> Vec<u8> {
+    let head = format!("HTTP/1.1 {head}\r\nContent-Length: {length}\r\n\r\n");
+    [head.as_bytes(), body].concat()
+}
+
+impl Bench {
+    async fn download(&self, url: &str) -> support::Reply {
+        let body = json!({ "url": url }).to_string();
+        let method = axum::http::Method::POST;
+        let uri = "/api/cluster/software/download";
+        self.client.call(method, uri, &body).await
+    }
+
+    /// What `GET .../download` says once the download came so far.
+    async fn download_state(&self, until: impl Fn(&projections::DownloadState) -> bool) -> Value {
+        let mut views = self.follower.views();
+        let so_far = |view: &Arc<evenkeel_record::View>| {
+            projections::download(view).is_some_and(|row| until(&row.state))
+        };
+        let reached = tokio::time::timeout(Duration::from_secs(60), views.wait_for(so_far));
+        drop(reached.await.unwrap().unwrap());
+        let uri = "/api/cluster/software/download";
+        self.client.get(uri).await.json()
+    }
+}
+
+fn is_failure(state: &projections::DownloadState) -> bool {
+    matches!(state, projections::DownloadState::Failure { .. })
+}
+
+#[tokio::test]
+async fn a_download_that_fails_says_why_in_its_job_and_leaves_nothing() {
+    let bench = Bench::new().await;
+    let page = b"<html>Log in, t0ken</html>";
+    let package = bench.package("2.0", "content", &bench.key);
+    let half = &package[..package.len() / 2];
+    let stranger = bench.package("2.0", "content", &SecretKey::from_seed(&[8; 32]));
+    let html = "200 OK\r\nContent-Type: text/html; charset=utf-8";
+    for (answers, code, words) in [
+        (
+            vec![answer(html, page.len(), page)],
+            10551359,
+            "a page (HTML or XML), called \"text/html\"",
+        ),
+        (vec![answer("200 OK", 0, b"")], 10551359, "an empty file"),
+        (
+            vec![answer("200 OK", stranger.len(), &stranger)],
+            10551359,
+            "not trusted",
+        ),
+        (
+            vec![answer("404 No", 0, b"")],
+            10551381,
+            "does not have the file (answer 404)",
+        ),
+        (
+            vec![answer("403 No", 0, b"")],
+            10551381,
+            "does not allow it (answer 403)",
+        ),
+        (
+            vec![answer("200 OK", package.len(), half); 3],
+            10551381,
+            "broke off",
+        ),
+    ] {
+        let url = server(answers).await;
+        let reply = bench.download(&url).await;
+        assert_eq!(reply.status, 202, "{}", reply.text);
+        let job = reply.json()["job"]["_links"]["self"]["href"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let failed =
+            |state: &projections::DownloadState| is_failure(state) && bench.open_operations() == 0;
+        let download = bench.download_state(failed).await;
+        assert_eq!(
+            (&download["state"], &download["code"]),
+            (&json!("failure"), &json!(code))
+        );
+        let job = bench.client.get(&job).await;
+        assert_eq!(job.json()["state"], "failure", "{}", job.text);
+        assert_eq!(job.json()["message"], download["message"]);
+        assert!(
+            job.text.replace("\\\"", "\"").contains(words),
+            "{words}: {}",
+            job.text
+        );
+        assert!(!job.text.contains("t0ken"), "{}", job.text);
+        assert_eq!(bench.store.list(), []);
+        assert_eq!(bench.store.partials().unwrap(), []);
+    }
+}
+
+#[tokio::test]
+async fn a_downloaded_package_is_in_the_catalogue_and_one_comes_at_a_time() {
+    let bench = Bench::new().await;
+    let package = bench.package("2.0", "content", &bench.key);
+    let url = server(vec![answer("200 OK", package.len(), &package)]).await;
+    assert_eq!(bench.download(&url).await.status, 202);
+    let here =
+        |state: &projections::DownloadState| *state == projections::DownloadState::Processing;
+    let download = bench.download_state(here).await;
+    assert_eq!(
+        (&download["state"], &download["code"]),
+        (&json!("running"), &json!(10551760))
+    );
+    let message = "Package download completed. Package processing in progress.";
+    assert_eq!(download["message"], message);
+    let listed = bench.client.get("/api/cluster/software/packages/2.0").await;
+    assert_eq!(listed.status, 200, "{}", listed.text);
+    let second = bench.download(&url).await;
+    assert_eq!(second.error().1, "10551382");
+    assert!(
+        second
+            .text
+            .contains("Software get operation already in progress")
+    );
+}
+
+#[tokio::test]
+async fn a_package_that_does_not_fit_elsewhere_is_not_fetched() {
+    let bench = Bench::new().await;
+    *bench.rooms.0.lock().unwrap() = vec![("b".parse().unwrap(), 1000)];
+    let url = server(vec![answer("200 OK", 1 << 30, b"")]).await;
+    assert_eq!(bench.download(&url).await.status, 202);
+    let download = bench.download_state(is_failure).await;
+    assert_eq!(download["code"], 10551804);
+    let message = download["message"].as_str().unwrap();
+    assert!(
+        message.contains("on node \"b\": 1073741824 bytes"),
+        "{message}"
+    );
 }

@@ -57,12 +57,18 @@ const MOUNTS: Prerequisite = Prerequisite {
     arguments: &["--mount", "--propagation", "private", "true"],
 };
 
+const CURL: Prerequisite = Prerequisite {
+    name: "curl",
+    program: "curl",
+    arguments: &["--version"],
+};
+
 pub(crate) fn for_check() -> Result<()> {
     need(&[CC, GIT, RUSTFMT, CLIPPY])
 }
 
 pub(crate) fn for_test() -> Result<()> {
-    need(&[CC, TAR, PYTHON, VENV, MKE2FS, MOUNTS])
+    need(&[CC, TAR, PYTHON, VENV, MKE2FS, MOUNTS, CURL])
 }
 
 pub(crate) fn for_demo() -> Result<()> {

@@ -109,6 +109,9 @@ pub(crate) enum Image {
     /// The cluster's package repository.
     #[command(subcommand)]
     Package(ImagePackage),
+    /// The keys that packages are signed with.
+    #[command(subcommand)]
+    Key(ImageKey),
     /// Run the checks of an update without updating.
     Validate {
         /// Version of a package in the repository.
@@ -153,6 +156,37 @@ pub(crate) enum ImagePackage {
     Delete {
         /// Its version.
         version: String,
+    },
+    /// Show or set how many packages that nothing needs are kept; all of them unless set.
+    Retention(RetentionArgs),
+}
+
+#[derive(Args)]
+pub(crate) struct RetentionArgs {
+    /// Keep the newest N, beside those that a node runs or could fall back to.
+    #[arg(long, value_name = "N")]
+    pub(crate) keep: Option<u32>,
+    /// Keep all.
+    #[arg(long, conflicts_with = "keep")]
+    pub(crate) off: bool,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum ImageKey {
+    /// List the keys, those that were revoked too.
+    List,
+    /// Accept packages signed with a key from now on.
+    Trust {
+        /// The public-key file.
+        file: PathBuf,
+        /// What to call it.
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Refuse packages signed with a key from now on, for good.
+    Revoke {
+        /// The key's id.
+        id: String,
     },
 }
 

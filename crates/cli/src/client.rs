@@ -131,6 +131,16 @@ impl Client {
         Ok(all)
     }
 
+    /// Asks for a change that is done when it is answered, with the object that it made or changed.
+    pub(crate) fn object<T: DeserializeOwned>(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<T, CallError> {
+        read_json(self.call(method, path, body)?)
+    }
+
     /// Asks for a change and waits until its job has ended. A job that failed is an error.
     pub(crate) fn change(
         &self,

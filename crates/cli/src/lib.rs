@@ -11,6 +11,7 @@ mod command_line;
 mod demo;
 mod get;
 mod image;
+mod keys;
 mod lab_tools;
 mod observe;
 mod outcome;

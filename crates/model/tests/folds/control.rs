@@ -191,3 +191,29 @@ fn a_key_is_trusted_once_and_the_newest_word_of_a_user_counts() {
     assert_eq!(texts, ["key"]);
     assert_eq!(control.users[&user()], "b");
 }
+
+/// The operators' table of what keeps what from starting.
+#[test]
+fn the_operators_guide_has_the_lock_matrix() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operations.md");
+    let guide = std::fs::read_to_string(path).unwrap();
+    let rows = [
+        ("update", Update),
+        ("validation", Validation),
+        ("get", PackageGet),
+        ("synchronization", PackageSync),
+        ("delete", PackageDelete),
+    ];
+    for (name, open) in rows {
+        let mut control = Control::default();
+        control.apply(&start(1, open)).unwrap();
+        let code = |asked| match control.admits(asked) {
+            Ok(()) => "may start".to_owned(),
+            Err(refusal) => refusal.code.to_string(),
+        };
+        assert_eq!(code(Update), code(Validation), "one column for both");
+        let (update, get, delete) = (code(Update), code(PackageGet), code(PackageDelete));
+        let row = format!("| {name} | {update} | {get} | {delete} |");
+        assert!(guide.lines().any(|line| line == row), "{row}");
+    }
+}

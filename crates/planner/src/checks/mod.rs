@@ -5,7 +5,9 @@ mod hardware;
 mod pair;
 mod software;
 
-use evenkeel_model::{Catalogue, ClusterObservation, Finding, NodeName, Topology, Version};
+use evenkeel_model::{
+    Catalogue, ClusterObservation, Finding, NodeName, Topology, TrustedKey, Version,
+};
 
 use collect::Collector;
 
@@ -14,6 +16,8 @@ use collect::Collector;
 pub struct CheckInput<'a> {
     /// The cluster.
     pub topology: &'a Topology,
+    /// The keys that packages are signed with.
+    pub trusted_keys: &'a [TrustedKey],
     /// The packages.
     pub catalogue: &'a Catalogue,
     /// What every node sees.
@@ -32,6 +36,7 @@ pub fn check(input: &CheckInput<'_>) -> Vec<Finding> {
     software::previous_update(&mut findings);
     software::version_path(input, &mut findings);
     software::image(input, &mut findings);
+    software::signature(input, &mut findings);
     software::slots(input, &mut findings);
     software::space(&mut findings);
     hardware::pools(&mut findings);

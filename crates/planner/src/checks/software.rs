@@ -95,6 +95,28 @@ pub(super) fn image(input: &CheckInput<'_>, findings: &mut Collector<'_>) {
     );
 }
 
+/// The package was proven when it came in; whose word that was may have been taken back since. Every node
+/// checks it once more before it writes a slot.
+pub(super) fn signature(input: &CheckInput<'_>, findings: &mut Collector<'_>) {
+    let entry = input.catalogue.by_version(input.target);
+    let Some(key_id) = entry.and_then(|entry| entry.package.signed_by.as_ref()) else {
+        return;
+    };
+    let why = match input.trusted_keys.iter().find(|key| key.key_id == *key_id) {
+        Some(key) => match &key.revoked {
+            None => return,
+            Some((at, by)) => format!("which {by} revoked at {at}"),
+        },
+        None => "which is not trusted".to_owned(),
+    };
+    let issue = format!(
+        "Package {} is signed with key {key_id}, {why}.",
+        input.target
+    );
+    let action = "Delete the package, and get one that is signed with a trusted key.";
+    findings.error(IMAGE, issue, action);
+}
+
 pub(super) fn slots(input: &CheckInput<'_>, findings: &mut Collector<'_>) {
     let entry = input.catalogue.by_version(input.target);
     let needed = entry.map(unpacked_bytes);

@@ -36,6 +36,7 @@ pub(super) fn validate(input: &Input<'_>, version: &Version) -> Decision {
         return decision;
     }
     let findings = check(&CheckInput {
+        trusted_keys: &input.control.trusted_keys,
         topology: input.topology,
         catalogue: input.catalogue,
         observations: input.observations,

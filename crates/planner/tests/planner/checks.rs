@@ -11,6 +11,7 @@ fn findings(world: &World) -> Vec<Finding> {
     let target = new();
     world.input(|input| {
         check(&CheckInput {
+            trusted_keys: &input.control.trusted_keys,
             topology: input.topology,
             catalogue: input.catalogue,
             observations: input.observations,
@@ -345,6 +346,24 @@ const RED: &[Red] = &[
         "reached every node",
         |w| {
             w.override_node("n4", |seen| seen.packages = known(vec![old_image()]));
+        },
+    ),
+    (
+        IMAGE,
+        Error,
+        "is signed with key id, which admin revoked",
+        "signed with a trusted key",
+        |w| {
+            let entry = w.catalogue.packages.get_mut(&new_image()).unwrap();
+            entry.package.signed_by = Some("id".to_owned());
+            w.control.trusted_keys = vec![TrustedKey {
+                key_id: "id".to_owned(),
+                public_key: String::new(),
+                name: None,
+                since: wall(),
+                by: None,
+                revoked: Some((wall(), user())),
+            }];
         },
     ),
     (

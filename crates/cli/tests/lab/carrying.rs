@@ -59,6 +59,10 @@ fn a_copy_that_rots_is_found_set_aside_and_had_from_another_node() {
         said.contains("no node holds package").then_some(said)
     });
     assert!(transfers.contains("upload it again"), "{transfers}");
+    lab.until("the same in what is explained", |lab| {
+        let explained = lab.ok(&["explain"]);
+        explained.contains("no node holds package").then_some(())
+    });
     let file = lab.dir.join("2.0.tgz");
     lab.ok(&["image", "package", "upload", file.to_str().unwrap()]);
     let back = [(); 2].map(|()| copy_event(&events, "copy_restored").0);

@@ -15,7 +15,7 @@ use evenkeel_model::{Digest, Entry, EntryKind};
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::crew::Files;
-use crate::flush::Flusher;
+use crate::flush::WriteBehind;
 use crate::fsutil;
 use crate::restore;
 use crate::scrub::ScrubOutcome;
@@ -187,13 +187,11 @@ pub fn extract_archive(
     }
     fs::create_dir_all(dir).map_err(ExtractError::io("create", dir))?;
     let lock = lock(dir)?;
-    let flusher = Flusher::of_file_system(&lock).map_err(ExtractError::io("sync", dir))?;
     let mut writer = Writer {
         dir,
         expected: request.expected,
         progress,
         cancel,
-        flusher: &flusher,
         done: ExtractProgress {
             done_bytes: 0,
             total_bytes: 0,
@@ -207,7 +205,6 @@ pub fn extract_archive(
     })?;
     link_files(dir, &signed)?;
     restore_directories(dir, &signed)?;
-    flusher.finish().map_err(ExtractError::io("sync", dir))?;
     nix::unistd::syncfs(&*lock).map_err(|e| ExtractError::io("sync", dir)(e.into()))?;
     slot::mark(dir, &signed).map_err(ExtractError::io("mark as whole", dir))?;
     fsutil::sync_dir(dir)
@@ -292,7 +289,6 @@ struct Writer<'a> {
     expected: Option<Digest>,
     progress: &'a mut dyn FnMut(ExtractProgress),
     cancel: &'a AtomicBool,
-    flusher: &'a Flusher,
     done: ExtractProgress,
 }
 
@@ -341,7 +337,6 @@ impl<'a> Sink for Writer<'a> {
         self.check_space(signed)?;
         Ok(FileWriter {
             dir: self.dir,
-            flusher: self.flusher,
             done_bytes: AtomicU64::new(0),
         })
     }
@@ -372,15 +367,21 @@ impl<'a> Sink for Writer<'a> {
 /// Writes files, each as a whole, from several threads.
 struct FileWriter<'a> {
     dir: &'a Path,
-    flusher: &'a Flusher,
     done_bytes: AtomicU64,
+}
+
+/// A file being written.
+struct Growing {
+    file: File,
+    path: PathBuf,
+    write_behind: WriteBehind,
 }
 
 impl Files for FileWriter<'_> {
     type Error = ExtractError;
-    type File = (File, PathBuf);
+    type File = Growing;
 
-    fn open(&self, entry: &Entry) -> Result<(File, PathBuf), ExtractError> {
+    fn open(&self, entry: &Entry) -> Result<Growing, ExtractError> {
         let path = self.dir.join(&entry.path);
         // Exclusive: whatever got there in between is not followed.
         let open = OpenOptions::new()
@@ -389,21 +390,37 @@ impl Files for FileWriter<'_> {
             .mode(0o600)
             .open(&path);
         match open {
-            Ok(file) => Ok((file, path)),
+            Ok(file) => Ok(Growing {
+                file,
+                path,
+                write_behind: WriteBehind::default(),
+            }),
             Err(source) => Err(write_error(self.dir, &path, source, ENTRY_OVERHEAD_BYTES)),
         }
     }
 
-    fn data(&self, (file, path): &mut (File, PathBuf), piece: &[u8]) -> Result<(), ExtractError> {
+    fn data(&self, growing: &mut Growing, piece: &[u8]) -> Result<(), ExtractError> {
         let bytes = piece.len() as u64;
+        let Growing {
+            file,
+            path,
+            write_behind,
+        } = growing;
         file.write_all(piece)
             .map_err(|source| write_error(self.dir, path, source, bytes))?;
-        self.flusher.written(bytes);
+        write_behind.written(file, bytes);
         self.done_bytes.fetch_add(bytes, Ordering::Relaxed);
         Ok(())
     }
 
-    fn close(&self, (file, path): (File, PathBuf), entry: &Entry) -> Result<(), ExtractError> {
-        restore::restore_open(&file, entry).map_err(ExtractError::restore(&path))
+    fn close(&self, growing: Growing, entry: &Entry) -> Result<(), ExtractError> {
+        let Growing {
+            file,
+            path,
+            write_behind,
+        } = growing;
+        restore::restore_open(&file, entry).map_err(ExtractError::restore(&path))?;
+        write_behind.end(&file);
+        Ok(())
     }
 }

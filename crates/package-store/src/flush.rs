@@ -1,4 +1,4 @@
-//! Starts write-back early, on a thread of its own, so that little is left to sync at the end.
+//! Starts write-back early, so that little is left to sync at the end.
 
 use std::fs::File;
 use std::io;
@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+
 /// Written bytes between two flushes.
 const FLUSH_BYTES: u64 = 32 << 20;
 
-/// Flushes in the background. Errors are kept: the kernel reports a failed write-back only once.
+/// Flushes one big file in the background, on a thread of its own. Errors are kept: the kernel reports a failed write-back only once.
 #[derive(Debug)]
 pub(crate) struct Flusher {
     doorbell: Option<SyncSender<()>>,
@@ -22,12 +24,6 @@ impl Flusher {
     pub(crate) fn of_file(file: &File) -> io::Result<Self> {
         let file = file.try_clone()?;
         Self::new(move || file.sync_data())
-    }
-
-    /// Flushes the file system that `dir` lies on.
-    pub(crate) fn of_file_system(dir: &File) -> io::Result<Self> {
-        let dir = dir.try_clone()?;
-        Self::new(move || nix::unistd::syncfs(&dir).map_err(io::Error::from))
     }
 
     fn new(flush: impl Fn() -> io::Result<()> + Send + 'static) -> io::Result<Self> {
@@ -77,5 +73,50 @@ impl Drop for Flusher {
     fn drop(&mut self) {
         // Whoever gives up does not ask whether the data is on disk.
         let _ = self.join();
+    }
+}
+
+/// Asks for write-back of a file among many without waiting for it; one checked sync of the file system
+/// follows, which also tells whether any of it failed.
+#[derive(Debug, Default)]
+pub(crate) struct WriteBehind {
+    written: u64,
+    asked: u64,
+}
+
+impl WriteBehind {
+    /// Bytes after which it is asked for: the disk is busy soon, and seldom asked.
+    const STEP_BYTES: u64 = 8 << 20;
+    /// A file with less left when it ends is not worth a request of its own.
+    const LEAST_BYTES: u64 = 64 << 10;
+
+    /// Takes note of bytes written to the end of `file`.
+    pub(crate) fn written(&mut self, file: &File, bytes: u64) {
+        self.written += bytes;
+        if self.written - self.asked >= Self::STEP_BYTES {
+            self.ask(file);
+        }
+    }
+
+    /// The file is complete.
+    pub(crate) fn end(mut self, file: &File) {
+        if self.written - self.asked >= Self::LEAST_BYTES {
+            self.ask(file);
+        }
+    }
+
+    fn ask(&mut self, file: &File) {
+        let range = (
+            self.asked.cast_signed(),
+            (self.written - self.asked).cast_signed(),
+        );
+        self.asked = self.written;
+        // Linux starts to write what it is told is not needed. Advice only: a refusal changes nothing.
+        let _ = posix_fadvise(
+            file,
+            range.0,
+            range.1,
+            PosixFadviseAdvice::POSIX_FADV_DONTNEED,
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! Writes a package into a slot, proving it once more on the way.
 //!
-//! The order makes a crash harmless: signature proven → the slot's mark goes, durably → old content goes →
-//! new content, each file proven → one checked sync of the file system → the mark, last.
+//! The order makes a crash harmless: signature proven → the slot's mark goes, durably → old content goes aside →
+//! new content, each file proven → one checked sync of the file system → the mark → old content goes for good.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -17,6 +17,7 @@ use nix::fcntl::{Flock, FlockArg};
 use crate::crew::Files;
 use crate::flush::WriteBehind;
 use crate::fsutil;
+use crate::replaced;
 use crate::restore;
 use crate::scrub::ScrubOutcome;
 use crate::slot;
@@ -25,8 +26,6 @@ use crate::verify::{Failure, Policy, SignedManifest, Sink, VerifyError, verify};
 
 /// What an entry costs beside its content: an inode and up to a block that is not full.
 const ENTRY_OVERHEAD_BYTES: u64 = 4096;
-/// A file system's own folder at the root of a volume.
-const KEPT: &[&str] = &["lost+found"];
 
 /// Where a package goes, and what must hold.
 #[derive(Clone, Copy, Debug)]
@@ -210,6 +209,7 @@ pub fn extract_archive(
     fsutil::sync_dir(dir)
         .and_then(|()| fsutil::sync_dir(&fsutil::parent_of(dir)))
         .map_err(ExtractError::io("sync", dir))?;
+    replaced::remove(dir);
     Ok(signed)
 }
 
@@ -271,6 +271,12 @@ fn restore_directories(dir: &Path, signed: &SignedManifest) -> Result<(), Extrac
     Ok(())
 }
 
+/// Room that a package takes in a slot.
+fn needed_bytes(signed: &SignedManifest) -> u64 {
+    let overhead = signed.manifest.entries.len() as u64 * ENTRY_OVERHEAD_BYTES;
+    signed.manifest.unpacked_bytes.saturating_add(overhead)
+}
+
 fn write_error(dir: &Path, path: &Path, source: io::Error, needed: u64) -> ExtractError {
     if fsutil::is_no_space(&source) {
         let free = fsutil::free_bytes(dir).unwrap_or(0);
@@ -301,9 +307,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn check_space(&self, signed: &SignedManifest) -> Result<(), ExtractError> {
-        let overhead = signed.manifest.entries.len() as u64 * ENTRY_OVERHEAD_BYTES;
-        let needed = signed.manifest.unpacked_bytes.saturating_add(overhead);
+    fn check_space(&self, needed: u64) -> Result<(), ExtractError> {
         let free = fsutil::free_bytes(self.dir).map_err(ExtractError::io("examine", self.dir))?;
         if free < needed {
             return Err(ExtractError::NoSpace {
@@ -333,8 +337,9 @@ impl<'a> Sink for Writer<'a> {
         self.done.total_entries = signed.manifest.entries.len() as u64;
         self.report()?;
         slot::unmark(self.dir).map_err(ExtractError::io("unmark", self.dir))?;
-        fsutil::clear_dir(self.dir, KEPT).map_err(ExtractError::io("clear", self.dir))?;
-        self.check_space(signed)?;
+        let needed = needed_bytes(signed);
+        replaced::set_aside(self.dir, needed).map_err(ExtractError::io("clear", self.dir))?;
+        self.check_space(needed)?;
         Ok(FileWriter {
             dir: self.dir,
             done_bytes: AtomicU64::new(0),

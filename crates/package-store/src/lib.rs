@@ -29,6 +29,7 @@ mod open;
 mod partial;
 mod receive;
 mod remove;
+mod replaced;
 mod restore;
 mod room;
 mod scrub;

@@ -80,7 +80,11 @@ pub(crate) fn unmark(slot_dir: &Path) -> io::Result<()> {
 /// Marks the slot as whole. The caller has synced everything else.
 pub(crate) fn mark(slot_dir: &Path, signed: &SignedManifest) -> io::Result<()> {
     let reserved = slot_dir.join(RESERVED_DIR);
-    fsutil::create_dir(&reserved)?;
+    match fsutil::create_dir(&reserved) {
+        // It holds what the slot held before.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        other => other?,
+    }
     fsutil::write_synced(&slot_dir.join(SIGNATURE_PATH), &signed.signature_text)?;
     fsutil::sync_dir(slot_dir)?;
     let unfinished = reserved.join("manifest.partial");

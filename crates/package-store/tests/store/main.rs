@@ -9,6 +9,7 @@ mod extracting;
 mod following;
 mod hostile;
 mod keeping;
+mod memory;
 mod mutations;
 mod replay;
 mod resuming;

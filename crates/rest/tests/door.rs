@@ -545,3 +545,30 @@ async fn a_package_that_does_not_fit_elsewhere_is_not_fetched() {
         "{message}"
     );
 }
+
+#[tokio::test]
+async fn a_file_that_changes_meanwhile_is_fetched_anew_and_the_record_says_so() {
+    let bench = Bench::new().await;
+    let old = bench.package("2.0", &"old".repeat(1000), &bench.key);
+    let new = bench.package("2.0", &"new".repeat(1000), &bench.key);
+    let begun = answer("200 OK\r\nETag: \"old\"", old.len(), &old[..old.len() / 2]);
+    let changed = answer("200 OK\r\nETag: \"new\"", new.len(), &new);
+    let url = server(vec![begun, changed]).await;
+    assert_eq!(bench.download(&url).await.status, 202);
+    let here =
+        |state: &projections::DownloadState| *state == projections::DownloadState::Processing;
+    bench.download_state(here).await;
+    let view = bench.follower.view();
+    let get = view.operations().last().unwrap();
+    let remark = get.remark.as_deref();
+    assert_eq!(
+        remark,
+        Some("started over, since the file on the server has changed")
+    );
+    let job = bench.client.get("/api/cluster/jobs?fields=message").await;
+    let message = &job.json()["records"][0]["message"];
+    assert_eq!(
+        message,
+        "Package download completed. Package processing in progress."
+    );
+}

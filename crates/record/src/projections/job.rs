@@ -1,6 +1,8 @@
 //! Jobs of the API.
 
-use evenkeel_model::{Job, JobId, JobOutcome, Operation, OperationId, OperationKind, WallTime};
+use evenkeel_model::{
+    GetSource, Job, JobId, JobOutcome, Operation, OperationId, OperationKind, Request, WallTime,
+};
 
 use crate::view::View;
 
@@ -78,7 +80,10 @@ fn row(operation: &Operation, job: &Job) -> JobRow {
     };
     // A client takes the empty message of a failed job for success.
     let message = match message.trim() {
-        "" => default_message(operation.kind(), state),
+        "" => match (state, download_message(operation)) {
+            (JobState::Running, Some(message)) => message.to_owned(),
+            _ => default_message(operation.kind(), state),
+        },
         text => text.to_owned(),
     };
     JobRow {
@@ -90,6 +95,24 @@ fn row(operation: &Operation, job: &Job) -> JobRow {
         code,
         start: job.start,
         end: job.end.as_ref().map(|(at, _)| *at),
+    }
+}
+
+/// The two stages of a download.
+fn download_message(operation: &Operation) -> Option<&'static str> {
+    match &operation.request {
+        Request::Get {
+            source: GetSource::Download { .. },
+            ..
+        } => Some(match &operation.staged {
+            None => "Package download in progress",
+            Some(_) => "Package download completed. Package processing in progress.",
+        }),
+        Request::Get { .. }
+        | Request::Update(_)
+        | Request::Validate { .. }
+        | Request::Delete { .. }
+        | Request::Sync { .. } => None,
     }
 }
 

@@ -101,3 +101,39 @@ fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), TrustError> {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_vouches_for_nothing_is_told_by_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let check = |name: &str, content: Option<&str>| {
+            let path = dir.path().join(name);
+            if let Some(content) = content {
+                std::fs::write(&path, content).unwrap();
+            }
+            let error = Trust::new(vec![path]).check().unwrap_err();
+            assert!(error.to_string().contains(name), "{error}");
+            error
+        };
+        assert!(matches!(
+            check("missing.pem", None),
+            TrustError::Read { .. }
+        ));
+        assert!(matches!(
+            check("empty.pem", Some("")),
+            TrustError::Empty { .. }
+        ));
+        let noise = "-----BEGIN CERTIFICATE-----\nbm9uc2Vuc2U=\n-----END CERTIFICATE-----\n";
+        assert!(matches!(
+            check("noise.pem", Some(noise)),
+            TrustError::Bad { .. }
+        ));
+        let made = rcgen::generate_simple_self_signed(vec!["h".to_owned()]).unwrap();
+        let good = dir.path().join("good.pem");
+        std::fs::write(&good, made.cert.pem()).unwrap();
+        assert!(Trust::new(vec![good]).check().is_ok());
+    }
+}

@@ -30,12 +30,16 @@ struct Running {
 }
 
 async fn start(limits: Limits) -> Running {
+    start_with(limits, &Client::new()).await
+}
+
+async fn start_with(limits: Limits, client: &Client) -> Running {
     let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
     let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
     let tls = tls_config(certificate.as_bytes(), key.as_bytes()).unwrap();
     let mut roots = RootCertStore::empty();
     roots.add(made.cert.der().clone()).unwrap();
-    let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let trusting = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
@@ -43,11 +47,11 @@ async fn start(limits: Limits) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
-    let router = Client::new().router;
+    let router = client.router.clone();
     let task = tokio::spawn(serve(listener, tls, router, limits, stop.clone()));
     Running {
         address,
-        connector: TlsConnector::from(Arc::new(client)),
+        connector: TlsConnector::from(Arc::new(trusting)),
         stop,
         task,
     }
@@ -166,4 +170,31 @@ fn a_certificate_that_cannot_be_used_is_named() {
         other.signing_key.serialize_pem().as_bytes(),
     );
     assert!(matches!(mixed, Err(TlsError::Unusable(_))));
+}
+
+#[tokio::test]
+async fn a_client_that_asks_before_it_sends_is_told_before_it_sends() {
+    let client = Client::new();
+    client.fake.edit(|state| state.room = Some(100));
+    let server = start_with(Limits::default(), &client).await;
+    let credentials = STANDARD.encode(format!("{USER}:{PASSWORD}"));
+    let head = |length: usize| {
+        format!(
+            "PUT /evenkeel/v1/packages HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {credentials}\r\n\
+             Expect: 100-continue\r\nContent-Length: {length}\r\n\r\n"
+        )
+    };
+    let mut stream = server.connect().await;
+    stream.write_all(head(1 << 30).as_bytes()).await.unwrap();
+    let text = read_until(&mut stream, "10551804").await;
+    assert!(text.starts_with("HTTP/1.1 500 "), "{text}");
+    let mut stream = server.connect().await;
+    stream.write_all(head(5).as_bytes()).await.unwrap();
+    let text = read_until(&mut stream, "\r\n\r\n").await;
+    assert!(text.starts_with("HTTP/1.1 100 "), "{text}");
+    stream.write_all(b"12345").await.unwrap();
+    let text = read_until(&mut stream, "\"job\"").await;
+    assert!(text.starts_with("HTTP/1.1 202 "), "{text}");
+    drop(stream);
+    server.end().await;
 }

@@ -52,8 +52,13 @@ fn a_package_is_taken_in_once_and_survives_a_kill() {
 
     let mut truncated = bytes.clone();
     truncated.truncate(bytes.len() / 2);
-    let (status, refused) = stand.upload(&truncated);
-    assert!(status >= 400, "{status} {refused}");
+    let (status, answer) = stand.upload(&truncated);
+    assert_eq!(status, 202, "{answer}");
+    let refused = stand.job(&answer);
+    assert_eq!(
+        (&refused["state"], &refused["code"]),
+        (&"failure".into(), &10551359.into())
+    );
     let (status, answer) = stand.upload(&bytes);
     assert!(matches!(status, 201 | 202), "{status} {answer}");
     let job = stand.job(&answer);
@@ -93,8 +98,9 @@ fn a_package_of_a_stranger_stays_outside() {
     stand.until("the cluster", || {
         (stand.call("GET", "/api/cluster", None).0 == 200).then_some(())
     });
-    let (status, refused) = stand.upload(&bytes);
-    assert!(status >= 400, "{status} {refused}");
+    let (status, answer) = stand.upload(&bytes);
+    assert_eq!(status, 202, "{answer}");
+    let refused = stand.job(&answer);
     assert_eq!(refused["error"]["code"], "10551359", "{refused}");
     assert_eq!(
         stand.get("/api/cluster/software/packages")["num_records"],

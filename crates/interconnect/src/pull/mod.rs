@@ -288,3 +288,31 @@ pub fn pulled_package(stage_id: &str) -> Option<Digest> {
 }
 
 const PULL_PREFIX: &str = "pull-";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_and_a_refusal_have_their_codes_and_only_one_may_pass_by_itself() {
+        let full = PullError::Stage(StageError::NoSpace {
+            dir: "/packages".into(),
+            needed: 2,
+            free: 1,
+        });
+        assert_eq!((full.code(), full.is_refusal()), (10_551_804, false));
+        let large = PullError::Stage(StageError::TooLarge { limit: 1 });
+        assert_eq!((large.code(), large.is_refusal()), (10_551_359, true));
+        let lost = PullError::NobodyHolds {
+            package: Digest([1; 32]),
+        };
+        assert_eq!((lost.code(), lost.is_refusal()), (10_551_391, false));
+    }
+
+    #[test]
+    fn what_a_pull_has_left_is_found_by_its_package() {
+        let package = Digest([7; 32]);
+        assert_eq!(pulled_package(&pull_stage_id(package)), Some(package));
+        assert_eq!(pulled_package("get-1"), None);
+    }
+}

@@ -63,12 +63,37 @@ const CURL: Prerequisite = Prerequisite {
     arguments: &["--version"],
 };
 
+const GZIP: Prerequisite = Prerequisite {
+    name: "gzip",
+    program: "gzip",
+    arguments: &["--version"],
+};
+const CPIO: Prerequisite = Prerequisite {
+    name: "cpio",
+    program: "cpio",
+    arguments: &["--version"],
+};
+const OPENSSL: Prerequisite = Prerequisite {
+    name: "openssl",
+    program: "openssl",
+    arguments: &["version"],
+};
+const SWUPDATE: Prerequisite = Prerequisite {
+    name: "SWUpdate (Debian's swupdate)",
+    program: "swupdate",
+    arguments: &["--version"],
+};
+
 pub(crate) fn for_check() -> Result<()> {
     need(&[CC, GIT, RUSTFMT, CLIPPY])
 }
 
 pub(crate) fn for_test() -> Result<()> {
     need(&[CC, TAR, PYTHON, VENV, MKE2FS, MOUNTS, CURL])
+}
+
+pub(crate) fn for_bench() -> Result<()> {
+    need(&[CC, TAR, GZIP, CPIO, OPENSSL, SWUPDATE])
 }
 
 pub(crate) fn for_demo() -> Result<()> {

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
+use crate::prerequisites;
 use crate::step::target;
 
 /// What to measure.
@@ -55,6 +56,7 @@ impl Options {
 }
 
 pub(crate) fn run(bench: &Bench) -> Result<()> {
+    prerequisites::for_bench()?;
     let (name, options, rows) = match bench {
         Bench::Staging(options) => ("staging", options, staging::measure(options)?),
         Bench::Install(options) => ("install", options, install::measure(options)?),

@@ -559,7 +559,7 @@ async fn a_file_that_changes_meanwhile_is_fetched_anew_and_the_record_says_so() 
         |state: &projections::DownloadState| *state == projections::DownloadState::Processing;
     bench.download_state(here).await;
     let view = bench.follower.view();
-    let get = view.operations().last().unwrap();
+    let get = view.operations().next_back().unwrap();
     let remark = get.remark.as_deref();
     assert_eq!(
         remark,

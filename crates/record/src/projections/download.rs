@@ -43,7 +43,7 @@ pub fn download(view: &View) -> Option<DownloadRow> {
         | Request::Delete { .. }
         | Request::Sync { .. } => false,
     };
-    let newest = view.operations().filter(is_download).last()?;
+    let newest = view.operations().rfind(is_download)?;
     let state = match newest.jobs.first().and_then(|job| job.end.as_ref()) {
         Some((_, JobOutcome::Success { message })) => DownloadState::Success {
             message: message.clone(),

@@ -269,6 +269,11 @@ impl Cluster {
         receiver.await.ok()
     }
 
+    /// A node has no room for packages, or has it again.
+    pub fn set_full(&self, node: &NodeName, full: bool) {
+        self.world.nodes()[node].shelf.set_full(full);
+    }
+
     /// A node loses a package: its disk was replaced, say.
     pub fn lose_package(&self, node: &NodeName, version: &str) {
         self.world.nodes()[node].shelf.take(digest(version));

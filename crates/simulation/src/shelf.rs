@@ -1,24 +1,27 @@
 //! Stand-ins for a node's package store and for writing a slot: what is there, not its bytes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use evenkeel_agent::{InstallError, InstallRequest, Installer, Packages, PackagesError};
 use evenkeel_model::{
-    Digest, NodeName, OperationKind, PackagesStatus, Progress, SlotHealth, SlotImage,
+    Digest, NodeName, OperationKind, PackagesStatus, Progress, SlotHealth, SlotImage, Trouble, code,
 };
 use evenkeel_record::Follower;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::settings::{NEW, digest, version};
+use crate::settings::{NEW, OLD, digest, version};
 use crate::world::World;
 
 /// How long a package takes from one node to another.
 const PULL: Duration = Duration::from_millis(150);
+/// What a full disk says.
+const FULL: &str = "no space for the package";
 /// Parts in which a slot is written.
 const PARTS: u64 = 4;
 /// How long each takes.
@@ -28,11 +31,21 @@ const PART: Duration = Duration::from_millis(120);
 #[derive(Clone, Default)]
 pub(crate) struct Shelf {
     held: Arc<Mutex<BTreeSet<Digest>>>,
+    /// There is no room for more.
+    full: Arc<AtomicBool>,
 }
 
 impl Shelf {
     pub(crate) fn put(&self, package: Digest) {
         self.lock().insert(package);
+    }
+
+    pub(crate) fn set_full(&self, full: bool) {
+        self.full.store(full, Ordering::Relaxed);
+    }
+
+    fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
     }
 
     pub(crate) fn take(&self, package: Digest) {
@@ -55,7 +68,9 @@ impl Shelf {
             let wanted = &view.catalogue().packages;
             for package in wanted.keys().filter(|package| !self.holds(**package)) {
                 sleep(PULL).await;
-                self.put(*package);
+                if !self.is_full() {
+                    self.put(*package);
+                }
             }
             self.drop_leftovers(&follower).await;
             if views.changed().await.is_err() {
@@ -66,6 +81,19 @@ impl Shelf {
 }
 
 impl Shelf {
+    /// Says so of all that could come.
+    fn trouble(&self) -> BTreeMap<Digest, Trouble> {
+        let known = [OLD, NEW].map(digest);
+        let missing = known
+            .into_iter()
+            .filter(|d| self.is_full() && !self.holds(*d));
+        let no_room = || Trouble {
+            code: code::NO_SPACE,
+            message: FULL.to_owned(),
+        };
+        missing.map(|digest| (digest, no_room())).collect()
+    }
+
     /// Judged by the record as it is now; what is coming in is not named there yet.
     async fn drop_leftovers(&self, follower: &Follower) {
         let Ok(view) = follower.refresh().await else {
@@ -81,14 +109,19 @@ impl Shelf {
 #[async_trait]
 impl Packages for Shelf {
     async fn status(&self) -> Result<PackagesStatus, PackagesError> {
+        let held = self.lock().iter().copied().collect();
         Ok(PackagesStatus {
-            held: self.lock().iter().copied().collect(),
+            held,
+            trouble: self.trouble(),
             ..PackagesStatus::default()
         })
     }
 
     async fn pull(&self, package: Digest) -> Result<(), PackagesError> {
         sleep(PULL).await;
+        if self.is_full() {
+            return Err(PackagesError::Unavailable(FULL.to_owned()));
+        }
         self.put(package);
         Ok(())
     }

@@ -241,3 +241,48 @@ fn a_deleted_package_leaves_every_node_and_one_that_was_down_on_its_return() {
         sound(&cluster);
     });
 }
+
+/// A package that cannot come to a node is named, and holds nobody up; once there is room it comes by itself.
+#[test]
+fn a_node_without_room_does_not_keep_the_cluster_from_working() {
+    run(async {
+        let cluster = Cluster::start(Settings::new(4)).await;
+        let full = cluster.names()[2].clone();
+        cluster.set_full(&full, true);
+        cluster.lose_package(&full, OLD);
+        let given_up = cluster.until(REST, |view| {
+            let sync = view.control().newest_of(&[OperationKind::PackageSync])?;
+            match &view.operation(sync)?.state {
+                OperationState::Ended {
+                    end: OperationEnd::Failed { code, message },
+                } => Some((*code, message.clone())),
+                _ => None,
+            }
+        });
+        let (code, message) = given_up.await.expect("it is given up");
+        assert_eq!(code, evenkeel_model::code::NO_SPACE);
+        assert!(message.contains(full.as_str()), "{message}");
+        // Held off: the lock is free, and the finding names the node.
+        let ask = async |door: evenkeel_orchestrator::FrontDoor| {
+            door.validate(version(OLD), admin()).await
+        };
+        cluster.ask(ask).await.expect("no synchronization is open");
+        let findings = cluster.until(REST, |view| {
+            let kinds = [OperationKind::Validation];
+            let validation = view.operation(view.control().newest_of(&kinds)?)?;
+            validation.findings.clone()
+        });
+        let findings = findings.await.expect("it is validated");
+        let named = findings
+            .iter()
+            .any(|f| f.issue.contains("no space for the package"));
+        assert!(named, "{findings:#?}");
+        cluster.set_full(&full, false);
+        let all = cluster.names().len();
+        let come = cluster.until(REST * 4, |_| {
+            (cluster.holders(OLD).len() == all).then_some(())
+        });
+        come.await.expect("it is synchronized later");
+        sound(&cluster);
+    });
+}

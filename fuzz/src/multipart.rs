@@ -26,6 +26,8 @@ pub(crate) async fn multipart(client: &Client, bytes: &[u8]) {
         .map(|piece| Ok::<_, Infallible>(Bytes::copy_from_slice(piece)))
         .collect();
     client.fake.edit(|state| state.uploaded = 0);
+    // The fake lets only so many uploads in.
+    client.fake.gate.add_permits(1);
     let reply = client
         .upload("", Body::from_stream(stream::iter(pieces)))
         .await;

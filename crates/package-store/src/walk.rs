@@ -201,10 +201,13 @@ fn read_xattrs(path: &Path, kind: &EntryKind) -> Result<BTreeMap<String, Vec<u8>
                 path: PathBuf::from(path),
             });
         };
-        if let Err(problem) = check_xattr(kind, &name) {
-            if name.starts_with("security.") && name != "security.capability" {
-                continue;
-            }
+        // A label is not even read.
+        if name.starts_with("security.") && name != "security.capability" {
+            continue;
+        }
+        let length = rustix::fs::lgetxattr(path, name.as_str(), &mut buffer)
+            .map_err(|errno| failed()(errno.into()))?;
+        if let Err(problem) = check_xattr(kind, &name, &buffer[..length]) {
             let path = path.to_owned();
             return Err(BuildError::Xattr {
                 path,
@@ -212,8 +215,6 @@ fn read_xattrs(path: &Path, kind: &EntryKind) -> Result<BTreeMap<String, Vec<u8>
                 problem,
             });
         }
-        let length = rustix::fs::lgetxattr(path, name.as_str(), &mut buffer)
-            .map_err(|errno| failed()(errno.into()))?;
         xattrs.insert(name, buffer[..length].to_vec());
     }
     Ok(xattrs)

@@ -111,13 +111,16 @@ pub enum XattrProblem {
     /// Too long, or with characters that tar would have to escape.
     #[error("has a name that is too long or not plain")]
     Name,
+    /// Capabilities in a form that Linux would not set.
+    #[error("has a value that is no set of capabilities (20 bytes of revision 2, or 24 of 3)")]
+    Value,
     /// More than fits beside a file.
     #[error("is more than an entry may have (16 of them, 3 KiB in all)")]
     TooMuch,
 }
 
-/// Whether an entry of `kind` may have the extended attribute `name`.
-pub fn check_xattr(kind: &EntryKind, name: &str) -> Result<(), XattrProblem> {
+/// Whether an entry of `kind` may have the extended attribute `name` with this value.
+pub fn check_xattr(kind: &EntryKind, name: &str, value: &[u8]) -> Result<(), XattrProblem> {
     let user = name
         .strip_prefix("user.")
         .is_some_and(|rest| !rest.is_empty());
@@ -129,12 +132,27 @@ pub fn check_xattr(kind: &EntryKind, name: &str) -> Result<(), XattrProblem> {
         return Err(XattrProblem::Name);
     }
     match kind {
+        EntryKind::File { .. } if !user && !is_capability(value) => Err(XattrProblem::Value),
         EntryKind::File { .. } => Ok(()),
         EntryKind::Directory if user => Ok(()),
         EntryKind::Directory | EntryKind::Symlink { .. } | EntryKind::HardLink { .. } => {
             Err(XattrProblem::Kind)
         }
     }
+}
+
+/// Whether the kernel takes it for a file's capabilities (`struct vfs_cap_data`): otherwise the fault would show
+/// only when a slot is half written.
+fn is_capability(value: &[u8]) -> bool {
+    const EFFECTIVE: u32 = 1;
+    let Some((magic, _)) = value.split_first_chunk() else {
+        return false;
+    };
+    let revision = u32::from_le_bytes(*magic) & !EFFECTIVE;
+    matches!(
+        (revision, value.len()),
+        (0x0200_0000, 20) | (0x0300_0000, 24)
+    )
 }
 
 /// An entry as in JSON: flat, the mode in octal as `ls` and `chmod` show it.

@@ -229,19 +229,18 @@ fn a_hard_link_is_another_name_of_an_earlier_file() {
 
 #[test]
 fn refuses_attributes_that_do_harm_or_do_not_fit() {
-    let xattr = |mut entry: Entry, name: &str, bytes: usize| {
-        entry.attributes.xattrs = [(name.to_owned(), vec![0; bytes])].into();
+    let xattr = |mut entry: Entry, name: &str, value: Vec<u8>| {
+        entry.attributes.xattrs = [(name.to_owned(), value)].into();
         match manifest(vec![file("f", 0), entry]).validate() {
             Ok(()) => None,
             Err(ManifestError::Xattr { problem, .. }) => Some(problem),
             Err(other) => panic!("{other:?}"),
         }
     };
-    use XattrProblem::{Kind, Name, Namespace, TooMuch};
+    use XattrProblem::{Kind, Name, Namespace, TooMuch, Value};
     for (entry, name, bytes, expected) in [
         (file("a", 0), "user.note", 3000, None),
         (file("a", 0), "user.note", 3072, Some(TooMuch)),
-        (file("a", 0), "security.capability", 20, None),
         (dir("a"), "user.note", 1, None),
         (dir("a"), "security.capability", 20, Some(Kind)),
         (link("a", "f"), "user.note", 1, Some(Kind)),
@@ -252,7 +251,23 @@ fn refuses_attributes_that_do_harm_or_do_not_fit() {
         (file("a", 0), "user.a=b", 1, Some(Name)),
         (file("a", 0), "user.a\0", 1, Some(Name)),
     ] {
-        assert_eq!(xattr(entry, name, bytes), expected, "{name}");
+        assert_eq!(xattr(entry, name, vec![0; bytes]), expected, "{name}");
+    }
+    for (magic, bytes, expected) in [
+        (0x0200_0000_u32, 20, None),
+        (0x0200_0001, 20, None),
+        (0x0300_0001, 24, None),
+        (0x0200_0000, 24, Some(Value)),
+        (0x0300_0000, 20, Some(Value)),
+        (0x0100_0000, 12, Some(Value)),
+        (0x0200_0002, 20, Some(Value)),
+        (0x0200_0000, 3, Some(Value)),
+        (0x0200_0000, 0, Some(Value)),
+    ] {
+        let mut value = magic.to_le_bytes().to_vec();
+        value.resize(bytes, 0);
+        let found = xattr(file("a", 0), "security.capability", value);
+        assert_eq!(found, expected, "{magic:x}, {bytes} bytes");
     }
     let mut many = file("a", 0);
     many.attributes.xattrs = (0..17).map(|n| (format!("user.{n}"), vec![])).collect();

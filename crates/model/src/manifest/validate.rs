@@ -154,7 +154,7 @@ fn validate_attributes(entry: &Entry) -> Result<(), ManifestError> {
     };
     let mut bytes = 0;
     for (at, (name, value)) in xattrs.iter().enumerate() {
-        if let Err(problem) = check_xattr(&entry.kind, name) {
+        if let Err(problem) = check_xattr(&entry.kind, name, value) {
             return refuse(name, problem);
         }
         bytes += name.len() + value.len();

@@ -277,6 +277,7 @@ const CASES: &[Case] = &[
     ("another owner or time than listed", Refused("Differs"), || attributed(|a| a.owner = Some(Owner { uid: 7, gid: 0 }), None)),
     ("an extended attribute `user.*` or `security.capability`, listed", Accepted, || xattr("user.a")),
     ("an extended attribute of another name, listed", Refused("Manifest"), || xattr("trusted.a")),
+    ("a `security.capability` that holds no capabilities, listed", Refused("Manifest"), || xattr("security.capability")),
     ("an extended attribute that is not listed", Refused("Differs"), || attributed(|_| {}, Some(pax("SCHILY.xattr.user.a", "1")))),
     ("an access list or a label", Refused("Differs"), || attributed(|_| {}, Some(pax("SCHILY.acl.access", "user::rwx")))),
     ("another size than listed", Refused("SizeLie"), || crafted(|c| c.pieces[1].content.push(b'!'))),

@@ -12,7 +12,9 @@ use super::inputs::{self, Input, Kind, shell, tool};
 
 const BASELINE: &str = "sha256sum && tar xzf && sync -f";
 const SWUPDATE: &str = "swupdate, zlib, to one file, no sync";
+const BASELINE_FULL: &str = "rm -rf of what was there, then the same";
 const DISK: &str = "disk alone: as many zeros, fsync";
+const UNPACK: &str = "sha256sum \"$0\" && tar xzf \"$0\" -C \"$1\" && sync -f \"$1\"";
 /// Most CPU time, as a part of SWUpdate's.
 const CPU_MUST: f64 = 1.2;
 
@@ -37,6 +39,14 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Row>> {
             ],
             &variants(&input, &update, bytes),
         )?);
+        // Last, since removing files makes others dear for minutes (see `performance` in docs/benchmarks.md).
+        rows.extend(harness::rounds(
+            kind.name(),
+            options.rounds,
+            &folder.join("install-full"),
+            &[input.single.clone(), input.members.clone()],
+            &over_a_full_slot(&input),
+        )?);
         std::fs::remove_file(inflated)?;
     }
     Ok(rows)
@@ -59,29 +69,14 @@ fn variants<'a>(
         disk: Some(DISK.to_owned()),
         ..Variant::new(name, move |place| extract(archive, place))
     };
-    let fill = |place: &Path| {
-        let mut command = Command::new("cp");
-        command.args(["--recursive", "--no-target-directory"]);
-        command.args([&input.tree, place]);
-        command
-    };
     vec![
         Variant::new(BASELINE, |place| {
-            let script = "sha256sum \"$0\" && tar xzf \"$0\" -C \"$1\" && sync -f \"$1\"";
-            let mut command = shell(script);
+            let mut command = shell(UNPACK);
             command.args([&input.single, place]);
             command
         }),
         ours("evenkeel, one member", &input.single, limits[0]),
         ours("evenkeel, many members", &input.members, limits[1]),
-        Variant {
-            before: Some(Box::new(fill)),
-            ..ours(
-                "evenkeel, many members, over a full slot",
-                &input.members,
-                None,
-            )
-        },
         Variant::new(SWUPDATE, move |_| {
             let mut command = Command::new("swupdate");
             command
@@ -93,6 +88,31 @@ fn variants<'a>(
         }),
         Variant::new(DISK, move |place| inputs::disk_alone(bytes, place)),
     ]
+}
+
+/// A slot holds an older version, which goes: the everyday case.
+fn over_a_full_slot(input: &Input) -> Vec<Variant<'_>> {
+    let filled = |variant| Variant {
+        before: Some(Box::new(|place: &Path| {
+            let mut command = Command::new("cp");
+            command.args(["--recursive", "--no-target-directory"]);
+            command.args([&input.tree, place]);
+            command
+        })),
+        ..variant
+    };
+    let baseline = Variant::new(BASELINE_FULL, |place| {
+        let mut command = shell(&format!("rm -rf \"$1\"/* && {UNPACK}"));
+        command.args([&input.single, place]);
+        command
+    });
+    let ours = Variant {
+        against: Some(BASELINE_FULL.to_owned()),
+        ..Variant::new("evenkeel, many members, over a full slot", |place| {
+            extract(&input.members, place)
+        })
+    };
+    vec![filled(baseline), filled(ours)]
 }
 
 fn extract(archive: &Path, place: &Path) -> Command {

@@ -129,7 +129,7 @@ codes! {
     DownloadRunning = 10551760, Conflict, "Package download in progress";
     UploadCheck = 10551797, Internal, "Internal error. Failed to check if file upload is enabled.";
     UploadDisabled = 10551798, Forbidden,
-        "File upload is disabled. Set \"enabled = true\" under [upload] in evenkeeld.toml.";
+        "File upload is disabled. Set \"enabled = true\" in the section upload of evenkeeld.toml.";
     UploadNameTooLong = 10551799, Invalid, "The name of the file is too long.";
     UploadPermission = 10551800, Internal, "Internal error. Access permissions restrict file upload.";
     UploadIo = 10551801, Internal, "Internal error. A read/write error occurred when uploading this file.";

@@ -20,27 +20,31 @@ const ANONYMOUS: (&str, &str) = ("anonymous", "evenkeel@");
 /// A file on its way, and the connection that says whether it came whole.
 pub(crate) struct FtpBody {
     transfer: Option<TransferStream<AsyncNoTlsStream>>,
+    /// The server has said that this was all.
+    confirmed: bool,
     _control: AsyncFtpStream,
 }
 
 impl FtpBody {
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, &'static str> {
-        let Some(transfer) = &mut self.transfer else {
-            return Ok(None);
-        };
-        let mut chunk = BytesMut::with_capacity(CHUNK);
-        match transfer.read_buf(&mut chunk).await {
-            Ok(0) => {}
-            Ok(_) => return Ok(Some(chunk.freeze())),
-            Err(_) => return Err("before the end of the file"),
+        const UNCONFIRMED: &str = "before the server confirmed the end of the file";
+        if let Some(transfer) = &mut self.transfer {
+            let mut chunk = BytesMut::with_capacity(CHUNK);
+            match transfer.read_buf(&mut chunk).await {
+                Ok(0) => {}
+                Ok(_) => return Ok(Some(chunk.freeze())),
+                Err(_) => return Err("before the end of the file"),
+            }
         }
-        // The end of the data is the end of the file only if the server says so.
-        let Some(transfer) = self.transfer.take() else {
-            return Ok(None);
-        };
-        match transfer.finish().await {
-            Ok(()) => Ok(None),
-            Err(_) => Err("before the server confirmed the end of the file"),
+        // The end of the data is the end of the file only if the server says so. Cancelled while it is waited
+        // for, that is never known.
+        if let Some(transfer) = self.transfer.take() {
+            transfer.finish().await.map_err(|_| UNCONFIRMED)?;
+            self.confirmed = true;
+        }
+        match self.confirmed {
+            true => Ok(None),
+            false => Err(UNCONFIRMED),
         }
     }
 }
@@ -76,6 +80,7 @@ pub(crate) async fn open(
     }
     let body = FtpBody {
         transfer: Some(transfer?),
+        confirmed: false,
         _control: ftp,
     };
     Ok(Opened {
@@ -123,12 +128,12 @@ async fn describe(
 ) -> Result<Validator, SourceError> {
     let total = match step(client, host, ftp.size(path)).await {
         Ok(bytes) => Some(bytes as u64),
-        Err(SourceError::Refused { .. }) => None,
+        // Whether the file is there, only the attempt to get it tells.
+        Err(SourceError::Refused { .. } | SourceError::NotThere { .. }) => None,
         Err(error) => return Err(error),
     };
     let modified = match step(client, host, ftp.mdtm(path)).await {
         Ok(time) => Some(time.to_string()),
-        // Whether the file is there, only the attempt to get it tells.
         Err(SourceError::Refused { .. } | SourceError::NotThere { .. }) => None,
         Err(error) => return Err(error),
     };

@@ -59,6 +59,8 @@ enum State {
     Starting(Option<String>, Body),
     Open(Body),
     Ended,
+    /// The error that was final has been told.
+    Failed,
 }
 
 impl Transfer {
@@ -104,6 +106,11 @@ impl Transfer {
                 State::Ended => {
                     self.state = State::Ended;
                     return Ok(Event::End);
+                }
+                State::Failed => {
+                    self.state = State::Failed;
+                    // Never the end: the caller would take what came for the whole file.
+                    return Err(self.broke("for good, as was said before"));
                 }
             }
         }
@@ -186,19 +193,23 @@ impl Transfer {
             Some(total) if self.position > total => {
                 self.validator = Validator::default();
                 self.state = State::Closed;
-                self.try_failed(SourceError::Broke {
-                    host: self.source.host().to_owned(),
-                    why: "with more bytes than announced",
-                })
+                self.try_failed(self.broke("with more bytes than announced"))
             }
             Some(_) | None => Ok(Event::End),
+        }
+    }
+
+    fn broke(&self, why: &'static str) -> SourceError {
+        SourceError::Broke {
+            host: self.source.host().to_owned(),
+            why,
         }
     }
 
     fn try_failed(&mut self, error: SourceError) -> Result<Event, SourceError> {
         self.failed += 1;
         if !error.is_transient() || self.failed >= self.client.limits.tries {
-            self.state = State::Ended;
+            self.state = State::Failed;
             return Err(error);
         }
         let pause = self.client.limits.pause(self.failed);

@@ -1,8 +1,14 @@
 //! FTP: logins, resumption, and servers that know less.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use evenkeel_download::{Event, SourceError, StartsOver, Transfer};
 
-use crate::ftp_server::{FtpServer, Shelf};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use crate::ftp_server::{FtpServer, SENT, Shelf};
 use crate::support::{Fetched, client, content, drive, limits, source};
 
 fn shelf() -> Shelf {
@@ -11,6 +17,8 @@ fn shelf() -> Shelf {
         modified: "20261123101112",
         password: None,
         knows_rest: true,
+        is_secretive: false,
+        holds_back: None,
         cuts: vec![],
     }
 }
@@ -71,6 +79,52 @@ async fn what_is_not_there_ends_at_once() {
         asked.iter().filter(|line| line.starts_with("USER")).count(),
         1
     );
+}
+
+#[tokio::test]
+async fn a_server_that_tells_no_size_is_asked_for_the_file_all_the_same() {
+    let secretive = Shelf {
+        is_secretive: true,
+        ..shelf()
+    };
+    let server = FtpServer::start(secretive).await;
+    let fetched = get(&server, "", "dir/file.tgz").await.unwrap();
+    assert_eq!(fetched.bytes, shelf().file);
+}
+
+#[tokio::test]
+async fn the_end_counts_only_when_it_was_confirmed() {
+    let held = Arc::new(Semaphore::new(0));
+    let slow = Shelf {
+        holds_back: Some(held.clone()),
+        is_secretive: true,
+        ..shelf()
+    };
+    let server = FtpServer::start(slow).await;
+    let url = format!("ftp://127.0.0.1:{}/dir/file.tgz", server.port);
+    let mut transfer = Transfer::new(client(limits()), source(&url));
+    while transfer.position() < 300_000 {
+        transfer.next().await.unwrap();
+    }
+    while !server.asked().iter().any(|line| line == SENT) {
+        tokio::task::yield_now().await;
+    }
+    // Given up in the middle of waiting for the confirmation, which makes it unknown for ever.
+    let waited = timeout(Duration::from_millis(200), transfer.next()).await;
+    assert!(waited.is_err());
+    held.close();
+    let event = transfer.next().await.unwrap();
+    assert!(matches!(event, Event::Failed { .. }), "{event:?}");
+}
+
+#[tokio::test]
+async fn after_a_final_error_there_is_no_end() {
+    let server = FtpServer::start(shelf()).await;
+    let url = format!("ftp://127.0.0.1:{}/dir/other.tgz", server.port);
+    let mut transfer = Transfer::new(client(limits()), source(&url));
+    let error = transfer.next().await.unwrap_err();
+    assert!(matches!(error, SourceError::NotThere { .. }), "{error}");
+    assert!(transfer.next().await.is_err());
 }
 
 #[tokio::test]

@@ -6,6 +6,9 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
+/// Noted among the commands when a file has been sent whose end is not confirmed yet.
+pub(crate) const SENT: &str = "(sent)";
+
 /// What the server has, and what is wrong with it.
 #[derive(Clone, Default)]
 pub(crate) struct Shelf {
@@ -14,6 +17,10 @@ pub(crate) struct Shelf {
     pub(crate) modified: &'static str,
     pub(crate) password: Option<&'static str>,
     pub(crate) knows_rest: bool,
+    /// Answers `SIZE` and `MDTM` as if there were no file.
+    pub(crate) is_secretive: bool,
+    /// Does not confirm the end of the file before this is closed.
+    pub(crate) holds_back: Option<Arc<tokio::sync::Semaphore>>,
     /// After how many bytes each transfer breaks off.
     pub(crate) cuts: Vec<usize>,
 }
@@ -80,6 +87,7 @@ async fn talk(
             }
             "PASS" => format!("530 \"{argument}\" is wrong"),
             "TYPE" => "200 ok".to_owned(),
+            "SIZE" | "MDTM" if now.is_secretive => "550 not told".to_owned(),
             "SIZE" if is_there => format!("213 {}", now.file.len()),
             "MDTM" if is_there => format!("213 {}", now.modified),
             "PASV" => {
@@ -105,6 +113,11 @@ async fn talk(
                 stream.write_all(&now.file[offset..end]).await?;
                 stream.shutdown().await?;
                 offset = 0;
+                if let Some(held) = &now.holds_back {
+                    asked.lock().unwrap().push(SENT.to_owned());
+                    // Closed: an error, and the way on.
+                    let _ = held.acquire().await;
+                }
                 match cut {
                     Some(_) => "426 broken off".to_owned(),
                     None => "226 done".to_owned(),

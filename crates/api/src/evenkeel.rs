@@ -186,6 +186,9 @@ pub struct Transfer {
     pub remaining_seconds: Option<u64>,
     /// When it began.
     pub since: String,
+    /// What it met last that keeps it from going on, and when it tries again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
 }
 
 /// Why a node does not have a package.

@@ -61,6 +61,10 @@ fn remarks(node: &NodeTransfers) -> String {
     if !node.answers {
         text += &format!("{} does not answer.\n", node.node);
     }
+    let waiting = node.transfers.iter().filter_map(|it| it.trouble.as_ref());
+    for trouble in waiting {
+        text += &format!("{}: {trouble}\n", node.node);
+    }
     for trouble in &node.trouble {
         text += &format!(
             "{}: {} (code {})\n",
@@ -97,6 +101,7 @@ mod tests {
             bytes_per_second: 1_000_000,
             remaining_seconds: Some(15),
             since: String::new(),
+            trouble: Some("h cannot be reached; next try in 4 s".to_owned()),
         });
         silent.answers = false;
         stuck.trouble.push(TransferTrouble {
@@ -112,6 +117,7 @@ mod tests {
             "20 MB",
             "1 MB/s",
             "15s",
+            "n1: h cannot be reached; next try in 4 s\n",
             "n2 does not answer.",
             "n3: not enough space (code 10551804)",
         ] {

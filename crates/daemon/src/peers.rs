@@ -29,7 +29,7 @@ impl Peers {
 
     async fn ask(&self, node: &NodeName) -> Option<PackagesStatus> {
         if *node == self.packages.policy.node {
-            return Some(self.packages.puller.status());
+            return Some(self.packages.state());
         }
         let asked = tokio::time::timeout(ANSWER, self.client.status(node));
         asked.await.ok()?.ok()

@@ -1,7 +1,7 @@
 //! What is wired to what, and in which order. The agent and the pair's guard come first and need neither
 //! record nor coordinator; what comes later cannot take them down.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -38,7 +38,7 @@ use crate::link::{self, Links};
 use crate::listen::{self, Front};
 use crate::mirror::DbMirror;
 use crate::notify::{self, notify};
-use crate::packages::NodePackages;
+use crate::packages::{NodePackages, Served};
 use crate::peers::Peers;
 use crate::scrub::{Scrubber, Suspects};
 use crate::{bootstrap, derived};
@@ -209,6 +209,8 @@ fn peering(base: &Base) -> Result<Peering> {
         policy: base.policy(),
         puller,
         views: base.follower.views(),
+        live: LiveDownload::default(),
+        kept: Mutex::default(),
     });
     Ok(Peering {
         identity,
@@ -261,7 +263,10 @@ async fn start_agent(
         identity: peering.identity.clone(),
         members: peering.members.clone(),
         agent: service,
-        packages: Arc::new(StoreSource::new(base.store.clone(), puller, suspect)),
+        packages: Arc::new(Served {
+            source: StoreSource::new(base.store.clone(), puller, suspect),
+            packages: Arc::clone(&peering.packages),
+        }),
         package_bytes_per_second: base.settings.interconnect.package_bytes_per_second,
         link: base.links.peers.clone(),
     };
@@ -307,7 +312,7 @@ async fn start_cluster(
     let incoming = Incoming::default();
     keep_packages(base, tasks, &peering, &front, &incoming, suspects, stop);
     let incarnation = base.ids.uuid();
-    let live = LiveDownload::default();
+    let live = peering.packages.live.clone();
     let peers = Peers {
         packages: Arc::clone(&peering.packages),
         client: Arc::clone(&peering.client) as Arc<dyn PackageClient>,

@@ -32,6 +32,8 @@ pub enum Event {
         error: SourceError,
         /// How long the next call waits.
         pause: Duration,
+        /// Tries that are left, the next one among them, if none brings anything new.
+        tries_left: u32,
     },
     /// All bytes came.
     End,
@@ -214,6 +216,10 @@ impl Transfer {
         }
         let pause = self.client.limits.pause(self.failed);
         self.state = State::Waiting(pause);
-        Ok(Event::Failed { error, pause })
+        Ok(Event::Failed {
+            error,
+            pause,
+            tries_left: self.client.limits.tries - self.failed,
+        })
     }
 }

@@ -97,7 +97,7 @@ pub struct NodeObservation {
     /// Bytes that a package may still take on its disk.
     #[serde(default)]
     pub package_room: Option<u64>,
-    /// Why it does not have packages that it should have.
+    /// Why it does not have packages that it should have, or still has others.
     #[serde(default)]
     pub pull_trouble: BTreeMap<Digest, Trouble>,
 }

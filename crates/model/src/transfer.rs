@@ -27,6 +27,9 @@ pub struct Transfer {
     pub bytes_per_second: u64,
     /// When it began.
     pub since: WallTime,
+    /// What it met last that keeps it from going on, and when it tries again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
 }
 
 /// Where a package comes from.
@@ -49,7 +52,8 @@ pub enum TransferSource {
     },
 }
 
-/// Why a node does not have a package, for as long as that lasts.
+/// Why a node does not have a package that it should have, or still has one that it should not, for as long
+/// as that lasts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trouble {
     /// The API's code for it.
@@ -69,7 +73,7 @@ pub struct PackagesStatus {
     /// Bytes that a package may still take, where that is known.
     #[serde(default)]
     pub room: Option<u64>,
-    /// Why a package cannot be had.
+    /// Why a package cannot be had, or cannot be removed.
     #[serde(default)]
     pub trouble: BTreeMap<Digest, Trouble>,
 }

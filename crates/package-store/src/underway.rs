@@ -120,6 +120,7 @@ impl Underway {
             total_bytes: self.total_bytes,
             bytes_per_second: meter.bytes_per_second,
             since: self.since,
+            trouble: None,
         }
     }
 }

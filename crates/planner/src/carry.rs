@@ -167,7 +167,7 @@ fn seen(input: &Input<'_>, node: &NodeName, digest: Digest) -> String {
     }
 }
 
-/// `120 of 357 MB from n1, 18 MB/s, about 13 s left`.
+/// `120 of 357 MB from n1, 18 MB/s, about 13 s left`; or, instead of a rate, what keeps it.
 pub(crate) fn progress(transfer: &Transfer) -> String {
     let (done, total) = (transfer.received_bytes, transfer.total_bytes);
     let unit = Unit::of(total.unwrap_or(done));
@@ -179,6 +179,9 @@ pub(crate) fn progress(transfer: &Transfer) -> String {
         TransferSource::Pull { from: Some(from) } => text += &format!(" from {from}"),
         TransferSource::Download { host } => text += &format!(" from {host}"),
         TransferSource::Pull { from: None } | TransferSource::Upload => {}
+    }
+    if let Some(trouble) = &transfer.trouble {
+        return text + "; " + trouble;
     }
     let rate = transfer.bytes_per_second;
     if rate == 0 {
@@ -237,6 +240,7 @@ mod tests {
             total_bytes: Some(357_000_000),
             bytes_per_second: 18_000_000,
             since: WallTime::new(jiff::Timestamp::UNIX_EPOCH),
+            trouble: None,
         };
         let text = "120 of 357 MB from n1, 18 MB/s, about 14 s left";
         assert_eq!(progress(&transfer), text);
@@ -244,9 +248,16 @@ mod tests {
             total_bytes: None,
             bytes_per_second: 0,
             source: TransferSource::Upload,
-            ..transfer
+            ..transfer.clone()
         };
         assert_eq!(progress(&stalled), "120 MB, standing still");
+        let refused = Transfer {
+            source: TransferSource::Download { host: "h".into() },
+            trouble: Some("h cannot be reached; next try in 4 s, 7 tries left".into()),
+            ..transfer
+        };
+        let text = "120 of 357 MB from h; h cannot be reached; next try in 4 s, 7 tries left";
+        assert_eq!(progress(&refused), text);
         assert_eq!(size(12), "1 kB");
         assert_eq!(size(12_000_000_001), "13 GB");
     }

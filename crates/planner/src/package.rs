@@ -1,8 +1,8 @@
 //! Package get, package delete, and the synchronization of a package.
 
 use evenkeel_model::{
-    CatalogueEvent, Digest, JobOutcome, NodeName, OperationEnd, OperationEvent, SourceVersions,
-    Version, code,
+    CatalogueEvent, Digest, GetSource, JobOutcome, NodeName, OperationEnd, OperationEvent, Request,
+    SourceVersions, Transfer, TransferSource, Version, code,
 };
 
 use crate::carry::{
@@ -114,18 +114,36 @@ fn receiving(input: &Input<'_>, receiver: &NodeName) -> Decision {
         let message = format!("Node \"{receiver}\" went away while it received the package.");
         return failed(input, code::GET_FAILED, message);
     }
-    let mut wait = awaiting(
-        input,
-        format!("node \"{receiver}\" to receive and verify the package"),
-        "The client or the server that sends it.",
-    );
-    wait.node = Some(receiver.clone());
     // What is pulled from other nodes comes beside it.
     let seen = input.seen(receiver);
     let mut transfers = seen.into_iter().flat_map(|seen| &seen.transfers);
-    let ours = transfers.find(|t| !matches!(t.source, evenkeel_model::TransferSource::Pull { .. }));
+    let ours = transfers.find(|t| !matches!(t.source, TransferSource::Pull { .. }));
+    let what = format!("node \"{receiver}\" to receive and verify the package");
+    let mut wait = awaiting(input, what, &sender(input, receiver, ours));
+    wait.node = Some(receiver.clone());
     wait.seen = ours.map(progress);
     Decision::wait(wait)
+}
+
+/// Who can make it go on.
+fn sender(input: &Input<'_>, receiver: &NodeName, transfer: Option<&Transfer>) -> String {
+    let source = match &input.operation.request {
+        Request::Get { source, .. } => source,
+        Request::Update(_)
+        | Request::Validate { .. }
+        | Request::Delete { .. }
+        | Request::Sync { .. } => return String::new(),
+    };
+    match source {
+        GetSource::Upload => "The client that sends it.".to_owned(),
+        GetSource::Download { url, .. } => match transfer.and_then(|it| it.trouble.as_ref()) {
+            None => "The server that sends it.".to_owned(),
+            Some(_) => format!(
+                "Make sure that node \"{receiver}\" can reach {url} and that it is served. The download goes on \
+                 by itself then, and fails after its last try."
+            ),
+        },
+    }
 }
 
 /// A synchronization ends when every node that answers has the package, or when nothing moves any more:
@@ -196,9 +214,13 @@ pub(crate) fn delete(input: &Input<'_>, digest: Digest) -> Decision {
         .iter()
         .map(|node| {
             let what = format!("node \"{node}\" to remove the package");
-            let mut wait = awaiting(input, what, "The node removes it by itself.");
-            wait.node = Some((*node).clone());
             let trouble = trouble(input.observations, node, digest);
+            let unblock = match trouble {
+                None => "The node removes it by itself.",
+                Some(_) => "Mend what keeps the node from it: it tries on by itself.",
+            };
+            let mut wait = awaiting(input, what, unblock);
+            wait.node = Some((*node).clone());
             wait.seen = trouble.map(|trouble| trouble.message.clone());
             wait.remaining = Some(input.tunables.silence.saturating_sub(input.idle));
             wait

@@ -231,7 +231,13 @@ impl FrontDoor for NodeDoor {
     }
 
     async fn awaiting(&self) -> Result<Vec<Awaiting>, Refusal> {
-        Ok(self.admission.explain())
+        let mut awaiting = self.admission.explain();
+        // From the record alone nobody knows how far this node's own download is.
+        for wait in awaiting.iter_mut().filter(|wait| wait.seen.is_none()) {
+            let live = &self.fetcher.live;
+            wait.seen = wait.operation.and_then(|get| live.describe(get));
+        }
+        Ok(awaiting)
     }
 
     async fn transfers(&self) -> Vec<(NodeName, Option<PackagesStatus>)> {

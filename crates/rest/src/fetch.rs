@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use evenkeel_download::{Client, Event, Source, SourceError, StartsOver, Transfer, Validator};
-use evenkeel_model::{Refusal, TransferSource, code};
+use evenkeel_model::{Refusal, TransferSource, WallTime, code};
 use evenkeel_orchestrator::{FrontDoor as Admission, GetTicket};
 use evenkeel_package_store::{Policy, StageError, StageLimits, Staging, Store};
 use evenkeel_record::Follower;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use crate::incoming::{ROOM_EVERY, Room, chain, end, hand_over, refusal};
-use crate::live::LiveDownload;
+use crate::live::{LiveDownload, Retry, Standing};
 use crate::policy::PackagePolicy;
 
 /// What is kept beside a partial: what it takes to go on with it. Never a secret.
@@ -73,6 +74,8 @@ impl Fetcher {
         tracing::info!(operation = %ticket.operation, url = source.shown(), offset, "downloading");
         let transfer =
             Transfer::resume(self.client.clone(), source, offset, note.validator.clone());
+        let view = self.follower.view();
+        let since = view.operation(ticket.operation).map(|get| get.state_since);
         let mut fetch = Fetch {
             fetcher: self,
             ticket,
@@ -82,7 +85,8 @@ impl Fetcher {
             staging,
             note,
             content_type: None,
-            trouble: None,
+            since,
+            retry: None,
             room_asked_at: 0,
         };
         let outcome = fetch.run().await;
@@ -209,8 +213,10 @@ struct Fetch<'a> {
     staging: Option<Staging>,
     note: Note,
     content_type: Option<String>,
+    /// When it was asked for.
+    since: Option<WallTime>,
     /// Why nothing comes just now.
-    trouble: Option<String>,
+    retry: Option<Retry>,
     room_asked_at: u64,
 }
 
@@ -226,10 +232,20 @@ impl Fetch<'_> {
                 }) => self.opened(validator, content_type).await?,
                 Ok(Event::StartsOver(why)) => self.start_over(why).await,
                 Ok(Event::Bytes(bytes)) => self.write(bytes).await?,
-                Ok(Event::Failed { error, pause }) => {
+                Ok(Event::Failed {
+                    error,
+                    pause,
+                    tries_left,
+                }) => {
                     let error = chain(&error);
-                    tracing::info!(operation = %self.ticket.operation, error, ?pause, "trying again");
-                    self.trouble = Some(format!("trying again: {error}"));
+                    tracing::info!(
+                        operation = %self.ticket.operation, error, ?pause, tries_left, "trying again"
+                    );
+                    self.retry = Some(Retry {
+                        error,
+                        again: Instant::now() + pause,
+                        tries_left,
+                    });
                     self.check_open()?;
                 }
                 Ok(Event::End) => return self.finish().await,
@@ -239,10 +255,15 @@ impl Fetch<'_> {
     }
 
     fn show(&self) {
-        let (received, total) = (self.transfer.position(), self.transfer.total());
-        let words = self.trouble.clone().or_else(|| self.note.remark.clone());
-        let live = &self.fetcher.live;
-        live.set(self.ticket.operation, received, total, words);
+        self.fetcher.live.set(Standing {
+            operation: self.ticket.operation,
+            host: self.host.clone(),
+            since: self.since,
+            received: self.transfer.position(),
+            total: self.transfer.total(),
+            remark: self.note.remark.clone(),
+            retry: self.retry.clone(),
+        });
     }
 
     /// The coordinator may have ended the get of a node that it could not reach.
@@ -262,7 +283,7 @@ impl Fetch<'_> {
         validator: Validator,
         content_type: Option<String>,
     ) -> Result<(), Refusal> {
-        self.trouble = None;
+        self.retry = None;
         self.content_type = content_type;
         self.note.validator = validator;
         let total = self.note.validator.total;

@@ -61,6 +61,7 @@ fn transfer(transfer: Transfer) -> evenkeel_api::Transfer {
         bytes_per_second: rate,
         remaining_seconds: left.filter(|_| rate > 0).map(|left| left.div_ceil(rate)),
         since: transfer.since.to_api(),
+        trouble: transfer.trouble,
     }
 }
 
@@ -82,6 +83,7 @@ mod tests {
             total_bytes: Some(1000),
             bytes_per_second: 100,
             since: WallTime::new("2026-01-02T03:04:05Z".parse().unwrap()),
+            trouble: None,
         };
         let trouble = Trouble {
             code: 10_551_804,

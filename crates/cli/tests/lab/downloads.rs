@@ -1,6 +1,7 @@
 //! Packages that the cluster fetches, by daemons that are killed meanwhile.
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
@@ -81,6 +82,39 @@ fn a_download_goes_on_where_its_killed_daemon_was() {
     assert_eq!(download["state"], "success");
     let (done, said) = ended(get(&lab, &[&web.url()]));
     assert!(done, "the same package again is success: {said}");
+}
+
+#[test]
+fn a_download_from_a_server_that_is_down_says_so_on_every_node_and_goes_on() {
+    let lab = Lab::up(2);
+    let file = package(&lab, "2.0");
+    let reserved = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = reserved.local_addr().unwrap();
+    drop(reserved);
+    let getting = get(&lab, &[&format!("http://{address}/new.tgz")]);
+    let receiver = lab.coordinator();
+    for (command, parts) in [
+        (
+            &["explain"][..],
+            &[
+                "cannot be reached",
+                "left",
+                &format!("\"{receiver}\" can reach http"),
+            ][..],
+        ),
+        (
+            &["image", "package", "transfers"],
+            &["cannot be reached", "left"],
+        ),
+    ] {
+        lab.until("what keeps the download", |lab| {
+            let said = lab.ok(command);
+            parts.iter().all(|part| said.contains(part)).then_some(())
+        });
+    }
+    let _web = Web::serve_by(TcpListener::bind(address).unwrap(), file, false);
+    let (done, said) = ended(getting);
+    assert!(done, "{said}");
 }
 
 #[test]

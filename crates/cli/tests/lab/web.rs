@@ -25,7 +25,10 @@ struct State {
 
 impl Web {
     pub(crate) fn serve(file: Vec<u8>, needs_login: bool) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::serve_by(TcpListener::bind("127.0.0.1:0").unwrap(), file, needs_login)
+    }
+
+    pub(crate) fn serve_by(listener: TcpListener, file: Vec<u8>, needs_login: bool) -> Self {
         let port = listener.local_addr().unwrap().port();
         let state = State {
             until: file.len(),

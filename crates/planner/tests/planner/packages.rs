@@ -102,6 +102,7 @@ fn pulls(world: &mut World, node: &str, received_bytes: u64) {
         total_bytes: Some(357_000_000),
         bytes_per_second: 18_000_000,
         since: wall(),
+        trouble: None,
     };
     world.override_node(node, |seen| seen.transfers = vec![transfer]);
 }
@@ -311,4 +312,38 @@ fn a_delete_names_who_is_silent_and_fails_on_who_keeps_it() {
         assert!(message.contains("Removed from"), "{message}");
         assert!(message.contains("\"n4\""), "{message}");
     }
+}
+
+#[test]
+fn a_download_that_tries_again_says_what_it_met_and_what_helps() {
+    let mut world = World::of(Request::Get {
+        node: name("n2"),
+        incarnation: uuid::Uuid::from_u128(5),
+        source: GetSource::download("http://h/p.tgz", false),
+    });
+    open_job(&mut world);
+    let transfer = Transfer {
+        package: None,
+        version: None,
+        source: TransferSource::Download { host: "h".into() },
+        received_bytes: 0,
+        total_bytes: None,
+        bytes_per_second: 0,
+        since: wall(),
+        trouble: Some("h cannot be reached; next try in 4 s, 7 tries left".into()),
+    };
+    world.override_node("n2", |seen| seen.transfers = vec![transfer]);
+    let [wait] = <[Awaiting; 1]>::try_from(world.decide().awaiting).unwrap();
+    let seen = "0 kB from h; h cannot be reached; next try in 4 s, 7 tries left";
+    assert_eq!(wait.seen.as_deref(), Some(seen));
+    assert!(
+        wait.unblock.contains("\"n2\" can reach http://h/p.tgz"),
+        "{}",
+        wait.unblock
+    );
+    world.override_node("n2", |seen| seen.transfers[0].trouble = None);
+    assert_eq!(
+        world.decide().awaiting[0].unblock,
+        "The server that sends it."
+    );
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use evenkeel_agent::Packages;
 use evenkeel_interconnect::pulled_package;
-use evenkeel_model::{Digest, OperationKind};
+use evenkeel_model::{Digest, OperationKind, Trouble, code};
 use evenkeel_package_store::Store;
 use evenkeel_record::{Follower, View};
 use tokio::sync::{Notify, RwLock};
@@ -18,7 +18,7 @@ use crate::packages::NodePackages;
 
 /// How often the store is compared without news.
 const PERIOD: Duration = Duration::from_secs(5);
-/// How soon after the first failed pull, and after a failed removal. Each further failure doubles it…
+/// How soon after the first failed pull, and after a failed removal. Each further failed pull doubles it…
 const RETRY: Duration = Duration::from_secs(1);
 /// …up to this: a holder that returns is noticed about so soon.
 const RETRY_MOST: Duration = Duration::from_secs(15);
@@ -46,23 +46,39 @@ struct Failed {
 }
 
 impl Keeper {
-    /// Runs until dropped.
+    /// Runs until dropped. Removing does not wait for a pull, which may take as long as its source likes.
     pub(crate) async fn run(self) {
+        tokio::join!(self.keep_pulling(), self.keep_removing());
+    }
+
+    async fn keep_pulling(&self) {
         let mut views = self.follower.views();
         let mut failed = BTreeMap::new();
         loop {
             views.mark_unchanged();
             let next = self.pull_missing(&mut failed).await;
-            let settled = self.remove_leftovers().await;
-            let pause = if settled { PERIOD } else { RETRY };
-            let until = next.map_or(pause, |next| {
-                pause.min(next.saturating_duration_since(Instant::now()))
+            let until = next.map_or(PERIOD, |next| {
+                PERIOD.min(next.saturating_duration_since(Instant::now()))
             });
             tokio::select! {
                 // Gone only with the daemon.
                 changed = views.changed() => if changed.is_err() { return },
                 () = self.bell.notified() => {}
                 () = tokio::time::sleep(until) => {}
+            }
+        }
+    }
+
+    async fn keep_removing(&self) {
+        let mut views = self.follower.views();
+        loop {
+            views.mark_unchanged();
+            let settled = self.remove_leftovers().await;
+            let pause = if settled { PERIOD } else { RETRY };
+            tokio::select! {
+                // Gone only with the daemon.
+                changed = views.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(pause) => {}
             }
         }
     }
@@ -81,7 +97,12 @@ impl Keeper {
             if earlier.is_some_and(|failed| failed.next > Instant::now()) {
                 continue;
             }
-            let Err(error) = self.packages.pull(*digest).await else {
+            let pulled = tokio::select! {
+                pulled = self.packages.pull(*digest) => pulled,
+                // It was deleted meanwhile: what is here of it goes with the leftovers.
+                () = self.unwanted(*digest) => Ok(()),
+            };
+            let Err(error) = pulled else {
                 failed.remove(digest);
                 continue;
             };
@@ -94,6 +115,16 @@ impl Keeper {
             failed.insert(*digest, Failed { told, pause, next });
         }
         failed.values().map(|failed| failed.next).min()
+    }
+
+    /// Returns when the catalogue does not name the package any more.
+    async fn unwanted(&self, digest: Digest) {
+        let mut views = self.follower.views();
+        // Gone only with the daemon, which ends this too.
+        let gone = |view: &Arc<View>| !view.catalogue().packages.contains_key(&digest);
+        if views.wait_for(gone).await.is_err() {
+            std::future::pending().await
+        }
     }
 
     /// What is left of pulls of packages that nobody wants any more. They have no worth but the time that
@@ -132,9 +163,7 @@ impl Keeper {
 
     /// No effect starts from a mirror: what is a leftover is judged by the record as it is now.
     async fn remove_leftovers(&self) -> bool {
-        if !self.discard_partials(&self.follower.view()).await {
-            return false;
-        }
+        let discarded = self.discard_partials(&self.follower.view()).await;
         let held: Vec<Digest> = self
             .store
             .list()
@@ -145,31 +174,46 @@ impl Keeper {
             .iter()
             .all(|digest| is_wanted(&self.follower.view(), *digest))
         {
-            return true;
+            self.packages.set_kept(BTreeMap::new());
+            return discarded;
         }
         let Ok(_nothing_incoming) = self.incoming.try_write() else {
-            return true;
+            return discarded;
         };
         let Ok(view) = self.follower.refresh().await else {
             return false;
         };
-        let mut settled = true;
+        let mut kept = BTreeMap::new();
         for digest in held.into_iter().filter(|digest| !is_wanted(&view, *digest)) {
-            let store = self.store.clone();
-            let deleted = tokio::task::spawn_blocking(move || store.delete(digest)).await;
-            match deleted {
-                Ok(Ok(_)) => tracing::info!(package = %digest, "package removed"),
-                Ok(Err(error)) => {
-                    settled = false;
-                    tracing::warn!(package = %digest, error = chain(&error), "cannot remove a package");
-                }
-                Err(error) => {
-                    settled = false;
-                    tracing::error!(package = %digest, %error, "removing a package panicked");
-                }
+            if let Err(message) = self.remove(digest).await {
+                let code = code::CLEANUP_NODE;
+                kept.insert(digest, Trouble { code, message });
             }
         }
+        let settled = discarded && kept.is_empty();
+        self.packages.set_kept(kept);
         settled
+    }
+
+    /// Says why it cannot.
+    async fn remove(&self, digest: Digest) -> Result<(), String> {
+        let store = self.store.clone();
+        let deleted = tokio::task::spawn_blocking(move || store.delete(digest)).await;
+        match deleted {
+            Ok(Ok(_)) => {
+                tracing::info!(package = %digest, "package removed");
+                Ok(())
+            }
+            Ok(Err(error)) => {
+                let error = chain(&error);
+                tracing::warn!(package = %digest, error, "cannot remove a package");
+                Err(error)
+            }
+            Err(error) => {
+                tracing::error!(package = %digest, %error, "removing a package panicked");
+                Err("removing it panicked".to_owned())
+            }
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::thread;
 
 use serde_json::Value;
 
@@ -118,4 +119,28 @@ fn a_node_that_returns_catches_up_and_nothing_is_updated_meanwhile() {
     let log = lab.log(&format!("nodes/{away}/evenkeeld.log"));
     assert!(log.contains("going on with what is here"), "{log}");
     lab.assert_no_harm();
+}
+
+#[test]
+fn a_node_that_cannot_remove_a_package_says_why_and_does_when_it_can() {
+    let lab = Lab::up(2);
+    lab.upload("2.0");
+    let aside = lab.dir.join("nodes/node2/data/packages/aside");
+    fs::remove_dir_all(&aside).unwrap();
+    fs::write(&aside, "in the way").unwrap();
+    thread::scope(|scope| {
+        let deleting = scope.spawn(|| lab.ok(&["image", "package", "delete", "2.0"]));
+        for command in [&["explain"][..], &["image", "package", "transfers"]] {
+            lab.until("the reason", |lab| {
+                let said = lab.ok(command);
+                (said.contains("node2") && said.contains("cannot remove")).then_some(())
+            });
+        }
+        fs::remove_file(&aside).unwrap();
+        fs::create_dir(&aside).unwrap();
+        deleting.join().unwrap();
+    });
+    assert_eq!(lab.archive("node2"), None);
+    let said = lab.ok(&["image", "package", "transfers"]);
+    assert!(!said.contains("cannot remove"), "{said}");
 }

@@ -194,11 +194,11 @@ impl Puller {
     /// nobody gave one byte more. What is here of it when this is dropped is gone on with by the next call.
     pub async fn pull(&self, order: &PullOrder) -> Result<(), PullError> {
         let _one = self.one.lock().await;
+        let _over = Over(self);
         let result = match self.store.get(order.package) {
             Some(_) => Ok(()),
             None => run::run(self, order).await,
         };
-        *self.current() = None;
         let mut troubles = self.troubles();
         match &result {
             Ok(()) => troubles.remove(&order.package),
@@ -241,11 +241,15 @@ impl Puller {
                 }
             }
         }
+        let held: Vec<_> = held.iter().map(|stored| stored.manifest_digest).collect();
+        // What could not be pulled may have come another way.
+        let mut trouble = self.troubles().clone();
+        trouble.retain(|package, _| !held.contains(package));
         PackagesStatus {
-            held: held.iter().map(|stored| stored.manifest_digest).collect(),
+            held,
             transfers,
             room: self.store.room_bytes().ok(),
-            trouble: self.troubles().clone(),
+            trouble,
         }
     }
 
@@ -274,6 +278,15 @@ impl Puller {
     fn troubles(&self) -> MutexGuard<'_, BTreeMap<Digest, Trouble>> {
         // Each change is one insert or remove.
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A pull that ends, also by being dropped: others are not told any more that it is under way.
+struct Over<'a>(&'a Puller);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        *self.0.current() = None;
     }
 }
 

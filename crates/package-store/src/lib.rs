@@ -27,6 +27,7 @@ mod keys;
 mod members;
 mod open;
 mod partial;
+mod piece;
 mod receive;
 mod remove;
 mod replaced;

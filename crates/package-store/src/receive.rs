@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use bytes::{Buf, Bytes};
+use bytes::Buf;
 use evenkeel_model::{Digest, Entry};
 use tokio::sync::{mpsc, watch};
 
@@ -16,22 +16,21 @@ use crate::commit::{self, check_version};
 use crate::crew::Files;
 use crate::flush::Flusher;
 use crate::partial::Place;
+use crate::piece::{Piece, Room, wait};
 use crate::room::check_reserve;
 use crate::stage::{StageLimits, StageProgress};
 use crate::stage_error::StageError;
 use crate::store::{Inner, StoredPackage};
 use crate::verify::{Failure, Policy, SignedManifest, Sink, VerifyError, verify};
 
-/// Pieces that wait for the verification.
+/// Pieces that wait for the verification, whatever their size; their bytes are bounded too.
 const QUEUE: usize = 16;
 /// Free space is looked at again after so many bytes.
 const SPACE_CHECK_BYTES: u64 = 16 << 20;
 
 /// What the sender says.
 pub(crate) enum Message {
-    Bytes(Bytes),
-    /// With its digest, computed by the caller.
-    Chunk(Bytes, Digest),
+    Piece(Piece),
     Finish,
     Suspend,
     Abort,
@@ -56,6 +55,7 @@ pub(crate) struct Receiving {
     archive: ArchiveFile,
     limits: StageLimits,
     progress: watch::Sender<StageProgress>,
+    room: Room,
 }
 
 impl Receiving {
@@ -64,12 +64,14 @@ impl Receiving {
         archive: ArchiveFile,
         limits: StageLimits,
         progress: watch::Sender<StageProgress>,
+        room: Room,
     ) -> Self {
         Self {
             place,
             archive,
             limits,
             progress,
+            room,
         }
     }
 
@@ -80,11 +82,11 @@ impl Receiving {
         policy: Policy,
         replayed: Option<&SyncSender<u64>>,
     ) -> Result<StoredPackage, StageError> {
-        // From here on something may be found to be wrong with it.
-        self.place.set_kept(false);
         let (to_verifier, verifier) = self.start_verifier(policy)?;
         let flusher = Flusher::of_file(self.archive.file())
             .map_err(StageError::io("sync", self.archive.path()))?;
+        // From here on something may be found to be wrong with it.
+        self.place.set_kept(false);
         let end = match self.replay(&to_verifier, replayed) {
             Ok(ControlFlow::Continue(())) => self.receive(&mut inbox, &to_verifier, &flusher),
             Ok(ControlFlow::Break(())) => Ok(End::VerifierStopped),
@@ -136,7 +138,7 @@ impl Receiving {
     fn start_verifier(
         &self,
         policy: Policy,
-    ) -> Result<(SyncSender<Bytes>, JoinHandle<Verdict>), StageError> {
+    ) -> Result<(SyncSender<Piece>, JoinHandle<Verdict>), StageError> {
         let (pieces, queue) = sync_channel(QUEUE);
         let mut sink = Watcher {
             inner: self.place.inner.clone(),
@@ -146,7 +148,7 @@ impl Receiving {
         };
         let input = Pieces {
             queue,
-            current: Bytes::new(),
+            current: None,
         };
         let handle = thread::Builder::new()
             .name("verify".to_owned())
@@ -158,17 +160,17 @@ impl Receiving {
     /// Takes over what an earlier staging has left; breaks if the verification has stopped.
     fn replay(
         &mut self,
-        to_verifier: &SyncSender<Bytes>,
+        to_verifier: &SyncSender<Piece>,
         replayed: Option<&SyncSender<u64>>,
     ) -> Result<ControlFlow<()>, StageError> {
         let Some(replayed) = replayed else {
             return Ok(ControlFlow::Continue(()));
         };
-        let (growing, progress) = (self.place.growing(), &self.progress);
+        let (growing, progress, room) = (self.place.growing(), &self.progress, &self.room);
         let flow = self.archive.replay(|archive, bytes| {
             growing.received(archive.received(), archive.complete_bytes(), true);
             progress.send_modify(|p| p.received_bytes = archive.received());
-            match to_verifier.send(bytes) {
+            match to_verifier.send(wait(room.take(bytes, None))) {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(_) => ControlFlow::Break(()),
             }
@@ -183,20 +185,20 @@ impl Receiving {
     fn receive(
         &mut self,
         inbox: &mut mpsc::Receiver<Message>,
-        to_verifier: &SyncSender<Bytes>,
+        to_verifier: &SyncSender<Piece>,
         flusher: &Flusher,
     ) -> Result<End, StageError> {
         let keep = self.limits.keep_partial;
         let mut unchecked = 0;
         loop {
-            let (bytes, digest) = match inbox.blocking_recv() {
-                Some(Message::Bytes(bytes)) => (bytes, None),
-                Some(Message::Chunk(bytes, digest)) => (bytes, Some(digest)),
+            let piece = match inbox.blocking_recv() {
+                Some(Message::Piece(piece)) => piece,
                 Some(Message::Finish) => return Ok(End::Finished),
                 Some(Message::Suspend) => return Ok(End::Suspended { keep: true }),
                 Some(Message::Abort) => return Ok(End::Suspended { keep: false }),
                 None => return Ok(End::Suspended { keep }),
             };
+            let bytes = &piece.bytes;
             let length = bytes.len() as u64;
             let limit = self.limits.max_archive_bytes;
             if self.archive.received().saturating_add(length) > limit {
@@ -207,16 +209,16 @@ impl Receiving {
                 unchecked = 0;
                 check_reserve(&self.place.inner, &self.limits)?;
             }
-            match digest {
-                None => self.archive.append(&bytes)?,
-                Some(digest) => self.archive.append_chunk(&bytes, digest)?,
+            match piece.digest {
+                None => self.archive.append(bytes)?,
+                Some(digest) => self.archive.append_chunk(bytes, digest)?,
             }
             flusher.written(length);
             let received = self.archive.received();
             let complete = self.archive.complete_bytes();
             self.place.growing().received(received, complete, false);
             self.progress.send_modify(|p| p.received_bytes = received);
-            if to_verifier.send(bytes).is_err() {
+            if to_verifier.send(piece).is_err() {
                 return Ok(End::VerifierStopped);
             }
         }
@@ -291,8 +293,8 @@ impl Files for Proven {
 
 /// Pieces from a queue as one stream, which ends when the sender is dropped.
 struct Pieces {
-    queue: Receiver<Bytes>,
-    current: Bytes,
+    queue: Receiver<Piece>,
+    current: Option<Piece>,
 }
 
 impl Read for Pieces {
@@ -307,16 +309,20 @@ impl Read for Pieces {
 
 impl BufRead for Pieces {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        while self.current.is_empty() {
+        while self.current.as_ref().is_none_or(|it| it.bytes.is_empty()) {
+            // Its room is needed before the next can come.
+            self.current = None;
             match self.queue.recv() {
-                Ok(next) => self.current = next,
+                Ok(next) => self.current = Some(next),
                 Err(_) => break,
             }
         }
-        Ok(&self.current)
+        Ok(self.current.as_ref().map_or(&[], |it| &it.bytes))
     }
 
     fn consume(&mut self, n: usize) {
-        self.current.advance(n.min(self.current.len()));
+        if let Some(piece) = &mut self.current {
+            piece.bytes.advance(n.min(piece.bytes.len()));
+        }
     }
 }

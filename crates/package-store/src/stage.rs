@@ -1,8 +1,8 @@
 //! Takes a package in as a stream: written, hashed and verified as it arrives, durable before "done".
 //!
 //! [`Staging`] is the sender's hand on it. The work is done by threads (`receive`), so that it overlaps and
-//! the async caller never blocks; the queues between them are bounded, so that a fast sender waits and memory
-//! does not grow with the package.
+//! the async caller never blocks; what is under way between them is bounded (`piece`), so that a fast sender
+//! waits and memory does not grow with the package.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,13 +16,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::archive::ArchiveFile;
 use crate::fsutil;
 use crate::partial::{NOTE, Place};
+use crate::piece::{Room, wait};
 use crate::receive::{Message, Receiving};
 use crate::room::check_space;
 use crate::stage_error::StageError;
 use crate::store::{Store, StoredPackage};
 use crate::verify::Policy;
 
-/// Pieces that wait for the receiving thread. A piece is what the network gave, 8 to 256 KiB, or a chunk.
+/// Pieces that wait for the receiving thread, whatever their size; their bytes are bounded too.
 const QUEUE: usize = 16;
 
 /// Bounds on what is taken in, and what is known of it.
@@ -80,6 +81,7 @@ pub struct StageProgress {
 #[derive(Debug)]
 pub struct Staging {
     messages: mpsc::Sender<Message>,
+    room: Room,
     /// Taken when it has been reported.
     outcome: Option<oneshot::Receiver<Result<StoredPackage, StageError>>>,
     progress: watch::Receiver<StageProgress>,
@@ -137,7 +139,8 @@ fn start(
     let (messages, inbox) = mpsc::channel(QUEUE);
     let (report, outcome) = oneshot::channel();
     let (progress_tx, progress) = watch::channel(StageProgress::default());
-    let receiving = Receiving::new(place, archive, limits, progress_tx);
+    let room = Room::new();
+    let receiving = Receiving::new(place, archive, limits, progress_tx, room.clone());
     thread::Builder::new()
         .name("stage".to_owned())
         .spawn(move || {
@@ -149,6 +152,7 @@ fn start(
         .map_err(StageError::io("start a thread for", &dir))?;
     Ok(Staging {
         messages,
+        room,
         outcome: Some(outcome),
         progress,
         dir,
@@ -159,17 +163,18 @@ impl Staging {
     /// Hands over the next bytes; waits while the disk or the verification is behind. An error is final
     /// and says what was wrong with the bytes so far.
     pub async fn write(&mut self, bytes: Bytes) -> Result<(), StageError> {
-        self.send(Message::Bytes(bytes)).await
+        self.send(bytes, None).await
     }
 
     /// Hands over a chunk whose digest the caller has computed from these very bytes, which saves doing it
     /// again. At a chunk's boundary; elsewhere it is as good as [`write`](Self::write).
     pub async fn write_chunk(&mut self, bytes: Bytes, digest: Digest) -> Result<(), StageError> {
-        self.send(Message::Chunk(bytes, digest)).await
+        self.send(bytes, Some(digest)).await
     }
 
-    async fn send(&mut self, message: Message) -> Result<(), StageError> {
-        if self.messages.send(message).await.is_ok() {
+    async fn send(&mut self, bytes: Bytes, digest: Option<Digest>) -> Result<(), StageError> {
+        let piece = self.room.take(bytes, digest).await;
+        if self.messages.send(Message::Piece(piece)).await.is_ok() {
             return Ok(());
         }
         match self.outcome.take() {
@@ -209,42 +214,22 @@ impl Staging {
 
     /// [`write`](Self::write) for callers outside of async code.
     pub fn write_blocking(&mut self, bytes: Bytes) -> Result<(), StageError> {
-        if self.messages.blocking_send(Message::Bytes(bytes)).is_ok() {
-            return Ok(());
-        }
-        match self.outcome.take() {
-            Some(outcome) => Err(failure(outcome.blocking_recv())),
-            None => Err(StageError::Ended),
-        }
+        wait(self.write(bytes))
     }
 
     /// [`finish`](Self::finish) for callers outside of async code.
-    pub fn finish_blocking(mut self) -> Result<StoredPackage, StageError> {
-        self.end_blocking(Message::Finish)
+    pub fn finish_blocking(self) -> Result<StoredPackage, StageError> {
+        wait(self.finish())
     }
 
     /// [`suspend`](Self::suspend) for callers outside of async code.
-    pub fn suspend_blocking(mut self) -> Result<(), StageError> {
-        match self.end_blocking(Message::Suspend) {
-            Err(StageError::Aborted) => Ok(()),
-            Err(error) => Err(error),
-            Ok(_) => Err(StageError::Ended),
-        }
+    pub fn suspend_blocking(self) -> Result<(), StageError> {
+        wait(self.suspend())
     }
 
     /// [`abort`](Self::abort) for callers outside of async code.
-    pub fn abort_blocking(mut self) {
-        // Whatever it says, the thread has cleaned up before it speaks.
-        let _ = self.end_blocking(Message::Abort);
-    }
-
-    fn end_blocking(&mut self, message: Message) -> Result<StoredPackage, StageError> {
-        // If the thread has ended already, its outcome says why.
-        let _ = self.messages.blocking_send(message);
-        match self.outcome.take() {
-            Some(outcome) => outcome.blocking_recv().unwrap_or(Err(StageError::Ended)),
-            None => Err(StageError::Ended),
-        }
+    pub fn abort_blocking(self) {
+        wait(self.abort());
     }
 
     /// Keeps a few words beside what was received, for whoever resumes it: where the rest can be had, and

@@ -130,7 +130,7 @@ impl ExtractError {
 
     fn restore(path: &Path) -> impl FnOnce(restore::Failed) -> Self {
         let path = path.to_owned();
-        move |(step, source)| Self::Io { step, path, source }
+        move |(step, source)| Self::io(step, &path)(source)
     }
 }
 

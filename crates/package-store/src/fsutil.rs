@@ -143,10 +143,30 @@ pub(crate) fn is_no_space(error: &io::Error) -> bool {
     )
 }
 
+/// Whether the medium, or the file system on it, gives bytes back no more: what was there is damaged. Everything
+/// else is trouble of ours.
+pub(crate) fn is_lost(error: &io::Error) -> bool {
+    const MEDIUM: [nix::Error; 3] = [nix::Error::EIO, nix::Error::EBADMSG, nix::Error::EUCLEAN];
+    let code = error.raw_os_error().map(nix::Error::from_raw);
+    code.is_some_and(|code| MEDIUM.contains(&code))
+}
+
 /// Whether nothing has that name.
 pub(crate) fn is_absent(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_medium_lost_counts_as_lost() {
+        let is_lost = |error: nix::Error| is_lost(&error.into());
+        assert!(is_lost(nix::Error::EIO) && is_lost(nix::Error::EUCLEAN));
+        assert!(!is_lost(nix::Error::EMFILE) && !is_lost(nix::Error::ENOMEM));
+    }
 }

@@ -19,8 +19,8 @@ const BLOCK_BYTES: usize = 256 << 10;
 const BLOCKS_KEPT: usize = 16;
 /// Compressed bytes held at a time.
 const INPUT_BYTES: usize = 128 << 10;
-/// Most bytes of a member's header. A name and a comment are all that may be long in it.
-const MAX_HEADER_BYTES: usize = 64 << 10;
+/// Most bytes of a name or comment in a member's header. Both, and the longest extra field, fit in what is held.
+const MAX_TEXT_BYTES: usize = 16 << 10;
 const TRAILER_BYTES: usize = 8;
 
 /// What a member's trailer is compared with.
@@ -280,9 +280,11 @@ fn header_length(bytes: &[u8]) -> Result<Option<usize>, &'static str> {
     for flag in [HAS_NAME, HAS_COMMENT] {
         if flags & flag != 0 {
             let rest = bytes.get(at..).unwrap_or_default();
-            match rest.iter().position(|byte| *byte == 0) {
+            // Never further, even if more is here already: what is taken must not hang on how much came at once.
+            let mut text = rest.iter().take(MAX_TEXT_BYTES);
+            match text.position(|byte| *byte == 0) {
                 Some(end) => at += end + 1,
-                None if bytes.len() > MAX_HEADER_BYTES => return Err("an endless header"),
+                None if rest.len() >= MAX_TEXT_BYTES => return Err("an endless header"),
                 None => return Ok(None),
             }
         }

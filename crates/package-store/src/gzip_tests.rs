@@ -260,3 +260,25 @@ fn a_header_without_end_is_refused_early() {
     assert!(out.is_empty());
     assert_eq!(ended.unwrap_err(), in_parallel(&file).1.unwrap_err());
 }
+
+#[test]
+fn whether_a_long_header_is_taken_does_not_hang_on_how_it_comes() {
+    let named = |length: usize| {
+        let builder = GzBuilder::new()
+            .filename(vec![b'n'; length])
+            .comment(vec![b'c'; length])
+            .extra(vec![7; 65_535]);
+        let mut encoder = builder.write(Vec::new(), Compression::best());
+        encoder.write_all(b"content").unwrap();
+        encoder.finish().unwrap()
+    };
+    let (taken, refused) = (named(16_000), named(17_000));
+    for piece in [7, 1000, 66_000, 1 << 20] {
+        assert_eq!(
+            serially(&taken, piece),
+            (b"content".to_vec(), Ok(())),
+            "{piece}"
+        );
+        serially(&refused, piece).1.unwrap_err();
+    }
+}

@@ -14,7 +14,7 @@ use nix::fcntl::{Flock, FlockArg};
 
 use crate::aside::Reaper;
 use crate::chunks::{ChunkList, chunk_digest};
-use crate::fsutil::{self, is_absent};
+use crate::fsutil::{self, is_absent, is_lost};
 use crate::partial::{NOTE, is_resumable};
 use crate::remove::set_aside;
 use crate::store::{
@@ -131,11 +131,12 @@ fn read_packages(inner: &Inner) -> Result<BTreeMap<Digest, StoredPackage>, Store
     Ok(packages)
 }
 
-/// The outer error is the disk's: a package that cannot be read now is not for that reason damaged.
+/// The outer error is trouble of ours: a package that cannot be read now is not for that reason damaged. One
+/// that the medium has lost is, and does not keep the others from being had.
 fn read_package(dir: &Path, digest: Digest) -> io::Result<Result<StoredPackage, &'static str>> {
     let read = |name: &str| match fs::read(dir.join(name)) {
         Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if is_absent(&error) => Ok(None),
+        Err(error) if is_absent(&error) || is_lost(&error) => Ok(None),
         Err(error) => Err(error),
     };
     let sidecar = read(SIDECAR)?.and_then(|b| serde_json::from_slice::<StoredPackage>(&b).ok());
@@ -147,7 +148,7 @@ fn read_package(dir: &Path, digest: Digest) -> io::Result<Result<StoredPackage, 
     }
     match dir.join(ARCHIVE).metadata() {
         Ok(meta) if meta.is_file() && meta.len() == package.archive_bytes => {}
-        Err(error) if !is_absent(&error) => return Err(error),
+        Err(error) if !is_absent(&error) && !is_lost(&error) => return Err(error),
         Ok(_) | Err(_) => return Ok(Err("its archive is missing or of another size")),
     }
     let is_manifest =

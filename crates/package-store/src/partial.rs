@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::aside;
 use crate::fsutil;
+use crate::room::check_space;
 use crate::stage::StageLimits;
 use crate::stage_error::StageError;
 use crate::store::{ARCHIVE, Inner, Store, StoreError};
@@ -57,12 +58,11 @@ impl Store {
 
     /// Drops what is kept of a staging; durable when it returns. What is not there is fine.
     pub fn discard(&self, stage_id: &str) -> Result<(), StageError> {
-        check_id(stage_id)?;
-        if self.inner.index().staging.contains_key(stage_id) {
-            return Err(busy(stage_id));
-        }
-        let dir = partial_dir(&self.inner, stage_id);
-        aside::bury(&self.inner, &dir).map_err(StageError::io("remove", &dir))?;
+        // Taken for as long as it lasts: a staging that begins meanwhile would lose its folder.
+        let mut place = Place::claim(&self.inner, stage_id, &StageLimits::default())?;
+        place.set_kept(true);
+        let dir = place.dir();
+        aside::bury(&self.inner, dir).map_err(StageError::io("remove", dir))?;
         let incoming = self.inner.incoming_dir();
         fsutil::sync_dir(&incoming).map_err(StageError::io("sync", &incoming))
     }
@@ -111,13 +111,18 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// An empty folder. One that an earlier staging has left goes first.
+    /// An empty folder, if there is room. One that an earlier staging has left goes first.
     pub(crate) fn create(
         inner: &Arc<Inner>,
         stage_id: &str,
         limits: &StageLimits,
     ) -> Result<Self, StageError> {
-        let place = Self::claim(inner, stage_id, limits)?;
+        let mut place = Self::claim(inner, stage_id, limits)?;
+        // Refused for want of room, it leaves what is there as it is.
+        place.keep = true;
+        // What it has announced is promised to it by now: whoever begins at the same time counts it.
+        check_space(inner, limits)?;
+        place.keep = false;
         let dir = &place.dir;
         aside::bury(inner, dir).map_err(StageError::io("remove", dir))?;
         fsutil::create_dir(dir).map_err(StageError::io("create", dir))?;

@@ -32,16 +32,10 @@ fn promised_bytes(inner: &Inner) -> u64 {
     outstanding.fold(0, u64::saturating_add)
 }
 
-/// Whether `more` bytes fit beside what is promised already. Deleted packages give up their room first.
-pub(crate) fn check_space(
-    inner: &Inner,
-    limits: &StageLimits,
-    more: u64,
-) -> Result<(), StageError> {
-    let needed = limits
-        .reserve_bytes
-        .saturating_add(promised_bytes(inner))
-        .saturating_add(more);
+/// Whether all that is promised fits, the asking staging's own among it. Deleted packages give up their room
+/// first.
+pub(crate) fn check_space(inner: &Inner, limits: &StageLimits) -> Result<(), StageError> {
+    let needed = limits.reserve_bytes.saturating_add(promised_bytes(inner));
     let mut free = free_bytes(inner)?;
     if free < needed {
         aside::reap(inner);

@@ -164,11 +164,8 @@ fn forget_cached(file: &File, offset: u64, length: u64) {
 
 /// A medium that gives bytes back no more is damage; everything else is trouble of ours.
 fn unreadable(path: &Path, error: io::Error) -> Stop {
-    const MEDIUM: [nix::Error; 3] = [nix::Error::EIO, nix::Error::EBADMSG, nix::Error::EUCLEAN];
-    let by_medium = error
-        .raw_os_error()
-        .is_some_and(|code| MEDIUM.contains(&nix::Error::from_raw(code)));
-    if by_medium || fsutil::is_absent(&error) || error.kind() == io::ErrorKind::UnexpectedEof {
+    let short = error.kind() == io::ErrorKind::UnexpectedEof;
+    if fsutil::is_lost(&error) || fsutil::is_absent(&error) || short {
         return Stop::Damaged(format!("{} cannot be read: {error}", path.display()));
     }
     Stop::Failed(StoreError::io("read", path)(error))

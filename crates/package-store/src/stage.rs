@@ -97,7 +97,6 @@ impl Store {
         policy: Policy,
         limits: StageLimits,
     ) -> Result<Staging, StageError> {
-        check_space(&self.inner, &limits, limits.expected_bytes.unwrap_or(0))?;
         let place = Place::create(&self.inner, stage_id, &limits)?;
         let archive = ArchiveFile::create(place.dir())?;
         start(place, archive, policy, limits, None)
@@ -117,7 +116,7 @@ impl Store {
         // What is on disk is room taken already; the rest is promised like that of any other.
         let on_disk = archive.bytes_on_disk()?;
         place.growing().received(on_disk, 0, true);
-        check_space(&self.inner, &limits, 0)?;
+        check_space(&self.inner, &limits)?;
         let (report, replayed) = sync_channel(1);
         let mut staging = start(place, archive, policy, limits, Some(report))?;
         match replayed.recv() {

@@ -224,7 +224,12 @@ impl Store {
             });
         }
         let path = self.inner.package_dir(digest).join(ARCHIVE);
-        let mut file = File::open(&path).map_err(StoreError::io("open", &path))?;
+        let mut file = match File::open(&path) {
+            Ok(file) => file,
+            // Deleted since it was looked up.
+            Err(_) if self.get(digest).is_none() => return Err(StoreError::NotThere { digest }),
+            Err(error) => return Err(StoreError::io("open", &path)(error)),
+        };
         file.seek(SeekFrom::Start(offset))
             .map_err(StoreError::io("read", &path))?;
         Ok(Archive {

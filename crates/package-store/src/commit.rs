@@ -6,10 +6,10 @@ use crate::archive::ArchiveFile;
 use crate::aside;
 use crate::chunks::chunk_digest;
 use crate::fsutil;
+use crate::head::SignedManifest;
 use crate::partial::{NOTE, Place};
 use crate::stage_error::StageError;
 use crate::store::{Inner, MANIFEST, SIDECAR, SIGNATURE, StoredPackage};
-use crate::verify::SignedManifest;
 
 /// Everything is proven, archive and chunk list are on disk: the rest is written and synced, then the folder
 /// gets its name, then that name is made durable.

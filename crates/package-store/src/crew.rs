@@ -13,7 +13,8 @@ use bytes::Bytes;
 use evenkeel_model::{Digest, Entry, EntryKind};
 use sha2::{Digest as _, Sha256};
 
-use crate::verify::{Failure, VerifyError};
+use crate::verify::Failure;
+use crate::verify_error::VerifyError;
 
 /// Threads: more than this would wait for the one that reads the tar.
 const MAX_THREADS: usize = 4;

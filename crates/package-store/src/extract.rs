@@ -17,12 +17,14 @@ use nix::fcntl::{Flock, FlockArg};
 use crate::crew::Files;
 use crate::flush::WriteBehind;
 use crate::fsutil;
+use crate::head::{Policy, SignedManifest};
 use crate::replaced;
 use crate::restore;
 use crate::scrub::ScrubOutcome;
 use crate::slot;
 use crate::store::{Store, StoreError};
-use crate::verify::{Failure, Policy, SignedManifest, Sink, VerifyError, verify};
+use crate::verify::{Failure, Sink, verify};
+use crate::verify_error::VerifyError;
 
 /// What an entry costs beside its content: an inode and up to a block that is not full.
 const ENTRY_OVERHEAD_BYTES: u64 = 4096;

@@ -4,7 +4,7 @@ use std::io::{BufRead, Read};
 
 use crate::gzip::Inflated;
 use crate::tar::unwrap;
-use crate::verify::VerifyError;
+use crate::verify_error::VerifyError;
 
 /// Inflates a gzip file, up to `limit` bytes of content.
 pub fn inflate_all(

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use flate2::{Crc, Decompress, FlushDecompress, Status};
 
 use crate::buffers::{Buffer, Pool};
-use crate::verify::VerifyError;
+use crate::verify_error::VerifyError;
 
 pub(crate) use crate::members::Inflated;
 

@@ -23,7 +23,9 @@ mod gzip;
 #[cfg(test)]
 mod gzip_tests;
 mod gzip_write;
+mod head;
 mod keys;
+mod listed;
 mod members;
 mod open;
 mod partial;
@@ -43,6 +45,7 @@ mod tar;
 mod tar_write;
 mod underway;
 mod verify;
+mod verify_error;
 mod walk;
 mod zip;
 
@@ -52,6 +55,7 @@ pub use extract::{ExtractError, ExtractProgress, ExtractRequest, extract_archive
 pub use follow::ArchiveReader;
 #[doc(hidden)]
 pub use fuzzing::inflate_all;
+pub use head::{Policy, SignedManifest, Target};
 pub use keys::{KeyError, KeyId, PublicKey, SecretKey, Signature, SignatureError, TrustedKeys};
 pub use partial::Partial;
 pub use remove::{DamagedPackage, Deleted};
@@ -62,8 +66,6 @@ pub use stage_error::StageError;
 #[doc(hidden)]
 pub use step::{StepHook, hook_steps};
 pub use store::{Archive, Store, StoreError, StoredPackage};
-pub use verify::{
-    Policy, SignedManifest, Target, VerifyError, read_unproven_manifest, verify_archive,
-    verify_stream,
-};
+pub use verify::{read_unproven_manifest, verify_archive, verify_stream};
+pub use verify_error::VerifyError;
 pub use zip::{ZipEntry, ZipError, ZipKindProblem, ZipLimits, ZipReader};

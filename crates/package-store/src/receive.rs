@@ -15,13 +15,15 @@ use crate::archive::ArchiveFile;
 use crate::commit::{self, check_version};
 use crate::crew::Files;
 use crate::flush::Flusher;
+use crate::head::{Policy, SignedManifest};
 use crate::partial::Place;
 use crate::piece::{Piece, Room, wait};
 use crate::room::check_reserve;
 use crate::stage::{StageLimits, StageProgress};
 use crate::stage_error::StageError;
 use crate::store::{Inner, StoredPackage};
-use crate::verify::{Failure, Policy, SignedManifest, Sink, VerifyError, verify};
+use crate::verify::{Failure, Sink, verify};
+use crate::verify_error::VerifyError;
 
 /// Pieces that wait for the verification, whatever their size; their bytes are bounded too.
 const QUEUE: usize = 16;

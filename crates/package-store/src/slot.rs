@@ -11,7 +11,7 @@ use evenkeel_model::{
 use sha2::{Digest as _, Sha256};
 
 use crate::fsutil;
-use crate::verify::SignedManifest;
+use crate::head::SignedManifest;
 
 /// Why a slot's manifest cannot be told.
 #[derive(Debug, thiserror::Error)]

@@ -15,13 +15,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::archive::ArchiveFile;
 use crate::fsutil;
+use crate::head::Policy;
 use crate::partial::{NOTE, Place};
 use crate::piece::{Room, wait};
 use crate::receive::{Message, Receiving};
 use crate::room::check_space;
 use crate::stage_error::StageError;
 use crate::store::{Store, StoredPackage};
-use crate::verify::Policy;
 
 /// Pieces that wait for the receiving thread, whatever their size; their bytes are bounded too.
 const QUEUE: usize = 16;

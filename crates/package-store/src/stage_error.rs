@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use evenkeel_model::{Digest, Version};
 
 use crate::fsutil;
-use crate::verify::VerifyError;
+use crate::verify_error::VerifyError;
 
 /// Why a package was not taken in. Nothing of it stays on disk, unless it was to be kept and the sender went
 /// away ([`Aborted`](Self::Aborted)).

@@ -17,9 +17,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::aside::{DAMAGED, Reaper};
+use crate::head::SignedManifest;
 use crate::keys::Signature;
 use crate::underway::{Times, Underway};
-use crate::verify::SignedManifest;
 
 pub(crate) const ARCHIVE: &str = "archive.tgz";
 pub(crate) const MANIFEST: &str = "manifest.json";

@@ -7,7 +7,7 @@ use std::io::{self, BufRead};
 use bytes::Bytes;
 
 use crate::gzip::Blocks;
-use crate::verify::VerifyError;
+use crate::verify_error::VerifyError;
 
 const BLOCK: usize = 512;
 /// Long names and pax records: far above the longest path allowed, far below what hurts.

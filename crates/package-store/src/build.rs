@@ -1,30 +1,26 @@
 //! Makes a package of a tree of files. The same tree and options give the same bytes, on any machine.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use evenkeel_model::{
-    Bundled, Digest, Entry, EntryKind, MANIFEST_FORMAT, MANIFEST_PATH, MAX_MANIFEST_BYTES,
-    Manifest, ManifestError, Owner, PlatformName, RESERVED_DIR, SIGNATURE_PATH, SourceVersions,
-    Version, WallTime, XattrProblem,
+    Bundled, Digest, Entry, EntryKind, MANIFEST_FORMAT, MAX_MANIFEST_BYTES, Manifest, Owner,
+    PlatformName, RESERVED_DIR, SourceVersions, Version, WallTime,
 };
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
+use crate::build_error::BuildError;
 use crate::fsutil;
-use crate::gzip_write::MemberWriter;
 use crate::keys::SecretKey;
-use crate::tar_write::TarHeader;
+use crate::pack::write_archive;
 use crate::walk::{Found, Walk};
 
 const READ_BYTES: usize = 256 << 10;
-/// tar ends with two zero blocks.
-const END_BYTES: usize = 1024;
 
 /// What a package says about itself beyond its files.
 #[derive(Clone, Debug)]
@@ -90,92 +86,6 @@ pub struct Built {
     pub manifest: Manifest,
     /// Size of the archive.
     pub archive_bytes: u64,
-}
-
-/// Why a package was not built. The output file is then as it was before.
-#[derive(Debug, thiserror::Error)]
-pub enum BuildError {
-    /// The root is not a directory.
-    #[error("{path} is not a directory")]
-    NotADirectory {
-        /// The root.
-        path: PathBuf,
-    },
-    /// The output lies in the tree and would become part of the next build.
-    #[error("the output {output} lies inside the tree {root}")]
-    OutputInTree {
-        /// The output.
-        output: PathBuf,
-        /// The root.
-        root: PathBuf,
-    },
-    /// The output is a device, a FIFO or a directory, which a package would replace.
-    #[error("{path} is not a file, and is left as it is")]
-    OutputNotAFile {
-        /// The output.
-        path: PathBuf,
-    },
-    /// The tree holds the folder where manifests live.
-    #[error("{path} is in the way: packages keep their manifest there")]
-    Reserved {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// A socket, FIFO or device.
-    #[error("{path} is neither a file, nor a directory, nor a symlink")]
-    Unsupported {
-        /// The file.
-        path: PathBuf,
-    },
-    /// An extended attribute that packages may not set and that is not the building machine's own.
-    #[error("{path} has the extended attribute {name:?}, which {problem}")]
-    Xattr {
-        /// The file.
-        path: PathBuf,
-        /// The attribute.
-        name: String,
-        /// What is wrong with it.
-        problem: XattrProblem,
-    },
-    /// A name or link target that JSON cannot hold.
-    #[error("{path}: its name or link target is not UTF-8")]
-    NotUtf8 {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The tree was written to meanwhile.
-    #[error("{path} changed while the package was being built")]
-    Changed {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The tree or the options break a rule of packages.
-    #[error("no package can be made of this")]
-    Manifest(#[from] ManifestError),
-    /// So many entries that the manifest would not be read.
-    #[error("the manifest would have {bytes} bytes, more than the {MAX_MANIFEST_BYTES} allowed")]
-    ManifestTooLarge {
-        /// Its size.
-        bytes: u64,
-    },
-    /// A file operation failed.
-    #[error("cannot {step} {path}")]
-    Io {
-        /// What was being done.
-        step: &'static str,
-        /// To which file.
-        path: PathBuf,
-        /// The cause.
-        #[source]
-        source: io::Error,
-    },
-}
-
-impl BuildError {
-    pub(crate) fn io(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::Io { step, path, source }
-    }
 }
 
 /// Packs the tree at `root` into `output`, signed with `key`; durable when it returns.
@@ -304,7 +214,7 @@ fn hash_file(path: &Path, size: u64) -> Result<Digest, BuildError> {
 }
 
 /// Reads a file of known size through `each` and gives its digest.
-fn read_whole(
+pub(crate) fn read_whole(
     path: &Path,
     size: u64,
     mut each: impl FnMut(&[u8]) -> Result<(), BuildError>,
@@ -355,129 +265,4 @@ fn make_manifest(found: Vec<Found>, options: BuildOptions) -> Result<Manifest, B
     };
     manifest.validate()?;
     Ok(manifest)
-}
-
-/// A file that counts what goes into it.
-struct Counted {
-    file: File,
-    bytes: u64,
-}
-
-impl Write for Counted {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let n = self.file.write(bytes)?;
-        self.bytes += n as u64;
-        Ok(n)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-}
-
-fn write_archive(
-    root: &Path,
-    key: &SecretKey,
-    manifest: &Manifest,
-    manifest_bytes: &[u8],
-    output: &Path,
-    threads: usize,
-) -> Result<u64, BuildError> {
-    let failed = || BuildError::io("write", output);
-    let file = File::create(output).map_err(BuildError::io("create", output))?;
-    let counted = Counted { file, bytes: 0 };
-    let mut tar = MemberWriter::start(threads, counted).map_err(failed())?;
-    let content = write_content(root, key, manifest, manifest_bytes, &mut tar, output);
-    let finished = tar.finish().map_err(failed());
-    match content {
-        // The queue broke because writing failed: the writer says why.
-        Err(BuildError::Io { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => {}
-        other => other?,
-    }
-    let counted = finished?;
-    counted
-        .file
-        .sync_all()
-        .map_err(BuildError::io("sync", output))?;
-    Ok(counted.bytes)
-}
-
-fn write_content(
-    root: &Path,
-    key: &SecretKey,
-    manifest: &Manifest,
-    manifest_bytes: &[u8],
-    tar: &mut impl Write,
-    output: &Path,
-) -> Result<(), BuildError> {
-    let failed = || BuildError::io("write", output);
-    let mtime = u64::try_from(manifest.build_time.unix_seconds()).unwrap_or(0);
-    let signature = key.sign(manifest_bytes).to_string();
-    let head = [
-        (MANIFEST_PATH, manifest_bytes),
-        (SIGNATURE_PATH, signature.as_bytes()),
-    ];
-    for (path, bytes) in head {
-        let size = bytes.len() as u64;
-        let header = TarHeader {
-            path,
-            kind: b'0',
-            mode: 0o644,
-            size,
-            target: "",
-            mtime,
-            owner: None,
-            xattrs: &BTreeMap::new(),
-        };
-        tar.write_all(&header.to_bytes())
-            .and_then(|()| tar.write_all(bytes))
-            .and_then(|()| pad(tar, size))
-            .map_err(failed())?;
-    }
-    for entry in &manifest.entries {
-        write_entry(root, entry, mtime, tar, output)?;
-    }
-    tar.write_all(&[0; END_BYTES]).map_err(failed())
-}
-
-fn write_entry(
-    root: &Path,
-    entry: &Entry,
-    build_time: u64,
-    tar: &mut impl Write,
-    output: &Path,
-) -> Result<(), BuildError> {
-    let failed = || BuildError::io("write", output);
-    let slashed = format!("{}/", entry.path);
-    let (kind, path, target) = match &entry.kind {
-        EntryKind::File { .. } => (b'0', &entry.path, ""),
-        EntryKind::Directory => (b'5', &slashed, ""),
-        EntryKind::Symlink { target } => (b'2', &entry.path, target.as_str()),
-        EntryKind::HardLink { target } => (b'1', &entry.path, target.as_str()),
-    };
-    let header = TarHeader {
-        path,
-        kind,
-        mode: entry.mode,
-        size: entry.size(),
-        target,
-        mtime: entry.attributes.mtime.unwrap_or(build_time),
-        owner: entry.attributes.owner,
-        xattrs: &entry.attributes.xattrs,
-    };
-    tar.write_all(&header.to_bytes()).map_err(failed())?;
-    if let EntryKind::File { size, sha256 } = entry.kind {
-        let path = root.join(&entry.path);
-        let digest = read_whole(&path, size, |piece| tar.write_all(piece).map_err(failed()))?;
-        if digest != sha256 {
-            return Err(BuildError::Changed { path });
-        }
-        pad(tar, size).map_err(failed())?;
-    }
-    Ok(())
-}
-
-fn pad(tar: &mut impl Write, size: u64) -> io::Result<()> {
-    let padding = [0; 512];
-    tar.write_all(&padding[..(size.wrapping_neg() % 512) as usize])
 }

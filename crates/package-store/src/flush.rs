@@ -11,7 +11,8 @@ use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 /// Written bytes between two flushes.
 const FLUSH_BYTES: u64 = 32 << 20;
 
-/// Flushes one big file in the background, on a thread of its own. Errors are kept: the kernel reports a failed write-back only once.
+/// Flushes one big file in the background, on a thread of its own. Errors are kept: the kernel reports a failed
+/// write-back only once.
 #[derive(Debug)]
 pub(crate) struct Flusher {
     doorbell: Option<SyncSender<()>>,

@@ -7,7 +7,8 @@ use evenkeel_model::{
 };
 use sha2::{Digest as _, Sha256};
 
-use crate::keys::{KeyId, Signature, SignatureError, TrustedKeys};
+use crate::keys::KeyId;
+use crate::signature::{Signature, SignatureError, TrustedKeys};
 use crate::tar::{TarEntry, TarKind, TarReader};
 use crate::verify_error::VerifyError;
 

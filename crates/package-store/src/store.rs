@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::aside::{DAMAGED, Reaper};
 use crate::head::SignedManifest;
-use crate::keys::Signature;
+use crate::signature::Signature;
 use crate::underway::{Times, Underway};
 
 pub(crate) const ARCHIVE: &str = "archive.tgz";

@@ -7,7 +7,7 @@ use evenkeel_model::{
     SIGNATURE_PATH,
 };
 
-use crate::keys::SignatureError;
+use crate::signature::SignatureError;
 
 /// Why a package was refused.
 #[derive(Debug, thiserror::Error)]

@@ -10,7 +10,8 @@ use evenkeel_model::{
     Attributes, Digest, Entry, EntryKind, MAX_ENTRIES, ManifestError, Owner, check_xattr,
 };
 
-use crate::build::{BuildError, Owners, Recorded};
+use crate::build::{Owners, Recorded};
+use crate::build_error::BuildError;
 
 /// The longest value, and the longest list of names, that Linux gives.
 const MAX_XATTR_READ: usize = 64 << 10;

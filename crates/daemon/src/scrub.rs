@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use evenkeel_model::Digest;
 use evenkeel_orchestrator::{CopyNote, CopyState, FrontDoor};
-use evenkeel_package_store::{ScrubOutcome, Store, StoreError};
+use evenkeel_package_store::{CopyId, Quarantined, ScrubOutcome, Store, StoreError};
 use evenkeel_record::Follower;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, mpsc};
@@ -150,7 +150,9 @@ impl Scrubber {
                 tracing::info!(package = %digest, "a stored package is as it was");
                 memory.age_ms.insert(digest, 0);
             }
-            Ok(Ok(ScrubOutcome::Damaged { why })) => self.quarantine(digest, why).await,
+            Ok(Ok(ScrubOutcome::Damaged { why, copy })) => {
+                self.quarantine(digest, copy, why).await;
+            }
             Ok(Ok(ScrubOutcome::Stopped) | Err(StoreError::NotThere { .. })) => {}
             Ok(Err(error)) => {
                 tracing::warn!(package = %digest, error = chain(&error), "cannot scrub a package");
@@ -161,12 +163,15 @@ impl Scrubber {
         }
     }
 
-    async fn quarantine(&self, digest: Digest, why: String) {
+    async fn quarantine(&self, digest: Digest, copy: Option<CopyId>, why: String) {
         tracing::error!(package = %digest, why, "a stored package is damaged; it is set aside");
         let store = self.store.clone();
-        let aside = tokio::task::spawn_blocking(move || store.quarantine(digest, &why));
+        let aside = tokio::task::spawn_blocking(move || store.quarantine(digest, copy, &why));
         match aside.await {
-            Ok(Ok(()) | Err(StoreError::NotThere { .. })) => self.bell.notify_one(),
+            Ok(
+                Ok(Quarantined::SetAside | Quarantined::HealedBefore)
+                | Err(StoreError::NotThere { .. }),
+            ) => self.bell.notify_one(),
             Ok(Err(error)) => {
                 tracing::error!(package = %digest, error = chain(&error), "it cannot be set aside");
             }

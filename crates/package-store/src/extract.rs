@@ -18,6 +18,7 @@ use crate::crew::Files;
 use crate::flush::WriteBehind;
 use crate::fsutil;
 use crate::head::{Policy, SignedManifest};
+use crate::remove::Quarantined;
 use crate::replaced;
 use crate::restore;
 use crate::scrub::ScrubOutcome;
@@ -165,8 +166,10 @@ impl Store {
             false => ControlFlow::Continue(()),
         };
         match self.scrub(digest, &mut pace) {
-            Ok(ScrubOutcome::Damaged { why }) => match self.quarantine(digest, &why) {
-                Ok(()) => StoreError::Damaged { digest, why }.into(),
+            Ok(ScrubOutcome::Damaged { why, copy }) => match self.quarantine(digest, copy, &why) {
+                Ok(Quarantined::SetAside | Quarantined::HealedBefore) => {
+                    StoreError::Damaged { digest, why }.into()
+                }
                 Err(error) => error.into(),
             },
             Ok(ScrubOutcome::Whole | ScrubOutcome::Stopped) | Err(_) => error.into(),

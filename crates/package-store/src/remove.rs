@@ -6,6 +6,7 @@ use evenkeel_model::Digest;
 
 use crate::aside;
 use crate::fsutil;
+use crate::scrub::{CopyId, copy_in};
 use crate::store::{Inner, Store, StoreError};
 
 /// How a deletion ended.
@@ -15,6 +16,15 @@ pub enum Deleted {
     Removed,
     /// It was not here.
     WasNotThere,
+}
+
+/// How setting a package aside ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quarantined {
+    /// It is not served any more.
+    SetAside,
+    /// The damaged copy is gone already: another one is here, or none.
+    HealedBefore,
 }
 
 /// A package whose copy here does not hold what was verified.
@@ -54,14 +64,24 @@ impl Store {
 
     /// Sets a package aside whose copy is damaged: from now on it is neither listed nor served, and a good
     /// copy can come in. The damaged one can be looked at until then, or until the store is opened again.
-    pub fn quarantine(&self, digest: Digest, why: &str) -> Result<(), StoreError> {
+    /// With `copy`, a copy that has taken its place since stays.
+    pub fn quarantine(
+        &self,
+        digest: Digest,
+        copy: Option<CopyId>,
+        why: &str,
+    ) -> Result<Quarantined, StoreError> {
         let inner = &self.inner;
         let _change = inner.change();
+        if copy.is_some() && copy_in(&inner.package_dir(digest)) != copy {
+            return Ok(Quarantined::HealedBefore);
+        }
         if inner.index().packages.remove(&digest).is_none() {
             return Err(StoreError::NotThere { digest });
         }
         set_aside(inner, digest, why)?;
-        sync(inner)
+        sync(inner)?;
+        Ok(Quarantined::SetAside)
     }
 
     /// What was set aside as damaged since the store was opened, and has not come in again.

@@ -22,10 +22,16 @@ pub enum ScrubOutcome {
     Damaged {
         /// What is wrong.
         why: String,
+        /// Of which copy that is true, for [`Store::quarantine`]; `None` if even its folder is gone.
+        copy: Option<CopyId>,
     },
     /// The caller asked to stop.
     Stopped,
 }
+
+/// Tells a package's copy here from one that takes its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CopyId(u64);
 
 /// Why a scrub ended early.
 enum Stop {
@@ -46,14 +52,14 @@ impl Store {
         let dir = self.inner.package_dir(digest);
         loop {
             let package = self.get(digest).ok_or(StoreError::NotThere { digest })?;
-            let copy = identity(&dir);
+            let copy = copy_in(&dir);
             match compare(&dir, &package, pace) {
                 Ok(()) => return Ok(ScrubOutcome::Whole),
                 Err(Stop::Asked) => return Ok(ScrubOutcome::Stopped),
                 // Deleted, or healed by another copy, while it was read: that says nothing of what is here
                 // now. Copies do not come faster than they are read.
-                Err(Stop::Damaged(_) | Stop::Failed(_)) if identity(&dir) != copy => {}
-                Err(Stop::Damaged(why)) => return Ok(ScrubOutcome::Damaged { why }),
+                Err(Stop::Damaged(_) | Stop::Failed(_)) if copy_in(&dir) != copy => {}
+                Err(Stop::Damaged(why)) => return Ok(ScrubOutcome::Damaged { why, copy }),
                 Err(Stop::Failed(error)) => return Err(error),
             }
         }
@@ -71,9 +77,9 @@ impl Store {
     }
 }
 
-/// Tells one copy of a package from another.
-fn identity(dir: &Path) -> Option<u64> {
-    Some(dir.metadata().ok()?.ino())
+/// The copy whose folder this is; none if there is no folder.
+pub(crate) fn copy_in(dir: &Path) -> Option<CopyId> {
+    Some(CopyId(dir.metadata().ok()?.ino()))
 }
 
 fn compare(

@@ -124,7 +124,9 @@ impl Deed {
                 store.delete(cast.big.digest)?;
             }
             Self::Quarantine if store.get(cast.small.digest).is_none() => {}
-            Self::Quarantine => store.quarantine(cast.small.digest, "a test says so")?,
+            Self::Quarantine => {
+                store.quarantine(cast.small.digest, None, "a test says so")?;
+            }
             Self::Heal | Self::Replace => stage_whole(store, "again", &cast.small)?,
             Self::SuspendAgain => {
                 let mut staging = store.begin("small", policy(), limits(true))?;

@@ -7,7 +7,8 @@ use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use evenkeel_package_store::{
-    CHUNK_BYTES, Deleted, ExtractError, ExtractRequest, Policy, ScrubOutcome, Store, StoreError,
+    CHUNK_BYTES, Deleted, ExtractError, ExtractRequest, Policy, Quarantined, ScrubOutcome, Store,
+    StoreError,
 };
 
 use crate::common::*;
@@ -62,11 +63,12 @@ fn every_kind_of_rot_is_found_and_healed() {
     ];
     for (name, spoil) in spoilt {
         spoil(&home);
-        let ScrubOutcome::Damaged { why } = scrub(&store, digest).0 else {
+        let ScrubOutcome::Damaged { why, copy } = scrub(&store, digest).0 else {
             panic!("{name}: not found");
         };
         assert!(why.contains(name), "{why}");
-        store.quarantine(digest, &why).unwrap();
+        let aside = store.quarantine(digest, copy, &why).unwrap();
+        assert_eq!(aside, Quarantined::SetAside);
         assert!(store.list().is_empty() && store.find_version(&stored.summary.version).is_none());
         let gone = store.open_archive(digest, 0).unwrap_err();
         assert!(matches!(gone, StoreError::NotThere { .. }));
@@ -76,11 +78,14 @@ fn every_kind_of_rot_is_found_and_healed() {
         assert_eq!(on_disk(store.dir()), [format!("{digest}.damaged")]);
         assert_eq!(stage(&store, &bytes).unwrap(), stored);
         assert!(store.damaged().is_empty());
+        // What was found is not true of the copy that came since.
+        let late = store.quarantine(digest, copy, &why).unwrap();
+        assert_eq!(late, Quarantined::HealedBefore);
         assert_eq!(scrub(&store, digest).0, ScrubOutcome::Whole);
         assert_eq!(on_disk(store.dir()), [digest.to_string()]);
     }
     let again = store
-        .quarantine(crate::common::digest(b"x"), "no")
+        .quarantine(crate::common::digest(b"x"), None, "no")
         .unwrap_err();
     assert!(matches!(again, StoreError::NotThere { .. }));
 }
@@ -114,7 +119,7 @@ fn a_damaged_copy_can_be_deleted_for_good() {
     let digest = stage(&store, &fs::read(path).unwrap())
         .unwrap()
         .manifest_digest;
-    store.quarantine(digest, "a test says so").unwrap();
+    store.quarantine(digest, None, "a test says so").unwrap();
     assert_eq!(store.delete(digest).unwrap(), Deleted::Removed);
     assert_eq!(store.delete(digest).unwrap(), Deleted::WasNotThere);
     assert!(on_disk(&root).is_empty() && store.damaged().is_empty());

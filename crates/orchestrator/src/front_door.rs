@@ -275,30 +275,18 @@ impl FrontDoor {
         package: PackageRef,
         remark: Option<String>,
     ) -> Result<JobId, Refusal> {
-        let view = self.fresh().await?;
-        let version = package.summary.version.clone();
-        if let Some(known) = view.catalogue().by_version(&version)
-            && known.package.digest != package.digest
-        {
-            let text = "Package image with the same name already exists";
-            let refusal = Refusal::new(code::PACKAGE_EXISTS, format!("{text}: version {version}."));
-            self.fail_get(ticket, &refusal).await?;
-            return Err(refusal);
-        }
-        let node = self.receiver(&view, ticket)?;
-        self.admit(|view, at| {
-            if view
-                .operation(ticket.operation)
-                .is_some_and(|get| get.staged.is_some())
-            {
+        let staged = self.admit(|view, at| {
+            let get = view.operation(ticket.operation);
+            if get.is_some_and(|get| get.staged.is_some()) {
                 return Ok(Attempt::Nothing(ticket.job));
             }
-            let (digest, version) = (package.digest, version.clone());
+            let node = receiver(view, ticket)?;
+            is_new_or_same(view, &package)?;
+            let (digest, version) = (package.digest, package.summary.version.clone());
             let known = view.catalogue().packages.contains_key(&digest);
-            let (node, boxed) = (node.clone(), Box::new(package.clone()));
             let added = CatalogueEvent::PackageAdded {
                 at,
-                package: boxed,
+                package: Box::new(package.clone()),
                 node,
             };
             let batch = Batch {
@@ -316,21 +304,14 @@ impl FrontDoor {
                 batch,
                 answer: ticket.job,
             })
-        })
-        .await
-    }
-
-    fn receiver(&self, view: &View, ticket: GetTicket) -> Result<NodeName, Refusal> {
-        match view
-            .operation(ticket.operation)
-            .map(|get| (&get.request, get.is_ended()))
+        });
+        let staged = staged.await;
+        if let Err(refusal) = &staged
+            && refusal.code == code::PACKAGE_EXISTS
         {
-            Some((Request::Get { node, .. }, false)) => Ok(node.clone()),
-            Some(_) | None => Err(Refusal::new(
-                code::GET_FAILED,
-                "The package get was ended while the package was on its way.",
-            )),
+            self.fail_get(ticket, refusal).await?;
         }
+        staged
     }
 
     /// Ends a get that did not bring a package in.
@@ -546,6 +527,33 @@ impl FrontDoor {
             }
         }
         Err(unreachable_record(&trouble))
+    }
+}
+
+/// Who receives the package of an open get.
+fn receiver(view: &View, ticket: GetTicket) -> Result<NodeName, Refusal> {
+    match view
+        .operation(ticket.operation)
+        .map(|get| (&get.request, get.is_ended()))
+    {
+        Some((Request::Get { node, .. }, false)) => Ok(node.clone()),
+        Some(_) | None => Err(Refusal::new(
+            code::GET_FAILED,
+            "The package get was ended while the package was on its way.",
+        )),
+    }
+}
+
+/// A version names one package only.
+fn is_new_or_same(view: &View, package: &PackageRef) -> Result<(), Refusal> {
+    let version = &package.summary.version;
+    match view.catalogue().by_version(version) {
+        Some(known) if known.package.digest != package.digest => {
+            let text = "Package image with the same name already exists";
+            let text = format!("{text}: version {version}.");
+            Err(Refusal::new(code::PACKAGE_EXISTS, text))
+        }
+        Some(_) | None => Ok(()),
     }
 }
 

@@ -25,6 +25,7 @@ pub(crate) fn commit(
         signature_digest: chunk_digest(&signed.signature_text),
         signed_by: signed.signed_by().map(|key| key.to_string()),
         summary: signed.manifest.summary(),
+        stage_id: Some(place.stage_id().to_owned()),
     };
     let dir = place.dir();
     let sidecar = serde_json::to_vec_pretty(&package).expect("a package is plain JSON");

@@ -170,6 +170,10 @@ impl Place {
         })
     }
 
+    pub(crate) fn stage_id(&self) -> &str {
+        &self.stage_id
+    }
+
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }

@@ -43,6 +43,9 @@ pub struct StoredPackage {
     pub signed_by: Option<String>,
     /// What the manifest says.
     pub summary: ManifestSummary,
+    /// The staging that brought this copy in: whoever was told of no end knows it again by that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage_id: Option<String>,
 }
 
 /// Why the store could not do something.
@@ -210,6 +213,14 @@ impl Store {
             .values()
             .find(|p| p.summary.version == *version)
             .cloned()
+    }
+
+    /// The package that the staging of that name brought in, if its copy is still the one here.
+    pub fn staged(&self, stage_id: &str) -> Option<StoredPackage> {
+        let index = self.inner.index();
+        let mut packages = index.packages.values();
+        let brought = |p: &&StoredPackage| p.stage_id.as_deref() == Some(stage_id);
+        packages.find(brought).cloned()
     }
 
     /// Opens an archive for reading from `offset` on.

@@ -65,6 +65,12 @@ impl Fetcher {
 
     async fn fetch(&self, ticket: GetTicket, source: Source) -> Result<(), Refusal> {
         let id = ticket.operation.to_string();
+        // The daemon before this one may have died between storing it and saying so.
+        if let Some(stored) = self.store.staged(&id) {
+            tracing::info!(operation = %ticket.operation, "what it downloads is here already");
+            hand_over(&self.admission, &self.store, ticket, stored, None).await?;
+            return Ok(());
+        }
         let kept = self.take_up(&id, &source).await?;
         let (staging, offset, note) = match kept {
             Some((staging, offset, note)) => (Some(staging), offset, note),

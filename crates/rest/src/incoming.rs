@@ -17,6 +17,11 @@ use crate::cluster::PeerRoom;
 const END_TRIES: u32 = 720;
 const END_PAUSE: Duration = Duration::from_secs(5);
 
+/// Tries to hand a package over while the record is out of reach, and the pause between them: half a minute,
+/// above an election.
+const HAND_OVER_TRIES: u32 = 16;
+const HAND_OVER_PAUSE: Duration = Duration::from_secs(2);
+
 /// The other nodes' room is asked for again after so many bytes.
 pub(crate) const ROOM_EVERY: u64 = 64 << 20;
 
@@ -113,7 +118,8 @@ pub(crate) async fn end(admission: &Admission, ticket: GetTicket, refusal: &Refu
     tracing::error!(operation = %ticket.operation, "a failed get stays open");
 }
 
-/// Hands a proven package over to the cluster. One that the cluster will never ask for goes at once.
+/// Hands a proven package over to the cluster; a record that is out of reach is waited for a while, since
+/// getting the package again would take longer. One that the cluster will never ask for goes at once.
 pub(crate) async fn hand_over(
     admission: &Admission,
     store: &Store,
@@ -121,7 +127,20 @@ pub(crate) async fn hand_over(
     stored: StoredPackage,
     remark: Option<String>,
 ) -> Result<JobId, Refusal> {
-    let outcome = admission.staged(ticket, package(&stored), remark).await;
+    let mut tries = 1;
+    let outcome = loop {
+        let outcome = admission
+            .staged(ticket, package(&stored), remark.clone())
+            .await;
+        match &outcome {
+            Err(refusal) if refusal.code == code::CANNOT_CREATE_TASK && tries < HAND_OVER_TRIES => {
+                tracing::warn!(%refusal, "a package cannot be handed over yet");
+            }
+            Ok(_) | Err(_) => break outcome,
+        }
+        tries += 1;
+        sleep(HAND_OVER_PAUSE).await;
+    };
     if let Err(refusal) = &outcome
         && refusal.code == code::PACKAGE_EXISTS
     {

@@ -15,10 +15,11 @@ use bytes::Bytes;
 use evenkeel_interconnect::{AgentClient, AgentRequest, AgentResponse, CallError};
 use evenkeel_model::*;
 use evenkeel_orchestrator::{FrontDoor, Orchestrator, Parts};
-use evenkeel_package_store::{BuildOptions, Recorded, SecretKey, Store, build};
+use evenkeel_package_store::{BuildOptions, Recorded, SecretKey, StageLimits, Store, build};
 use evenkeel_planner::Tunables;
 use evenkeel_record::{
-    Fence, FollowOptions, Follower, MemoryHub, NoMirror, Record, Write, Writer, projections,
+    Fence, FollowOptions, Follower, MemoryHub, MemoryRecord, NextAppend, NoMirror, Record, Write,
+    Writer, projections,
 };
 use evenkeel_rest::{
     LiveDownload, NodeDoor, NodeDoorParts, PackagePolicy, PeerRoom, RecordCluster, hash_password,
@@ -46,6 +47,10 @@ impl AgentClient for NoAgents {
 }
 
 struct Bench {
+    memory: Arc<MemoryRecord>,
+    policy: PackagePolicy,
+    admission: FrontDoor,
+    door: NodeDoor,
     dir: TempDir,
     key: SecretKey,
     store: Store,
@@ -76,7 +81,8 @@ fn id(n: u128) -> uuid::Uuid {
 impl Bench {
     async fn new() -> Self {
         let hub = MemoryHub::new();
-        let record: Arc<dyn Record> = Arc::new(hub.client(1));
+        let memory = Arc::new(hub.client(1));
+        let record: Arc<dyn Record> = memory.clone();
         let epoch = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
         let origin = tokio::time::Instant::now();
         let clock: Arc<dyn Clock> = Arc::new(TokioClock::new(BootId(id(1)), origin, epoch));
@@ -107,13 +113,14 @@ impl Bench {
             tries: 3,
             ..evenkeel_download::Limits::default()
         };
+        let policy = PackagePolicy {
+            node: me,
+            allow_unsigned: false,
+        };
         let door = NodeDoor::new(NodeDoorParts {
-            policy: PackagePolicy {
-                node: me,
-                allow_unsigned: false,
-            },
+            policy: policy.clone(),
             incarnation: id(5),
-            admission,
+            admission: admission.clone(),
             follower: follower.clone(),
             store: store.clone(),
             peers: Arc::new(rooms.clone()),
@@ -123,8 +130,12 @@ impl Bench {
         });
         let minute = Duration::from_secs(60);
         let cluster = RecordCluster::new(follower.clone(), record, clock, minute).with_live(live);
-        let client = Client::real(Arc::new(cluster), Arc::new(door));
+        let client = Client::real(Arc::new(cluster), Arc::new(door.clone()));
         Self {
+            memory,
+            policy,
+            admission,
+            door,
             dir,
             key,
             store,
@@ -570,5 +581,38 @@ async fn a_file_that_changes_meanwhile_is_fetched_anew_and_the_record_says_so() 
     assert_eq!(
         message,
         "Package download completed. Package processing in progress."
+    );
+}
+
+#[tokio::test]
+async fn a_download_that_was_stored_before_its_daemon_died_is_not_fetched_again() {
+    let bench = Bench::new().await;
+    // Nobody serves it.
+    let source = GetSource::download("http://127.0.0.1:1/p.tgz", false);
+    let (me, by) = (bench.policy.node.clone(), UserName::new(USER).unwrap());
+    let begun = bench.admission.begin_get(me, id(4), source, by, "before");
+    let ticket = begun.await.unwrap();
+    let policy = bench.policy.at(&bench.follower.view());
+    let id = ticket.operation.to_string();
+    let begun = bench.store.begin(&id, policy, StageLimits::default());
+    let mut staging = begun.unwrap();
+    let package = bench.package("2.0", "content", &bench.key);
+    staging.write(package.into()).await.unwrap();
+    staging.finish().await.unwrap();
+    // Nor is it given up because the record is out of reach just then.
+    bench.memory.script(NextAppend::Unavailable);
+    bench.door.take_up_gets().await.unwrap();
+    let ended = |state: &projections::DownloadState| {
+        is_failure(state) || *state == projections::DownloadState::Processing
+    };
+    let download = bench.download_state(ended).await;
+    assert_eq!(download["state"], "running", "{download}");
+    assert_eq!(
+        bench
+            .client
+            .get("/api/cluster/software/packages/2.0")
+            .await
+            .status,
+        200
     );
 }

@@ -25,6 +25,10 @@ const PAGE: usize = 256;
 /// Pause before the record is asked again when it did not answer.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// A node that has not reached the record for this long has no events to tell: who follows them goes on
+/// elsewhere. Above a short outage, below anybody's patience.
+const CUT_OFF: Duration = Duration::from_secs(10);
+
 /// Age of a picture whose record was never reached since the start: HTTP's "older than can be said".
 const UNKNOWN_AGE: Duration = Duration::from_secs(1 << 31);
 
@@ -265,8 +269,8 @@ impl Cluster for RecordCluster {
             views: self.follower.views(),
             position: Position(since),
             follow,
-            // The stream needs the follower for as long as it lives.
-            _follower: Arc::clone(&self.follower),
+            follower: Arc::clone(&self.follower),
+            clock: Arc::clone(&self.clock),
         };
         let pages = stream::unfold(reader, |mut reader| async {
             let page = reader.next_page().await?;
@@ -294,11 +298,20 @@ struct Reader {
     views: watch::Receiver<Arc<View>>,
     position: Position,
     follow: bool,
-    _follower: Arc<Follower>,
+    follower: Arc<Follower>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Reader {
-    /// The next events; waits for them if the client follows. `None` at the end.
+    /// Whether events happen that this node does not learn of.
+    fn is_cut_off(&self) -> bool {
+        let contact = self.follower.contact();
+        let age = contact.age(self.clock.monotonic());
+        !contact.is_reachable() && age.is_none_or(|age| age >= CUT_OFF)
+    }
+
+    /// The next events; waits for them if the client follows. `None` at the end, which for a client that
+    /// follows means: not here any more.
     async fn next_page(&mut self) -> Option<Vec<Entry>> {
         loop {
             self.views.mark_unchanged();
@@ -311,12 +324,18 @@ impl Reader {
                     if !self.follow {
                         return None;
                     }
-                    self.views.changed().await.ok()?;
+                    tokio::select! {
+                        changed = self.views.changed() => changed.ok()?,
+                        () = sleep(CUT_OFF) => {}
+                    }
                 }
                 Err(error) => {
                     tracing::debug!(%error, "events have to wait");
                     sleep(RETRY).await;
                 }
+            }
+            if self.follow && self.is_cut_off() {
+                return None;
             }
         }
     }

@@ -356,6 +356,11 @@ async fn events_stream_as_they_happen_and_hide_hashes() {
     let event: Value = serde_json::from_slice(&line).unwrap();
     assert_eq!(event["event"]["type"], "operation_started");
     assert_eq!(event["seq"], last["seq"].as_u64().unwrap() + 1);
+    // Whoever follows goes on at a node that the record reaches.
+    bench.cut(true);
+    let ended = async { while lines.next().await.is_some() {} };
+    let within = Duration::from_secs(60);
+    assert!(tokio::time::timeout(within, ended).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]

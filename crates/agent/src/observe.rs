@@ -60,6 +60,7 @@ pub(crate) async fn observe(inner: &Inner) -> Result<NodeObservation, DbError> {
         transfers: status.transfers,
         package_room: status.room,
         pull_trouble: status.trouble,
+        accepts_unsigned: status.accepts_unsigned,
     })
 }
 

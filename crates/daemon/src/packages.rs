@@ -31,6 +31,7 @@ impl NodePackages {
     pub(crate) fn state(&self) -> PackagesStatus {
         let mut status = self.puller.status();
         self.live.add_to(&mut status.transfers);
+        status.accepts_unsigned = self.policy.allow_unsigned;
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         status.trouble.extend(kept.clone());
         status

@@ -100,6 +100,9 @@ pub struct NodeObservation {
     /// Why it does not have packages that it should have, or still has others.
     #[serde(default)]
     pub pull_trouble: BTreeMap<Digest, Trouble>,
+    /// It takes packages without a signature; says nothing while its packages are not known.
+    #[serde(default)]
+    pub accepts_unsigned: bool,
 }
 
 /// The two boot slots of a node.

@@ -76,4 +76,7 @@ pub struct PackagesStatus {
     /// Why a package cannot be had, or cannot be removed.
     #[serde(default)]
     pub trouble: BTreeMap<Digest, Trouble>,
+    /// It takes packages without a signature: a lab's node may.
+    #[serde(default)]
+    pub accepts_unsigned: bool,
 }

@@ -113,6 +113,7 @@ impl Packages for Shelf {
         Ok(PackagesStatus {
             held,
             trouble: self.trouble(),
+            accepts_unsigned: true,
             ..PackagesStatus::default()
         })
     }

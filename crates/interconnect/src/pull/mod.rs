@@ -250,6 +250,8 @@ impl Puller {
             transfers,
             room: self.store.room_bytes().ok(),
             trouble,
+            // The configuration says so, which is not known here.
+            accepts_unsigned: false,
         }
     }
 

@@ -9,6 +9,7 @@ use super::collect::Collector;
 use crate::carry;
 
 const PREVIOUS: &str = "Data ONTAP Version and Previous Upgrade Status";
+const SIGNED: &str = "Delete the package, and get one that is signed with a trusted key.";
 const PATH: &str = "Upgrade Version Compatibility Status";
 const IMAGE: &str = "Compatible New Image Check";
 const SLOTS: &str = "ONTAP Image Capability Status";
@@ -98,9 +99,11 @@ pub(super) fn image(input: &CheckInput<'_>, findings: &mut Collector<'_>) {
 /// The package was proven when it came in; whose word that was may have been taken back since. Every node
 /// checks it once more before it writes a slot.
 pub(super) fn signature(input: &CheckInput<'_>, findings: &mut Collector<'_>) {
-    let entry = input.catalogue.by_version(input.target);
-    let Some(key_id) = entry.and_then(|entry| entry.package.signed_by.as_ref()) else {
+    let Some(entry) = input.catalogue.by_version(input.target) else {
         return;
+    };
+    let Some(key_id) = &entry.package.signed_by else {
+        return unsigned(input, findings);
     };
     let why = match input.trusted_keys.iter().find(|key| key.key_id == *key_id) {
         Some(key) => match &key.revoked {
@@ -113,8 +116,22 @@ pub(super) fn signature(input: &CheckInput<'_>, findings: &mut Collector<'_>) {
         "Package {} is signed with key {key_id}, {why}.",
         input.target
     );
-    let action = "Delete the package, and get one that is signed with a trusted key.";
-    findings.error(IMAGE, issue, action);
+    findings.error(IMAGE, issue, SIGNED);
+}
+
+/// Nodes that took it in once may take no unsigned ones any more.
+fn unsigned(input: &CheckInput<'_>, findings: &mut Collector<'_>) {
+    let strict = input.topology.names().filter(|node| {
+        let seen = input.observations.get(node).and_then(|seen| seen.known());
+        // A node whose packages are not known has another finding.
+        seen.is_some_and(|seen| seen.packages.known().is_some() && !seen.accepts_unsigned)
+    });
+    let strict: Vec<_> = strict.collect();
+    if !strict.is_empty() {
+        let (target, nodes) = (input.target, carry::list(&strict));
+        let issue = format!("Package {target} is not signed, and is refused so by {nodes}.");
+        findings.error(IMAGE, issue, SIGNED);
+    }
 }
 
 pub(super) fn slots(input: &CheckInput<'_>, findings: &mut Collector<'_>) {

@@ -351,6 +351,16 @@ const RED: &[Red] = &[
     (
         IMAGE,
         Error,
+        "is not signed, and is refused so by \"n2\", \"n3\"",
+        "signed with a trusted key",
+        |w| {
+            w.override_node("n2", |seen| seen.accepts_unsigned = false);
+            w.override_node("n3", |seen| seen.accepts_unsigned = false);
+        },
+    ),
+    (
+        IMAGE,
+        Error,
         "is signed with key id, which admin revoked",
         "signed with a trusted key",
         |w| {

@@ -446,6 +446,7 @@ fn healthy(node: &str, n: u128) -> NodeObservation {
         transfers: Vec::new(),
         package_room: None,
         pull_trouble: BTreeMap::new(),
+        accepts_unsigned: true,
         node: name(node),
         boot_id: boot(n),
         daemon: "0.1.0".to_owned(),

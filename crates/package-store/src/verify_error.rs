@@ -89,7 +89,11 @@ pub enum VerifyError {
         node: PlatformName,
     },
     /// Of another variant.
-    #[error("the package is of variant {package:?}, this node runs {node:?}")]
+    #[error(
+        "the package is of {}, this node runs {}",
+        variant(package),
+        variant(node)
+    )]
     WrongVariant {
         /// The package's; empty is the ordinary one.
         package: String,
@@ -206,6 +210,13 @@ pub enum VerifyError {
         /// The entry.
         path: String,
     },
+}
+
+fn variant(name: &str) -> String {
+    match name {
+        "" => "no variant".to_owned(),
+        name => format!("variant {name:?}"),
+    }
 }
 
 impl VerifyError {

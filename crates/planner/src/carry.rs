@@ -134,6 +134,17 @@ pub(crate) fn bound(input: &Input<'_>) -> Duration {
     }
 }
 
+/// The same, once what keeps the package from every one of these nodes is known: where only a person can
+/// help, the rest of the bound brings nothing.
+pub(crate) fn patience(input: &Input<'_>, without: &[&NodeName], digest: Digest) -> Duration {
+    let stuck =
+        |node: &&NodeName| trouble(input.observations, node, digest).is_some_and(needs_a_person);
+    match without.iter().all(stuck) {
+        true => bound(input).min(input.tunables.answer()),
+        false => bound(input),
+    }
+}
+
 /// One wait for each node that lacks the package, with how far it is.
 pub(crate) fn waits(
     input: &Input<'_>,
@@ -141,7 +152,7 @@ pub(crate) fn waits(
     digest: Digest,
     version: &Version,
 ) -> Vec<Awaiting> {
-    let bound = bound(input).saturating_sub(input.idle);
+    let left = patience(input, nodes, digest).saturating_sub(input.idle);
     let wait = |node: &&NodeName| {
         let trouble = trouble(input.observations, node, digest);
         let what = format!("package {version} to come to node \"{node}\"");
@@ -151,7 +162,7 @@ pub(crate) fn waits(
             Some(trouble) => trouble.message.clone(),
             None => seen(input, node, digest),
         });
-        wait.remaining = Some(bound);
+        wait.remaining = Some(left);
         wait
     };
     nodes.iter().map(wait).collect()

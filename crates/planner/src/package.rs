@@ -6,7 +6,8 @@ use evenkeel_model::{
 };
 
 use crate::carry::{
-    Holders, bound, holders, list, needs_a_person, progress, reasons, remedy, size, trouble, waits,
+    Holders, holders, list, needs_a_person, patience, progress, reasons, remedy, size, trouble,
+    waits,
 };
 use crate::input::{Decision, Input};
 use crate::next::awaiting;
@@ -45,11 +46,7 @@ pub(crate) fn get(input: &Input<'_>, receiver: &NodeName) -> Decision {
 /// Whether there is nothing more to wait for: every node that answers has the package, or those that do
 /// not have said for a while that they will not, or nothing has moved for long.
 fn is_over(input: &Input<'_>, holders: &Holders<'_>, digest: Digest) -> bool {
-    let stuck =
-        |node: &&NodeName| trouble(input.observations, node, digest).is_some_and(needs_a_person);
-    holders.without.is_empty()
-        || input.idle > bound(input)
-        || (holders.without.iter().all(stuck) && input.idle > input.tunables.answer())
+    holders.without.is_empty() || input.idle > patience(input, &holders.without, digest)
 }
 
 /// What the job of a get that succeeded says.
@@ -135,7 +132,9 @@ fn sender(input: &Input<'_>, receiver: &NodeName, transfer: Option<&Transfer>) -
         | Request::Sync { .. } => return String::new(),
     };
     match source {
-        GetSource::Upload => "The client that sends it.".to_owned(),
+        GetSource::Upload => {
+            "The client that sends it. One that is silent for a minute is given up.".to_owned()
+        }
         GetSource::Download { url, .. } => match transfer.and_then(|it| it.trouble.as_ref()) {
             None => "The server that sends it.".to_owned(),
             Some(_) => format!(

@@ -155,6 +155,8 @@ fn what_is_signed_but_not_for_this_node() {
             ..policy()
         },
     );
+    let told = "the package is of no variant, this node runs variant \"nodar\"";
+    assert_eq!(error.to_string(), told);
     assert_is!(error, VerifyError::WrongVariant { node, .. } if node == "nodar");
     let target = Target {
         platform: PlatformName::new("lab").unwrap(),

@@ -242,6 +242,12 @@ fn a_synchronization_that_does_not_move_ends_with_the_reason() {
 
     let mut world = sync();
     trouble(&mut world, "n3", code::NO_SPACE, "no space");
+    let wait = world.decide().awaiting.remove(0);
+    assert_eq!(
+        wait.remaining,
+        Some(world.tunables.answer()),
+        "as long as it lasts"
+    );
     world.idle = world.tunables.answer() + Duration::from_secs(1);
     world.run();
     let (code, message) = failure(&world);

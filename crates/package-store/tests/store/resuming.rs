@@ -41,21 +41,21 @@ fn write(staging: &mut Staging, bytes: &Bytes) {
 }
 
 fn receive(store: &Store, bytes: &Bytes) -> Staging {
-    let mut staging = store.begin("s", policy(), kept()).unwrap();
+    let mut staging = store.begin("stage-1", policy(), kept()).unwrap();
     write(&mut staging, bytes);
     staging
 }
 
 /// Resumes with the rest and gives what was resumed from.
 fn resume(store: &Store, bytes: &Bytes) -> (StoredPackage, u64) {
-    let (mut staging, offset) = store.resume("s", policy(), kept()).unwrap();
+    let (mut staging, offset) = store.resume("stage-1", policy(), kept()).unwrap();
     assert_eq!(staging.progress().borrow().received_bytes, offset);
     write(&mut staging, &bytes.slice(offset as usize..));
     (staging.finish_blocking().unwrap(), offset)
 }
 
 fn partial_dir(store: &Store) -> PathBuf {
-    store.dir().join("incoming/s.partial")
+    store.dir().join("incoming/stage-1.partial")
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn a_suspended_staging_goes_on_in_another_process_where_it_was() {
         staging.note(b"first").unwrap();
         staging.note(b"second").unwrap();
         assert!(store.partials().unwrap().is_empty(), "under way");
-        assert!(matches!(store.discard("s"), Err(StageError::Busy { .. })));
+        assert!(matches!(store.discard("stage-1"), Err(StageError::Busy { .. })));
         staging.suspend_blocking().unwrap();
         drop(store);
         let store = Store::open(&root).unwrap();
@@ -116,10 +116,10 @@ fn a_dropped_staging_keeps_what_came_if_that_is_wanted() {
         .suspend_blocking()
         .unwrap();
     assert_eq!(store.partials().unwrap()[0].bytes, 100);
-    store.discard("s").unwrap();
-    store.discard("s").unwrap();
+    store.discard("stage-1").unwrap();
+    store.discard("stage-1").unwrap();
     assert!(store.partials().unwrap().is_empty());
-    let nothing = store.resume("s", policy(), kept()).unwrap_err();
+    let nothing = store.resume("stage-1", policy(), kept()).unwrap_err();
     assert!(matches!(nothing, StageError::NothingKept { .. }));
     assert_eq!(on_disk(&root).len(), 1);
 }
@@ -137,7 +137,7 @@ fn a_killed_staging_goes_on_at_its_last_whole_chunk() {
     runtime.block_on(staging.progress().wait_for(all)).unwrap();
     // What lies in the folder now is what a kill leaves.
     let root = dir.path().join("after");
-    let left = root.join("incoming/s.partial");
+    let left = root.join("incoming/stage-1.partial");
     fs::create_dir_all(&left).unwrap();
     for entry in fs::read_dir(partial_dir(&store)).unwrap() {
         let entry = entry.unwrap();
@@ -155,13 +155,13 @@ fn what_is_refused_is_not_kept() {
     // While it comes: cut off, so that it cannot be whole, and of a key that nobody trusts.
     let bytes: Bytes = Craft::good().pack().into();
     let untrusting = Policy::trusting(Default::default());
-    let mut staging = store.begin("s", untrusting.clone(), kept()).unwrap();
+    let mut staging = store.begin("stage-1", untrusting.clone(), kept()).unwrap();
     write(&mut staging, &bytes);
     staging.finish_blocking().unwrap_err();
     assert!(on_disk(store.dir()).is_empty());
     // When it is resumed, because trust has changed meanwhile.
     receive(&store, &bytes).suspend_blocking().unwrap();
-    match store.resume("s", untrusting, kept()) {
+    match store.resume("stage-1", untrusting, kept()) {
         Err(StageError::Refused(_)) => {}
         Ok((staging, _)) => drop(staging.finish_blocking().unwrap_err()),
         Err(error) => panic!("{error:?}"),
@@ -173,7 +173,7 @@ fn what_is_refused_is_not_kept() {
 fn a_note_is_refused_when_it_has_ended() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path().join("store")).unwrap();
-    let mut staging = store.begin("s", policy(), kept()).unwrap();
+    let mut staging = store.begin("stage-1", policy(), kept()).unwrap();
     let error = loop {
         if let Err(error) = staging.write_blocking(Bytes::from_static(b"no package at all")) {
             break error;
@@ -192,7 +192,7 @@ fn chunks_with_known_digests_need_no_second_hashing() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
-    let mut staging = store.begin("s", policy(), kept()).unwrap();
+    let mut staging = store.begin("stage-1", policy(), kept()).unwrap();
     let stored = runtime.block_on(async {
         for chunk in bytes.chunks(CHUNK) {
             let chunk = Bytes::copy_from_slice(chunk);
@@ -221,7 +221,7 @@ fn a_transfer_shows_what_comes_and_from_where() {
         source: source.clone(),
         ..kept()
     };
-    let mut staging = store.begin("s", policy(), limits).unwrap();
+    let mut staging = store.begin("stage-1", policy(), limits).unwrap();
     write(&mut staging, &bytes.slice(..2 * CHUNK));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()

@@ -23,8 +23,8 @@ pub(crate) type Suspects = mpsc::Receiver<Digest>;
 
 /// From one scrub of a package to the next.
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
-/// How often the ages are looked at, at most…
-const TICK: Duration = Duration::from_secs(60);
+/// How often the ages, and what an extraction found damaged, are looked at, at most…
+const TICK: Duration = Duration::from_secs(5);
 /// …and while something damaged is to be told or healed.
 const TICK_DAMAGED: Duration = Duration::from_secs(1);
 /// However short a lab's period is.
@@ -179,12 +179,17 @@ impl Scrubber {
         }
     }
 
-    /// Tells what was found damaged, by a scrub or when the store was opened, and what is here again.
+    /// Tells what was found damaged, by a scrub, by an extraction or when the store was opened, and what is
+    /// here again.
     async fn settle(&self, memory: &mut Memory) -> bool {
         let mut changed = false;
         let view = self.follower.view();
+        if view.control().topology.is_none() {
+            // The record was not read yet: which packages count is not known.
+            return false;
+        }
         let wanted = &view.catalogue().packages;
-        let damaged = self.store.damaged().into_iter();
+        let damaged = self.store.take_damage().into_iter();
         for damaged in damaged.filter(|damaged| wanted.contains_key(&damaged.digest)) {
             if let std::collections::btree_map::Entry::Vacant(new) =
                 memory.damaged.entry(damaged.digest)

@@ -95,6 +95,11 @@ impl Store {
             })
             .collect()
     }
+
+    /// What was set aside as damaged since this was last asked, also if a good copy has come in meanwhile.
+    pub fn take_damage(&self) -> Vec<DamagedPackage> {
+        std::mem::take(&mut self.inner.index().untold)
+    }
 }
 
 /// Moves a package's folder aside. Durable with a sync of the folders.
@@ -104,6 +109,10 @@ pub(crate) fn set_aside(inner: &Inner, digest: Digest, why: &str) -> Result<(), 
     inner.index().damaged.insert(digest, why.to_owned());
     aside::bury(inner, &to).map_err(StoreError::io("remove", &to))?;
     fsutil::rename(&from, &to).map_err(StoreError::io("set aside", &from))?;
+    inner.index().untold.push(DamagedPackage {
+        digest,
+        why: why.to_owned(),
+    });
     // For whoever looks at it; without consequence.
     let _ = fs::write(to.join("why"), format!("{why}\n"));
     Ok(())

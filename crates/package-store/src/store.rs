@@ -18,6 +18,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::aside::{DAMAGED, Reaper};
 use crate::head::SignedManifest;
+use crate::remove::DamagedPackage;
 use crate::signature::Signature;
 use crate::underway::{Times, Underway};
 
@@ -146,6 +147,8 @@ pub(crate) struct Index {
     pub(crate) packages: BTreeMap<Digest, StoredPackage>,
     /// Set aside, with the reason.
     pub(crate) damaged: BTreeMap<Digest, String>,
+    /// The same, in the order it was found, until someone takes it to tell it on.
+    pub(crate) untold: Vec<DamagedPackage>,
     /// On their way in, by stage id.
     pub(crate) staging: BTreeMap<String, Arc<Underway>>,
 }

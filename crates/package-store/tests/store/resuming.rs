@@ -78,7 +78,10 @@ fn a_suspended_staging_goes_on_in_another_process_where_it_was() {
         staging.note(b"first").unwrap();
         staging.note(b"second").unwrap();
         assert!(store.partials().unwrap().is_empty(), "under way");
-        assert!(matches!(store.discard("stage-1"), Err(StageError::Busy { .. })));
+        assert!(matches!(
+            store.discard("stage-1"),
+            Err(StageError::Busy { .. })
+        ));
         staging.suspend_blocking().unwrap();
         drop(store);
         let store = Store::open(&root).unwrap();

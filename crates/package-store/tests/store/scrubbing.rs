@@ -78,6 +78,9 @@ fn every_kind_of_rot_is_found_and_healed() {
         assert_eq!(on_disk(store.dir()), [format!("{digest}.damaged")]);
         assert_eq!(stage(&store, &bytes).unwrap(), stored);
         assert!(store.damaged().is_empty());
+        // Healed or not, whoever tells of it learns of it, once.
+        assert_eq!(store.take_damage(), damaged);
+        assert!(store.take_damage().is_empty());
         // What was found is not true of the copy that came since.
         let late = store.quarantine(digest, copy, &why).unwrap();
         assert_eq!(late, Quarantined::HealedBefore);

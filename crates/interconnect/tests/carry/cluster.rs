@@ -361,6 +361,10 @@ impl Cluster {
     /// Byte for byte.
     pub(crate) fn holds(&self, index: usize) -> bool {
         let stored = self.node(index).store.get(self.package.manifest_digest);
-        stored.as_ref() == Some(&self.package)
+        stored.is_some_and(|mut stored| {
+            // It came there by another staging.
+            stored.stage_id.clone_from(&self.package.stage_id);
+            stored == self.package
+        })
     }
 }

@@ -80,7 +80,8 @@ async fn measure(
         longest = begin.elapsed();
     }
     for node in &cluster.nodes {
-        if node.store.get(package.manifest_digest).as_ref() != Some(&package) {
+        let held = node.store.get(package.manifest_digest);
+        if held.map(|held| held.archive_digest) != Some(package.archive_digest) {
             return Err(format!("{} does not hold the package", node.name).into());
         }
     }

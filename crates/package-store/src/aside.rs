@@ -33,7 +33,8 @@ pub(crate) fn bury(inner: &Inner, path: &Path) -> io::Result<()> {
             inner.reaper.ring();
             Ok(())
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        // Or `aside/` itself is missing: then it is still there.
+        Err(_) if matches!(path.try_exists(), Ok(false)) => Ok(()),
         Err(error) => Err(error),
     }
 }

@@ -1,6 +1,7 @@
 //! Buffers that go round: filled on one thread, read on others, and back when the last reader lets go.
 //! Fresh memory costs a page fault each 4 KiB, which is dear at a gigabyte.
 
+use std::io::{self, BufRead};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -62,6 +63,15 @@ impl Drop for Buffer {
             free.push(std::mem::take(&mut self.bytes));
         }
     }
+}
+
+/// `Read::read` for what is a buffer already.
+pub(crate) fn read_buffered(input: &mut impl BufRead, out: &mut [u8]) -> io::Result<usize> {
+    let available = input.fill_buf()?;
+    let n = available.len().min(out.len());
+    out[..n].copy_from_slice(&available[..n]);
+    input.consume(n);
+    Ok(n)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use std::thread;
 use bytes::{Buf, Bytes};
 use flate2::{Decompress, FlushDecompress, Status};
 
-use crate::buffers::{Buffer, Pool};
+use crate::buffers::{Buffer, Pool, read_buffered};
 use crate::gzip::{Blocks, Serial, Sums};
 use crate::gzip_write::{HEADER_BYTES, MEMBER_BYTES, hinted_size};
 
@@ -33,8 +33,11 @@ enum Item {
     Block(Bytes),
     /// A member that another thread inflates.
     Member(Receiver<Done>),
-    /// The last item, if it comes.
+    /// Nothing follows.
     Failed(io::Error),
+    /// Nothing follows: the whole input was read, or what is left of it is handed over. Without this a thread
+    /// that died would pass for the end.
+    End,
 }
 
 /// A member that was tried.
@@ -73,10 +76,12 @@ impl Inflated {
             .name("inflate".to_owned())
             .spawn(move || {
                 let splitter = Splitter::new(items_tx.clone(), rest_tx);
-                if let Err(error) = splitter.run(Box::new(input)) {
-                    // The reader may have gone already; then nobody wants to know.
-                    let _ = items_tx.send(Item::Failed(error));
-                }
+                let last = match splitter.run(Box::new(input)) {
+                    Ok(()) => Item::End,
+                    Err(error) => Item::Failed(error),
+                };
+                // The reader may have gone already; then nobody wants to know.
+                let _ = items_tx.send(last);
             })?;
         Ok(Self {
             items: Some(items),
@@ -96,12 +101,12 @@ impl Inflated {
         let Some(items) = &self.items else {
             return Ok(Bytes::new());
         };
-        let Ok(item) = items.recv() else {
-            self.items = None;
-            return Ok(Bytes::new());
-        };
-        match item {
+        match items.recv().map_err(|_| gone())? {
             Item::Block(block) => Ok(block),
+            Item::End => {
+                self.items = None;
+                Ok(Bytes::new())
+            }
             Item::Failed(error) => {
                 self.items = None;
                 Err(error)
@@ -141,11 +146,7 @@ fn gone() -> io::Error {
 
 impl Read for Inflated {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let available = self.fill_buf()?;
-        let n = available.len().min(out.len());
-        out[..n].copy_from_slice(&available[..n]);
-        self.consume(n);
-        Ok(n)
+        read_buffered(self, out)
     }
 }
 
@@ -187,15 +188,19 @@ impl Read for Rest {
             if let Some(input) = &mut self.input {
                 return input.read(out);
             }
-            match self.items.as_ref().and_then(|items| items.recv().ok()) {
-                Some(Item::Member(member)) => {
+            let item = match &self.items {
+                Some(items) => items.recv().map_err(|_| gone())?,
+                None => Item::End,
+            };
+            match item {
+                Item::Member(member) => {
                     let done = member.recv().map_err(|_| gone())?;
                     self.bytes = done.raw.share().slice(..done.size);
                 }
                 // It gives no blocks while members are unproven.
-                Some(Item::Block(_)) => return Err(gone()),
-                Some(Item::Failed(error)) => return Err(error),
-                None => {
+                Item::Block(_) => return Err(gone()),
+                Item::Failed(error) => return Err(error),
+                Item::End => {
                     self.items = None;
                     self.input = Some(self.rest.recv().map_err(|_| gone())?);
                 }

@@ -12,6 +12,7 @@ use evenkeel_model::{Digest, Entry};
 use tokio::sync::{mpsc, watch};
 
 use crate::archive::ArchiveFile;
+use crate::buffers::read_buffered;
 use crate::commit::{self, check_version};
 use crate::crew::Files;
 use crate::flush::Flusher;
@@ -301,11 +302,7 @@ struct Pieces {
 
 impl Read for Pieces {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let available = self.fill_buf()?;
-        let n = available.len().min(out.len());
-        out[..n].copy_from_slice(&available[..n]);
-        self.consume(n);
-        Ok(n)
+        read_buffered(self, out)
     }
 }
 

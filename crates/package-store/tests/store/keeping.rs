@@ -4,7 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use bytes::Bytes;
-use evenkeel_package_store::{Policy, StageError, StageLimits, Store, StoreError, VerifyError};
+use evenkeel_package_store::{
+    Deleted, Policy, StageError, StageLimits, Store, StoreError, VerifyError,
+};
 
 use crate::common::*;
 use crate::craft::Craft;
@@ -247,6 +249,22 @@ fn what_a_crash_left_is_cleared_and_what_is_whole_stays() {
     let store = Store::open(&root).unwrap();
     assert!(store.damaged().is_empty());
     assert_eq!(on_disk(&root), [whole.manifest_digest.to_string()]);
+}
+
+#[test]
+fn a_package_that_cannot_be_moved_out_of_the_way_is_not_called_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let stored = stage(&store, &Craft::good().pack()).unwrap();
+    fs::remove_dir(store.dir().join("aside")).unwrap();
+    let error = store.delete(stored.manifest_digest).unwrap_err();
+    assert!(matches!(error, StoreError::Io { .. }), "{error}");
+    assert_eq!(store.list(), std::slice::from_ref(&stored));
+    fs::create_dir(store.dir().join("aside")).unwrap();
+    assert_eq!(
+        store.delete(stored.manifest_digest).unwrap(),
+        Deleted::Removed
+    );
 }
 
 #[test]

@@ -47,8 +47,8 @@ impl Memory {
         self.resting.elapsed()
     }
 
-    /// An operation made a step, of which this is the last event. One that carried a package and did not reach all nodes is not followed by
-    /// the next one at once.
+    /// An operation made a step, of which this is the last event. One that carried a package and did not reach
+    /// all nodes is not followed by the next one at once.
     pub(crate) fn note(
         &mut self,
         operation: &Operation,
@@ -95,7 +95,7 @@ impl Memory {
         }
     }
 
-    /// Which packages are not to be synchronized to which nodes just now. A node that has a package after
+    /// Which packages lately did not come to which nodes, and how long that holds the next try off. A node that has a package after
     /// all begins anew.
     pub(crate) fn held_off(
         &mut self,
@@ -107,11 +107,11 @@ impl Memory {
             let held = known.and_then(|seen| seen.packages.known());
             !held.is_some_and(|held| held.contains(digest))
         });
-        let waits = self.failed.iter().filter_map(|(key, failed)| {
+        let waits = self.failed.iter().map(|(key, failed)| {
             let pause = tunables.sync_again(failed.times);
-            let remaining = pause.checked_sub(failed.since.elapsed())?;
+            let remaining = pause.saturating_sub(failed.since.elapsed());
             let since = failed.at;
-            Some((key.clone(), HeldOff { since, remaining }))
+            (key.clone(), HeldOff { since, remaining })
         });
         waits.collect()
     }

@@ -77,7 +77,7 @@ pub fn moved(operation: &Operation, observations: &ClusterObservation) -> BTreeM
     moved
 }
 
-fn coming(transfers: &[Transfer], digest: Digest) -> Option<&Transfer> {
+pub(crate) fn coming(transfers: &[Transfer], digest: Digest) -> Option<&Transfer> {
     transfers.iter().find(|t| t.package == Some(digest))
 }
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use evenkeel_model::{
     Awaiting, Catalogue, CatalogueEntry, ClusterObservation, Control, Digest, NodeName,
-    NodeObservation, Request, Topology, Version, WallTime,
+    NodeObservation, Observed, Request, Topology, Version, WallTime,
 };
 
 use crate::bounds::Tunables;
-use crate::carry::{holders, remedy, trouble};
+use crate::carry::{coming, holders, needs_a_person, remedy, trouble};
 
 /// What the choice depends on.
 #[derive(Clone, Copy)]
@@ -37,7 +37,7 @@ pub struct Leisure<'a> {
 pub struct HeldOff {
     /// When it failed.
     pub since: WallTime,
-    /// Until the next one.
+    /// Until the next one; zero when it is due, unless the node waits for a person.
     pub remaining: Duration,
 }
 
@@ -62,12 +62,16 @@ pub fn chores(leisure: &Leisure<'_>) -> Chores {
         let holders = holders(leisure.topology, leisure.observations, digest);
         for node in holders.without {
             match leisure.held_off.get(&(digest, node.clone())) {
-                Some(held) => chores.awaiting.push(held_off(leisure, entry, node, held)),
-                None if chores.start.is_none() => {
+                Some(held)
+                    if !held.remaining.is_zero() || waits_for_a_person(leisure, node, digest) =>
+                {
+                    chores.awaiting.push(held_off(leisure, entry, node, held));
+                }
+                Some(_) | None if chores.start.is_none() => {
                     let version = entry.package.summary.version.clone();
                     chores.start = Some(Request::Sync { digest, version });
                 }
-                None => {}
+                Some(_) | None => {}
             }
         }
     }
@@ -87,6 +91,16 @@ fn in_order(catalogue: &Catalogue) -> Vec<&CatalogueEntry> {
     entries
 }
 
+/// A node that refuses the package, or has no room, goes on trying by itself. Another synchronization would
+/// only keep the cluster from what ends the trouble.
+fn waits_for_a_person(leisure: &Leisure<'_>, node: &NodeName, digest: Digest) -> bool {
+    let Some(seen) = leisure.observations.get(node).and_then(Observed::known) else {
+        return false;
+    };
+    let trouble = seen.pull_trouble.get(&digest);
+    trouble.is_some_and(needs_a_person) && coming(&seen.transfers, digest).is_none()
+}
+
 fn held_off(
     leisure: &Leisure<'_>,
     entry: &CatalogueEntry,
@@ -101,7 +115,7 @@ fn held_off(
         what: format!("package {version}, which is not on node \"{node}\""),
         since: held.since,
         seen: trouble.map(|trouble| trouble.message.clone()),
-        remaining: Some(held.remaining),
+        remaining: Some(held.remaining).filter(|left| !left.is_zero()),
         unblock: remedy(node, trouble),
     }
 }

@@ -126,6 +126,26 @@ fn a_package_that_did_not_come_is_held_off_and_said_to_be_missing() {
     assert_eq!(wait.what, "package 10.10, which is not on node \"n3\"");
     assert_eq!(wait.seen.as_deref(), Some("no space"));
     assert!(wait.unblock.contains("Free space on node \"n3\""));
+    // Nor is another one opened for as long as only a person can help: not before the bytes come again.
+    let key = (digest(10), name("n3"));
+    idle.held_off.get_mut(&key).unwrap().remaining = Duration::ZERO;
+    let chores = idle.chores();
+    assert_eq!((chores.start, chores.awaiting[0].remaining), (None, None));
+    let before = idle.world.observations.clone();
+    idle.world.override_node("n3", |seen| {
+        seen.transfers.push(Transfer {
+            package: Some(digest(10)),
+            version: None,
+            source: TransferSource::Pull { from: None },
+            received_bytes: 1,
+            total_bytes: None,
+            bytes_per_second: 1,
+            since: wall(),
+            trouble: None,
+        });
+    });
+    assert!(idle.chores().start.is_some());
+    idle.world.observations = before;
     // Another package, or another node, does not wait for that.
     idle.lacks("n3", digest(11));
     assert!(idle.chores().start.is_some());

@@ -173,15 +173,20 @@ async fn receive_part(
     head: &Head,
     multipart: &mut Multipart,
 ) -> Result<JobId, Ended> {
-    let single = || ApiError::new(Code::UploadSingleFile).target("file");
+    let single = |what: &str| {
+        let message =
+            format!("The request must contain a single file, in a part named \"file\": {what}.");
+        ApiError::with(Code::UploadSingleFile, message).target("file")
+    };
     let mut clock = Clock::new();
     let part = clock
         .wait(multipart.next_field())
         .await?
         .map_err(unreadable)?;
-    let mut part = part.ok_or_else(single)?;
+    let mut part = part.ok_or_else(|| single("it has no part"))?;
     if part.name() != Some("file") {
-        return Err(single().into());
+        let name = part.name().unwrap_or_default().escape_debug();
+        return Err(single(&format!("its first part is named \"{name}\"")).into());
     }
     check_name(part.file_name())?;
     let upload = begin(app, asked, head).await?;
@@ -196,7 +201,7 @@ async fn receive_part(
     };
     match next.await {
         Ok(false) => finish(upload).await,
-        Ok(true) => Err(give_up(upload, single()).await),
+        Ok(true) => Err(give_up(upload, single("it has more than one part")).await),
         Err(error) => Err(give_up(upload, error).await),
     }
 }

@@ -342,6 +342,12 @@ async fn an_upload_that_is_not_one_file_leaves_nothing() {
             reply.text
         );
     }
+    let reply = client.upload("", body(&[("image", "x")])).await;
+    assert!(
+        reply.text.contains("its first part is named"),
+        "{}",
+        reply.text
+    );
     let (given_up, packages) = client
         .fake
         .edit(|state| (state.given_up, state.packages.len()));

@@ -1,7 +1,7 @@
 #![no_main]
 
 #[path = "../src/checks.rs"]
-#[allow(dead_code, reason = "each target uses its own check")]
+#[expect(dead_code, reason = "each target uses its own check")]
 mod checks;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| checks::gzip(bytes));

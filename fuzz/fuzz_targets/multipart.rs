@@ -2,7 +2,8 @@
 
 #[path = "../src/multipart.rs"]
 mod multipart;
-#[path = "../../crates/rest/tests/support/mod.rs"]
+#[path = "../../crates/rest/tests/rest/support/mod.rs"]
+#[expect(dead_code, unused_imports, reason = "the front end's tests use all of it")]
 mod support;
 
 use std::cell::OnceCell;

@@ -1,16 +1,15 @@
 //! Runs everything that the fuzzing of uploads started from and everything it found through what must hold
 //! for any body. `docs/ARCHITECTURE.md` says how to hunt for more.
 
-#[path = "../../../fuzz/src/multipart.rs"]
+#[path = "../../../../fuzz/src/multipart.rs"]
 mod multipart;
-mod support;
 
 use std::fs;
 use std::path::PathBuf;
 
 #[tokio::test]
 async fn uploads() {
-    let client = support::Client::new();
+    let client = crate::support::Client::new();
     let mut ran = 0;
     for kind in ["seeds", "regressions"] {
         let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz");

@@ -1,13 +1,10 @@
 //! Uploads through the door of a node: admission, package store and record together.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
-
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::support::{Client, END, PASSWORD, USER, part};
 use async_trait::async_trait;
 use axum::body::Body;
 use axum::http::Method;
@@ -27,7 +24,6 @@ use evenkeel_rest::{
 use evenkeel_seam::{Clock, SeededIds, TokioClock};
 use futures_util::{FutureExt, stream};
 use serde_json::{Value, json};
-use support::{Client, END, PASSWORD, USER, part};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -169,7 +165,7 @@ impl Bench {
         std::fs::read(&output).unwrap()
     }
 
-    async fn upload(&self, package: &[u8]) -> support::Reply {
+    async fn upload(&self, package: &[u8]) -> crate::support::Reply {
         let body = [part("file", package), END.to_vec()].concat();
         self.client.upload("", body).await
     }
@@ -273,7 +269,7 @@ async fn a_node_without_room_is_named_before_the_package_comes() {
     *bench.rooms.0.lock().unwrap() = vec![("b".parse().unwrap(), 1000)];
     let package = bench.package("2.0", &"content".repeat(1000), &bench.key);
     let body = [part("file", &package), END.to_vec()].concat();
-    let request = support::request(axum::http::Method::POST, "/api/cluster/software/upload")
+    let request = crate::support::request(axum::http::Method::POST, "/api/cluster/software/upload")
         .header("content-type", "multipart/form-data; boundary=XX")
         .header("content-length", 1 << 30);
     let reply = bench
@@ -428,7 +424,7 @@ fn answer(head: &str, length: usize, body: &[u8]) -> Vec<u8> {
 }
 
 impl Bench {
-    async fn download(&self, url: &str) -> support::Reply {
+    async fn download(&self, url: &str) -> crate::support::Reply {
         let body = json!({ "url": url }).to_string();
         let method = axum::http::Method::POST;
         let uri = "/api/cluster/software/download";

@@ -1,20 +1,16 @@
 //! The real server: TLS, keep-alive, limits and a clean end, with a raw client.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::{Client, PASSWORD, USER};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use evenkeel_rest::{Limits, TlsError, serve, tls_config};
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::ServerName;
-use support::{Client, PASSWORD, USER};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;

@@ -1,11 +1,7 @@
 //! Lists: fields, filters, order, pages.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
-
+use crate::support::Client;
 use serde_json::{Value, json};
-use support::Client;
 
 fn versions(reply: &Value) -> Vec<&str> {
     let records = reply["records"].as_array().unwrap();

@@ -21,43 +21,43 @@ use evenkeel_seam::{Ids, SeededIds};
 use futures_util::StreamExt;
 use tokio::sync::{Semaphore, watch};
 
-pub const USER: &str = "admin";
-pub const PASSWORD: &str = "correct horse";
-pub const NODE_A: &str = "11111111-1111-4111-8111-111111111111";
-pub const NODE_B: &str = "22222222-2222-4222-8222-222222222222";
+pub(crate) const USER: &str = "admin";
+pub(crate) const PASSWORD: &str = "correct horse";
+pub(crate) const NODE_A: &str = "11111111-1111-4111-8111-111111111111";
+pub(crate) const NODE_B: &str = "22222222-2222-4222-8222-222222222222";
 
 static HASH: LazyLock<String> = LazyLock::new(|| evenkeel_rest::hash_password(PASSWORD).unwrap());
 
 #[derive(Clone, Default)]
-pub struct State {
-    pub software: Software,
-    pub packages: Vec<Package>,
-    pub history: Vec<History>,
-    pub jobs: Vec<Job>,
-    pub users: BTreeMap<UserName, String>,
+pub(crate) struct State {
+    pub(crate) software: Software,
+    pub(crate) packages: Vec<Package>,
+    pub(crate) history: Vec<History>,
+    pub(crate) jobs: Vec<Job>,
+    pub(crate) users: BTreeMap<UserName, String>,
     /// Every change asked for, in words.
-    pub asked: Vec<String>,
+    pub(crate) asked: Vec<String>,
     /// What the next change is refused with.
-    pub refuse: Option<Refusal>,
+    pub(crate) refuse: Option<Refusal>,
     /// What the coordinator says it waits for.
-    pub awaiting: Vec<Awaiting>,
+    pub(crate) awaiting: Vec<Awaiting>,
     /// Why the record cannot be reached.
-    pub unreachable: Option<Refusal>,
+    pub(crate) unreachable: Option<Refusal>,
     /// Uploads that were admitted.
-    pub admitted: usize,
+    pub(crate) admitted: usize,
     /// Bytes of the last upload, and whether it was dropped before its end.
-    pub uploaded: usize,
-    pub given_up: bool,
+    pub(crate) uploaded: usize,
+    pub(crate) given_up: bool,
     /// Why the handler gave it up, if it did.
-    pub gave_up_for: Option<u32>,
+    pub(crate) gave_up_for: Option<u32>,
     /// Bytes that an upload may have.
-    pub room: Option<u64>,
+    pub(crate) room: Option<u64>,
 }
 
-pub struct Fake {
-    pub state: Arc<Mutex<State>>,
+pub(crate) struct Fake {
+    pub(crate) state: Arc<Mutex<State>>,
     /// An upload that was admitted is told so only through here.
-    pub gate: Semaphore,
+    pub(crate) gate: Semaphore,
     changed: watch::Sender<u64>,
     ids: SeededIds,
 }
@@ -67,7 +67,7 @@ fn time(second: u32) -> String {
 }
 
 impl Fake {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let package = |version: &str, second| Package {
             version: version.to_owned(),
             create_time: Some(time(second)),
@@ -103,7 +103,7 @@ impl Fake {
         }
     }
 
-    pub fn edit<T>(&self, edit: impl FnOnce(&mut State) -> T) -> T {
+    pub(crate) fn edit<T>(&self, edit: impl FnOnce(&mut State) -> T) -> T {
         let result = edit(&mut self.state.lock().unwrap());
         self.changed.send_modify(|n| *n += 1);
         result
@@ -113,7 +113,7 @@ impl Fake {
         see(&self.state.lock().unwrap())
     }
 
-    pub fn open_job(&self, description: &str, asked: String) -> Result<JobId, Refusal> {
+    pub(crate) fn open_job(&self, description: &str, asked: String) -> Result<JobId, Refusal> {
         let id = JobId(self.ids.uuid());
         self.edit(|state| {
             if let Some(refusal) = state.refuse.take() {
@@ -134,7 +134,7 @@ impl Fake {
         })
     }
 
-    pub fn end_job(&self, id: &str, failure: Option<(u32, &str)>) {
+    pub(crate) fn end_job(&self, id: &str, failure: Option<(u32, &str)>) {
         self.edit(|state| {
             let job = state.jobs.iter_mut().find(|job| job.uuid == id).unwrap();
             job.end_time = Some(time(20));
@@ -152,7 +152,7 @@ impl Fake {
     }
 
     /// Puts an update in progress, as the record would show it.
-    pub fn show_update(&self, to: &str, phase_state: UpdateState) {
+    pub(crate) fn show_update(&self, to: &str, phase_state: UpdateState) {
         self.edit(|state| {
             state.software.pending_version = Some(to.to_owned());
             state.software.state = Some(phase_state);

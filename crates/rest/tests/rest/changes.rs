@@ -1,17 +1,15 @@
 //! What changes the cluster, and the jobs that answer it.
 
-mod support;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::support::{Client, END, Reply, part, request};
 use axum::body::Body;
 use axum::http::Method;
 use bytes::Bytes;
 use evenkeel_model::{Refusal, code};
 use futures_util::{FutureExt, stream};
-use support::{Client, END, Reply, part, request};
 
 const SOFTWARE: &str = "/api/cluster/software";
 
@@ -204,7 +202,8 @@ async fn delete_and_end_job(client: &Client, failure: Option<(u32, &str)>) -> Re
     let end = async {
         let job = loop {
             tokio::task::yield_now().await;
-            let running = |state: &mut support::State| state.jobs.last().map(|j| j.uuid.clone());
+            let running =
+                |state: &mut crate::support::State| state.jobs.last().map(|j| j.uuid.clone());
             if let Some(job) = client.fake.edit(running) {
                 break job;
             }
@@ -429,7 +428,7 @@ async fn what_does_not_fit_is_refused_before_its_first_byte() {
             seen.store(true, Ordering::Relaxed);
             Ok::<_, std::io::Error>(Bytes::from_static(b"12345"))
         });
-        let mut request = support::request(name.parse().unwrap(), uri)
+        let mut request = crate::support::request(name.parse().unwrap(), uri)
             .header("content-type", "multipart/form-data; boundary=XX")
             .header("content-length", 5);
         if asks_first {

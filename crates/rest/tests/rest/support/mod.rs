@@ -1,13 +1,4 @@
 //! A hand-written cluster for the tests of the front end, and a client without a network.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    unused_imports,
-    missing_docs,
-    clippy::allow_attributes,
-    clippy::unwrap_used,
-    reason = "each test file uses its own part"
-)]
 
 mod fake;
 
@@ -22,23 +13,23 @@ use evenkeel_seam::SeededIds;
 use serde_json::Value;
 use tower::ServiceExt;
 
-pub use fake::{Fake, PASSWORD, State, USER};
+pub(crate) use fake::{Fake, PASSWORD, State, USER};
 
 /// An answer, read to its end.
 #[derive(Debug)]
-pub struct Reply {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub text: String,
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
 }
 
 impl Reply {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {:?}", self.text))
     }
 
     /// Status, code and target of an error.
-    pub fn error(&self) -> (u16, String, Option<String>) {
+    pub(crate) fn error(&self) -> (u16, String, Option<String>) {
         let error = &self.json()["error"];
         assert!(!error["message"].as_str().unwrap().is_empty());
         let target = error["target"].as_str().map(str::to_owned);
@@ -49,7 +40,7 @@ impl Reply {
         )
     }
 
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers
             .get(name)
             .map_or("", |value| value.to_str().unwrap())
@@ -57,27 +48,27 @@ impl Reply {
 }
 
 /// Sends requests straight into the router.
-pub struct Client {
-    pub fake: Arc<Fake>,
-    pub router: Router,
+pub(crate) struct Client {
+    pub(crate) fake: Arc<Fake>,
+    pub(crate) router: Router,
 }
 
 impl Client {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let fake = Arc::new(Fake::new());
         let router = evenkeel_rest::router(fake.clone(), fake.clone(), &SeededIds::new(1));
         Self { fake, router }
     }
 
     /// Over another picture; changes still go to a fake.
-    pub fn over(cluster: Arc<dyn evenkeel_rest::Cluster>) -> Self {
+    pub(crate) fn over(cluster: Arc<dyn evenkeel_rest::Cluster>) -> Self {
         let fake = Arc::new(Fake::new());
         let router = evenkeel_rest::router(cluster, fake.clone(), &SeededIds::new(1));
         Self { fake, router }
     }
 
     /// With no fake behind it.
-    pub fn real(
+    pub(crate) fn real(
         cluster: Arc<dyn evenkeel_rest::Cluster>,
         door: Arc<dyn evenkeel_rest::FrontDoor>,
     ) -> Self {
@@ -88,7 +79,7 @@ impl Client {
         }
     }
 
-    pub async fn send(&self, request: Request<Body>) -> Reply {
+    pub(crate) async fn send(&self, request: Request<Body>) -> Reply {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = to_bytes(body, usize::MAX).await.unwrap();
@@ -100,13 +91,13 @@ impl Client {
         }
     }
 
-    pub async fn call(&self, method: Method, uri: &str, body: &str) -> Reply {
+    pub(crate) async fn call(&self, method: Method, uri: &str, body: &str) -> Reply {
         let request = request(method, uri).body(Body::from(body.to_owned()));
         self.send(request.unwrap()).await
     }
 
     /// Posts a multipart body whose boundary is `XX`.
-    pub async fn upload(&self, query: &str, body: impl Into<Body>) -> Reply {
+    pub(crate) async fn upload(&self, query: &str, body: impl Into<Body>) -> Reply {
         let head = request(
             Method::POST,
             &format!("/api/cluster/software/upload{query}"),
@@ -115,21 +106,21 @@ impl Client {
         self.send(head.body(body.into()).unwrap()).await
     }
 
-    pub async fn get(&self, uri: &str) -> Reply {
+    pub(crate) async fn get(&self, uri: &str) -> Reply {
         self.call(Method::GET, uri, "").await
     }
 
-    pub async fn patch(&self, uri: &str, body: &str) -> Reply {
+    pub(crate) async fn patch(&self, uri: &str, body: &str) -> Reply {
         self.call(Method::PATCH, uri, body).await
     }
 
-    pub async fn delete(&self, uri: &str) -> Reply {
+    pub(crate) async fn delete(&self, uri: &str) -> Reply {
         self.call(Method::DELETE, uri, "{}").await
     }
 }
 
 /// The head of a request by the admin.
-pub fn request(method: Method, uri: &str) -> axum::http::request::Builder {
+pub(crate) fn request(method: Method, uri: &str) -> axum::http::request::Builder {
     let credentials = STANDARD.encode(format!("{USER}:{PASSWORD}"));
     let authorization = format!("Basic {credentials}");
     Request::builder()
@@ -139,7 +130,7 @@ pub fn request(method: Method, uri: &str) -> axum::http::request::Builder {
 }
 
 /// One part of a multipart body whose boundary is `XX`.
-pub fn part(name: &str, content: &[u8]) -> Vec<u8> {
+pub(crate) fn part(name: &str, content: &[u8]) -> Vec<u8> {
     let head = format!(
         "--XX\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"image.tgz\"\r\n\
          Content-Type: application/octet-stream\r\n\r\n"
@@ -148,4 +139,4 @@ pub fn part(name: &str, content: &[u8]) -> Vec<u8> {
 }
 
 /// The end of a multipart body.
-pub const END: &[u8] = b"--XX--\r\n";
+pub(crate) const END: &[u8] = b"--XX--\r\n";

@@ -1,12 +1,9 @@
 //! The API over a real record: what its events say is what a client sees.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
-
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::{Client, PASSWORD, USER, request};
 use axum::http::Method;
 use evenkeel_model::*;
 use evenkeel_record::{
@@ -16,7 +13,6 @@ use evenkeel_rest::{RecordCluster, hash_password};
 use evenkeel_seam::{SeededIds, TokioClock};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
-use support::{Client, PASSWORD, USER, request};
 use tower::ServiceExt;
 
 struct Bench {

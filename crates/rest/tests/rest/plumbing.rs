@@ -1,9 +1,6 @@
 //! What real clients demand of the plumbing, whatever they ask for.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
-
+use crate::support::{Client, PASSWORD, USER, request};
 use axum::body::Body;
 use axum::http::{Method, Request};
 use base64::Engine;
@@ -12,7 +9,6 @@ use evenkeel_api::Code;
 use evenkeel_model::Refusal;
 use evenkeel_rest::hash_password;
 use serde_json::json;
-use support::{Client, PASSWORD, USER, request};
 
 #[tokio::test]
 async fn slashes_may_be_doubled_or_trailing() {
@@ -152,7 +148,7 @@ async fn the_cluster_announces_the_api_level_as_numbers() {
     );
 }
 
-async fn with_authorization(client: &Client, value: Option<&str>) -> support::Reply {
+async fn with_authorization(client: &Client, value: Option<&str>) -> crate::support::Reply {
     let mut head = Request::builder().uri("/api/cluster");
     if let Some(value) = value {
         head = head.header("authorization", value);

@@ -1,0 +1,13 @@
+//! The front end as clients see it: against a hand-written cluster, and against a real record and store. One binary, so
+//! that it links once.
+
+#![cfg(test)]
+
+mod changes;
+mod collections;
+mod door;
+mod fuzzed;
+mod plumbing;
+mod recorded;
+mod support;
+mod tls;

@@ -108,7 +108,7 @@ pub(super) fn signature(input: &CheckInput<'_>, findings: &mut Collector<'_>) {
     let why = match input.trusted_keys.iter().find(|key| key.key_id == *key_id) {
         Some(key) => match &key.revoked {
             None => return,
-            Some((at, by)) => format!("which {by} revoked at {at}"),
+            Some((at, by)) => format!("which {by} revoked at {at:.0}"),
         },
         None => "which is not trusted".to_owned(),
     };

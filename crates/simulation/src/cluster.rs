@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use crate::settings::{NEW, OLD, Settings, admin, digest, epoch, name, package};
+use crate::settings::{NEW, OLD, Settings, admin, digest, epoch, package};
 use crate::shelf::Shelf;
 use crate::shown::wrong_jobs;
 use crate::world::{Blow, Trip, World, bare, lock};
@@ -75,7 +75,8 @@ impl Cluster {
 
     /// The names of all nodes; the first two are partners, and so on.
     pub fn names(&self) -> Vec<NodeName> {
-        (0..self.world.settings.nodes).map(name).collect()
+        let settings = &self.world.settings;
+        (0..settings.nodes).map(|n| settings.name(n)).collect()
     }
 
     /// The fold of all that is recorded.
@@ -344,7 +345,7 @@ fn added(world: &World, version: &str) -> Event {
     Event::Catalogue(CatalogueEvent::PackageAdded {
         at: epoch(),
         package: Box::new(package),
-        node: name(0),
+        node: world.settings.name(0),
     })
 }
 

@@ -109,6 +109,13 @@ impl Cluster {
         }
     }
 
+    /// An update to [`NEW`] with options: `Cluster::request_with(|r| r.pause_after = PauseAfter::All)`.
+    pub fn request_with(change: impl FnOnce(&mut UpdateRequest)) -> UpdateRequest {
+        let mut request = Self::request();
+        change(&mut request);
+        request
+    }
+
     /// Starts an update as a client would that asks the next node when one does not answer, and that
     /// takes "there is one" for a yes to its own question.
     pub async fn start_update(&self, request: UpdateRequest) -> Result<OperationId, Refusal> {

@@ -19,7 +19,7 @@ pub const NEW: &str = "9.10.1";
 /// A cluster to simulate.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How many nodes: an even number, up to 24.
+    /// How many nodes: 1, or an even number.
     pub nodes: usize,
     /// Length of a minute of stabilize, boot and gate times.
     pub minute: Duration,
@@ -55,34 +55,43 @@ impl Settings {
     }
 
     pub(crate) fn topology(&self) -> Topology {
-        assert!(self.nodes >= 2 && self.nodes <= 24 && self.nodes.is_multiple_of(2));
-        let nodes = (0..self.nodes).map(config).collect();
+        assert!(self.nodes == 1 || self.nodes.is_multiple_of(2) && self.nodes > 0);
+        let nodes = (0..self.nodes).map(|number| self.config(number));
+        let nodes = nodes.collect();
         let id = ClusterId(Uuid::from_u128(0xC1));
         Topology::new(id, "simulated".to_owned(), nodes).expect("partners name each other")
     }
-}
 
-/// The name of the node with that number, from 0. Numbers 0 and 1 are partners, 2 and 3, and so on.
-pub(crate) fn name(number: usize) -> NodeName {
-    NodeName::new(format!("node{:02}", number + 1)).expect("letters and digits")
-}
-
-fn config(number: usize) -> NodeConfig {
-    let lif = LifConfig {
-        name: LifName::new(format!("lif{:02}", number + 1)).expect("letters and digits"),
-        address: format!("127.0.2.{}:2049", number + 1),
-    };
-    NodeConfig {
-        id: NodeId(Uuid::from_u128(0xA0 + number as u128)),
-        name: name(number),
-        partner: Some(name(number ^ 1)),
-        interconnect: format!("127.0.1.{}:4000", number + 1),
-        rest: format!("127.0.1.{}:8443", number + 1),
-        variant: None,
-        features: Vec::new(),
-        platform: platform(),
-        lifs: vec![lif],
+    /// The name of the node with that number, from 0. Numbers 0 and 1 are partners, 2 and 3, and so on.
+    /// Names sort as numbers do.
+    pub(crate) fn name(&self, number: usize) -> NodeName {
+        let width = self.nodes.to_string().len().max(2);
+        NodeName::new(format!("node{:0width$}", number + 1)).expect("letters and digits")
     }
+
+    fn config(&self, number: usize) -> NodeConfig {
+        let lif = LifConfig {
+            name: LifName::new(format!("lif{:02}", number + 1)).expect("letters and digits"),
+            address: address(2, number, 2049),
+        };
+        NodeConfig {
+            id: NodeId(Uuid::from_u128(0xA0 + number as u128)),
+            name: self.name(number),
+            partner: (self.nodes > 1).then(|| self.name(number ^ 1)),
+            interconnect: address(1, number, 4000),
+            rest: address(1, number, 8443),
+            variant: None,
+            features: Vec::new(),
+            platform: platform(),
+            lifs: vec![lif],
+        }
+    }
+}
+
+/// An address of a loopback network for each node.
+fn address(network: usize, number: usize, port: u16) -> String {
+    let (network, host) = (network + 10 * (number / 250), number % 250 + 1);
+    format!("127.0.{network}.{host}:{port}")
 }
 
 fn platform() -> PlatformName {

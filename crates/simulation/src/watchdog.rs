@@ -133,7 +133,9 @@ impl World {
 
     /// No takeover without the partner's durable word.
     fn demand_consent(&self, by: &NodeName, id: TransitionId) {
-        let partner = self.topology.partner_of(by).expect("nodes are paired");
+        let Some(partner) = self.topology.partner_of(by) else {
+            return self.violated(format!("{by} has no partner to take over"));
+        };
         let given = self.nodes()[partner].db.consent(Side::Given, id);
         if !matches!(given, Ok(Some(_))) {
             self.violated(format!("{by} takes {partner} over without its consent"));

@@ -13,7 +13,7 @@ use evenkeel_seam::SeededIds;
 use tokio::time::{Instant, sleep};
 
 use crate::daemon::{self, Daemon};
-use crate::settings::{OLD, Settings, digest, name};
+use crate::settings::{OLD, Settings, digest};
 use crate::shelf::Shelf;
 
 /// How long a node that is up takes to start its daemon.
@@ -79,10 +79,10 @@ impl World {
         let hub = MemoryHub::new();
         let mut nodes = BTreeMap::new();
         for number in 0..settings.nodes {
-            let set =
-                hardware.set_image(&name(number), evenkeel_model::Slot::A, Some(image.clone()));
+            let name = settings.name(number);
+            let set = hardware.set_image(&name, evenkeel_model::Slot::A, Some(image.clone()));
             set.expect("the node is one of the topology");
-            nodes.insert(name(number), node(&settings, &hub, number));
+            nodes.insert(name, node(&settings, &hub, number));
         }
         Arc::new(Self {
             settings,

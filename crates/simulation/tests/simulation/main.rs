@@ -6,6 +6,7 @@ mod operator;
 mod record;
 mod rolling;
 mod scenarios;
+mod sizes;
 mod stories;
 mod storms;
 mod trouble;

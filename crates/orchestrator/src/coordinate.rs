@@ -9,7 +9,7 @@ use evenkeel_model::{
     Action, Awaiting, ClusterObservation, ControlEvent, Event, Executor, Generation, NodeName,
     Operation, OperationEvent, OperationId, StreamId, TaskOrder, Topology,
 };
-use evenkeel_planner::{Decision, Input, Leisure, chores, moved, next};
+use evenkeel_planner::{Decision, Input, Learner, Leisure, chores, moved, next};
 use evenkeel_record::{AppendError, Fence, Survival, View, Writer};
 use futures_util::future::join_all;
 use tokio::sync::watch;
@@ -61,6 +61,9 @@ pub(crate) struct Coordination<'a> {
     /// Nodes that durably refuse older generations.
     installed: BTreeSet<NodeName>,
     memory: Memory,
+    learner: Learner,
+    /// The operations that were open when it was last told: only an end teaches.
+    taught: Option<Vec<OperationId>>,
 }
 
 /// What a step came to.
@@ -91,6 +94,8 @@ impl<'a> Coordination<'a> {
             tracker,
             installed,
             memory,
+            learner: Learner::new(parts.tunables.minute),
+            taught: None,
         }
     }
 
@@ -143,6 +148,7 @@ impl<'a> Coordination<'a> {
         let open: Vec<&Operation> = view.open_operations().collect();
         let ids: Vec<OperationId> = open.iter().map(|operation| operation.id).collect();
         self.tracker.keep_only(&ids);
+        self.learn(view, ids);
         let Some(topology) = view.control().topology.clone() else {
             return Stepped::Waits(Vec::new());
         };
@@ -161,6 +167,13 @@ impl<'a> Coordination<'a> {
             }
         }
         Stepped::Waits(awaiting)
+    }
+
+    fn learn(&mut self, view: &View, open: Vec<OperationId>) {
+        if self.taught.as_ref() != Some(&open) {
+            self.learner.update(view.operations());
+            self.taught = Some(open);
+        }
     }
 
     /// Nothing is open: whether something should be, unasked.
@@ -304,6 +317,7 @@ impl<'a> Coordination<'a> {
             wall: self.parts.clock.wall(),
             monotonic: self.parts.clock.monotonic(),
             tunables: self.parts.tunables,
+            learned: self.learner.learned(),
         })
     }
 

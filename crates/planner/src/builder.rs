@@ -57,7 +57,7 @@ impl<'a> Builder<'a> {
     fn task(&mut self, node: &NodeName, executor: Executor, action: Action) -> Task {
         let id = TaskId(self.next_id);
         self.next_id += 1;
-        let estimate_s = crate::estimate::task_seconds(&action);
+        let estimate_s = self.input.learned.expected(&action).median_s;
         Task {
             id,
             node: node.clone(),

@@ -9,6 +9,7 @@ use evenkeel_model::{
 };
 
 use crate::bounds::Tunables;
+use crate::learn::Learned;
 
 /// All that a decision may depend on.
 #[derive(Clone, Copy)]
@@ -40,6 +41,8 @@ pub struct Input<'a> {
     pub monotonic: Monotonic,
     /// Bounds.
     pub tunables: Tunables,
+    /// What this cluster's own updates took.
+    pub learned: &'a Learned,
 }
 
 impl Input<'_> {

@@ -5,6 +5,7 @@
 mod checks;
 mod chores;
 mod ideal;
+mod learned;
 mod packages;
 mod plans;
 mod random;

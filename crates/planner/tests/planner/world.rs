@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use evenkeel_model::*;
-use evenkeel_planner::{Decision, Input, Running, Tunables, next};
+use evenkeel_planner::{Decision, Input, Learned, Running, Tunables, next};
 use uuid::Uuid;
 
 pub(crate) const NAMES: [&str; 4] = ["n1", "n2", "n3", "n4"];
@@ -108,6 +108,7 @@ pub(crate) struct World {
     pub(crate) running: BTreeMap<TaskId, Running>,
     pub(crate) silent: BTreeMap<NodeName, Duration>,
     pub(crate) idle: Duration,
+    pub(crate) learned: Learned,
     /// What the coordinator cannot see of what is there.
     pub(crate) masks: BTreeMap<NodeName, Mask>,
     /// Without these the record would not go on.
@@ -155,6 +156,7 @@ impl World {
             running: BTreeMap::new(),
             silent: BTreeMap::new(),
             idle: Duration::ZERO,
+            learned: Learned::default(),
             masks: BTreeMap::new(),
             indispensable: BTreeSet::new(),
             monotonic: Monotonic {
@@ -313,6 +315,7 @@ impl World {
             wall: wall(),
             monotonic: self.monotonic,
             tunables: self.tunables,
+            learned: &self.learned,
         })
     }
 

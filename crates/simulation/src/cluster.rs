@@ -7,7 +7,7 @@ use std::time::Duration;
 use evenkeel_interconnect::{AgentClient, AgentRequest, AgentResponse, CallError, Loss};
 use evenkeel_model::{
     CatalogueEvent, ControlEvent, Event, GetSource, JobId, NodeName, OperationId, PackageRef,
-    Position, Refusal, Seq, StreamId,
+    Position, Refusal, Seq, StreamId, WallTime,
 };
 use evenkeel_orchestrator::{FrontDoor, Role};
 use evenkeel_platform::sim::{Fault, Hardware};
@@ -124,6 +124,16 @@ impl Cluster {
     /// Strikes a node; it comes back by itself.
     pub fn strike(&self, node: &NodeName, blow: Blow) {
         self.world.strike(node, blow);
+    }
+
+    /// A node's wall clock jumps by that many seconds.
+    pub fn jump_clock(&self, node: &NodeName, seconds: i64) {
+        self.world.nodes()[node].skew.jump(seconds);
+    }
+
+    /// The right wall time.
+    pub fn now(&self) -> WallTime {
+        epoch().plus(self.world.origin.elapsed())
     }
 
     /// Cuts a node from its peers and from the record, or heals that.

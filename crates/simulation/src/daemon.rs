@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use uuid::Uuid;
 
+use crate::clock::SkewedClock;
 use crate::settings::epoch;
 use crate::shelf;
 use crate::tripwire::Tripwire;
@@ -74,7 +75,10 @@ async fn build(world: &Arc<World>, node: &NodeName, boot_id: BootId, turn: u64) 
             own.shelf.clone(),
         )
     };
-    let clock: Arc<dyn Clock> = Arc::new(TokioClock::new(boot_id, world.origin, epoch()));
+    let clock: Arc<dyn Clock> = Arc::new(SkewedClock {
+        right: TokioClock::new(boot_id, world.origin, epoch()),
+        skew: world.nodes()[node].skew.clone(),
+    });
     let ids: Arc<dyn Ids> = ids;
     let follower = Follower::start(
         Arc::clone(&record),

@@ -9,6 +9,7 @@
 //! **Invariants.** One thread, one clock, all randomness from one seed: the same story gives the same
 //! events. Nothing here decides anything that the product decides.
 
+mod clock;
 mod cluster;
 mod daemon;
 mod drive;

@@ -11,6 +11,7 @@ use evenkeel_agent::{InstallError, InstallRequest, Installer, Packages, Packages
 use evenkeel_model::{
     Digest, NodeName, OperationKind, PackagesStatus, Progress, SlotHealth, SlotImage, Trouble, code,
 };
+use evenkeel_platform::sim::{Command, Reply};
 use evenkeel_record::Follower;
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -143,6 +144,13 @@ impl Writer {
         let done = self.world.machine().with(set);
         assert!(matches!(done, Ok(Ok(()))), "the writer's node exists");
     }
+
+    fn is_slot_full(&self) -> bool {
+        let look = |hardware: &mut evenkeel_platform::sim::Hardware, now| {
+            hardware.handle(&self.node, &Command::Space, now)
+        };
+        matches!(self.world.hardware(look), Ok(Reply::Space(space)) if space.slot_free == 0)
+    }
 }
 
 #[async_trait]
@@ -156,6 +164,9 @@ impl Installer for Writer {
             return Err(InstallError::Refused("no such package".to_owned()));
         }
         self.world.watches_a_write(&self.node, request.slot);
+        if self.is_slot_full() {
+            return Err(InstallError::Failed("no space left on the slot".to_owned()));
+        }
         self.set(&request.path, None);
         for done in 0..PARTS {
             sleep(PART).await;

@@ -12,6 +12,7 @@ use evenkeel_record::{MemoryHub, MemoryRecord, Record, View};
 use evenkeel_seam::SeededIds;
 use tokio::time::{Instant, sleep};
 
+use crate::clock::Skew;
 use crate::daemon::{self, Daemon};
 use crate::settings::{OLD, Settings, digest};
 use crate::shelf::Shelf;
@@ -42,6 +43,7 @@ pub(crate) struct SimNode {
     pub(crate) record: Arc<MemoryRecord>,
     pub(crate) ids: Arc<SeededIds>,
     pub(crate) shelf: Shelf,
+    pub(crate) skew: Skew,
     pub(crate) daemon: Option<Daemon>,
     /// Counts starts and ends of daemons: tells a daemon from its successors.
     pub(crate) turn: u64,
@@ -243,6 +245,7 @@ fn node(settings: &Settings, hub: &MemoryHub, number: usize) -> SimNode {
         record: Arc::new(record),
         ids: Arc::new(SeededIds::new(seed)),
         shelf: Shelf::default(),
+        skew: Skew::default(),
         daemon: None,
         turn: 0,
         generation: Generation::default(),

@@ -77,6 +77,18 @@ impl Agent {
         self.spawn(async move { guardian::run(&inner).await });
     }
 
+    /// Works on one journaled order to its end, in the caller's own time: what accepting and recovering
+    /// make the agent do by itself, unless it was [stopped](Self::stop).
+    pub fn carry_out(&self, entry: JournalEntry) -> impl Future<Output = ()> + Send + 'static {
+        Run::new(Arc::clone(&self.inner), entry).run_to_end()
+    }
+
+    /// One round of the [guard](Self::guard), in the caller's own time.
+    pub async fn guard_once(&self) -> Result<(), DbError> {
+        guardian::look(&self.inner).await?;
+        consent::settle(&self.inner).await
+    }
+
     /// Ends all tasks where they are, for good. The journal keeps them.
     pub fn stop(&self) {
         let work = self

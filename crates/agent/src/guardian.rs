@@ -50,7 +50,7 @@ async fn wait(inner: &Inner, pause: Duration, round: &mut u32) {
     }
 }
 
-async fn look(inner: &Inner) -> Result<(), DbError> {
+pub(crate) async fn look(inner: &Inner) -> Result<(), DbError> {
     let Ok(Some(pair)) = inner.pair().await else {
         return Ok(());
     };

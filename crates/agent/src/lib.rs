@@ -20,7 +20,9 @@ mod parts;
 mod tasks;
 
 pub use agent::Agent;
-pub use db::{Accepted, DbError, JournalEntry, MirrorRow, NodeDb, OpenDbError, Side, Stage};
+pub use db::{
+    Accepted, DbError, JournalEntry, Keeper, Memory, MirrorRow, NodeDb, OpenDbError, Side, Stage,
+};
 pub use parts::{
     AgentParts, Bounds, ClusterView, InstallError, InstallRequest, Installer, Packages,
     PackagesError,

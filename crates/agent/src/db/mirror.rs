@@ -21,19 +21,19 @@ pub struct MirrorRow {
 }
 
 impl NodeDb {
-    /// All mirrored events by position.
+    /// All mirrored events by position. A database of plain data mirrors nothing.
     pub fn mirror_load(&self) -> Result<Vec<MirrorRow>, DbError> {
-        let connection = self.lock();
-        let sql = "SELECT position, stream, seq, id, body FROM mirror ORDER BY position";
-        let mut statement = connection.prepare_cached(sql)?;
-        Ok(statement
-            .query_map([], row)?
-            .collect::<rusqlite::Result<_>>()?)
+        let rows = self.sql(|transaction| {
+            let sql = "SELECT position, stream, seq, id, body FROM mirror ORDER BY position";
+            let mut statement = transaction.prepare_cached(sql)?;
+            statement.query_map([], row)?.collect()
+        })?;
+        Ok(rows.unwrap_or_default())
     }
 
     /// Adds events in one transaction. One that is there already stays.
     pub fn mirror_store(&self, rows: &[MirrorRow]) -> Result<(), DbError> {
-        self.write(|transaction| {
+        self.sql(|transaction| {
             let sql = "INSERT OR IGNORE INTO mirror (position, stream, seq, id, body)
                        VALUES (?1, ?2, ?3, ?4, ?5)";
             let mut statement = transaction.prepare_cached(sql)?;
@@ -44,11 +44,13 @@ impl NodeDb {
             }
             Ok(())
         })
+        .map(drop)
     }
 
     /// Forgets the copy.
     pub fn mirror_clear(&self) -> Result<(), DbError> {
-        self.write(|transaction| transaction.execute("DELETE FROM mirror", []).map(drop))
+        self.sql(|transaction| transaction.execute("DELETE FROM mirror", []))
+            .map(drop)
     }
 }
 

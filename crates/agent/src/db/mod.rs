@@ -7,10 +7,15 @@ mod consents;
 mod journal;
 mod mirror;
 mod open;
+mod plain;
+mod rules;
 mod small;
+mod sql;
+mod tables;
 
 pub(crate) use consents::Promised;
 pub use consents::Side;
 pub use journal::{Accepted, JournalEntry, Stage};
 pub use mirror::MirrorRow;
 pub use open::{DbError, NodeDb, OpenDbError};
+pub use plain::{Keeper, Memory};

@@ -4,13 +4,17 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use evenkeel_model::Generation;
 use rusqlite::types::Type;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use rusqlite_migration::{M, Migrations};
+
+use super::plain::Keeper;
+use super::rules;
+use super::tables::Tables;
 
 /// The schema that this release writes. A newer one is read as long as its `min_reader` is not higher.
 const SCHEMA: i64 = 1;
@@ -24,7 +28,14 @@ const BUSY: Duration = Duration::from_secs(5);
 /// The node's database. Clones are the same connection.
 #[derive(Clone)]
 pub struct NodeDb {
-    connection: Arc<Mutex<Connection>>,
+    kept: Kept,
+}
+
+/// Where the memory is.
+#[derive(Clone)]
+enum Kept {
+    Sqlite(Arc<Mutex<Connection>>),
+    Plain(Arc<Mutex<dyn Keeper>>),
 }
 
 /// Why the file was not opened.
@@ -88,56 +99,70 @@ impl NodeDb {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         migrate(&mut connection)?;
-        Ok(Self {
-            connection: Arc::new(Mutex::new(connection)),
-        })
+        let kept = Kept::Sqlite(Arc::new(Mutex::new(connection)));
+        Ok(Self { kept })
+    }
+
+    /// The same rules over plain data: for whoever explores what they lead to.
+    pub fn plain(keeper: impl Keeper + 'static) -> Self {
+        let kept = Kept::Plain(Arc::new(Mutex::new(keeper)));
+        Self { kept }
     }
 
     /// The highest generation that this node has seen.
     pub fn generation(&self) -> Result<Generation, DbError> {
-        Ok(generation(&self.lock())?)
+        self.transact(|tables| tables.generation())
     }
 
     /// Remembers a generation unless a higher one was seen. Returns the highest.
     pub fn raise(&self, to: Generation) -> Result<Generation, DbError> {
-        self.write(|transaction| raise(transaction, to))
-    }
-
-    pub(super) fn lock(&self) -> MutexGuard<'_, Connection> {
-        // A panic elsewhere left no transaction open: they roll back when dropped.
-        self.connection
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.transact(|tables| rules::raise(tables, to))
     }
 
     /// Runs `work` as one transaction; on an error nothing of it stays.
-    pub(super) fn write<T>(
+    pub(super) fn transact<T>(
+        &self,
+        work: impl FnOnce(&mut dyn Tables) -> rusqlite::Result<T>,
+    ) -> Result<T, DbError> {
+        match &self.kept {
+            Kept::Sqlite(connection) => in_sqlite(connection, |transaction| work(transaction)),
+            Kept::Plain(keeper) => {
+                let mut keeper = keeper.lock().unwrap_or_else(PoisonError::into_inner);
+                let before = keeper.load();
+                let mut memory = before.clone();
+                let value = work(&mut memory)?;
+                if memory != before {
+                    keeper.store(memory);
+                }
+                Ok(value)
+            }
+        }
+    }
+
+    /// Runs `work` as one transaction in SQLite, if that is what keeps this memory.
+    pub(super) fn sql<T>(
         &self,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
-    ) -> Result<T, DbError> {
-        let mut connection = self.lock();
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let value = work(&transaction)?;
-        transaction.commit()?;
-        Ok(value)
+    ) -> Result<Option<T>, DbError> {
+        match &self.kept {
+            Kept::Sqlite(connection) => {
+                in_sqlite(connection, |transaction| work(transaction)).map(Some)
+            }
+            Kept::Plain(_) => Ok(None),
+        }
     }
 }
 
-pub(super) fn generation(connection: &Connection) -> rusqlite::Result<Generation> {
-    let sql = "SELECT value FROM meta WHERE key = 'generation'";
-    connection
-        .query_row(sql, [], |row| row.get(0))
-        .map(|n: i64| Generation(n as u64))
-}
-
-pub(super) fn raise(connection: &Connection, to: Generation) -> rusqlite::Result<Generation> {
-    let seen = generation(connection)?;
-    if to <= seen {
-        return Ok(seen);
-    }
-    let sql = "UPDATE meta SET value = ?1 WHERE key = 'generation'";
-    connection.execute(sql, [to.0 as i64])?;
-    Ok(to)
+fn in_sqlite<T>(
+    connection: &Mutex<Connection>,
+    work: impl FnOnce(&mut Transaction<'_>) -> rusqlite::Result<T>,
+) -> Result<T, DbError> {
+    // A panic elsewhere left no transaction open: they roll back when dropped.
+    let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let value = work(&mut transaction)?;
+    transaction.commit()?;
+    Ok(value)
 }
 
 /// A value that this build cannot read, as SQLite's error for the column.

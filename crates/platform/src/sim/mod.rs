@@ -8,6 +8,7 @@
 //! ([`Hardware::set_image`]): the lab supervisor from the slot's folder, a simulation from whatever
 //! stands for one.
 
+mod abstract_time;
 mod boot;
 mod check;
 mod client;
@@ -20,6 +21,7 @@ mod observe;
 mod port;
 mod short_path;
 
+pub use abstract_time::Due;
 pub use check::{Cause, Incident, LogEntry, Refused, Window, WindowKind};
 pub use client::{Client, MAX_LINE_BYTES, Socket};
 pub use command::{Command, Effect, Reply, Request, Response};

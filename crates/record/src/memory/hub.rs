@@ -28,7 +28,7 @@ pub(super) struct HubState {
     doorbells: Vec<Arc<Doorbell>>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Lease {
     holder: NodeName,
     expires: Instant,
@@ -55,6 +55,29 @@ impl MemoryHub {
     /// The events after a position, past every fault.
     pub fn entries_after(&self, position: Position) -> Vec<Entry> {
         self.lock().read_since(position, usize::MAX)
+    }
+
+    /// A record of its own that begins with all that is in this one: for exploring what may follow.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let state = self.lock();
+        let forked = HubState {
+            events: state.events.clone(),
+            by_id: state.by_id.clone(),
+            heads: state.heads.clone(),
+            generation: state.generation,
+            leases: state.leases.clone(),
+            blobs: state.blobs.clone(),
+            doorbells: Vec::new(),
+        };
+        Self {
+            state: Arc::new(Mutex::new(forked)),
+        }
+    }
+
+    /// Appends past every fault.
+    pub fn append(&self, append: &Append) -> Result<Position, AppendError> {
+        self.lock().append(append)
     }
 
     /// How many events there are: the position of the last.

@@ -1,0 +1,151 @@
+//! The memory in SQLite's tables.
+
+use evenkeel_interconnect::ConsentRequest;
+use evenkeel_model::{Generation, OperationId, TaskKey, TaskOrder, TransitionId};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+
+use super::open::unreadable;
+use super::tables::Tables;
+use super::{JournalEntry, Side, Stage};
+
+/// Orders that ended stay this many orders long: a coordinator asks for far newer ones.
+const KEEP: i64 = 2000;
+
+const COLUMNS: &str = "body, stage, resumed, ending";
+
+impl Tables for Transaction<'_> {
+    fn generation(&self) -> rusqlite::Result<Generation> {
+        let sql = "SELECT value FROM meta WHERE key = 'generation'";
+        self.query_row(sql, [], |row| row.get(0))
+            .map(|n: i64| Generation(n as u64))
+    }
+
+    fn set_generation(&mut self, to: Generation) -> rusqlite::Result<()> {
+        let sql = "UPDATE meta SET value = ?1 WHERE key = 'generation'";
+        self.execute(sql, [to.0 as i64]).map(drop)
+    }
+
+    fn order(&self, key: TaskKey) -> rusqlite::Result<Option<JournalEntry>> {
+        let (operation, task, attempt) = columns(key);
+        let sql = format!(
+            "SELECT {COLUMNS} FROM task WHERE operation = ?1 AND task = ?2 AND attempt = ?3"
+        );
+        let mut statement = self.prepare_cached(&sql)?;
+        statement
+            .query_row(params![operation, task, attempt], entry)
+            .optional()
+    }
+
+    fn open(&self) -> rusqlite::Result<Vec<JournalEntry>> {
+        let sql = format!("SELECT {COLUMNS} FROM task WHERE stage <> 'ended' ORDER BY number");
+        entries(self, &sql)
+    }
+
+    fn recent(&self, limit: u32) -> rusqlite::Result<Vec<JournalEntry>> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM task WHERE stage <> 'ended' OR number IN
+             (SELECT number FROM task WHERE stage = 'ended' ORDER BY number DESC LIMIT {limit})
+             ORDER BY number"
+        );
+        entries(self, &sql)
+    }
+
+    fn add(&mut self, order: &TaskOrder) -> rusqlite::Result<()> {
+        let body = serde_json::to_string(order).expect("orders are plain data: JSON can say it");
+        let (operation, task, attempt) = columns(order.key);
+        let sql = "INSERT INTO task (operation, task, attempt, body, stage)
+                   VALUES (?1, ?2, ?3, ?4, 'accepted')";
+        self.execute(sql, params![operation, task, attempt, body])?;
+        let sql = "DELETE FROM task WHERE stage = 'ended'
+                   AND number <= (SELECT max(number) FROM task) - ?1";
+        self.execute(sql, [KEEP]).map(drop)
+    }
+
+    fn change(&mut self, entry: &JournalEntry) -> rusqlite::Result<()> {
+        let ending = entry
+            .end
+            .as_ref()
+            .map(|end| serde_json::to_string(end).expect("ends are plain data: JSON can say it"));
+        let (operation, task, attempt) = columns(entry.order.key);
+        let stage = match entry.stage {
+            Stage::Accepted => "accepted",
+            Stage::Acting => "acting",
+            Stage::Ended => "ended",
+        };
+        let sql = "UPDATE task SET stage = ?4, resumed = ?5, ending = ?6
+                   WHERE operation = ?1 AND task = ?2 AND attempt = ?3";
+        let values = params![operation, task, attempt, stage, entry.resumed, ending];
+        self.execute(sql, values).map(drop)
+    }
+
+    fn consents(&self, side: Side) -> rusqlite::Result<Vec<ConsentRequest>> {
+        let sql = "SELECT body FROM consent WHERE side = ?1 ORDER BY transition";
+        let mut statement = self.prepare_cached(sql)?;
+        let rows = statement.query_map([side.as_str()], |row| row.get::<_, String>(0))?;
+        rows.map(|body| serde_json::from_str(&body?).map_err(unreadable))
+            .collect()
+    }
+
+    fn put_consent(&mut self, side: Side, request: &ConsentRequest) -> rusqlite::Result<()> {
+        let body =
+            serde_json::to_string(request).expect("requests are plain data: JSON can say it");
+        let sql = "INSERT OR REPLACE INTO consent (side, transition, body) VALUES (?1, ?2, ?3)";
+        let transition = request.transition.to_string();
+        self.execute(sql, params![side.as_str(), transition, body])
+            .map(drop)
+    }
+
+    fn drop_consent(&mut self, side: Side, transition: TransitionId) -> rusqlite::Result<()> {
+        let sql = "DELETE FROM consent WHERE side = ?1 AND transition = ?2";
+        self.execute(sql, params![side.as_str(), transition.to_string()])
+            .map(drop)
+    }
+
+    fn value(&self, key: &str) -> rusqlite::Result<Option<String>> {
+        let sql = "SELECT value FROM small WHERE key = ?1";
+        self.query_row(sql, [key], |row| row.get(0)).optional()
+    }
+
+    fn set_value(&mut self, key: &str, value: Option<&str>) -> rusqlite::Result<()> {
+        let changed = match value {
+            Some(value) => {
+                let sql = "INSERT OR REPLACE INTO small (key, value) VALUES (?1, ?2)";
+                self.execute(sql, params![key, value])
+            }
+            None => self.execute("DELETE FROM small WHERE key = ?1", [key]),
+        };
+        changed.map(drop)
+    }
+}
+
+fn columns(key: TaskKey) -> (String, u32, u32) {
+    let OperationId(operation) = key.operation;
+    (operation.to_string(), key.task.0, key.attempt)
+}
+
+fn entries(connection: &Connection, sql: &str) -> rusqlite::Result<Vec<JournalEntry>> {
+    connection
+        .prepare_cached(sql)?
+        .query_map([], entry)?
+        .collect()
+}
+
+fn entry(row: &Row<'_>) -> rusqlite::Result<JournalEntry> {
+    let (body, stage): (String, String) = (row.get(0)?, row.get(1)?);
+    let ending: Option<String> = row.get(3)?;
+    let end = ending
+        .map(|json| serde_json::from_str(&json))
+        .transpose()
+        .map_err(unreadable)?;
+    Ok(JournalEntry {
+        order: serde_json::from_str(&body).map_err(unreadable)?,
+        stage: match stage.as_str() {
+            "accepted" => Stage::Accepted,
+            "ended" => Stage::Ended,
+            // The schema allows no fourth; the careful reading is that an effect may have begun.
+            _ => Stage::Acting,
+        },
+        resumed: row.get(2)?,
+        end,
+    })
+}

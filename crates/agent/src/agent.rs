@@ -246,6 +246,8 @@ fn fits(order: &TaskOrder, node: &NodeName) -> Result<(), String> {
         Action::Install { .. }
         | Action::Activate { .. }
         | Action::Deactivate
+        | Action::GateScript { .. }
+        | Action::Reboot
         | Action::MarkGood => match order.task.node == *node {
             true => Ok(()),
             false => Err(format!("{action} is done by {} itself", order.task.node)),
@@ -259,9 +261,12 @@ fn fits(order: &TaskOrder, node: &NodeName) -> Result<(), String> {
                 )),
             }
         }
-        Action::AwaitBoot { .. } | Action::Stabilize { .. } | Action::VerifyHome { .. } => Err(
-            format!("{action} is judged by the coordinator, not by an agent"),
-        ),
+        Action::AwaitBoot { .. }
+        | Action::Stabilize { .. }
+        | Action::VerifyHome { .. }
+        | Action::Gate { .. } => Err(format!(
+            "{action} is judged by the coordinator, not by an agent"
+        )),
     }
 }
 

@@ -185,6 +185,7 @@ mod tests {
             platform: "lab-x86_64".parse().expect("a platform"),
             variant: None,
             features: Vec::new(),
+            site: None,
             lifs: Vec::new(),
         }
     }

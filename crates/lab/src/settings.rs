@@ -123,6 +123,7 @@ fn topology(network: Network, nodes: usize, ids: &dyn Ids) -> Result<Topology> {
             rest: format!("{}:{REST_PORT}", network.node(index)),
             variant: None,
             features: Vec::new(),
+            site: None,
             platform: PlatformName::new(PLATFORM)?,
             lifs: vec![LifConfig {
                 name: LifName::new(format!("lif_{node}"))?,

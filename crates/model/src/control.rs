@@ -2,10 +2,11 @@
 //! matrix lives here: since starting and ending an operation are appends to this stream, two nodes
 //! cannot both admit what excludes each other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::event::{ControlEvent, OperationKind};
 use crate::fold::Illegal;
+use crate::gate::Gates;
 use crate::id::{BootId, Generation, NodeName, OperationId, UserName, Version};
 use crate::refusal::{Refusal, code};
 use crate::time::WallTime;
@@ -36,6 +37,23 @@ pub struct Control {
     pub operations: Vec<(OperationId, OperationKind)>,
     /// What each node runs, by its own word.
     pub booted: BTreeMap<NodeName, Booted>,
+    /// What an update waits for between nodes.
+    pub gates: Gates,
+    /// Warnings that a person knows of, by check.
+    pub acknowledged: BTreeMap<String, Acknowledged>,
+}
+
+/// A warning that a person knows of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// Who said so.
+    pub by: UserName,
+    /// When.
+    pub at: WallTime,
+    /// Why it may be so.
+    pub reason: String,
+    /// What the warning may be about: one about more is not covered.
+    pub about: BTreeSet<String>,
 }
 
 /// A key that was trusted once.
@@ -123,6 +141,28 @@ impl Control {
                 key.revoked.get_or_insert((*at, by.clone()));
             }
             ControlEvent::RetentionSet { keep, .. } => self.retention = *keep,
+            ControlEvent::GatesSet { gates, .. } => self.gates = gates.clone(),
+            ControlEvent::WarningAcknowledged {
+                at,
+                by,
+                check,
+                reason,
+                about,
+            } => {
+                let acknowledged = Acknowledged {
+                    by: by.clone(),
+                    at: *at,
+                    reason: reason.clone(),
+                    about: about.clone(),
+                };
+                self.acknowledged.insert(check.clone(), acknowledged);
+            }
+            ControlEvent::AcknowledgementWithdrawn { check, .. } => {
+                if self.acknowledged.remove(check).is_none() {
+                    let state = format!("no warning of check \"{check}\" is acknowledged");
+                    return Err(Illegal::new("acknowledgement_withdrawn", state));
+                }
+            }
             ControlEvent::CoordinatorElected {
                 at,
                 generation,
@@ -222,6 +262,15 @@ impl Control {
         Ok(())
     }
 
+    /// Whether the members' daemons are of different builds, or one is not known: what only the newer
+    /// understands must not be recorded yet.
+    pub fn mixed_daemons(&self) -> bool {
+        let members = self.topology.iter().flat_map(Topology::names);
+        let daemon = |name| self.booted.get(name).map(|booted| booted.daemon.as_str());
+        let builds: BTreeSet<Option<&str>> = members.map(daemon).collect();
+        builds.len() > 1 || builds.contains(&None)
+    }
+
     /// The key of that id, trusted or revoked.
     pub fn key(&self, key_id: &str) -> Option<&TrustedKey> {
         self.trusted_keys.iter().find(|key| key.key_id == key_id)
@@ -246,8 +295,10 @@ impl Control {
 }
 
 fn excluded_by(new: OperationKind, open: OperationKind) -> Option<(u32, &'static str)> {
-    use OperationKind::{PackageDelete, PackageGet, PackageSync, Update, Validation};
+    use OperationKind::{Estimate, PackageDelete, PackageGet, PackageSync, Update, Validation};
     match (new, open) {
+        // It changes nothing, and needs nothing to stay as it is.
+        (Estimate, _) | (_, Estimate) => None,
         (PackageDelete, Update) => Some((
             code::DELETE_DURING_UPDATE,
             "Package delete failed since an update is in progress.",

@@ -1,14 +1,18 @@
 //! What the record holds. New kinds of events wait until the whole cluster runs a version that knows
 //! them; unknown fields are ignored; an unknown event that must be understood stops coordinating.
 
+use std::collections::BTreeSet;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::estimate::PlanEstimate;
 use crate::finding::{Finding, Problem};
+use crate::gate::Gates;
 use crate::id::Version;
 use crate::id::{BootId, Digest, Generation, JobId, NodeName, OperationId, TransitionId, UserName};
 use crate::manifest::ManifestSummary;
-use crate::plan::{PauseAfter, PausePoint, Plan, TaskId};
+use crate::plan::{PauseAfter, PausePoint, Plan, Step, TaskId};
 use crate::stream::StreamId;
 use crate::task::{Before, TaskEnd};
 use crate::time::{Monotonic, WallTime};
@@ -68,6 +72,38 @@ pub enum ControlEvent {
         /// The newest so many stay; none turns the collection off.
         #[serde(default)]
         keep: Option<u32>,
+    },
+    /// What an update waits for between nodes was set. Plans hold the gates of the moment they are made.
+    GatesSet {
+        /// When.
+        at: WallTime,
+        /// Who said so.
+        by: UserName,
+        /// All of them.
+        gates: Gates,
+    },
+    /// A person knows of a check's warning and goes on, as long as it is about nothing more.
+    WarningAcknowledged {
+        /// When.
+        at: WallTime,
+        /// Who said so.
+        by: UserName,
+        /// Name of the check.
+        check: String,
+        /// Why it may be so.
+        reason: String,
+        /// What the warning was about.
+        #[serde(default)]
+        about: BTreeSet<String>,
+    },
+    /// An acknowledgement was taken back.
+    AcknowledgementWithdrawn {
+        /// When.
+        at: WallTime,
+        /// Who said so.
+        by: UserName,
+        /// Name of the check.
+        check: String,
     },
     /// A node became the coordinator.
     CoordinatorElected {
@@ -132,6 +168,8 @@ pub enum OperationKind {
     PackageDelete,
     /// Carries a package that the cluster has to nodes that lack it.
     PackageSync,
+    /// Estimates an update, and changes nothing.
+    Estimate,
 }
 
 impl OperationKind {
@@ -143,6 +181,7 @@ impl OperationKind {
             Self::PackageGet => "package get",
             Self::PackageDelete => "package delete",
             Self::PackageSync => "package synchronization",
+            Self::Estimate => "estimate",
         }
     }
 }
@@ -256,7 +295,26 @@ pub enum OperationEvent {
         /// What they found.
         findings: Vec<Finding>,
     },
-    /// The plan, or a new revision of it.
+    /// A part of a plan too big for one event. Parts come directly before the plan, in the same append.
+    PlanPart {
+        /// When.
+        at: WallTime,
+        /// Revision of the plan that it is part of.
+        revision: u32,
+        /// The next steps.
+        steps: Vec<Step>,
+        /// Its first step holds more lanes of the last step of the part before.
+        #[serde(default)]
+        continues: bool,
+    },
+    /// How long the update that was asked about would take.
+    Estimated {
+        /// When.
+        at: WallTime,
+        /// The estimate.
+        estimate: PlanEstimate,
+    },
+    /// The plan, or a new revision of it. Its steps follow those of the parts before it.
     Planned {
         /// When.
         at: WallTime,
@@ -320,6 +378,9 @@ pub enum OperationEvent {
         at: WallTime,
         /// Who.
         by: UserName,
+        /// The cluster is validated and planned for again: it stood at the point after validation.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        validate: bool,
     },
     /// A person asked to end it.
     CancelRequested {
@@ -366,6 +427,8 @@ pub enum Request {
         /// Version.
         version: Version,
     },
+    /// Estimate an update with these options.
+    Estimate(UpdateRequest),
     /// Take a package in on a node.
     Get {
         /// The node that receives it.
@@ -446,6 +509,7 @@ impl Request {
         match self {
             Self::Update(_) => OperationKind::Update,
             Self::Validate { .. } => OperationKind::Validation,
+            Self::Estimate(_) => OperationKind::Estimate,
             Self::Get { .. } => OperationKind::PackageGet,
             Self::Delete { .. } => OperationKind::PackageDelete,
             Self::Sync { .. } => OperationKind::PackageSync,
@@ -465,6 +529,30 @@ pub struct UpdateRequest {
     /// Where to pause unasked.
     #[serde(default)]
     pub pause_after: PauseAfter,
+    /// One node after the other, however many there are.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force_rolling: bool,
+    /// The nodes to update, whole pairs; all when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<NodeName>,
+    /// The pair of this node goes first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<NodeName>,
+}
+
+impl UpdateRequest {
+    /// An update of all nodes with the default options.
+    pub fn new(version: Version) -> Self {
+        Self {
+            version,
+            skip_warnings: false,
+            stabilize_minutes: DEFAULT_STABILIZE_MINUTES,
+            pause_after: PauseAfter::None,
+            force_rolling: false,
+            nodes: Vec::new(),
+            first: None,
+        }
+    }
 }
 
 /// Stabilize time when the request names none, in minutes.
@@ -557,6 +645,9 @@ const CONTROL_KINDS: &[&str] = &[
     "key_trusted",
     "key_revoked",
     "retention_set",
+    "gates_set",
+    "warning_acknowledged",
+    "acknowledgement_withdrawn",
     "coordinator_elected",
     "handed_over",
     "operation_started",
@@ -577,6 +668,8 @@ const OPERATION_KINDS: &[&str] = &[
     "job_closed",
     "staged",
     "validated",
+    "plan_part",
+    "estimated",
     "planned",
     "task_started",
     "task_ended",

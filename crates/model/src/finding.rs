@@ -1,11 +1,12 @@
 //! What a check found, and what an operator is told.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{NodeName, OperationId};
+use crate::id::{NodeName, OperationId, UserName};
 use crate::time::WallTime;
 
 /// One problem that a check found. Passing checks leave no finding.
@@ -19,6 +20,23 @@ pub struct Finding {
     pub issue: String,
     /// What to do about it.
     pub action: String,
+    /// Stable names of what it is about: nodes, LIFs, disks. Never a number that changes by itself.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub about: BTreeSet<String>,
+    /// Who said that it may be so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<Acknowledgement>,
+}
+
+/// That a person knows of a warning and goes on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledgement {
+    /// Who.
+    pub by: UserName,
+    /// When.
+    pub at: WallTime,
+    /// Why it may be so.
+    pub reason: String,
 }
 
 /// Errors block always; warnings unless they are skipped.

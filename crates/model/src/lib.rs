@@ -6,9 +6,11 @@
 mod catalogue;
 mod config;
 mod control;
+mod estimate;
 mod event;
 mod finding;
 mod fold;
+mod gate;
 mod id;
 mod manifest;
 mod observation;
@@ -26,14 +28,16 @@ pub use config::{
     Bootstrap, ClusterSettings, DownloadSettings, InterconnectSettings, LabSettings, Link,
     NodeSettings, PlatformSettings, RecordSettings, RestSettings, UploadSettings,
 };
-pub use control::{Booted, Control, Coordinator, TrustedKey};
+pub use control::{Acknowledged, Booted, Control, Coordinator, TrustedKey};
+pub use estimate::{Alone, Moment, PlanEstimate};
 pub use event::{
     CatalogueEvent, ControlEvent, DEFAULT_STABILIZE_MINUTES, DecodeError, Event, GetSource,
     JobOutcome, OperationEnd, OperationEvent, OperationKind, PackageRef, PauseCause, Request,
     UpdateRequest,
 };
-pub use finding::{Awaiting, Finding, Problem, Severity};
+pub use finding::{Acknowledgement, Awaiting, Finding, Problem, Severity};
 pub use fold::Illegal;
+pub use gate::{GateCondition, Gates};
 pub use id::*;
 pub use manifest::*;
 pub use observation::*;
@@ -41,7 +45,7 @@ pub use operation::{
     Job, Operation, OperationState, PassedPoint, TaskProgress, TaskState, Updated,
 };
 pub use plan::{
-    Action, Executor, Lane, Milestone, PauseAfter, PausePoint, Plan, Step, Task, TaskId,
+    Action, Executor, Lane, Milestone, PauseAfter, PausePoint, Plan, PlanMode, Step, Task, TaskId,
 };
 pub use refusal::{Refusal, code};
 pub use stream::*;

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::gate::Gates;
 use crate::id::{Digest, NodeName, Version};
 
 /// What an update will do, in full. Executing it takes no meaningful choice. A changed plan is a new
@@ -18,10 +19,26 @@ pub struct Plan {
     pub target: Version,
     /// Manifest digest of the package.
     pub package: Digest,
+    /// How the nodes take turns.
+    #[serde(default)]
+    pub mode: PlanMode,
     /// Version of each node before the update.
     pub from: BTreeMap<NodeName, Version>,
     /// Steps in order; a step starts when every lane of the one before it has ended.
     pub steps: Vec<Step>,
+}
+
+/// How the nodes take turns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PlanMode {
+    /// One node after the other.
+    #[default]
+    Rolling,
+    /// Two batches of whole pairs: the nodes of a step side by side, never both of a pair.
+    Batch,
+    /// A cluster of one node, which does not serve while it reboots.
+    SingleNode,
 }
 
 /// Lanes that run side by side.
@@ -123,6 +140,18 @@ pub enum Action {
     },
     /// Tell the boot loader that the running slot is good.
     MarkGood,
+    /// Wait until the conditions have held for a while, an operator's script not among them.
+    Gate {
+        /// The conditions of the moment the plan was made.
+        gates: Gates,
+    },
+    /// Run the operator's script on the node until it says to go on.
+    GateScript {
+        /// After so long the update pauses.
+        longest_minutes: u32,
+    },
+    /// Reboot a node that nobody can take over, cleanly, into its default slot.
+    Reboot,
 }
 
 impl Task {
@@ -157,6 +186,9 @@ impl Action {
             Self::Giveback => "do-giveback-job",
             Self::VerifyHome { .. } => "do-verify-job",
             Self::MarkGood => "do-commit-job",
+            Self::Gate { .. } => "do-gate-job",
+            Self::GateScript { .. } => "do-gate-script-job",
+            Self::Reboot => "do-reboot-job",
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Who belongs to the cluster, and who is whose HA partner.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ClusterId, LifName, NodeId, NodeName, PlatformName};
@@ -25,6 +27,9 @@ pub struct NodeConfig {
     /// Features in use here: packages whose image does not support them are refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub features: Vec<String>,
+    /// The site it stands at, where the cluster spans sites.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<String>,
     /// Data LIFs that are at home here.
     #[serde(default)]
     pub lifs: Vec<LifConfig>,
@@ -121,6 +126,12 @@ impl Topology {
     /// All names, in order.
     pub fn names(&self) -> impl Iterator<Item = &NodeName> {
         self.nodes.iter().map(|n| &n.name)
+    }
+
+    /// The sites that the cluster spans; none when it stands at one place.
+    pub fn sites(&self) -> BTreeSet<&str> {
+        let sites = self.nodes.iter().filter_map(|n| n.site.as_deref());
+        sites.collect()
     }
 
     /// Each HA pair once, in the order of its first member.

@@ -61,7 +61,10 @@ impl Memory {
                 Some((digest, _)) => *digest,
                 None => return,
             },
-            Request::Update(_) | Request::Validate { .. } | Request::Delete { .. } => return,
+            Request::Update(_)
+            | Request::Estimate(_)
+            | Request::Validate { .. }
+            | Request::Delete { .. } => return,
         };
         if let Some(OperationEvent::Ended { at, end }) = last {
             self.ended(digest, end, *at, observations);
@@ -141,6 +144,7 @@ pub(crate) fn begin(request: Request, at: WallTime, ids: &dyn Ids) -> (Operation
         }),
         Request::Sync { .. }
         | Request::Update(_)
+        | Request::Estimate(_)
         | Request::Validate { .. }
         | Request::Get { .. } => None,
     };

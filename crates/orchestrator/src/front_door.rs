@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use evenkeel_model::{
     Awaiting, CatalogueEvent, ControlEvent, Digest, GetSource, JobId, JobOutcome, NodeName,
-    OperationEnd, OperationEvent, OperationId, PackageRef, Refusal, Request, UpdateRequest,
-    UserName, Version, WallTime, code,
+    Operation, OperationEnd, OperationEvent, OperationId, OperationState, PackageRef, PauseCause,
+    PausePoint, Refusal, Request, UpdateRequest, UserName, Version, WallTime, code,
 };
 use evenkeel_planner::{Tunables, explain};
 use evenkeel_record::{AppendError, Fence, Follower, Record, View, Writer};
@@ -237,7 +237,14 @@ impl FrontDoor {
             let by = by.clone();
             let (event, query) = match action {
                 UpdateAction::Pause => (OperationEvent::PauseRequested { at, by }, "pause"),
-                UpdateAction::Resume => (OperationEvent::Resumed { at, by }, "resume"),
+                UpdateAction::Resume => (
+                    OperationEvent::Resumed {
+                        at,
+                        by,
+                        validate: validates_again(view, update),
+                    },
+                    "resume",
+                ),
                 UpdateAction::Cancel => (OperationEvent::CancelRequested { at, by }, "cancel"),
             };
             let description = format!("PATCH /api/cluster/software?action={query}");
@@ -566,10 +573,21 @@ fn stale_source<'a>(request: &'a Request, me: &NodeName, mine: Uuid) -> Option<&
             source,
         } => (node == me && *incarnation != mine).then_some(source),
         Request::Update(_)
+        | Request::Estimate(_)
         | Request::Validate { .. }
         | Request::Delete { .. }
         | Request::Sync { .. } => None,
     }
+}
+
+/// Whether a resume validates and plans anew: the update stands at the point before its first effect. Not
+/// while a daemon of an older release could read that.
+fn validates_again(view: &View, update: &Operation) -> bool {
+    let cause = PauseCause::User {
+        point: PausePoint::Validation,
+    };
+    let stands_there = update.state == OperationState::Paused { cause };
+    stands_there && update.tasks.is_empty() && !view.control().mixed_daemons()
 }
 
 /// The record went silent while it was written to: "nothing was changed" might be a lie.

@@ -47,7 +47,9 @@ impl Tunables {
             Action::Stabilize { minutes, .. } => {
                 self.minutes(*minutes) + self.minutes(15).max(floor)
             }
-            Action::VerifyHome { .. } => self.minutes(15).max(floor),
+            Action::VerifyHome { .. } | Action::Reboot => self.minutes(15).max(floor),
+            Action::Gate { gates } => self.minutes(gates.longest_minutes).max(floor),
+            Action::GateScript { longest_minutes } => self.minutes(*longest_minutes).max(floor),
         }
     }
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use evenkeel_model::{
-    Action, CatalogueEntry, Digest, Executor, Lane, Milestone, NodeName, Plan, Refusal, SlotHealth,
-    Step, Task, TaskId, Version,
+    Action, CatalogueEntry, Digest, Executor, Lane, Milestone, NodeName, Plan, PlanMode, Refusal,
+    SlotHealth, Step, Task, TaskId, Version,
 };
 
 use crate::input::Input;
@@ -206,6 +206,7 @@ impl<'a> Builder<'a> {
         let (target, package, steps) = (self.target, self.package, self.steps);
         Plan {
             revision,
+            mode: PlanMode::Rolling,
             target,
             package,
             from,

@@ -58,7 +58,10 @@ pub fn moved(operation: &Operation, observations: &ClusterObservation) -> BTreeM
             None => return BTreeMap::new(),
         },
         Request::Sync { digest, .. } => *digest,
-        Request::Update(_) | Request::Validate { .. } | Request::Delete { .. } => {
+        Request::Update(_)
+        | Request::Estimate(_)
+        | Request::Validate { .. }
+        | Request::Delete { .. } => {
             return BTreeMap::new();
         }
     };
@@ -129,6 +132,7 @@ pub(crate) fn bound(input: &Input<'_>) -> Duration {
         Request::Sync { .. } => input.tunables.silence,
         Request::Get { .. }
         | Request::Update(_)
+        | Request::Estimate(_)
         | Request::Validate { .. }
         | Request::Delete { .. } => input.tunables.carry(),
     }

@@ -22,6 +22,10 @@ pub(crate) fn task_seconds(action: &Action) -> u32 {
         Action::Stabilize { minutes, .. } => minutes * 60,
         Action::Giveback => 120,
         Action::VerifyHome { .. } => 60,
+        // A clean shutdown; the boot is awaited for itself.
+        Action::Reboot => 120,
+        Action::Gate { gates } => gates.hold_minutes * 60,
+        Action::GateScript { .. } => 10,
     }
 }
 

@@ -73,6 +73,18 @@ pub fn describe(task: &Task) -> Described {
             format!("see node \"{node}\" serve its own pools through its own LIFs"),
             format!("node \"{node}\" shows pools, LIFs and paths at home"),
         ),
+        Action::Gate { .. } => (
+            format!("see the conditions hold before the turn of node \"{node}\""),
+            "every condition holding for as long as was set".to_owned(),
+        ),
+        Action::GateScript { .. } => (
+            format!("run the operator's script before the turn of node \"{node}\""),
+            format!("the script on {by} says to go on"),
+        ),
+        Action::Reboot => (
+            format!("reboot node \"{node}\" into the new image"),
+            format!("{by} reports that the reboot began"),
+        ),
         Action::MarkGood => (
             format!("tell the boot loader of node \"{node}\" that its slot is good"),
             format!("{by} reports that the boot loader has it"),

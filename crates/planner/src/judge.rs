@@ -57,11 +57,14 @@ pub(crate) fn judge(input: &Input<'_>, progress: &TaskProgress, quiet: Duration)
         Action::AwaitBoot { version } => await_boot(input, node, version),
         Action::Stabilize { minutes, after } => stabilize(input, progress, *minutes, *after),
         Action::VerifyHome { version } => verify_home(input, node, version.as_ref()),
+        Action::Gate { .. } => Verdict::Wait("the conditions are not known".to_owned()),
         Action::Install { .. }
         | Action::Activate { .. }
         | Action::Deactivate
         | Action::Takeover
         | Action::Giveback
+        | Action::GateScript { .. }
+        | Action::Reboot
         | Action::MarkGood => Verdict::Wait("its agent carries it out".to_owned()),
     };
     match verdict {

@@ -13,6 +13,8 @@ pub fn next(input: &Input<'_>) -> Decision {
     match &input.operation.request {
         Request::Update(request) => update::next(input, request),
         Request::Validate { version } => update::validation(input, version),
+        // Made elsewhere: nothing asks for one yet.
+        Request::Estimate(_) => Decision::default(),
         Request::Get { node, .. } => package::get(input, node),
         Request::Delete { digest, .. } => package::delete(input, *digest),
         Request::Sync { digest, version } => package::sync(input, *digest, version),

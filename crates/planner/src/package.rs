@@ -127,6 +127,7 @@ fn sender(input: &Input<'_>, receiver: &NodeName, transfer: Option<&Transfer>) -
     let source = match &input.operation.request {
         Request::Get { source, .. } => source,
         Request::Update(_)
+        | Request::Estimate(_)
         | Request::Validate { .. }
         | Request::Delete { .. }
         | Request::Sync { .. } => return String::new(),

@@ -242,6 +242,7 @@ pub(crate) fn open_operation(
         OperationKind::PackageGet => "package_get",
         OperationKind::PackageDelete => "package_delete",
         OperationKind::PackageSync => "package_sync",
+        OperationKind::Estimate => "estimate",
     };
     OpenOperation {
         uuid: row.id.to_string(),

@@ -76,12 +76,12 @@ fn change(mut params: Params, mut fields: Fields) -> Result<Change, ApiError> {
         return Ok(Change::Validate(version));
     }
     Ok(Change::Update(UpdateRequest {
-        version,
         skip_warnings: options.skip_warnings.unwrap_or(false),
         stabilize_minutes: options
             .stabilize_minutes
             .unwrap_or(DEFAULT_STABILIZE_MINUTES),
         pause_after: options.pause_after.unwrap_or_default(),
+        ..UpdateRequest::new(version)
     }))
 }
 

@@ -4,8 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use evenkeel_model::{
-    JobId, NodeName, Operation, OperationEnd, OperationId, OperationState, PauseAfter, PauseCause,
-    PausePoint, Problem, Refusal, SlotHealth, TransitionStage, UpdateRequest, code,
+    JobId, NodeName, Operation, OperationEnd, OperationId, OperationState, PauseCause, PausePoint,
+    Problem, Refusal, SlotHealth, TransitionStage, UpdateRequest, code,
 };
 use evenkeel_orchestrator::{FrontDoor, UpdateAction};
 use evenkeel_platform::sim::{Command, Hardware, Reply};
@@ -102,10 +102,8 @@ impl Cluster {
     /// A plain update to [`NEW`].
     pub fn request() -> UpdateRequest {
         UpdateRequest {
-            version: version(NEW),
-            skip_warnings: false,
             stabilize_minutes: 1,
-            pause_after: PauseAfter::None,
+            ..UpdateRequest::new(version(NEW))
         }
     }
 

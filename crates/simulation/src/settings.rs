@@ -82,6 +82,7 @@ impl Settings {
             rest: address(1, number, 8443),
             variant: None,
             features: Vec::new(),
+            site: None,
             platform: platform(),
             lifs: vec![lif],
         }

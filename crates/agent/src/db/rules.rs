@@ -112,11 +112,14 @@ fn waits_for_release(action: &Action) -> bool {
         Action::Takeover
         | Action::Install { .. }
         | Action::Activate { .. }
-        | Action::Deactivate => true,
+        | Action::Deactivate
+        | Action::GateScript { .. }
+        | Action::Reboot => true,
         Action::Giveback
         | Action::MarkGood
         | Action::AwaitBoot { .. }
         | Action::Stabilize { .. }
-        | Action::VerifyHome { .. } => false,
+        | Action::VerifyHome { .. }
+        | Action::Gate { .. } => false,
     }
 }

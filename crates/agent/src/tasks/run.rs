@@ -84,9 +84,13 @@ impl Run {
             Action::Takeover => takeover::run(self).await,
             Action::Giveback => giveback::run(self).await,
             Action::MarkGood => mark_good::run(self).await,
-            Action::AwaitBoot { .. } | Action::Stabilize { .. } | Action::VerifyHome { .. } => {
-                Err(permanent("this task is not an agent's", REPORT))
+            Action::GateScript { .. } | Action::Reboot => {
+                Err(permanent("this release cannot do that", REPORT))
             }
+            Action::AwaitBoot { .. }
+            | Action::Stabilize { .. }
+            | Action::VerifyHome { .. }
+            | Action::Gate { .. } => Err(permanent("this task is not an agent's", REPORT)),
         }
     }
 

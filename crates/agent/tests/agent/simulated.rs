@@ -78,6 +78,7 @@ fn topology() -> Topology {
         rest: String::new(),
         variant: None,
         features: Vec::new(),
+        site: None,
         platform: PlatformName::new("lab").unwrap(),
         lifs: vec![LifConfig {
             name: LifName::new(format!("lif_{n}")).unwrap(),

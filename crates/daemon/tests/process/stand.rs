@@ -44,6 +44,7 @@ impl Stand {
             rest: rest.clone(),
             variant: None,
             features: Vec::new(),
+            site: None,
             platform: "lab-x86_64".parse().unwrap(),
             lifs: Vec::new(),
         };

@@ -6,7 +6,7 @@ use super::{Job, Operation, OperationState, PassedPoint, TaskProgress, TaskState
 use crate::event::{OperationEvent, OperationKind, PauseCause};
 use crate::fold::Illegal;
 use crate::id::{OperationId, TransitionId, UserName};
-use crate::plan::{Plan, TaskId};
+use crate::plan::{PausePoint, Plan, Step, TaskId};
 use crate::task::{Before, TaskEnd};
 use crate::time::{Monotonic, WallTime};
 
@@ -29,7 +29,10 @@ impl Operation {
             remark: None,
             findings: None,
             validated_at: None,
+            estimate: None,
             plan: None,
+            revisions: 0,
+            plan_parts: Vec::new(),
             planned_at: None,
             tasks: BTreeMap::new(),
             restoring: BTreeMap::new(),
@@ -80,6 +83,13 @@ impl Operation {
                 self.validated_at = Some(*at);
                 self.enter(OperationState::Validated, *at);
             }
+            OperationEvent::PlanPart {
+                revision,
+                steps,
+                continues,
+                ..
+            } => self.plan_part(*revision, steps, *continues)?,
+            OperationEvent::Estimated { estimate, .. } => self.estimate = Some(estimate.clone()),
             OperationEvent::Planned { at, plan } => self.planned(*at, plan)?,
             OperationEvent::TaskStarted {
                 at,
@@ -114,7 +124,7 @@ impl Operation {
                     *at,
                 );
             }
-            OperationEvent::Resumed { at, by } => self.resumed(*at, by),
+            OperationEvent::Resumed { at, by, validate } => self.resumed(*at, by, *validate),
             OperationEvent::CancelRequested { at, by } => {
                 self.asked_by = Some(by.clone());
                 self.forget_tries();
@@ -165,9 +175,12 @@ impl Operation {
                         OperationKind::Update | OperationKind::Validation
                     )
             }
-            E::Planned { .. } => {
+            E::PlanPart { .. } | E::Planned { .. } => {
                 matches!(self.state, S::Validated | S::Replanning)
                     && self.kind() == OperationKind::Update
+            }
+            E::Estimated { .. } => {
+                matches!(self.state, S::Requested) && self.kind() == OperationKind::Estimate
             }
             E::TaskStarted { .. } => {
                 matches!(self.state, S::Running | S::PausePending | S::CancelPending)
@@ -200,17 +213,43 @@ impl Operation {
         }
     }
 
-    fn planned(&mut self, at: WallTime, plan: &Plan) -> Result<(), Illegal> {
-        let due = self.plan.as_ref().map_or(1, |plan| plan.revision + 1);
-        if plan.revision != due {
-            let state = format!("revision {due} is due, not {}", plan.revision);
-            return Err(Illegal::new("planned", state));
+    fn is_due(&self, event: &str, revision: u32) -> Result<(), Illegal> {
+        let due = self.revisions + 1;
+        match revision == due {
+            true => Ok(()),
+            false => {
+                let state = format!("revision {due} is due, not {revision}");
+                Err(Illegal::new(event, state))
+            }
         }
+    }
+
+    fn plan_part(&mut self, revision: u32, steps: &[Step], continues: bool) -> Result<(), Illegal> {
+        self.is_due("plan_part", revision)?;
+        let mut steps = steps.iter().cloned();
+        if continues {
+            let more = steps.next().into_iter().flat_map(|step| step.lanes);
+            let Some(last) = self.plan_parts.last_mut() else {
+                let state = "no part came before that it could continue";
+                return Err(Illegal::new("plan_part", state));
+            };
+            last.lanes.extend(more);
+        }
+        self.plan_parts.extend(steps);
+        Ok(())
+    }
+
+    fn planned(&mut self, at: WallTime, plan: &Plan) -> Result<(), Illegal> {
+        self.is_due("planned", plan.revision)?;
+        let mut plan = plan.clone();
+        let parts = std::mem::take(&mut self.plan_parts);
+        plan.steps.splice(..0, parts);
         if let Some(task) = plan.tasks().find(|task| self.tasks.contains_key(&task.id)) {
             let state = format!("task {} was started in an earlier revision", task.id);
             return Err(Illegal::new("planned", state));
         }
-        self.plan = Some(plan.clone());
+        self.revisions = plan.revision;
+        self.plan = Some(plan);
         self.planned_at.get_or_insert(at);
         self.restoring.clear();
         self.enter(OperationState::Running, at);
@@ -282,21 +321,33 @@ impl Operation {
         Ok(())
     }
 
-    fn resumed(&mut self, at: WallTime, by: &UserName) {
+    fn resumed(&mut self, at: WallTime, by: &UserName, validate: bool) {
         self.asked_by = Some(by.clone());
         self.forget_tries();
-        let trouble = matches!(
-            self.state,
-            OperationState::Paused {
-                cause: PauseCause::Error { .. }
-            }
-        );
-        if trouble {
+        let cause = match &self.state {
+            OperationState::Paused { cause } => Some(cause.clone()),
+            OperationState::Requested
+            | OperationState::Validated
+            | OperationState::Running
+            | OperationState::PausePending
+            | OperationState::Replanning
+            | OperationState::CancelPending
+            | OperationState::Ended { .. } => None,
+        };
+        if let Some(PauseCause::Error { .. }) = cause {
             self.post_checks = None;
             self.enter(OperationState::Replanning, at);
+            return;
+        }
+        let done_tasks = self.done_tasks();
+        self.passed.push(PassedPoint { done_tasks });
+        let point = PausePoint::Validation;
+        // A record of an older release goes on without.
+        if validate && cause == Some(PauseCause::User { point }) && self.tasks.is_empty() {
+            (self.findings, self.validated_at) = (None, None);
+            (self.plan, self.planned_at) = (None, None);
+            self.enter(OperationState::Requested, at);
         } else {
-            let done_tasks = self.done_tasks();
-            self.passed.push(PassedPoint { done_tasks });
             self.enter(OperationState::Running, at);
         }
     }
@@ -315,6 +366,8 @@ fn event_name(event: &OperationEvent) -> &'static str {
         E::JobClosed { .. } => "job_closed",
         E::Staged { .. } => "staged",
         E::Validated { .. } => "validated",
+        E::PlanPart { .. } => "plan_part",
+        E::Estimated { .. } => "estimated",
         E::Planned { .. } => "planned",
         E::TaskStarted { .. } => "task_started",
         E::TaskEnded { .. } => "task_ended",

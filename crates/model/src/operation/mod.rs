@@ -4,10 +4,11 @@ mod apply;
 
 use std::collections::BTreeMap;
 
+use crate::estimate::PlanEstimate;
 use crate::event::{JobOutcome, OperationEnd, OperationKind, PauseCause, Request, UpdateRequest};
 use crate::finding::{Finding, Problem};
 use crate::id::{Digest, JobId, NodeName, OperationId, TransitionId, UserName, Version};
-use crate::plan::{Action, Lane, Plan, Task, TaskId};
+use crate::plan::{Action, Lane, Plan, Step, Task, TaskId};
 use crate::task::{Before, How, TaskError};
 use crate::time::{Monotonic, WallTime};
 
@@ -38,8 +39,14 @@ pub struct Operation {
     pub findings: Option<Vec<Finding>>,
     /// When they ran.
     pub validated_at: Option<WallTime>,
-    /// The plan's newest revision.
+    /// The estimate that was asked for, once it is made.
+    pub estimate: Option<PlanEstimate>,
+    /// The plan's newest revision; none while the cluster is validated again before the first effect.
     pub plan: Option<Plan>,
+    /// How many revisions of the plan there were.
+    pub revisions: u32,
+    /// Steps of the plan that is about to come, when it is too big for one event.
+    pub plan_parts: Vec<Step>,
     /// When its first revision was made.
     pub planned_at: Option<WallTime>,
     /// Every task that was ever started, of all revisions.
@@ -188,6 +195,7 @@ impl Operation {
         match &self.request {
             Request::Update(update) => Some(update),
             Request::Validate { .. }
+            | Request::Estimate(_)
             | Request::Get { .. }
             | Request::Delete { .. }
             | Request::Sync { .. } => None,
@@ -197,7 +205,7 @@ impl Operation {
     /// The version that the operation is about, where it is known.
     pub fn version(&self) -> Option<&Version> {
         match &self.request {
-            Request::Update(update) => Some(&update.version),
+            Request::Update(update) | Request::Estimate(update) => Some(&update.version),
             Request::Validate { version }
             | Request::Delete { version, .. }
             | Request::Sync { version, .. } => Some(version),

@@ -73,18 +73,14 @@ pub(crate) fn plan(revision: u32, first: u32) -> Plan {
         revision,
         target: version("2"),
         package: digest(2),
+        mode: PlanMode::Rolling,
         from: BTreeMap::from([(node("n1"), version("1"))]),
         steps: vec![Step { lanes: vec![lane] }],
     }
 }
 
 pub(crate) fn update() -> Request {
-    Request::Update(UpdateRequest {
-        version: version("2"),
-        skip_warnings: false,
-        stabilize_minutes: 8,
-        pause_after: PauseAfter::None,
-    })
+    Request::Update(UpdateRequest::new(version("2")))
 }
 
 pub(crate) fn begun(request: Request) -> Operation {
@@ -163,7 +159,11 @@ pub(crate) fn paused_on_error() -> OperationEvent {
 
 pub(crate) fn resumed() -> OperationEvent {
     let (at, by) = (at(11), user());
-    OperationEvent::Resumed { at, by }
+    OperationEvent::Resumed {
+        at,
+        by,
+        validate: false,
+    }
 }
 
 pub(crate) fn pause_requested() -> OperationEvent {

@@ -1,5 +1,7 @@
 //! Gathers what the checks say: one finding a check and severity, every node's trouble in it.
 
+use std::collections::BTreeSet;
+
 use evenkeel_model::{
     ClusterObservation, Finding, NodeName, NodeObservation, Observed, Severity, Topology,
 };
@@ -79,6 +81,8 @@ impl<'a> Collector<'a> {
                 severity,
                 issue,
                 action: action.to_owned(),
+                about: BTreeSet::new(),
+                acknowledged: None,
             }),
         }
     }

@@ -48,6 +48,9 @@ fn before_task(input: &Input<'_>, task: &Task) -> Option<Start> {
         | Action::Stabilize { .. }
         | Action::Giveback
         | Action::VerifyHome { .. }
+        | Action::Gate { .. }
+        | Action::GateScript { .. }
+        | Action::Reboot
         | Action::MarkGood => None,
     }
 }
@@ -113,6 +116,9 @@ fn transition_of(input: &Input<'_>, task: &Task) -> Option<TransitionId> {
         | Action::AwaitBoot { .. }
         | Action::Stabilize { .. }
         | Action::VerifyHome { .. }
+        | Action::Gate { .. }
+        | Action::GateScript { .. }
+        | Action::Reboot
         | Action::MarkGood => None,
     }
 }

@@ -219,7 +219,12 @@ impl World {
             Action::MarkGood => self.slots(node, |slots| {
                 slots.slot_mut(slots.booted).health = SlotHealth::Good;
             }),
-            Action::AwaitBoot { .. } | Action::Stabilize { .. } | Action::VerifyHome { .. } => {
+            Action::GateScript { .. } => {}
+            Action::Reboot => self.reboot(node),
+            Action::AwaitBoot { .. }
+            | Action::Stabilize { .. }
+            | Action::VerifyHome { .. }
+            | Action::Gate { .. } => {
                 panic!("not an agent's: {order:?}")
             }
         }

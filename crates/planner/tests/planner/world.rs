@@ -75,12 +75,7 @@ pub(crate) fn error(kind: TaskErrorKind, message: &str) -> TaskError {
 }
 
 pub(crate) fn update_request() -> UpdateRequest {
-    UpdateRequest {
-        version: new(),
-        skip_warnings: false,
-        stabilize_minutes: 8,
-        pause_after: PauseAfter::None,
-    }
+    UpdateRequest::new(new())
 }
 
 /// What of a node the coordinator cannot see.
@@ -341,7 +336,11 @@ impl World {
 
     pub(crate) fn resume(&mut self) {
         let (at, by) = (wall(), user());
-        self.append(vec![OperationEvent::Resumed { at, by }]);
+        self.append(vec![OperationEvent::Resumed {
+            at,
+            by,
+            validate: true,
+        }]);
     }
 
     pub(crate) fn cancel(&mut self) {
@@ -395,6 +394,7 @@ fn topology() -> Topology {
         rest: "127.0.0.1:2".to_owned(),
         variant: None,
         features: Vec::new(),
+        site: None,
         platform: platform(),
         lifs: Vec::new(),
     };

@@ -39,6 +39,7 @@ pub fn topology() -> Topology {
         rest: format!("127.0.0.1:{}", port + 1),
         variant: None,
         features: Vec::new(),
+        site: None,
         platform: PlatformName::new("lab-x86_64").unwrap(),
         lifs: vec![LifConfig {
             name: LifName::new(format!("lif_{node}")).unwrap(),

@@ -123,7 +123,8 @@ fn pre_update_state(view: &View, operation: &Operation) -> UpdateState {
         | OperationKind::Validation
         | OperationKind::PackageGet
         | OperationKind::PackageDelete
-        | OperationKind::PackageSync => update_state(view, operation),
+        | OperationKind::PackageSync
+        | OperationKind::Estimate => update_state(view, operation),
     }
 }
 
@@ -324,6 +325,9 @@ fn running_text(action: &Action) -> (u32, &'static str) {
         Action::Giveback => "Giveback in progress.",
         Action::VerifyHome { .. } => "Verifying that the node serves.",
         Action::MarkGood => "Marking the new image good.",
+        Action::Gate { .. } => "Waiting for the conditions between nodes.",
+        Action::GateScript { .. } => "Running the operator's script between nodes.",
+        Action::Reboot => "Rebooting the node.",
     };
     (0, text)
 }
@@ -346,6 +350,9 @@ fn done_text(action: &Action) -> (u32, &'static str) {
         Action::Giveback => "Giveback complete",
         Action::VerifyHome { .. } => "The node serves",
         Action::MarkGood => "The new image is good",
+        Action::Gate { .. } => "The conditions between nodes held",
+        Action::GateScript { .. } => "The operator's script said to go on",
+        Action::Reboot => "The node was rebooted",
     };
     (0, text)
 }

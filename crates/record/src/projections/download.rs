@@ -39,6 +39,7 @@ pub fn download(view: &View) -> Option<DownloadRow> {
     let is_download = |operation: &&Operation| match &operation.request {
         Request::Get { source, .. } => matches!(source, GetSource::Download { .. }),
         Request::Update(_)
+        | Request::Estimate(_)
         | Request::Validate { .. }
         | Request::Delete { .. }
         | Request::Sync { .. } => false,

@@ -110,6 +110,7 @@ fn download_message(operation: &Operation) -> Option<&'static str> {
         }),
         Request::Get { .. }
         | Request::Update(_)
+        | Request::Estimate(_)
         | Request::Validate { .. }
         | Request::Delete { .. }
         | Request::Sync { .. } => None,
@@ -123,6 +124,7 @@ fn default_message(kind: OperationKind, state: JobState) -> String {
         OperationKind::PackageGet => "Package get",
         OperationKind::PackageDelete => "Package delete",
         OperationKind::PackageSync => "Package synchronization",
+        OperationKind::Estimate => "Estimate",
     };
     match state {
         JobState::Running => format!("{what} in progress"),

@@ -128,9 +128,10 @@ fn estimated(operation: &Operation, at: At) -> Option<Duration> {
     match operation.kind() {
         OperationKind::Update => Some(checks + install_estimate(operation, at)?),
         OperationKind::Validation => Some(checks),
-        OperationKind::PackageGet | OperationKind::PackageDelete | OperationKind::PackageSync => {
-            None
-        }
+        OperationKind::PackageGet
+        | OperationKind::PackageDelete
+        | OperationKind::PackageSync
+        | OperationKind::Estimate => None,
     }
 }
 

@@ -192,7 +192,14 @@ fn trouble_is_shown_where_it_is() {
     assert_eq!(phases(&shown.update_details)[3], "Data n2 PausedOnError");
 
     let at = story.tick();
-    story.operation(id, OperationEvent::Resumed { at, by: user() });
+    story.operation(
+        id,
+        OperationEvent::Resumed {
+            at,
+            by: user(),
+            validate: false,
+        },
+    );
     assert_eq!(picture(&story).state, Some(UpdateState::InProgress));
     let cause = PauseCause::Error {
         problem: problem(None, "the pair was taken over by hand"),

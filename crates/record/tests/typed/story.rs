@@ -1,6 +1,6 @@
 //! A cluster of one pair, told by its events.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use evenkeel_model::*;
@@ -44,6 +44,7 @@ pub(crate) fn topology() -> Topology {
         rest: "127.0.0.1:2".to_owned(),
         variant: None,
         features: Vec::new(),
+        site: None,
         platform: PlatformName::new("lab-x86_64").unwrap(),
         lifs: vec![],
     };
@@ -58,6 +59,8 @@ pub(crate) fn finding(check: &str, severity: Severity) -> Finding {
         severity,
         issue,
         action,
+        about: BTreeSet::new(),
+        acknowledged: None,
     }
 }
 
@@ -116,6 +119,7 @@ pub(crate) fn plan() -> Plan {
         revision: 1,
         target: version("2.0"),
         package: digest(2),
+        mode: PlanMode::Rolling,
         from,
         steps,
     }
@@ -228,10 +232,8 @@ impl Story {
 
     pub(crate) fn start_update(&mut self) -> (OperationId, JobId) {
         self.start(Request::Update(UpdateRequest {
-            version: version("2.0"),
             skip_warnings: true,
-            stabilize_minutes: 8,
-            pause_after: PauseAfter::None,
+            ..UpdateRequest::new(version("2.0"))
         }))
     }
 

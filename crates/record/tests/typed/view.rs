@@ -49,7 +49,14 @@ fn an_event_that_cannot_be_folded_stops_its_stream_only() {
     let before = story.view.operation(id).unwrap().clone();
     // Nothing can be resumed now.
     let at = story.tick();
-    story.operation(id, OperationEvent::Resumed { at, by: user() });
+    story.operation(
+        id,
+        OperationEvent::Resumed {
+            at,
+            by: user(),
+            validate: false,
+        },
+    );
     story.validated(id, vec![]);
     story.boot("n1", "1.1");
 
@@ -290,7 +297,11 @@ fn operation_event(
                 point: PausePoint::Install,
             },
         },
-        Turn::Resumed => OperationEvent::Resumed { at, by },
+        Turn::Resumed => OperationEvent::Resumed {
+            at,
+            by,
+            validate: false,
+        },
         Turn::CancelRequested => OperationEvent::CancelRequested { at, by },
         Turn::Updated(first) => OperationEvent::NodeUpdated {
             at,

@@ -189,6 +189,7 @@ async fn found(record: &Arc<dyn Record>, key: &SecretKey, at: WallTime) {
         rest: "127.0.0.1:2".to_owned(),
         variant: None,
         features: Vec::new(),
+        site: None,
         platform: "lab-x86_64".parse().unwrap(),
         lifs: vec![],
     };

@@ -89,6 +89,7 @@ impl Bench {
             rest: "127.0.0.1:2".to_owned(),
             variant: None,
             features: Vec::new(),
+            site: None,
             platform: "lab-x86_64".parse().unwrap(),
             lifs: vec![],
         };
@@ -226,6 +227,8 @@ async fn a_validation_from_its_job_to_its_findings() {
         severity: Severity::Warning,
         issue: "look".to_owned(),
         action: "act".to_owned(),
+        about: Default::default(),
+        acknowledged: None,
     };
     let outcome = JobOutcome::Success {
         message: "success".to_owned(),

@@ -38,7 +38,7 @@ pub fn plan(input: &Input<'_>, request: &UpdateRequest) -> Result<Plan, Refusal>
     for node in &due {
         builder.roll(node)?;
     }
-    Ok(builder.finish(1, from))
+    Ok(builder.finish(input.operation.revisions + 1, from))
 }
 
 fn is_unproven(input: &Input<'_>, node: &NodeName) -> bool {

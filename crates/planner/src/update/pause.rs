@@ -12,12 +12,12 @@ pub(super) fn pause_point(
     step: Option<usize>,
 ) -> Option<PausePoint> {
     let Some(step) = step else {
-        return boundary(plan, plan.steps.len());
+        return boundary(operation, plan, plan.steps.len());
     };
     let lanes = &plan.steps[step].lanes;
     let mut begun = lanes.iter().flat_map(|lane| &lane.tasks);
     if !begun.any(|task| operation.is_done(task.id)) {
-        return boundary(plan, step);
+        return boundary(operation, plan, step);
     }
     let mut open = lanes.iter().filter(|lane| !operation.lane_over(lane));
     open.all(|lane| is_after_takeover(operation, lane))
@@ -25,15 +25,15 @@ pub(super) fn pause_point(
 }
 
 /// The pause point before a step. Steps that only confirm what came home before are none of their own.
-fn boundary(plan: &Plan, step: usize) -> Option<PausePoint> {
+fn boundary(operation: &Operation, plan: &Plan, step: usize) -> Option<PausePoint> {
     let confirms = |lane: &Lane| lane.tasks.iter().all(|task| !moves(task));
     let before = plan.steps[..step].iter().rev();
     let Some(before) = before
         .into_iter()
         .find(|step| !step.lanes.iter().all(confirms))
     else {
-        // A later revision goes on after trouble; it was not validated again.
-        return (plan.revision == 1).then_some(PausePoint::Validation);
+        // A revision after trouble was not validated again.
+        return operation.tasks.is_empty().then_some(PausePoint::Validation);
     };
     let installs = |lane: &Lane| matches!(&lane.tasks[..], [task] if task.action.is_install());
     match before.lanes.iter().all(installs) {

@@ -19,24 +19,46 @@ use crate::guardian;
 pub(crate) async fn observe(inner: &Inner) -> Result<NodeObservation, DbError> {
     let parts = &inner.parts;
     let p = &parts.platform;
-    let (slots, pair, pools, lifs, disks, load, sp) = tokio::join!(
-        inner.look("slots", p.slots()),
-        inner.look("pair", p.pair()),
-        inner.look("pools", p.pools()),
-        inner.look("lifs", p.lifs()),
-        inner.look("disks", p.disks()),
-        inner.look("load", p.load()),
-        inner.look("sp", p.sp()),
-    );
-    let (time_sync, exclusive_jobs, alerts, client_hazards, space, quorum, (held, status)) = tokio::join!(
-        inner.look("time_sync", p.time_sync()),
-        inner.look("exclusive_jobs", p.exclusive_jobs()),
-        inner.look("alerts", p.alerts()),
-        inner.look("client_hazards", p.client_hazards()),
-        inner.look("space", p.space()),
-        quorum(inner),
-        packages(inner),
-    );
+    let serving = async {
+        tokio::join!(
+            inner.look("slots", p.slots()),
+            inner.look("pair", p.pair()),
+            inner.look("pools", p.pools()),
+            inner.look("lifs", p.lifs()),
+            inner.look("disks", p.disks()),
+            inner.look("load", p.load()),
+            inner.look("sp", p.sp()),
+        )
+    };
+    let around = async {
+        tokio::join!(
+            inner.look("time_sync", p.time_sync()),
+            inner.look("exclusive_jobs", p.exclusive_jobs()),
+            inner.look("alerts", p.alerts()),
+            inner.look("client_hazards", p.client_hazards()),
+            inner.look("client_risks", p.client_risks()),
+            inner.look("space", p.space()),
+            quorum(inner),
+            packages(inner),
+        )
+    };
+    let takeover = async {
+        tokio::join!(
+            inner.look("witness", p.witness()),
+            inner.look("fencing", p.fencing()),
+            inner.look("partner_sp", p.partner_sp()),
+            inner.look("boot_settings", p.boot_settings()),
+            inner.look("shelves", p.shelves()),
+            inner.look("unowned_disks", p.unowned_disks()),
+            inner.look("ports", p.ports()),
+        )
+    };
+    let (serving, around, takeover) = tokio::join!(serving, around, takeover);
+    let (slots, pair, pools, lifs, disks, load, sp) = serving;
+    let (time_sync, exclusive_jobs, alerts, client_hazards, client_risks, space, quorum, packages) =
+        around;
+    let (witness, fencing, partner_sp, boot_settings, shelves, unowned_disks, ports) = takeover;
+    let (held, status) = packages;
     Ok(NodeObservation {
         node: parts.node.clone(),
         boot_id: parts.boot_id,
@@ -56,6 +78,14 @@ pub(crate) async fn observe(inner: &Inner) -> Result<NodeObservation, DbError> {
         client_hazards,
         quorum,
         space,
+        witness,
+        fencing,
+        partner_sp,
+        boot_settings,
+        shelves,
+        unowned_disks,
+        ports,
+        client_risks,
         packages: held,
         transfers: status.transfers,
         package_room: status.room,

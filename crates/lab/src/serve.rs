@@ -67,7 +67,15 @@ fn call(lab: &Lab, node: &NodeName, command: &Command) -> Result<Reply, Platform
         | Command::TimeSync
         | Command::ExclusiveJobs
         | Command::Alerts
-        | Command::ClientHazards => {}
+        | Command::ClientHazards
+        | Command::Witness
+        | Command::Fencing
+        | Command::BootSettings
+        | Command::PartnerSp
+        | Command::Ports
+        | Command::UnownedDisks
+        | Command::Shelves
+        | Command::ClientRisks => {}
     }
     lab.machine.call(node, None, command)
 }

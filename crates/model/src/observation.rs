@@ -29,7 +29,26 @@ pub enum Observed<T> {
     },
 }
 
+/// Why an older release's observation lacks what a newer one looks at.
+const UNSAID: &str = "its evenkeeld is of an older release and does not say it";
+
 impl<T> Observed<T> {
+    /// What is missing in the observation of a daemon that is too old to say it.
+    pub fn unsaid() -> Self {
+        Self::Unknown {
+            why: UNSAID.to_owned(),
+            since: WallTime::new(jiff::Timestamp::UNIX_EPOCH),
+        }
+    }
+
+    /// Whether it is unknown for no other reason than the age of the node's daemon.
+    pub fn is_unsaid(&self) -> bool {
+        match self {
+            Self::Known { .. } => false,
+            Self::Unknown { why, .. } => why == UNSAID,
+        }
+    }
+
     /// The value, if known.
     pub fn known(&self) -> Option<&T> {
         match self {
@@ -89,6 +108,30 @@ pub struct NodeObservation {
     pub quorum: Observed<Quorum>,
     /// Free space.
     pub space: Observed<Space>,
+    /// The third party that votes with the nodes; `Known(None)` where there is none.
+    #[serde(default = "Observed::unsaid")]
+    pub witness: Observed<Option<WitnessState>>,
+    /// How the node would make sure that its partner is dead; `Known(None)` where nothing is set up.
+    #[serde(default = "Observed::unsaid")]
+    pub fencing: Observed<Option<FencingState>>,
+    /// The partner's service processor through the network. `Known(None)` on a single node.
+    #[serde(default = "Observed::unsaid")]
+    pub partner_sp: Observed<Option<PartnerSp>>,
+    /// What the next boot would stop at.
+    #[serde(default = "Observed::unsaid")]
+    pub boot_settings: Observed<BootSettings>,
+    /// The shelves that the node sees.
+    #[serde(default = "Observed::unsaid")]
+    pub shelves: Observed<Vec<ShelfState>>,
+    /// Disks that the node sees and that belong to neither partner.
+    #[serde(default = "Observed::unsaid")]
+    pub unowned_disks: Observed<Vec<DiskSerial>>,
+    /// The node's ports that can carry data LIFs.
+    #[serde(default = "Observed::unsaid")]
+    pub ports: Observed<Vec<PortState>>,
+    /// Clients whose protocol or set-up does not survive a takeover well.
+    #[serde(default = "Observed::unsaid")]
+    pub client_risks: Observed<Vec<ClientRisk>>,
     /// Manifest digests of the whole, verified packages on its disk.
     pub packages: Observed<Vec<Digest>>,
     /// Packages on their way to it.
@@ -375,4 +418,105 @@ pub struct Space {
     pub slot_free: u64,
     /// Where databases and logs live.
     pub root_free: u64,
+}
+
+/// A third party that votes when nodes cannot agree: a tie-breaker, a quorum device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WitnessState {
+    /// Its name or address.
+    pub name: String,
+    /// Its vote counts on this node's side now.
+    pub votes: bool,
+}
+
+/// How a node makes sure that its partner is dead before it serves for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FencingState {
+    /// It is armed.
+    pub enabled: bool,
+    /// What does it.
+    pub device: FenceDevice,
+    /// Seconds since it was last tested with success, by the machine's own count; none if it never was.
+    pub tested_s_ago: Option<u64>,
+}
+
+/// What cuts a node off.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FenceDevice {
+    /// The partner's service processor cuts the partner's power.
+    ServiceProcessor,
+    /// Something else: a switched outlet, a storage fabric, a shared disk's reservation.
+    Other {
+        /// Its name.
+        name: String,
+        /// It answered this node.
+        answers: bool,
+    },
+}
+
+/// The service processor of a node's partner, through the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartnerSp {
+    /// It answers this node.
+    pub reachable: bool,
+}
+
+/// What decides whether a node's next boot comes up by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BootSettings {
+    /// The boot loader starts the default slot by itself.
+    pub autoboot: bool,
+    /// The next boot stops in the boot menu.
+    pub stops_in_menu: bool,
+}
+
+/// A disk shelf, as one node sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShelfState {
+    /// Its name or serial number.
+    pub name: String,
+    /// Its I/O modules.
+    pub modules: Vec<ShelfModule>,
+    /// Sensors that are out of their limits, in words ("fan 2 stands still").
+    pub sensors: Vec<String>,
+}
+
+/// An I/O module of a shelf.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShelfModule {
+    /// Its place ("A", "B").
+    pub name: String,
+    /// It is there, answers and has no fault.
+    pub ok: bool,
+}
+
+/// A network port that can carry data LIFs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortState {
+    /// Name.
+    pub name: String,
+    /// Ports of one domain can stand in for each other.
+    pub broadcast_domain: String,
+    /// It has a link.
+    pub up: bool,
+}
+
+/// A client that a takeover could disturb.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientRisk {
+    /// What kind of risk.
+    pub kind: ClientRiskKind,
+    /// Which client, in words.
+    pub what: String,
+}
+
+/// Why a takeover could disturb a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientRiskKind {
+    /// Its SMB dialect has no handles that survive.
+    OldSmb,
+    /// A SAN host with paths through one node only.
+    SinglePath,
 }

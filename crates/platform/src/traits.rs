@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use evenkeel_model::{
-    BootId, DiskState, LifName, LifState, Load, PairState, PoolName, PoolState, Slot, SlotsState,
-    SpState, Space, TimeSync, TransitionId,
+    BootId, BootSettings, ClientRisk, DiskSerial, DiskState, FencingState, LifName, LifState, Load,
+    PairState, PartnerSp, PoolName, PoolState, PortState, ShelfState, Slot, SlotsState, SpState,
+    Space, TimeSync, TransitionId, WitnessState,
 };
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +67,10 @@ pub trait Failover: Send + Sync {
     /// A node waiting for giveback whose partner is fenced takes its own pools and the partner's and
     /// serves. Refused unless the engine has proof of the partner's death.
     async fn serve_alone(&self) -> Result<(), PlatformError>;
+    /// The vote of a third party (corosync's quorum device, say); `None` where none is configured.
+    async fn witness(&self) -> Result<Option<WitnessState>, PlatformError>;
+    /// How this node would fence its partner; `None` where nothing is configured.
+    async fn fencing(&self) -> Result<Option<FencingState>, PlatformError>;
 }
 
 /// The boot loader's two slots.
@@ -82,6 +87,8 @@ pub trait BootSlots: Send + Sync {
     async fn set_default(&self, slot: Slot, tries: u8) -> Result<(), PlatformError>;
     /// Tells the boot loader that the *booted* slot is good. Another one is refused.
     async fn mark_good(&self, slot: Slot) -> Result<(), PlatformError>;
+    /// Whether the next boot comes up by itself.
+    async fn boot_settings(&self) -> Result<BootSettings, PlatformError>;
 }
 
 /// Power and the service processor.
@@ -91,6 +98,9 @@ pub trait Power: Send + Sync {
     async fn boot_id(&self) -> Result<BootId, PlatformError>;
     /// The node's own service processor.
     async fn sp(&self) -> Result<SpState, PlatformError>;
+    /// The partner's service processor, asked through the network (IPMI or Redfish over LAN); `None` on a
+    /// node without a partner.
+    async fn partner_sp(&self) -> Result<Option<PartnerSp>, PlatformError>;
 }
 
 /// Data LIFs.
@@ -100,6 +110,8 @@ pub trait Addresses: Send + Sync {
     async fn lifs(&self) -> Result<Vec<LifState>, PlatformError>;
     /// Sends a LIF to its home node, which must be serving. Returns when it is there, or was already.
     async fn send_home(&self, lif: &LifName) -> Result<(), PlatformError>;
+    /// This node's ports that can carry data LIFs.
+    async fn ports(&self) -> Result<Vec<PortState>, PlatformError>;
 }
 
 /// Everything else that checks look at.
@@ -109,6 +121,10 @@ pub trait Inventory: Send + Sync {
     async fn pools(&self) -> Result<Vec<PoolState>, PlatformError>;
     /// Disks that this node sees.
     async fn disks(&self) -> Result<Vec<DiskState>, PlatformError>;
+    /// Disks that this node sees and that belong to neither partner.
+    async fn unowned_disks(&self) -> Result<Vec<DiskSerial>, PlatformError>;
+    /// The shelves that this node sees (SES enclosures).
+    async fn shelves(&self) -> Result<Vec<ShelfState>, PlatformError>;
     /// How busy the node is.
     async fn load(&self) -> Result<Load, PlatformError>;
     /// Time synchronisation.
@@ -119,6 +135,8 @@ pub trait Inventory: Send + Sync {
     async fn alerts(&self) -> Result<Vec<String>, PlatformError>;
     /// Clients that a takeover would hurt.
     async fn client_hazards(&self) -> Result<Vec<String>, PlatformError>;
+    /// Clients whose protocol or set-up does not survive a takeover well.
+    async fn client_risks(&self) -> Result<Vec<ClientRisk>, PlatformError>;
     /// Free space.
     async fn space(&self) -> Result<Space, PlatformError>;
 }

@@ -78,7 +78,15 @@ fn is_act(command: &Command) -> bool {
         | Command::ExclusiveJobs
         | Command::Alerts
         | Command::ClientHazards
-        | Command::Space => false,
+        | Command::Space
+        | Command::Witness
+        | Command::Fencing
+        | Command::BootSettings
+        | Command::PartnerSp
+        | Command::Ports
+        | Command::UnownedDisks
+        | Command::Shelves
+        | Command::ClientRisks => false,
     }
 }
 

@@ -417,6 +417,12 @@ impl Failover for Machine {
         })
         .await
     }
+    async fn witness(&self) -> Result<Option<WitnessState>, PlatformError> {
+        Ok(None)
+    }
+    async fn fencing(&self) -> Result<Option<FencingState>, PlatformError> {
+        silent()
+    }
 }
 
 #[async_trait]
@@ -469,6 +475,9 @@ impl BootSlots for Machine {
         })
         .await
     }
+    async fn boot_settings(&self) -> Result<BootSettings, PlatformError> {
+        silent()
+    }
 }
 
 #[async_trait]
@@ -483,6 +492,9 @@ impl Power for Machine {
             reachable: true,
             image_ok: true,
         })
+    }
+    async fn partner_sp(&self) -> Result<Option<PartnerSp>, PlatformError> {
+        silent()
     }
 }
 
@@ -500,6 +512,9 @@ impl Addresses for Machine {
             Ok(())
         })
         .await
+    }
+    async fn ports(&self) -> Result<Vec<PortState>, PlatformError> {
+        Ok(Vec::new())
     }
 }
 
@@ -536,6 +551,15 @@ impl Inventory for Machine {
             slot_free: 1,
             root_free: 1,
         })
+    }
+    async fn unowned_disks(&self) -> Result<Vec<DiskSerial>, PlatformError> {
+        Ok(Vec::new())
+    }
+    async fn shelves(&self) -> Result<Vec<ShelfState>, PlatformError> {
+        Ok(Vec::new())
+    }
+    async fn client_risks(&self) -> Result<Vec<ClientRisk>, PlatformError> {
+        Ok(Vec::new())
     }
 }
 

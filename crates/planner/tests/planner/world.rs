@@ -504,5 +504,39 @@ fn healthy(node: &str, n: u128) -> NodeObservation {
             root_free: 1 << 40,
         }),
         packages: known(vec![old_image(), new_image()]),
+        witness: known(Some(WitnessState {
+            name: "witness".to_owned(),
+            votes: true,
+        })),
+        fencing: known(Some(FencingState {
+            enabled: true,
+            device: FenceDevice::Other {
+                name: "outlet".to_owned(),
+                answers: true,
+            },
+            tested_s_ago: Some(60),
+        })),
+        partner_sp: known(Some(PartnerSp { reachable: true })),
+        boot_settings: known(BootSettings {
+            autoboot: true,
+            stops_in_menu: false,
+        }),
+        shelves: known(vec![ShelfState {
+            name: format!("S1{low}"),
+            modules: ["A", "B"]
+                .map(|name| ShelfModule {
+                    name: name.to_owned(),
+                    ok: true,
+                })
+                .into(),
+            sensors: Vec::new(),
+        }]),
+        unowned_disks: known(Vec::new()),
+        ports: known(vec![PortState {
+            name: "e0c".to_owned(),
+            broadcast_domain: "data".to_owned(),
+            up: true,
+        }]),
+        client_risks: known(Vec::new()),
     }
 }

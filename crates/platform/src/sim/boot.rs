@@ -85,7 +85,7 @@ impl Hardware {
         match (fault, on) {
             (Fault::PowerOff, true) => self.lose_power(node),
             (Fault::PowerOff, false) => self.begin_boot(node, self.boot_ms(node)),
-            (Fault::HangBoot, _) => self.hang_or_go_on(node),
+            (Fault::HangBoot | Fault::NoAutoboot | Fault::BootMenu, _) => self.hang_or_go_on(node),
             (Fault::LifDown, _) | (Fault::LifAway, _) => self.move_faulty_lif(node),
             // The rest is read where it matters.
             (
@@ -111,6 +111,17 @@ impl Hardware {
                 | Fault::FillDisk
                 | Fault::Alert
                 | Fault::SoftMount
+                | Fault::WitnessLost
+                | Fault::NoFencing
+                | Fault::FencingUntested
+                | Fault::SpCut
+                | Fault::IomDead
+                | Fault::ShelfSensor
+                | Fault::UnownedDisk
+                | Fault::LoseDomain
+                | Fault::OldSmb
+                | Fault::SinglePath
+                | Fault::ForeignVersion
                 | Fault::Cut
                 | Fault::Slow
                 | Fault::BlindPair
@@ -124,7 +135,15 @@ impl Hardware {
                 | Fault::BlindJobs
                 | Fault::BlindAlerts
                 | Fault::BlindClients
-                | Fault::BlindSpace,
+                | Fault::BlindSpace
+                | Fault::BlindWitness
+                | Fault::BlindFencing
+                | Fault::BlindPartnerSp
+                | Fault::BlindBoot
+                | Fault::BlindShelves
+                | Fault::BlindOwnership
+                | Fault::BlindPorts
+                | Fault::BlindSessions,
                 _,
             ) => {}
         }
@@ -133,7 +152,7 @@ impl Hardware {
     fn hang_or_go_on(&mut self, name: &NodeName) {
         let (now, boot_ms) = (self.now, self.boot_ms(name));
         let node = self.at_mut(name);
-        let hangs = node.has(Fault::HangBoot);
+        let hangs = node.hangs();
         if let PowerState::Booting { until, .. } = &mut node.power {
             *until = (!hangs).then_some(now + boot_ms);
         }
@@ -216,7 +235,7 @@ impl Hardware {
         };
         let fell_back = slot != node.default;
         node.default = slot;
-        let hangs = node.has(Fault::HangBoot);
+        let hangs = node.hangs();
         node.power = PowerState::Booting {
             slot,
             until: (!hangs).then_some(until),

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use evenkeel_model::{
-    BootId, DiskState, LifName, LifState, Load, NodeName, PairState, PoolState, Slot, SlotsState,
-    SpState, Space, TimeSync,
+    BootId, BootSettings, ClientRisk, DiskSerial, DiskState, FencingState, LifName, LifState, Load,
+    NodeName, PairState, PartnerSp, PoolState, PortState, ShelfState, Slot, SlotsState, SpState,
+    Space, TimeSync, WitnessState,
 };
 use serde::{Deserialize, Serialize};
 
@@ -69,6 +70,22 @@ pub enum Command {
     ClientHazards,
     /// [`crate::Inventory::space`].
     Space,
+    /// [`crate::Failover::witness`].
+    Witness,
+    /// [`crate::Failover::fencing`].
+    Fencing,
+    /// [`crate::BootSlots::boot_settings`].
+    BootSettings,
+    /// [`crate::Power::partner_sp`].
+    PartnerSp,
+    /// [`crate::Addresses::ports`].
+    Ports,
+    /// [`crate::Inventory::unowned_disks`].
+    UnownedDisks,
+    /// [`crate::Inventory::shelves`].
+    Shelves,
+    /// [`crate::Inventory::client_risks`].
+    ClientRisks,
 }
 
 impl Command {
@@ -94,7 +111,15 @@ impl Command {
             | Self::ExclusiveJobs
             | Self::Alerts
             | Self::ClientHazards
-            | Self::Space => false,
+            | Self::Space
+            | Self::Witness
+            | Self::Fencing
+            | Self::BootSettings
+            | Self::PartnerSp
+            | Self::Ports
+            | Self::UnownedDisks
+            | Self::Shelves
+            | Self::ClientRisks => false,
         }
     }
 }
@@ -127,6 +152,22 @@ pub enum Reply {
     Texts(Vec<String>),
     /// To [`Command::Space`].
     Space(Space),
+    /// To [`Command::Witness`].
+    Witness(Option<WitnessState>),
+    /// To [`Command::Fencing`].
+    Fencing(Option<FencingState>),
+    /// To [`Command::BootSettings`].
+    BootSettings(BootSettings),
+    /// To [`Command::PartnerSp`].
+    PartnerSp(Option<PartnerSp>),
+    /// To [`Command::Ports`].
+    Ports(Vec<PortState>),
+    /// To [`Command::UnownedDisks`].
+    UnownedDisks(Vec<DiskSerial>),
+    /// To [`Command::Shelves`].
+    Shelves(Vec<ShelfState>),
+    /// To [`Command::ClientRisks`].
+    ClientRisks(Vec<ClientRisk>),
 }
 
 /// What must happen to a node's processes because of what happened to its hardware. In order: an

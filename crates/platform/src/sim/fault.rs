@@ -64,6 +64,19 @@ faults! {
     FillDisk, "fill-disk", "The node's disk is full.";
     Alert, "alert", "A health alert of the node is open.";
     SoftMount, "soft-mount", "A client that a takeover would hurt uses the node.";
+    WitnessLost, "witness-lost", "The cluster's witness does not vote on the node's side.";
+    NoFencing, "no-fencing", "The node has no means to fence its partner.";
+    FencingUntested, "fencing-untested", "The node's fencing was last tested three months ago.";
+    SpCut, "sp-cut", "The partner cannot reach the node's service processor through the network.";
+    NoAutoboot, "no-autoboot", "A boot of the node stops at the loader's prompt; clearing it lets the boot go on.";
+    BootMenu, "boot-menu", "A boot of the node stops in the boot menu; clearing it lets the boot go on.";
+    IomDead, "iom-dead", "An I/O module of the pair's shelf does not answer the node.";
+    ShelfSensor, "shelf-sensor", "A fan of the pair's shelf stands still, says the node.";
+    UnownedDisk, "unowned-disk", "The node sees a disk that belongs to no one.";
+    LoseDomain, "lose-domain", "The node has no working port in a broadcast domain of its pair.";
+    OldSmb, "old-smb", "A client of an old SMB dialect uses the node.";
+    SinglePath, "single-path", "A SAN host has paths through the node only.";
+    ForeignVersion, "foreign-version", "The manifest of the node's running slot names a version of long ago.";
     Cut, "cut", "Nothing gets through between the node and the record or its peers.";
     Slow, "slow", "Every message of the node to the record or its peers takes 300 ms longer.";
     BlindPair, "blind-pair", "The node cannot see its HA pair.";
@@ -78,6 +91,14 @@ faults! {
     BlindAlerts, "blind-alerts", "The node cannot see its health alerts.";
     BlindClients, "blind-clients", "The node cannot see its clients.";
     BlindSpace, "blind-space", "The node cannot see its free space.";
+    BlindWitness, "blind-witness", "The node cannot see how the cluster's witness votes.";
+    BlindFencing, "blind-fencing", "The node cannot see how it would fence its partner.";
+    BlindPartnerSp, "blind-partner-sp", "The node cannot ask for its partner's service processor.";
+    BlindBoot, "blind-boot", "The node cannot see its boot loader's settings.";
+    BlindShelves, "blind-shelves", "The node cannot see its shelves.";
+    BlindOwnership, "blind-ownership", "The node cannot see whose its disks are.";
+    BlindPorts, "blind-ports", "The node cannot see its ports.";
+    BlindSessions, "blind-sessions", "The node cannot see how its clients are connected.";
 }
 
 impl fmt::Display for Fault {

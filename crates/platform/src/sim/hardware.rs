@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_model::{
     BootId, DiskSerial, LifName, Link, MemberHa, NodeName, PoolName, Slot, SlotHealth, SlotImage,
-    SlotState, SlotsState, Space, Topology, Transition,
+    SlotState, SlotsState, Space, Topology, Transition, Version,
 };
 use serde::{Deserialize, Serialize};
 
@@ -186,6 +186,13 @@ impl Node {
         self.faults.contains(&fault)
     }
 
+    /// A boot does not come up by itself.
+    pub(super) fn hangs(&self) -> bool {
+        [Fault::HangBoot, Fault::NoAutoboot, Fault::BootMenu]
+            .into_iter()
+            .any(|fault| self.has(fault))
+    }
+
     pub(super) fn up(&self) -> Option<(Slot, BootId)> {
         match self.power {
             PowerState::Up { slot, boot_id } => Some((slot, boot_id)),
@@ -288,7 +295,15 @@ impl Hardware {
             | Command::ExclusiveJobs
             | Command::Alerts
             | Command::ClientHazards
-            | Command::Space => return self.observe(node, command),
+            | Command::Space
+            | Command::Witness
+            | Command::Fencing
+            | Command::BootSettings
+            | Command::PartnerSp
+            | Command::Ports
+            | Command::UnownedDisks
+            | Command::Shelves
+            | Command::ClientRisks => return self.observe(node, command),
         };
         self.watch_service();
         if let Err(PlatformError::Refused(why)) = &reply {
@@ -366,6 +381,17 @@ impl Hardware {
             b: node.b.clone(),
             writable: !node.has(Fault::ReadonlySlot),
         })
+    }
+
+    /// What a node says of its slots: the same, but for a fault that makes it lie.
+    pub(super) fn told_slots(&self, node: &NodeName) -> Option<SlotsState> {
+        let mut slots = self.slots_state(node)?;
+        if self.at(node).has(Fault::ForeignVersion)
+            && let Some(image) = &mut slots.slot_mut(slots.booted).image
+        {
+            image.version = Version::new("0.0").expect("two digits and a dot are a version");
+        }
+        Some(slots)
     }
 
     /// What a node does in its pair; none if there is no such node.
@@ -468,7 +494,7 @@ impl Hardware {
 }
 
 /// Names of pools and disks are made from a node's: they must fit in the same 64 characters.
-fn short(node: &NodeName) -> &str {
+pub(super) fn short(node: &NodeName) -> &str {
     let name = node.as_str();
     &name[..name.len().min(48)]
 }

@@ -19,6 +19,7 @@ mod hardware;
 mod machine;
 mod observe;
 mod port;
+mod readiness;
 mod short_path;
 
 pub use abstract_time::Due;

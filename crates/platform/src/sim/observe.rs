@@ -7,6 +7,7 @@ use evenkeel_model::{
 use super::command::{Command, Reply};
 use super::fault::Fault;
 use super::hardware::{Hardware, Node};
+use super::readiness::{boot_settings, client_risks, ports, unowned};
 use crate::traits::PlatformError;
 
 impl Hardware {
@@ -25,7 +26,7 @@ impl Hardware {
             Command::Pair => seeing(Fault::BlindPair).map(|()| Reply::Pair(self.pair_state(name))),
             Command::Slots => {
                 seeing(Fault::BlindSlots)?;
-                let slots = self.slots_state(name).ok_or_else(|| not_up(name))?;
+                let slots = self.told_slots(name).ok_or_else(|| not_up(name))?;
                 Ok(Reply::Slots(slots))
             }
             Command::BootId => {
@@ -57,6 +58,28 @@ impl Hardware {
                 seeing(Fault::BlindClients).map(|()| texts(node, Fault::SoftMount, text))
             }
             Command::Space => seeing(Fault::BlindSpace).map(|()| Reply::Space(space(node))),
+            Command::Witness => {
+                seeing(Fault::BlindWitness).map(|()| Reply::Witness(self.witness(name)))
+            }
+            Command::Fencing => {
+                seeing(Fault::BlindFencing).map(|()| Reply::Fencing(self.fencing(name)))
+            }
+            Command::PartnerSp => {
+                seeing(Fault::BlindPartnerSp).map(|()| Reply::PartnerSp(self.partner_sp(name)))
+            }
+            Command::BootSettings => {
+                seeing(Fault::BlindBoot).map(|()| Reply::BootSettings(boot_settings(node)))
+            }
+            Command::Shelves => {
+                seeing(Fault::BlindShelves).map(|()| Reply::Shelves(self.shelves(name)))
+            }
+            Command::UnownedDisks => {
+                seeing(Fault::BlindOwnership).map(|()| Reply::UnownedDisks(unowned(name, node)))
+            }
+            Command::Ports => seeing(Fault::BlindPorts).map(|()| Reply::Ports(ports(node))),
+            Command::ClientRisks => {
+                seeing(Fault::BlindSessions).map(|()| Reply::ClientRisks(client_risks(node)))
+            }
             Command::TakeOver(_)
             | Command::GiveBack(_)
             | Command::ServeAlone

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 use evenkeel_model::{
-    BootId, DiskState, LifName, LifState, Load, PairState, PoolState, Slot, SlotsState, SpState,
-    Space, TimeSync,
+    BootId, BootSettings, ClientRisk, DiskSerial, DiskState, FencingState, LifName, LifState, Load,
+    PairState, PartnerSp, PoolState, PortState, ShelfState, Slot, SlotsState, SpState, Space,
+    TimeSync, WitnessState,
 };
 
 use super::command::{Command, Reply};
@@ -80,6 +81,12 @@ impl<T: Transport> Failover for Port<T> {
     async fn serve_alone(&self) -> Result<(), PlatformError> {
         self.act(Command::ServeAlone).await
     }
+    async fn witness(&self) -> Result<Option<WitnessState>, PlatformError> {
+        look!(self, Witness)
+    }
+    async fn fencing(&self) -> Result<Option<FencingState>, PlatformError> {
+        look!(self, Fencing)
+    }
 }
 
 #[async_trait]
@@ -103,6 +110,9 @@ impl<T: Transport> BootSlots for Port<T> {
     async fn mark_good(&self, slot: Slot) -> Result<(), PlatformError> {
         self.act(Command::MarkGood { slot }).await
     }
+    async fn boot_settings(&self) -> Result<BootSettings, PlatformError> {
+        look!(self, BootSettings)
+    }
 }
 
 #[async_trait]
@@ -114,6 +124,9 @@ impl<T: Transport> Power for Port<T> {
     async fn sp(&self) -> Result<SpState, PlatformError> {
         look!(self, Sp)
     }
+    async fn partner_sp(&self) -> Result<Option<PartnerSp>, PlatformError> {
+        look!(self, PartnerSp)
+    }
 }
 
 #[async_trait]
@@ -124,6 +137,9 @@ impl<T: Transport> Addresses for Port<T> {
 
     async fn send_home(&self, lif: &LifName) -> Result<(), PlatformError> {
         self.act(Command::SendHome { lif: lif.clone() }).await
+    }
+    async fn ports(&self) -> Result<Vec<PortState>, PlatformError> {
+        look!(self, Ports)
     }
 }
 
@@ -159,5 +175,14 @@ impl<T: Transport> Inventory for Port<T> {
 
     async fn space(&self) -> Result<Space, PlatformError> {
         look!(self, Space)
+    }
+    async fn unowned_disks(&self) -> Result<Vec<DiskSerial>, PlatformError> {
+        look!(self, UnownedDisks)
+    }
+    async fn shelves(&self) -> Result<Vec<ShelfState>, PlatformError> {
+        look!(self, Shelves)
+    }
+    async fn client_risks(&self) -> Result<Vec<ClientRisk>, PlatformError> {
+        look!(self, ClientRisks)
     }
 }

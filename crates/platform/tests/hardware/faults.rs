@@ -4,7 +4,7 @@ use crate::bench::{Bench, name};
 use evenkeel_platform::PlatformError;
 use evenkeel_platform::sim::{Command, Fault};
 
-const LOOKS: [Command; 12] = [
+const LOOKS: [Command; 20] = [
     Command::Pair,
     Command::Slots,
     Command::Pools,
@@ -17,6 +17,14 @@ const LOOKS: [Command; 12] = [
     Command::Alerts,
     Command::ClientHazards,
     Command::Space,
+    Command::Witness,
+    Command::Fencing,
+    Command::BootSettings,
+    Command::PartnerSp,
+    Command::Ports,
+    Command::UnownedDisks,
+    Command::Shelves,
+    Command::ClientRisks,
 ];
 
 fn view(bench: &mut Bench) -> Vec<String> {

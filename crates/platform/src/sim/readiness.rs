@@ -1,0 +1,111 @@
+//! What a node sees of the things that only a takeover needs: witness, fencing, service processors,
+//! boot settings, shelves, ports.
+
+use evenkeel_model::{
+    BootSettings, ClientRisk, ClientRiskKind, DiskSerial, FenceDevice, FencingState, NodeName,
+    PartnerSp, PortState, ShelfModule, ShelfState, WitnessState,
+};
+
+use super::fault::Fault;
+use super::hardware::{Hardware, Node, short};
+
+const DAY_S: u64 = 24 * 60 * 60;
+
+/// The simulated cluster's data ports: the second carries the pair's LIFs too.
+const PORTS: [(&str, &str); 2] = [("e0c", "data"), ("e0d", "data")];
+
+impl Hardware {
+    /// Clusters with pairs have a third party.
+    pub(super) fn witness(&self, name: &NodeName) -> Option<WitnessState> {
+        let node = self.at(name);
+        node.partner.as_ref().map(|_| WitnessState {
+            name: "witness".to_owned(),
+            votes: !node.has(Fault::WitnessLost),
+        })
+    }
+
+    /// The partner's power is cut by its service processor.
+    pub(super) fn fencing(&self, name: &NodeName) -> Option<FencingState> {
+        let node = self.at(name);
+        node.partner.as_ref()?;
+        let days = match node.has(Fault::FencingUntested) {
+            true => 90,
+            false => 1,
+        };
+        (!node.has(Fault::NoFencing)).then_some(FencingState {
+            enabled: true,
+            device: FenceDevice::ServiceProcessor,
+            tested_s_ago: Some(days * DAY_S),
+        })
+    }
+
+    pub(super) fn partner_sp(&self, name: &NodeName) -> Option<PartnerSp> {
+        let partner = self.at(self.at(name).partner.as_ref()?);
+        Some(PartnerSp {
+            reachable: !partner.has(Fault::SpDead) && !partner.has(Fault::SpCut),
+        })
+    }
+
+    /// A pair has one shelf, with a module for each of two paths.
+    pub(super) fn shelves(&self, name: &NodeName) -> Vec<ShelfState> {
+        let node = self.at(name);
+        let first = match &node.partner {
+            Some(partner) => name.min(partner),
+            None => name,
+        };
+        let module = |name: &str, ok| ShelfModule {
+            name: name.to_owned(),
+            ok,
+        };
+        let still = "fan 2 stands still".to_owned();
+        vec![ShelfState {
+            name: format!("{}-S1", short(first)),
+            modules: vec![module("A", true), module("B", !node.has(Fault::IomDead))],
+            sensors: Vec::from_iter(node.has(Fault::ShelfSensor).then_some(still)),
+        }]
+    }
+}
+
+pub(super) fn boot_settings(node: &Node) -> BootSettings {
+    BootSettings {
+        autoboot: !node.has(Fault::NoAutoboot),
+        stops_in_menu: node.has(Fault::BootMenu),
+    }
+}
+
+pub(super) fn unowned(name: &NodeName, node: &Node) -> Vec<DiskSerial> {
+    let serial = || DiskSerial::new(format!("{}-D9", short(name)));
+    let found = node.has(Fault::UnownedDisk).then(serial);
+    Vec::from_iter(found.map(|serial| serial.expect("a shortened node name and a number fit")))
+}
+
+pub(super) fn ports(node: &Node) -> Vec<PortState> {
+    let up = !node.has(Fault::LoseDomain);
+    let port = |(name, domain): (&str, &str)| PortState {
+        name: name.to_owned(),
+        broadcast_domain: domain.to_owned(),
+        up,
+    };
+    PORTS.map(port).into()
+}
+
+pub(super) fn client_risks(node: &Node) -> Vec<ClientRisk> {
+    let risks = [
+        (
+            Fault::OldSmb,
+            ClientRiskKind::OldSmb,
+            "SMB 1.0 session from 10.0.0.8",
+        ),
+        (
+            Fault::SinglePath,
+            ClientRiskKind::SinglePath,
+            "host iqn.2001-04.com.example:h1 logs in at one node only",
+        ),
+    ];
+    let present = risks.into_iter().filter(|(fault, ..)| node.has(*fault));
+    let risk = |(_, kind, what): (Fault, ClientRiskKind, &str)| ClientRisk {
+        kind,
+        what: what.to_owned(),
+    };
+    present.map(risk).collect()
+}

@@ -11,9 +11,10 @@ use evenkeel_model::{
     WallTime,
 };
 use tokio::sync::{Notify, watch};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tracing::info;
 
+use crate::checks::Runs;
 use crate::consent;
 use crate::db::{Accepted, DbError, JournalEntry};
 use crate::guardian;
@@ -39,6 +40,8 @@ pub(crate) struct Inner {
     pub(crate) running: Mutex<HashMap<TaskKey, watch::Receiver<Progress>>>,
     /// Since when each look at the machine fails.
     pub(crate) failing: Mutex<HashMap<&'static str, WallTime>>,
+    /// The newest run of a package's checks.
+    pub(crate) checks: Mutex<Option<Runs>>,
     /// Rings when consents should be looked at now.
     pub(crate) settle: Notify,
 }
@@ -50,6 +53,7 @@ impl Agent {
             parts,
             running: Mutex::default(),
             failing: Mutex::default(),
+            checks: Mutex::default(),
             settle: Notify::new(),
         };
         Arc::new(Self {
@@ -103,12 +107,19 @@ impl Agent {
         self.spawn(Run::new(Arc::clone(&self.inner), entry).run_to_end());
     }
 
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
+    }
+
+    /// None once the agent was stopped.
+    pub(crate) fn spawn(
+        &self,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> Option<AbortHandle> {
         let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(work) = work.as_mut() {
-            while work.try_join_next().is_some() {}
-            work.spawn(task);
-        }
+        let work = work.as_mut()?;
+        while work.try_join_next().is_some() {}
+        Some(work.spawn(task))
     }
 
     fn install(&self, generation: Generation) -> Result<AgentResponse, DbError> {
@@ -193,6 +204,7 @@ impl Agent {
             }
             AgentRequest::Start { order } => self.start(*order).await,
             AgentRequest::Reports { keys } => self.reports(&keys),
+            AgentRequest::RunChecks { order } => Ok(self.run_checks(order)),
             AgentRequest::Consent { request } => {
                 match consent::give(&self.inner, from, &request).await? {
                     Ok(()) => Ok(AgentResponse::Consented {

@@ -12,6 +12,7 @@
 //! - Serving alone after the partner's proven death needs no one ([`Agent::guard`]).
 
 mod agent;
+mod checks;
 mod consent;
 mod db;
 mod guardian;
@@ -24,6 +25,6 @@ pub use db::{
     Accepted, DbError, JournalEntry, Keeper, Memory, MirrorRow, NodeDb, OpenDbError, Side, Stage,
 };
 pub use parts::{
-    AgentParts, Bounds, ClusterView, InstallError, InstallRequest, Installer, Packages,
-    PackagesError,
+    AgentParts, Bounds, ClusterView, GateAnswer, GateContext, GateScript, InstallError,
+    InstallRequest, Installer, PackageChecks, Packages, PackagesError,
 };

@@ -91,6 +91,7 @@ pub(crate) async fn observe(inner: &Inner) -> Result<NodeObservation, DbError> {
         package_room: status.room,
         pull_trouble: status.trouble,
         accepts_unsigned: status.accepts_unsigned,
+        bundled_checks: inner.bundled_run(),
     })
 }
 

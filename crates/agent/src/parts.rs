@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use evenkeel_interconnect::AgentClient;
-use evenkeel_model::{BootId, Digest, NodeName, PackagesStatus, Progress, Slot};
+use evenkeel_model::{
+    BootId, BundledFinding, CheckOrder, Digest, NodeName, NodeObservation, PackagesStatus,
+    Progress, Slot, Version,
+};
 use evenkeel_platform::SharedPlatform;
 use evenkeel_seam::Clock;
 use tokio::sync::watch;
@@ -31,6 +34,10 @@ pub struct AgentParts {
     pub packages: Arc<dyn Packages>,
     /// Writes slots.
     pub installer: Arc<dyn Installer>,
+    /// Runs the checks that packages bring.
+    pub checks: Arc<dyn PackageChecks>,
+    /// The operator's gate.
+    pub gate: Arc<dyn GateScript>,
     /// Time to show.
     pub clock: Arc<dyn Clock>,
     /// What the daemon knows of the cluster.
@@ -138,4 +145,46 @@ pub enum InstallError {
     /// The package is not what was signed, or does not fit this node.
     #[error("{0}")]
     Refused(String),
+}
+
+/// Runs the checks that packages bring.
+#[async_trait]
+pub trait PackageChecks: Send + Sync + 'static {
+    /// Runs them all on this node, each within its time and confined. One that could not run is a finding, an
+    /// error. Dropping the call ends what it runs.
+    async fn run(
+        &self,
+        order: &CheckOrder,
+        seen: &NodeObservation,
+        say: &(dyn Fn(&str) + Send + Sync),
+    ) -> Vec<BundledFinding>;
+}
+
+/// What an operator's gate script is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GateContext {
+    /// The node that is about to be taken over.
+    pub node: NodeName,
+    /// Its partner.
+    pub partner: Option<NodeName>,
+    /// The version that it is updated to.
+    pub version: Version,
+}
+
+/// What one run of an operator's gate script came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GateAnswer {
+    /// The update may go on.
+    Open,
+    /// Not yet: the last line of what it said.
+    NotYet(String),
+    /// It could not say, or says that a person is needed.
+    Trouble(String),
+}
+
+/// The operator's gate: asked again and again, until it opens.
+#[async_trait]
+pub trait GateScript: Send + Sync + 'static {
+    /// Asks once. Bounded. Dropping the call ends what it runs.
+    async fn ask(&self, context: &GateContext) -> GateAnswer;
 }

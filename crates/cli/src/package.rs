@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use clap::{Args, Subcommand};
-use evenkeel_model::{Owner, PlatformName, SourceVersions, Version, WallTime};
+use evenkeel_model::{
+    BundledCheck, MAX_CHECK_SECONDS, Owner, PlatformName, SourceVersions, Version, WallTime,
+};
 use evenkeel_package_store::{
     BuildOptions, ExtractError, ExtractProgress, ExtractRequest, Owners, Policy, PublicKey,
     Recorded, SecretKey, SignedManifest, TrustedKeys, VerifyError, ZipEntry, ZipError, ZipLimits,
@@ -92,9 +94,10 @@ pub(crate) struct BuildArgs {
     /// The path, within the tree, of firmware it brings. May be given more than once.
     #[arg(long, value_name = "PATH")]
     firmware: Vec<String>,
-    /// The path, within the tree, of a check it brings. May be given more than once.
-    #[arg(long = "check", value_name = "PATH")]
-    checks: Vec<String>,
+    /// A check it brings, run on every node before an update: the path, within the tree, of an executable
+    /// file, and how long it may take (60 seconds without it, 600 at most). May be given more than once.
+    #[arg(long = "check", value_name = "PATH[:SECONDS]", value_parser = parse_check)]
+    checks: Vec<BundledCheck>,
     /// Release notes.
     #[arg(long, default_value = "")]
     notes: String,
@@ -124,6 +127,26 @@ fn default_platform() -> PlatformName {
 
 fn parse_time(text: &str) -> Result<WallTime, serde_json::Error> {
     serde_json::from_value(text.into())
+}
+
+fn parse_check(text: &str) -> Result<BundledCheck, String> {
+    let timed = text.rsplit_once(':').filter(|(_, seconds)| {
+        !seconds.is_empty() && seconds.bytes().all(|digit| digit.is_ascii_digit())
+    });
+    let Some((path, seconds)) = timed else {
+        let path = text.to_owned();
+        return Ok(BundledCheck {
+            path,
+            timeout_seconds: None,
+        });
+    };
+    let wrong = || format!("a check takes from 1 to {MAX_CHECK_SECONDS} seconds");
+    let seconds = seconds.parse().ok();
+    let seconds = seconds.filter(|seconds| (1..=MAX_CHECK_SECONDS).contains(seconds));
+    Ok(BundledCheck {
+        path: path.to_owned(),
+        timeout_seconds: Some(seconds.ok_or_else(wrong)?),
+    })
 }
 
 fn parse_owners(text: &str) -> Result<Owners, String> {
@@ -332,7 +355,7 @@ fn describe(signed: &SignedManifest) -> String {
         manifest
             .checks
             .iter()
-            .map(|check| ("Check", check.path.clone())),
+            .map(|check| ("Check", shown_check(check))),
     );
     rows.extend(
         manifest
@@ -349,6 +372,11 @@ fn describe(signed: &SignedManifest) -> String {
     rows.into_iter()
         .map(|(name, value)| format!("{name:>12}: {value}\n"))
         .collect()
+}
+
+fn shown_check(check: &BundledCheck) -> String {
+    let seconds = check.within().as_secs();
+    format!("{}, within {seconds} s", check.path)
 }
 
 fn listed(words: &[String]) -> String {

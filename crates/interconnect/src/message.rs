@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use evenkeel_model::{
-    BootId, Generation, NodeName, NodeObservation, TaskKey, TaskOrder, TaskReport, TransitionId,
+    BootId, CheckOrder, Generation, NodeName, NodeObservation, TaskKey, TaskOrder, TaskReport,
+    TransitionId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +34,12 @@ pub enum AgentRequest {
     Reports {
         /// Which.
         keys: Vec<TaskKey>,
+    },
+    /// Run the checks that a package brings; what they find is in the next observations. The same order
+    /// again is the same run.
+    RunChecks {
+        /// Which.
+        order: CheckOrder,
     },
     /// The partner asks for consent to take this node over.
     Consent {

@@ -32,6 +32,9 @@ pub struct NodeSettings {
     /// Packages that this node fetches from servers.
     #[serde(default)]
     pub download: DownloadSettings,
+    /// Updates.
+    #[serde(default)]
+    pub update: UpdateSettings,
     /// First start of a new cluster.
     #[serde(default)]
     pub cluster: ClusterSettings,
@@ -132,6 +135,19 @@ pub struct DownloadSettings {
     /// Tries in a row that bring nothing new, after which a download fails.
     #[serde(default)]
     pub tries: Option<u32>,
+}
+
+/// Updates.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateSettings {
+    /// What is run on the node about to be taken over while the cluster's gates have the condition
+    /// `script`: again and again, until it says that the update may go on.
+    #[serde(default)]
+    pub gate_script: Option<PathBuf>,
+    /// How long one run of it may take; a minute without it.
+    #[serde(default)]
+    pub gate_script_seconds: Option<NonZeroU64>,
 }
 
 /// First start of a new cluster.

@@ -3,6 +3,7 @@
 //!
 //! [`Event`] is what the record holds; [`Control`], [`Catalogue`] and [`Operation`] are its folds.
 
+mod bundled;
 mod catalogue;
 mod config;
 mod control;
@@ -23,10 +24,11 @@ mod time;
 mod topology;
 mod transfer;
 
+pub use bundled::{BundledFinding, BundledRun, BundledState, CheckOrder};
 pub use catalogue::{Catalogue, CatalogueEntry};
 pub use config::{
     Bootstrap, ClusterSettings, DownloadSettings, InterconnectSettings, LabSettings, Link,
-    NodeSettings, PlatformSettings, RecordSettings, RestSettings, UploadSettings,
+    NodeSettings, PlatformSettings, RecordSettings, RestSettings, UpdateSettings, UploadSettings,
 };
 pub use control::{Acknowledged, Booted, Control, Coordinator, TrustedKey};
 pub use estimate::{Alone, Moment, PlanEstimate};

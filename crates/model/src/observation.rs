@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::bundled::BundledRun;
 use crate::id::{BootId, Digest, DiskSerial, Generation, LifName, NodeName, PoolName, Slot};
 use crate::id::{TransitionId, Version};
 use crate::time::WallTime;
@@ -146,6 +147,9 @@ pub struct NodeObservation {
     /// It takes packages without a signature; says nothing while its packages are not known.
     #[serde(default)]
     pub accepts_unsigned: bool,
+    /// Its newest run of a package's own checks; none since its evenkeeld started.
+    #[serde(default)]
+    pub bundled_checks: Option<BundledRun>,
 }
 
 /// The two boot slots of a node.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use evenkeel_interconnect::{AgentRequest, AgentResponse};
 use evenkeel_model::{
-    Action, Awaiting, ClusterObservation, ControlEvent, Event, Executor, Generation, NodeName,
-    Operation, OperationEvent, OperationId, StreamId, TaskOrder, Topology,
+    Action, Awaiting, CheckOrder, ClusterObservation, ControlEvent, Event, Executor, Generation,
+    NodeName, Operation, OperationEvent, OperationId, StreamId, TaskOrder, Topology,
 };
 use evenkeel_planner::{Decision, Input, Learner, Leisure, chores, moved, next};
 use evenkeel_record::{AppendError, Fence, Survival, View, Writer};
@@ -285,6 +285,7 @@ impl<'a> Coordination<'a> {
         }
         self.tracker.awaits(operation.id, &decision.awaiting);
         self.send(decision.orders).await;
+        self.run_checks(decision.run_checks).await;
         Stepped::Waits(decision.awaiting)
     }
 
@@ -399,6 +400,17 @@ impl<'a> Coordination<'a> {
                 Stepped::Again
             }
         }
+    }
+
+    /// What comes of it is seen in the next observations; a node that does not take it is asked again.
+    async fn run_checks(&self, orders: Vec<(NodeName, CheckOrder)>) {
+        let asked = orders.into_iter().map(|(node, order)| async move {
+            let answer = self.call(&node, AgentRequest::RunChecks { order }).await;
+            if let Some(AgentResponse::Refused { reason, .. }) = answer {
+                tracing::warn!(%node, reason, "a node does not run the package's checks");
+            }
+        });
+        join_all(asked).await;
     }
 
     /// Sends orders that their agents do not have. Only nodes that refuse older coordinators get any, and

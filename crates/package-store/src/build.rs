@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use evenkeel_model::{
-    Bundled, Digest, Entry, EntryKind, MANIFEST_FORMAT, MAX_MANIFEST_BYTES, Manifest, Owner,
-    PlatformName, RESERVED_DIR, SourceVersions, Version, WallTime,
+    Bundled, BundledCheck, Digest, Entry, EntryKind, MANIFEST_FORMAT, MAX_CHECKS_BYTES,
+    MAX_MANIFEST_BYTES, Manifest, Owner, PlatformName, RESERVED_DIR, SourceVersions, Version,
+    WallTime,
 };
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
@@ -37,8 +38,8 @@ pub struct BuildOptions {
     pub features: Vec<String>,
     /// The versions that an update to it may start from.
     pub source_versions: SourceVersions,
-    /// Paths, in the tree, of checks it brings.
-    pub checks: Vec<String>,
+    /// Checks it brings; their paths are in the tree.
+    pub checks: Vec<BundledCheck>,
     /// What a person must see to.
     pub manual_steps: Vec<String>,
     /// Paths, in the tree, of firmware it brings.
@@ -257,12 +258,28 @@ fn make_manifest(found: Vec<Found>, options: BuildOptions) -> Result<Manifest, B
             .build_time
             .unwrap_or_else(|| WallTime::new(newest())),
         unpacked_bytes: entries.iter().map(Entry::size).fold(0, u64::saturating_add),
-        checks: bundled(options.checks),
+        checks: options.checks,
         manual_steps: options.manual_steps,
         firmware: bundled(options.firmware),
         notes: options.notes,
         entries,
     };
     manifest.validate()?;
+    prove_checks(&manifest)?;
     Ok(manifest)
+}
+
+/// What would keep a check from running on every node is better found here.
+fn prove_checks(manifest: &Manifest) -> Result<(), BuildError> {
+    let is_check = |entry: &&Entry| manifest.checks.iter().any(|c| c.path == entry.path);
+    let mut checks = manifest.entries.iter().filter(is_check);
+    if let Some(entry) = checks.find(|entry| entry.mode & 0o111 == 0) {
+        let path = entry.path.clone();
+        return Err(BuildError::CheckNotExecutable { path });
+    }
+    let bytes = manifest.check_entries().map(Entry::size).sum();
+    if bytes > MAX_CHECKS_BYTES {
+        return Err(BuildError::ChecksTooLarge { bytes });
+    }
+    Ok(())
 }

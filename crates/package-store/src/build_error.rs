@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use evenkeel_model::{MAX_MANIFEST_BYTES, ManifestError, XattrProblem};
+use evenkeel_model::{MAX_CHECKS_BYTES, MAX_MANIFEST_BYTES, ManifestError, XattrProblem};
 
 /// Why a package was not built. The output file is then as it was before.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +49,21 @@ pub enum BuildError {
         name: String,
         /// What is wrong with it.
         problem: XattrProblem,
+    },
+    /// A check that no node could run.
+    #[error("check {path:?} is not executable")]
+    CheckNotExecutable {
+        /// Its path in the tree.
+        path: String,
+    },
+    /// Checks are unpacked into memory, with all that lies in their folders.
+    #[error(
+        "the folders of the checks hold {bytes} bytes, more than {MAX_CHECKS_BYTES}: give the checks a folder of \
+         their own"
+    )]
+    ChecksTooLarge {
+        /// Bytes in them.
+        bytes: u64,
     },
     /// A name or link target that JSON cannot hold.
     #[error("{path}: its name or link target is not UTF-8")]

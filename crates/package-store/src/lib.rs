@@ -12,6 +12,7 @@ mod aside;
 mod buffers;
 mod build;
 mod build_error;
+mod checks;
 mod chunks;
 mod commit;
 mod crew;
@@ -54,6 +55,7 @@ mod zip;
 
 pub use build::{BuildOptions, Built, Owners, Recorded, build};
 pub use build_error::BuildError;
+pub use checks::UnpackChecksError;
 pub use chunks::{CHUNK_BYTES, ChunkList, ChunkListError, chunk_digest};
 pub use extract::{ExtractError, ExtractProgress, ExtractRequest, extract_archive};
 pub use follow::ArchiveReader;

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use evenkeel_model::{
-    Awaiting, Catalogue, CatalogueEvent, ClusterObservation, Control, Monotonic, NodeName,
-    NodeObservation, Operation, OperationEvent, ReportState, TaskId, TaskOrder, Topology, WallTime,
+    Awaiting, Catalogue, CatalogueEvent, CheckOrder, ClusterObservation, Control, Monotonic,
+    NodeName, NodeObservation, Operation, OperationEvent, ReportState, TaskId, TaskOrder, Topology,
+    WallTime,
 };
 
 use crate::bounds::Tunables;
@@ -86,6 +87,8 @@ pub struct Decision {
     pub catalogue: Vec<CatalogueEvent>,
     /// Orders whose intent is recorded: send those that their agent does not have yet.
     pub orders: Vec<TaskOrder>,
+    /// Nodes that should run the checks which a package brings: ask them, as often as it is said.
+    pub run_checks: Vec<(NodeName, CheckOrder)>,
     /// Step down in favour of this node, before the next task.
     pub hand_over: Option<NodeName>,
     /// What is awaited.

@@ -13,6 +13,7 @@
 mod bounds;
 mod build;
 mod builder;
+mod bundled;
 mod carry;
 mod checks;
 mod chores;

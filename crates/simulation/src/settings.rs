@@ -138,6 +138,7 @@ pub(crate) fn package(text: &str) -> PackageRef {
             source_versions: SourceVersions::Any,
             manual_steps: Vec::new(),
             firmware: Vec::new(),
+            checks: Vec::new(),
             unpacked_bytes: 1 << 22,
             entry_count: 10,
             build_time: epoch(),

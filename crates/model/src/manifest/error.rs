@@ -2,7 +2,7 @@
 
 use super::entry::XattrProblem;
 use super::path::PathProblem;
-use super::{MANIFEST_FORMAT, MAX_ENTRIES};
+use super::{MANIFEST_FORMAT, MAX_CHECK_SECONDS, MAX_ENTRIES};
 
 /// Why a manifest was refused.
 #[derive(Debug, thiserror::Error)]
@@ -149,8 +149,18 @@ pub enum ManifestError {
         /// The path.
         path: String,
     },
-    /// Source versions, manual steps and firmware together are too big to travel in an event.
-    #[error("source versions, manual steps and firmware list take {bytes} bytes, too many to keep")]
+    /// A check with no time, or more than an update waits.
+    #[error("check {path:?} is given {seconds} seconds, and takes from 1 to {MAX_CHECK_SECONDS}")]
+    CheckTime {
+        /// The check.
+        path: String,
+        /// Its `timeout_seconds`.
+        seconds: u32,
+    },
+    /// Source versions, manual steps, checks and firmware together are too big to travel in an event.
+    #[error(
+        "source versions, manual steps, checks and firmware list take {bytes} bytes, too many to keep"
+    )]
     SummaryTooLarge {
         /// Size of the summary as JSON.
         bytes: usize,

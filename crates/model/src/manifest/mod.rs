@@ -8,6 +8,8 @@ mod path;
 mod tests;
 mod validate;
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::id::{PlatformName, Version};
@@ -60,7 +62,7 @@ pub struct Manifest {
     pub unpacked_bytes: u64,
     /// Checks it brings, run before an update to it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub checks: Vec<Bundled>,
+    pub checks: Vec<BundledCheck>,
     /// What a person must see to before the update; shown as "Manual checks".
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub manual_steps: Vec<String>,
@@ -126,7 +128,33 @@ pub struct Bundled {
     pub path: String,
 }
 
-/// The part of a manifest that events and answers carry: all but the entries, checks and notes.
+/// How long a check may take when the manifest does not say.
+pub const CHECK_SECONDS: u32 = 60;
+/// The longest that a manifest may give a check: an update waits for it.
+pub const MAX_CHECK_SECONDS: u32 = 600;
+
+/// Most that the checks of a package may have beside them, together: it is unpacked into memory.
+pub const MAX_CHECKS_BYTES: u64 = 32 << 20;
+
+/// A check that the package brings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BundledCheck {
+    /// The path of a file entry: what is run, and the check's name.
+    pub path: String,
+    /// How long it may take; [`CHECK_SECONDS`] without it, [`MAX_CHECK_SECONDS`] at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_seconds: Option<u32>,
+}
+
+impl BundledCheck {
+    /// How long it may take.
+    pub fn within(&self) -> Duration {
+        let seconds = self.timeout_seconds.unwrap_or(CHECK_SECONDS);
+        Duration::from_secs(seconds.clamp(1, MAX_CHECK_SECONDS).into())
+    }
+}
+
+/// The part of a manifest that events and answers carry: all but the entries and notes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManifestSummary {
     /// See [`Manifest::version`].
@@ -149,6 +177,9 @@ pub struct ManifestSummary {
     /// See [`Manifest::firmware`].
     #[serde(default)]
     pub firmware: Vec<Bundled>,
+    /// See [`Manifest::checks`]. Empty also for a package that came in before they were run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<BundledCheck>,
     /// See [`Manifest::unpacked_bytes`].
     pub unpacked_bytes: u64,
     /// How many entries it has.
@@ -176,6 +207,24 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// What the checks have beside them when they run: everything in their folders and below. A check that
+    /// lies in no folder is alone.
+    pub fn check_entries(&self) -> impl Iterator<Item = &Entry> {
+        let folder = |check: &BundledCheck| check.path.rsplit_once('/').map(|(f, _)| f.to_owned());
+        let mut folders: Vec<String> = self.checks.iter().filter_map(folder).collect();
+        folders.sort_unstable();
+        folders.dedup();
+        let below = move |path: &str, folder: &String| {
+            let rest = path.strip_prefix(folder.as_str());
+            rest.is_some_and(|rest| rest.starts_with('/'))
+        };
+        self.entries.iter().filter(move |entry| {
+            let path = entry.path.as_str();
+            let is_check = self.checks.iter().any(|check| check.path == path);
+            is_check || folders.iter().any(|folder| below(path, folder))
+        })
+    }
+
     /// What events and answers say about the package.
     pub fn summary(&self) -> ManifestSummary {
         ManifestSummary {
@@ -187,6 +236,7 @@ impl Manifest {
             source_versions: self.source_versions.clone(),
             manual_steps: self.manual_steps.clone(),
             firmware: self.firmware.clone(),
+            checks: self.checks.clone(),
             unpacked_bytes: self.unpacked_bytes,
             entry_count: self.entries.len() as u64,
             build_time: self.build_time,

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use super::entry::{MAX_ENTRY_XATTRS, MAX_MTIME, MAX_XATTR_BYTES};
 use super::{
-    Attributes, Bundled, Entry, EntryKind, MANIFEST_FORMAT, MAX_ENTRIES, MAX_SUMMARY_BYTES,
-    Manifest, ManifestError, XattrProblem, check_entry_path, check_xattr, link_stays_inside,
+    Attributes, Entry, EntryKind, MANIFEST_FORMAT, MAX_CHECK_SECONDS, MAX_ENTRIES,
+    MAX_SUMMARY_BYTES, Manifest, ManifestError, XattrProblem, check_entry_path, check_xattr,
+    link_stays_inside,
 };
 
 /// Longest target of a symlink, in bytes.
@@ -27,22 +28,32 @@ impl Manifest {
         self.validate_texts()?;
         let entries = self.validate_entries()?;
         self.validate_sizes()?;
-        for (field, list) in [("checks", &self.checks), ("firmware", &self.firmware)] {
-            for Bundled { path } in list {
-                let kind = entries.get(path.as_str()).map(|entry| &entry.kind);
-                if !matches!(kind, Some(EntryKind::File { .. })) {
-                    return Err(ManifestError::NotAFile {
-                        field,
-                        path: path.clone(),
-                    });
-                }
+        let checks = self.checks.iter().map(|check| ("checks", &check.path));
+        let firmware = self.firmware.iter().map(|image| ("firmware", &image.path));
+        for (field, path) in checks.chain(firmware) {
+            let kind = entries.get(path.as_str()).map(|entry| &entry.kind);
+            if !matches!(kind, Some(EntryKind::File { .. })) {
+                let path = path.clone();
+                return Err(ManifestError::NotAFile { field, path });
             }
         }
+        self.validate_check_times()?;
         let bytes = serde_json::to_vec(&self.summary())
             .expect("a summary is plain JSON")
             .len();
         if bytes > MAX_SUMMARY_BYTES {
             return Err(ManifestError::SummaryTooLarge { bytes });
+        }
+        Ok(())
+    }
+
+    fn validate_check_times(&self) -> Result<(), ManifestError> {
+        let fits = |seconds: u32| (1..=MAX_CHECK_SECONDS).contains(&seconds);
+        for check in &self.checks {
+            if let Some(seconds) = check.timeout_seconds.filter(|seconds| !fits(*seconds)) {
+                let path = check.path.clone();
+                return Err(ManifestError::CheckTime { path, seconds });
+            }
         }
         Ok(())
     }

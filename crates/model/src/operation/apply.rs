@@ -28,6 +28,7 @@ impl Operation {
             staged: None,
             remark: None,
             findings: None,
+            validations: 0,
             validated_at: None,
             estimate: None,
             plan: None,
@@ -81,6 +82,7 @@ impl Operation {
             OperationEvent::Validated { at, findings } => {
                 self.findings = Some(findings.clone());
                 self.validated_at = Some(*at);
+                self.validations += 1;
                 self.enter(OperationState::Validated, *at);
             }
             OperationEvent::PlanPart {

@@ -37,6 +37,8 @@ pub struct Operation {
     pub remark: Option<String>,
     /// What the checks found, once they ran.
     pub findings: Option<Vec<Finding>>,
+    /// How often they ran.
+    pub validations: u32,
     /// When they ran.
     pub validated_at: Option<WallTime>,
     /// The estimate that was asked for, once it is made.

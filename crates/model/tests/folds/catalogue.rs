@@ -14,6 +14,7 @@ fn added(digest_: u8, text: &str) -> CatalogueEvent {
         source_versions: SourceVersions::Any,
         manual_steps: Vec::new(),
         firmware: Vec::new(),
+        checks: Vec::new(),
         unpacked_bytes: 1,
         entry_count: 1,
         build_time: at(0),

@@ -7,6 +7,7 @@ use evenkeel_model::{
 };
 
 use crate::build;
+use crate::bundled::{self, Bundled};
 use crate::checks::{CheckInput, check};
 use crate::input::{Decision, Input};
 use crate::next::awaiting;
@@ -35,7 +36,11 @@ pub(super) fn validate(input: &Input<'_>, version: &Version) -> Decision {
     if let Some(decision) = await_answers(input) {
         return decision;
     }
-    let findings = check(&CheckInput {
+    let bundled = match bundled::judge(input, version) {
+        Bundled::Awaited(decision) => return *decision,
+        Bundled::Over(findings) => findings,
+    };
+    let mut findings = check(&CheckInput {
         trusted_keys: &input.control.trusted_keys,
         topology: input.topology,
         catalogue: input.catalogue,
@@ -43,6 +48,7 @@ pub(super) fn validate(input: &Input<'_>, version: &Version) -> Decision {
         target: version,
         survives_without: input.survives_without,
     });
+    findings.extend(bundled);
     let at = input.wall;
     Decision::events(vec![OperationEvent::Validated { at, findings }])
 }

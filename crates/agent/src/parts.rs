@@ -156,7 +156,7 @@ pub trait PackageChecks: Send + Sync + 'static {
         &self,
         order: &CheckOrder,
         seen: &NodeObservation,
-        say: &(dyn Fn(&str) + Send + Sync),
+        say: &(dyn for<'t> Fn(&'t str) + Send + Sync),
     ) -> Vec<BundledFinding>;
 }
 

@@ -154,6 +154,8 @@ fn check_paths(path: &Path, settings: &NodeSettings) -> Result<(), ConfigError> 
             .as_ref()
             .map(|p| ("cluster.bootstrap", p)),
     );
+    let script = settings.update.gate_script.as_ref();
+    paths.extend(script.map(|path| ("update.gate_script", path)));
     paths.extend(settings.lab.as_ref().map(|lab| ("lab.link", &lab.link)));
     match paths.into_iter().find(|(_, value)| !value.is_absolute()) {
         None => Ok(()),

@@ -18,6 +18,8 @@ mod mirror;
 mod notify;
 mod packages;
 mod peers;
+mod sandbox;
+mod scripts;
 mod scrub;
 mod start;
 
@@ -48,10 +50,32 @@ struct Arguments {
     /// Read the configuration and what it names, say whether it can be used, and start nothing.
     #[arg(long)]
     check: bool,
+    #[command(subcommand)]
+    own: Option<Own>,
+}
+
+/// What the daemon executes itself for; nobody else has a use for it.
+#[derive(Clone, Copy, clap::Subcommand)]
+enum Own {
+    /// Runs a check that a package brings.
+    #[command(hide = true)]
+    RunCheck,
+    /// The same, from inside its confinement.
+    #[command(hide = true)]
+    RunCheckInside,
+    /// Runs the operator's gate script.
+    #[command(hide = true)]
+    RunScript,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    match arguments.own {
+        Some(Own::RunCheck) => return sandbox::run_check(),
+        Some(Own::RunCheckInside) => return sandbox::run_inside(),
+        Some(Own::RunScript) => return sandbox::run_script(),
+        None => {}
+    }
     let outcome = match arguments.check {
         true => check::check(&arguments.config)
             .map(|()| println!("{}: can be used", arguments.config.display())),

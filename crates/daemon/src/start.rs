@@ -40,6 +40,7 @@ use crate::mirror::DbMirror;
 use crate::notify::{self, notify};
 use crate::packages::{NodePackages, Served};
 use crate::peers::Peers;
+use crate::scripts::{CheckRunner, GateRunner};
 use crate::scrub::{Scrubber, Suspects};
 use crate::{bootstrap, derived};
 
@@ -226,6 +227,21 @@ fn agent(base: &Base, peering: &Peering) -> Arc<Agent> {
         store: base.store.clone(),
         views: base.follower.views(),
     };
+    let checks = CheckRunner {
+        policy: base.policy(),
+        store: base.store.clone(),
+        views: base.follower.views(),
+        folder: base.settings.data.join("checks"),
+    };
+    let update = &base.settings.update;
+    let gate = GateRunner {
+        script: update.gate_script.clone(),
+        within: update
+            .gate_script_seconds
+            .map_or(GateRunner::WITHIN, |seconds| {
+                Duration::from_secs(seconds.get())
+            }),
+    };
     Agent::new(AgentParts {
         node: base.settings.node.clone(),
         boot_id: base.boot_id,
@@ -235,6 +251,8 @@ fn agent(base: &Base, peering: &Peering) -> Arc<Agent> {
         peers: Arc::clone(&peering.client) as Arc<dyn AgentClient>,
         packages: Arc::clone(&peering.packages) as Arc<dyn Packages>,
         installer: Arc::new(installer),
+        checks: Arc::new(checks),
+        gate: Arc::new(gate),
         clock: Arc::clone(&base.clock),
         cluster: derived::cluster(&base.follower),
         bounds: Bounds::default(),

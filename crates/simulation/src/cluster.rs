@@ -4,9 +4,10 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use evenkeel_agent::{GateAnswer, GateContext};
 use evenkeel_interconnect::{AgentClient, AgentRequest, AgentResponse, CallError, Loss};
 use evenkeel_model::{
-    CatalogueEvent, ControlEvent, Event, GetSource, JobId, NodeName, OperationId, PackageRef,
+    CatalogueEvent, CheckOrder, ControlEvent, Event, GetSource, JobId, NodeName, OperationId, PackageRef,
     Position, Refusal, Seq, StreamId, WallTime,
 };
 use evenkeel_orchestrator::{FrontDoor, Role};
@@ -19,6 +20,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use uuid::Uuid;
 
+use crate::hooks::ScriptedChecks;
 use crate::settings::{NEW, OLD, Settings, admin, digest, epoch, package};
 use crate::shelf::Shelf;
 use crate::shown::wrong_jobs;
@@ -164,6 +166,26 @@ impl Cluster {
     pub fn lose(&self, caller: &NodeName, called: &NodeName, requests: u32, answers: u32) {
         let loss = Loss { requests, answers };
         self.world.network.lose(caller, called, loss);
+    }
+
+    /// Says what the checks that packages bring do on a node from now on.
+    pub fn script_checks(&self, node: &NodeName, checks: ScriptedChecks) {
+        lock(&self.world.checks).insert(node.clone(), checks);
+    }
+
+    /// Every run of checks that packages bring: on which node, and for what.
+    pub fn check_runs(&self) -> Vec<(NodeName, CheckOrder)> {
+        lock(&self.world.check_runs).clone()
+    }
+
+    /// Says what the operator's gate script answers from now on, on every node.
+    pub fn script_gate(&self, answer: GateAnswer) {
+        *lock(&self.world.gate) = answer;
+    }
+
+    /// What the operator's gate script was asked.
+    pub fn gate_asked(&self) -> Vec<GateContext> {
+        lock(&self.world.gate_asked).clone()
     }
 
     /// Sets the faults between a node and the record.
@@ -348,7 +370,10 @@ fn setup_writer(world: &World, seed: u64) -> Writer {
 }
 
 fn added(world: &World, version: &str) -> Event {
-    let package = package(version);
+    let mut package = package(version);
+    if version == NEW {
+        package.summary.checks.clone_from(&world.settings.checks);
+    }
     for node in world.nodes().values() {
         node.shelf.put(package.digest);
     }

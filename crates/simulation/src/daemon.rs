@@ -18,6 +18,7 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::clock::SkewedClock;
+use crate::hooks::Hooks;
 use crate::settings::epoch;
 use crate::shelf;
 use crate::tripwire::Tripwire;
@@ -105,6 +106,8 @@ async fn build(world: &Arc<World>, node: &NodeName, boot_id: BootId, turn: u64) 
             world: Arc::clone(world),
             node: node.clone(),
         }),
+        checks: hooks(world, node),
+        gate: hooks(world, node),
         clock: Arc::clone(&clock),
         cluster: follow_cluster(&follower, &mut tasks),
         bounds: Bounds::default(),
@@ -151,6 +154,11 @@ async fn build(world: &Arc<World>, node: &NodeName, boot_id: BootId, turn: u64) 
         agent,
         _stop: stop,
     }
+}
+
+fn hooks(world: &Arc<World>, node: &NodeName) -> Arc<Hooks> {
+    let (world, node) = (Arc::clone(world), node.clone());
+    Arc::new(Hooks { world, node })
 }
 
 /// What an earlier daemon of this node was receiving is over.

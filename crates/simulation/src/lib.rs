@@ -13,6 +13,7 @@ mod clock;
 mod cluster;
 mod daemon;
 mod drive;
+mod hooks;
 mod network;
 mod settings;
 mod shelf;
@@ -23,5 +24,6 @@ mod world;
 
 pub use cluster::{Cluster, Scene, run};
 pub use drive::{Stand, Stuck, stand_of};
+pub use hooks::ScriptedChecks;
 pub use settings::{NEW, OLD, Settings, admin};
 pub use world::Blow;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use evenkeel_model::{
-    ClusterId, Digest, LifConfig, LifName, ManifestSummary, NodeConfig, NodeId, NodeName,
+    BundledCheck,    ClusterId, Digest, LifConfig, LifName, ManifestSummary, NodeConfig, NodeId, NodeName,
     PackageRef, PlatformName, SourceVersions, Topology, UserName, Version, WallTime,
 };
 use evenkeel_platform::sim::HardwareSettings;
@@ -27,6 +27,8 @@ pub struct Settings {
     pub seed: u64,
     /// Faults between every node and the record.
     pub record_faults: MemoryFaults,
+    /// Checks that the package of [`NEW`] brings: a story says what they find.
+    pub checks: Vec<BundledCheck>,
     /// How soon a killed daemon is started again, as a service manager would.
     pub restart_after: Duration,
     /// How long a node stays without power after a [`Blow`](crate::Blow) took it.
@@ -41,6 +43,7 @@ impl Settings {
             minute: Duration::from_secs(1),
             seed: 1,
             record_faults: MemoryFaults::default(),
+            checks: Vec::new(),
             restart_after: Duration::from_millis(800),
             dark_for: Duration::from_secs(6),
         }

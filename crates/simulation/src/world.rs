@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use evenkeel_agent::{GateAnswer, GateContext};
 use evenkeel_agent::NodeDb;
 use evenkeel_interconnect::LocalNetwork;
-use evenkeel_model::{BootId, Generation, JobId, NodeName, Position, Topology};
+use evenkeel_model::{BootId, CheckOrder, Generation, JobId, NodeName, Position, Topology};
 use evenkeel_platform::sim::{Effect, Fault, Hardware, Machine};
 use evenkeel_record::{MemoryHub, MemoryRecord, Record, View};
 use evenkeel_seam::SeededIds;
@@ -14,6 +15,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::clock::Skew;
 use crate::daemon::{self, Daemon};
+use crate::hooks::ScriptedChecks;
 use crate::settings::{OLD, Settings, digest};
 use crate::shelf::Shelf;
 
@@ -62,6 +64,14 @@ pub(crate) struct World {
     pub(crate) violations: Mutex<Vec<String>>,
     /// Jobs that a client was told of.
     pub(crate) accepted: Mutex<Vec<JobId>>,
+    /// What the checks that packages bring find, by node.
+    pub(crate) checks: Mutex<BTreeMap<NodeName, ScriptedChecks>>,
+    /// Every run of such checks.
+    pub(crate) check_runs: Mutex<Vec<(NodeName, CheckOrder)>>,
+    /// What the operator's gate script answers.
+    pub(crate) gate: Mutex<GateAnswer>,
+    /// What it was asked.
+    pub(crate) gate_asked: Mutex<Vec<GateContext>>,
     trip: Mutex<Option<Trip>>,
     seen: Mutex<View>,
 }
@@ -96,6 +106,10 @@ impl World {
             nodes: Mutex::new(nodes),
             violations: Mutex::default(),
             accepted: Mutex::default(),
+            checks: Mutex::default(),
+            check_runs: Mutex::default(),
+            gate: Mutex::new(GateAnswer::Open),
+            gate_asked: Mutex::default(),
             trip: Mutex::default(),
             seen: Mutex::default(),
         })

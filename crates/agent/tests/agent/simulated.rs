@@ -164,6 +164,8 @@ impl Pair {
             peers: self.network.client(node.clone()),
             packages: Arc::clone(&disk) as _,
             installer: disk,
+            checks: Arc::new(Scripts),
+            gate: Arc::new(Scripts),
             clock: Arc::new(TokioClock::new(boot_id, tokio::time::Instant::now(), epoch)),
             cluster: self.cluster.subscribe(),
             bounds: Bounds {

@@ -79,6 +79,8 @@ impl World {
             peers: Arc::new(TrappedClient { client, trap }),
             packages: Arc::clone(&machine) as _,
             installer: machine,
+            checks: Arc::new(Scripts),
+            gate: Arc::new(Scripts),
             clock: Arc::new(TokioClock::new(boot_id, tokio::time::Instant::now(), epoch)),
             cluster: self.cluster.subscribe(),
             bounds: Self::bounds(),

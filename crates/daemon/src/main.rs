@@ -58,22 +58,22 @@ struct Arguments {
 #[derive(Clone, Copy, clap::Subcommand)]
 enum Own {
     /// Runs a check that a package brings.
-    #[command(hide = true)]
-    RunCheck,
+    #[command(name = "run-check", hide = true)]
+    Check,
     /// The same, from inside its confinement.
-    #[command(hide = true)]
-    RunCheckInside,
+    #[command(name = "run-check-inside", hide = true)]
+    CheckInside,
     /// Runs the operator's gate script.
-    #[command(hide = true)]
-    RunScript,
+    #[command(name = "run-script", hide = true)]
+    Script,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.own {
-        Some(Own::RunCheck) => return sandbox::run_check(),
-        Some(Own::RunCheckInside) => return sandbox::run_inside(),
-        Some(Own::RunScript) => return sandbox::run_script(),
+        Some(Own::Check) => return sandbox::run_check(),
+        Some(Own::CheckInside) => return sandbox::run_inside(),
+        Some(Own::Script) => return sandbox::run_script(),
         None => {}
     }
     let outcome = match arguments.check {

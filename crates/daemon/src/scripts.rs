@@ -114,6 +114,7 @@ impl CheckRunner {
             files: self.files(),
             root,
             within_ms: u64::try_from(within.as_millis()).unwrap_or(u64::MAX),
+            number: 0,
             input: input(order, seen),
         };
         match ask_ourselves("run-check", &job, within + GRACE).await? {

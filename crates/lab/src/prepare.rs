@@ -9,7 +9,7 @@ use argon2::password_hash::PasswordHasher;
 use evenkeel_model::{
     Bootstrap, ClusterSettings, DownloadSettings, InterconnectSettings, LabSettings, NodeConfig,
     NodeSettings, PlatformName, PlatformSettings, RecordSettings, RestSettings, Slot,
-    UploadSettings, UserName,
+    UpdateSettings, UploadSettings, UserName,
 };
 use evenkeel_seam::RandomIds;
 
@@ -191,6 +191,7 @@ fn node_settings(layout: &Layout, settings: &Settings, node: &NodeConfig) -> Nod
     let (rest_certificate, rest_key) = paths.rest_certificate();
     NodeSettings {
         upload: UploadSettings::default(),
+        update: UpdateSettings::default(),
         download: DownloadSettings::default(),
         node: node.name.clone(),
         data: paths.data(),

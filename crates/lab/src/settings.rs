@@ -55,8 +55,8 @@ const DEFAULT_ADDRESS: &str = "127.0.0.1:8443";
 /// Whether a lab can have that many nodes.
 pub(crate) fn check_nodes(nodes: usize) -> Result<usize> {
     ensure!(
-        nodes >= 2 && nodes.is_multiple_of(2) && nodes <= MAX_NODES,
-        "a lab has HA pairs: an even number of nodes from 2 to {MAX_NODES}"
+        nodes == 1 || nodes >= 2 && nodes.is_multiple_of(2) && nodes <= MAX_NODES,
+        "a lab is one node, or HA pairs: an even number of nodes from 2 to {MAX_NODES}"
     );
     Ok(nodes)
 }
@@ -118,7 +118,10 @@ fn topology(network: Network, nodes: usize, ids: &dyn Ids) -> Result<Topology> {
         let node = name(index)?;
         configs.push(NodeConfig {
             id: NodeId(ids.uuid()),
-            partner: Some(name(index ^ 1)?),
+            partner: match nodes {
+                1 => None,
+                _ => Some(name(index ^ 1)?),
+            },
             interconnect: format!("{}:{INTERCONNECT_PORT}", network.node(index)),
             rest: format!("{}:{REST_PORT}", network.node(index)),
             variant: None,

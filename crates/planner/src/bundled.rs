@@ -182,6 +182,8 @@ fn finding(
         severity,
         issue: format!("On {}{more}: {issue}", named.join(", ")),
         action,
+        about: nodes.iter().map(ToString::to_string).collect(),
+        acknowledged: None,
     }
 }
 
@@ -192,5 +194,7 @@ fn summed_up(left: &[Finding]) -> Option<Finding> {
         severity,
         issue: format!("The checks found {} more problems.", left.len()),
         action: "Mend those that are shown, then validate again.".to_owned(),
+        about: left.iter().flat_map(|f| f.about.clone()).collect(),
+        acknowledged: None,
     })
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use evenkeel_agent::{GateAnswer, GateContext};
 use evenkeel_interconnect::{AgentClient, AgentRequest, AgentResponse, CallError, Loss};
 use evenkeel_model::{
-    CatalogueEvent, CheckOrder, ControlEvent, Event, GetSource, JobId, NodeName, OperationId, PackageRef,
-    Position, Refusal, Seq, StreamId, WallTime,
+    CatalogueEvent, CheckOrder, ControlEvent, Event, GetSource, JobId, NodeName, OperationId,
+    PackageRef, Position, Refusal, Seq, StreamId, WallTime,
 };
 use evenkeel_orchestrator::{FrontDoor, Role};
 use evenkeel_platform::sim::{Fault, Hardware};

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use evenkeel_model::{
-    BundledCheck,    ClusterId, Digest, LifConfig, LifName, ManifestSummary, NodeConfig, NodeId, NodeName,
-    PackageRef, PlatformName, SourceVersions, Topology, UserName, Version, WallTime,
+    BundledCheck, ClusterId, Digest, LifConfig, LifName, ManifestSummary, NodeConfig, NodeId,
+    NodeName, PackageRef, PlatformName, SourceVersions, Topology, UserName, Version, WallTime,
 };
 use evenkeel_platform::sim::HardwareSettings;
 use evenkeel_record::MemoryFaults;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use evenkeel_agent::{GateAnswer, GateContext};
 use evenkeel_agent::NodeDb;
+use evenkeel_agent::{GateAnswer, GateContext};
 use evenkeel_interconnect::LocalNetwork;
 use evenkeel_model::{BootId, CheckOrder, Generation, JobId, NodeName, Position, Topology};
 use evenkeel_platform::sim::{Effect, Fault, Hardware, Machine};

@@ -10,6 +10,7 @@ mod hardware;
 mod kills;
 mod orders;
 mod refusals;
+mod scripts;
 mod simulated;
 mod watching;
 mod world;

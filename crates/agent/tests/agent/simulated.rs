@@ -18,6 +18,7 @@ use evenkeel_seam::TokioClock;
 use tokio::sync::watch;
 
 use crate::hardware::{NEW, OLD, image, name};
+use crate::scripts::Scripts;
 
 const NODES: [&str; 2] = ["a", "b"];
 

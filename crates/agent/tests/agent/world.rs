@@ -11,6 +11,7 @@ use evenkeel_seam::TokioClock;
 use tokio::sync::watch;
 
 use crate::hardware::{Hardware, Machine, NEW, Trap, TrappedClient, boot, name};
+use crate::scripts::Scripts;
 
 pub(crate) struct World {
     pub(crate) hardware: Hardware,

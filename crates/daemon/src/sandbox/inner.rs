@@ -17,8 +17,8 @@ use rustix::thread::{
 
 use super::{CheckJob, NOT_CONFINED, read_job, view};
 
-/// First of the user ids that no distribution gives to anyone; the process id makes one of its own, so that
-/// checks of several daemons on a machine do not share a bound.
+/// First of the user ids that no distribution gives to anyone. Each check that runs has one of its own, so that
+/// those of several daemons on a machine do not share a bound.
 const FIRST_UID: u32 = 1_879_048_192;
 /// How many of them are used.
 const UIDS: u32 = 1 << 16;
@@ -78,7 +78,7 @@ fn run(job: &CheckJob) -> Result<ExitStatus, String> {
     let seconds = job.within_ms.div_ceil(1000) + 1;
     setrlimit(Resource::RLIMIT_CPU, seconds, seconds).map_err(|e| failed("limits", &e))?;
     give_up_capabilities()?;
-    outside.become_nobody()?;
+    outside.become_nobody(job.number)?;
     start(job)
 }
 
@@ -98,12 +98,12 @@ impl Outside {
         }
     }
 
-    fn become_nobody(self) -> Result<(), String> {
+    fn become_nobody(self, number: u32) -> Result<(), String> {
         match self {
             // Its user owns nothing that it sees, and has no capability.
             Self::Nobody => Ok(()),
             Self::Root => {
-                let own = FIRST_UID + std::process::id() % UIDS;
+                let own = FIRST_UID + number % UIDS;
                 become_user(own).or_else(|_| become_user(NOBODY))
             }
         }

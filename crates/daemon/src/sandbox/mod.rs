@@ -44,6 +44,9 @@ pub(crate) struct CheckJob {
     pub(crate) root: PathBuf,
     /// How long it may take.
     pub(crate) within_ms: u64,
+    /// Of its own among all that run: the process id of whoever watches it.
+    #[serde(default)]
+    pub(crate) number: u32,
     /// What it is told, as JSON.
     pub(crate) input: String,
 }

@@ -32,7 +32,8 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-fn run(job: CheckJob) -> Result<CheckEnd, String> {
+fn run(mut job: CheckJob) -> Result<CheckEnd, String> {
+    job.number = std::process::id();
     leave_the_machine().map_err(|why| format!("it cannot be confined here: {why}"))?;
     // No thread can be started from here on, and none is: the next process belongs to the new namespace.
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -1,6 +1,6 @@
 //! The agent: answers, journals, runs.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -37,9 +37,9 @@ pub struct Agent {
 pub(crate) struct Inner {
     pub(crate) parts: AgentParts,
     /// Progress of the orders that run.
-    pub(crate) running: Mutex<HashMap<TaskKey, watch::Receiver<Progress>>>,
+    pub(crate) running: Mutex<BTreeMap<TaskKey, watch::Receiver<Progress>>>,
     /// Since when each look at the machine fails.
-    pub(crate) failing: Mutex<HashMap<&'static str, WallTime>>,
+    pub(crate) failing: Mutex<BTreeMap<&'static str, WallTime>>,
     /// The newest run of a package's checks.
     pub(crate) checks: Mutex<Option<Runs>>,
     /// Rings when consents should be looked at now.

@@ -22,7 +22,8 @@ mod tasks;
 
 pub use agent::Agent;
 pub use db::{
-    Accepted, DbError, JournalEntry, Keeper, Memory, MirrorRow, NodeDb, OpenDbError, Side, Stage,
+    Accepted, Commit, DbError, Disk, DiskFault, JournalEntry, Keeper, Memory, MirrorRow, NodeDb,
+    OpenDbError, Side, Stage,
 };
 pub use parts::{
     AgentParts, Bounds, ClusterView, GateAnswer, GateContext, GateScript, InstallError,

@@ -21,7 +21,7 @@ mod uplink;
 
 pub use chain::{Place, Source, sources};
 pub use client::{ClientParts, TlsClient};
-pub use local::{LocalClient, LocalNetwork, Loss};
+pub use local::{Echo, LocalClient, LocalNetwork, Loss};
 pub use members::{Members, members_of};
 pub use message::{
     AgentClient, AgentRequest, AgentResponse, AgentService, CallError, Consent, ConsentRequest,

@@ -1,6 +1,6 @@
 //! A network within one process: for tests and the simulation. Deterministic under paused time.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +20,15 @@ pub struct Loss {
     pub answers: u32,
 }
 
+/// What of one node's calls to another arrives a second time, or only late.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Echo {
+    /// This many requests to come are delivered once more. With a lost request that is a late one.
+    pub requests: u32,
+    /// How much later. Nobody hears the answer.
+    pub after: Duration,
+}
+
 /// The network. Clones are the same network.
 #[derive(Clone, Default)]
 pub struct LocalNetwork {
@@ -28,10 +37,11 @@ pub struct LocalNetwork {
 
 #[derive(Default)]
 struct Shared {
-    services: HashMap<NodeName, Attached>,
-    links: HashMap<NodeName, watch::Sender<Link>>,
-    paths: HashMap<(NodeName, NodeName), Link>,
-    losses: HashMap<(NodeName, NodeName), Loss>,
+    services: BTreeMap<NodeName, Attached>,
+    links: BTreeMap<NodeName, watch::Sender<Link>>,
+    paths: BTreeMap<(NodeName, NodeName), Link>,
+    losses: BTreeMap<(NodeName, NodeName), Loss>,
+    echoes: BTreeMap<(NodeName, NodeName), Echo>,
 }
 
 /// A service for as long as it lives: dropping the sender tells calls in flight that it died.
@@ -48,6 +58,13 @@ impl LocalNetwork {
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A node's service, and what changes when it dies.
+    fn attached(&self, node: &NodeName) -> Option<(Arc<dyn AgentService>, watch::Receiver<()>)> {
+        let shared = self.lock();
+        let attached = shared.services.get(node)?;
+        Some((Arc::clone(&attached.service), attached.alive.subscribe()))
     }
 
     /// `node`'s agent answers from now on.
@@ -83,6 +100,23 @@ impl LocalNetwork {
     pub fn lose(&self, caller: &NodeName, called: &NodeName, loss: Loss) {
         let key = (caller.clone(), called.clone());
         self.lock().losses.insert(key, loss);
+    }
+
+    /// Delivers requests of calls that one node makes to another once more.
+    pub fn echo(&self, caller: &NodeName, called: &NodeName, echo: Echo) {
+        let key = (caller.clone(), called.clone());
+        self.lock().echoes.insert(key, echo);
+    }
+
+    /// Takes every fault off.
+    pub fn heal(&self) {
+        let mut shared = self.lock();
+        for link in shared.links.values() {
+            link.send_replace(Link::default());
+        }
+        shared.paths.clear();
+        shared.losses.clear();
+        shared.echoes.clear();
     }
 
     /// The client of `node`.
@@ -133,6 +167,15 @@ impl Shared {
     }
 }
 
+impl Shared {
+    /// How much later a request to come arrives once more, if it does.
+    fn echoes(&mut self, caller: &NodeName, called: &NodeName) -> Option<Duration> {
+        let echo = self.echoes.get_mut(&(caller.clone(), called.clone()))?;
+        echo.requests = echo.requests.checked_sub(1)?;
+        Some(echo.after)
+    }
+}
+
 /// One node's client.
 pub struct LocalClient {
     node: NodeName,
@@ -156,15 +199,28 @@ impl LocalClient {
         !way.cut && !lost
     }
 
+    /// Lets a request arrive once more, whatever becomes of the caller meanwhile.
+    fn echo(&self, node: &NodeName, request: &AgentRequest) {
+        let Some(after) = self.network.lock().echoes(&self.node, node) else {
+            return;
+        };
+        let (from, node, request) = (self.node.clone(), node.clone(), request.clone());
+        let network = self.network.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(after).await;
+            if let Some((service, mut alive)) = network.attached(&node) {
+                tokio::select! {
+                    biased;
+                    _died = alive.changed() => {}
+                    _unheard = service.answer(&from, request) => {}
+                }
+            }
+        });
+    }
+
     async fn call_own(&self, request: AgentRequest) -> Result<AgentResponse, CallError> {
-        let service = self
-            .network
-            .lock()
-            .services
-            .get(&self.node)
-            .map(|a| Arc::clone(&a.service));
-        match service {
-            Some(service) => Ok(service.answer(&self.node, request).await),
+        match self.network.attached(&self.node) {
+            Some((service, _)) => Ok(service.answer(&self.node, request).await),
             None => Err(self.unreachable(&self.node, "this node's agent does not run")),
         }
     }
@@ -193,18 +249,12 @@ impl AgentClient for LocalClient {
         if *node == self.node {
             return self.call_own(request).await;
         }
+        self.echo(node, &request);
         if !self.carry(node, Direction::There).await {
             tokio::time::sleep(CONNECT_TIMEOUT).await;
             return Err(self.unreachable(node, "the request was lost"));
         }
-        let attached = {
-            let shared = self.network.lock();
-            shared
-                .services
-                .get(node)
-                .map(|a| (Arc::clone(&a.service), a.alive.subscribe()))
-        };
-        let Some((service, mut alive)) = attached else {
+        let Some((service, mut alive)) = self.network.attached(node) else {
             return Err(self.unreachable(node, "connection refused"));
         };
         let no_answer = |why: &str| CallError::NoAnswer {

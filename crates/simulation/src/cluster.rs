@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_agent::{GateAnswer, GateContext};
-use evenkeel_interconnect::{AgentClient, AgentRequest, AgentResponse, CallError, Loss};
+use evenkeel_interconnect::{AgentClient, AgentRequest, AgentResponse, CallError, Echo, Loss};
 use evenkeel_model::{
-    CatalogueEvent, CheckOrder, ControlEvent, Event, GetSource, JobId, NodeName, OperationId,
+    CatalogueEvent, CheckOrder, ControlEvent, Event, GetSource, JobId, Link, NodeName, OperationId,
     PackageRef, Position, Refusal, Seq, StreamId, WallTime,
 };
 use evenkeel_orchestrator::{FrontDoor, Role};
@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use uuid::Uuid;
 
+use crate::conditions::DiskState;
 use crate::hooks::ScriptedChecks;
 use crate::settings::{NEW, OLD, Settings, admin, digest, epoch, package};
 use crate::shelf::Shelf;
@@ -225,6 +226,54 @@ impl Cluster {
         self.world.set_trip(Trip { at, act });
     }
 
+    /// How a node's disk behaves from now on.
+    pub fn set_disk(&self, node: &NodeName, disk: DiskState) {
+        self.world.nodes()[node].conditions.set_disk(disk);
+    }
+
+    /// A node's machine takes so much longer to be reached by what acts on it.
+    pub fn set_act_lag(&self, node: &NodeName, lag: Duration) {
+        self.world.nodes()[node].conditions.set_act_lag(lag);
+    }
+
+    /// What a node appends is so much longer on its way, whatever becomes of the node.
+    pub fn set_append_lag(&self, node: &NodeName, lag: Duration) {
+        self.world.nodes()[node].conditions.set_append_lag(lag);
+    }
+
+    /// Delivers requests of one node's calls to another once more, later.
+    pub fn echo(&self, caller: &NodeName, called: &NodeName, echo: Echo) {
+        self.world.network.echo(caller, called, echo);
+    }
+
+    /// Delays every message of a node.
+    pub fn delay(&self, node: &NodeName, delay_ms: u64) {
+        let link = Link {
+            cut: false,
+            delay_ms,
+        };
+        self.world.network.set_link(node, link);
+    }
+
+    /// A node is without power for a while.
+    pub fn darken(&self, node: &NodeName, dark_for: Duration) {
+        self.world.darken(node, dark_for);
+    }
+
+    /// Takes every fault off that this handle has put on; what follows from them is left.
+    pub fn heal(&self) {
+        self.world.network.heal();
+        for node in self.names() {
+            self.world.nodes()[&node].conditions.heal();
+            self.world.cut_record(&node, false);
+            self.set_full(&node, false);
+            let faults = self.hardware(|hardware, _| hardware.faults(&node));
+            for fault in faults {
+                self.set_fault(&node, fault, false);
+            }
+        }
+    }
+
     /// The front door of a node whose daemon runs.
     pub fn door(&self, node: &NodeName) -> Option<FrontDoor> {
         let nodes = self.world.nodes();
@@ -254,13 +303,14 @@ impl Cluster {
     pub fn violations(&self) -> Vec<String> {
         self.world.look();
         let view = self.view();
-        let mut found = lock(&self.world.violations).clone();
+        let mut found = self.violated();
         for job in lock(&self.world.accepted).iter() {
             if view.operation_of(*job).is_none() {
                 found.push(format!("job {job} was accepted and is lost"));
             }
         }
         found.extend(wrong_jobs(&view));
+        found.extend(self.world.broken_promises(&view));
         let ended = view.operations().filter(|operation| operation.is_ended());
         for operation in ended.filter(|operation| operation.open_jobs().next().is_some()) {
             found.push(format!("operation {} ended with an open job", operation.id));
@@ -281,6 +331,11 @@ impl Cluster {
             }
         }
         found
+    }
+
+    /// What was violated so far.
+    pub fn violated(&self) -> Vec<String> {
+        lock(&self.world.violations).clone()
     }
 
     /// Sends a node a package: it takes it in for a second, then names it in the catalogue. Nothing comes

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_agent::{Agent, AgentParts, Bounds, ClusterView};
+use evenkeel_agent::{Agent, AgentParts, Bounds, ClusterView, Disk};
 use evenkeel_interconnect::AgentService;
 use evenkeel_model::{BootId, ControlEvent, Event, NodeName, Refusal, StreamId, Version, code};
 use evenkeel_orchestrator::{FrontDoor, Orchestrator, Parts, Role};
@@ -23,6 +23,7 @@ use crate::settings::epoch;
 use crate::shelf;
 use crate::tripwire::Tripwire;
 use crate::watchdog::Watched;
+use crate::witness::Witness;
 use crate::world::World;
 
 /// Between two tries to record what the node runs.
@@ -47,19 +48,21 @@ impl Drop for Daemon {
     }
 }
 
-/// Starts the daemon of a node that runs in that boot.
-pub(crate) async fn start(world: &Arc<World>, node: &NodeName, boot_id: BootId) {
+/// Starts the daemon of a node that runs in that boot. False: its database failed, and it ended again.
+pub(crate) async fn start(world: &Arc<World>, node: &NodeName, boot_id: BootId) -> bool {
     let turn = world.nodes()[node].turn;
     let daemon = build(world, node, boot_id, turn).await;
     let mut nodes = world.nodes();
     let slot = nodes.get_mut(node).expect("only nodes are started");
-    if slot.turn == turn && slot.daemon.is_none() {
-        slot.daemon = Some(daemon);
+    if slot.turn != turn || slot.daemon.is_some() {
+        return true;
     }
+    slot.daemon = daemon;
+    slot.daemon.is_some()
 }
 
-async fn build(world: &Arc<World>, node: &NodeName, boot_id: BootId, turn: u64) -> Daemon {
-    let (record, db, ids, shelf) = {
+async fn build(world: &Arc<World>, node: &NodeName, boot_id: BootId, turn: u64) -> Option<Daemon> {
+    let (record, db, ids, shelf, conditions) = {
         let nodes = world.nodes();
         let own = &nodes[node];
         let record = Tripwire {
@@ -67,13 +70,15 @@ async fn build(world: &Arc<World>, node: &NodeName, boot_id: BootId, turn: u64) 
             node: node.clone(),
             daemon: turn,
             world: Arc::downgrade(world),
+            conditions: Arc::clone(&own.conditions),
         };
         let record: Arc<dyn Record> = Arc::new(record);
         (
             record,
-            own.db.clone(),
+            own.db.on(Arc::clone(&own.conditions) as Arc<dyn Disk>),
             Arc::clone(&own.ids),
             own.shelf.clone(),
+            Arc::clone(&own.conditions),
         )
     };
     let clock: Arc<dyn Clock> = Arc::new(SkewedClock {
@@ -92,6 +97,7 @@ async fn build(world: &Arc<World>, node: &NodeName, boot_id: BootId, turn: u64) 
         world: Arc::clone(world),
         node: node.clone(),
         boot_id,
+        conditions,
     }));
     let mut tasks = JoinSet::new();
     let agent = Agent::new(AgentParts {
@@ -112,9 +118,16 @@ async fn build(world: &Arc<World>, node: &NodeName, boot_id: BootId, turn: u64) 
         cluster: follow_cluster(&follower, &mut tasks),
         bounds: Bounds::default(),
     });
-    agent.recover().expect("the database is in memory");
-    let service: Arc<dyn AgentService> = Arc::clone(&agent) as Arc<dyn AgentService>;
-    world.network.attach(node.clone(), service);
+    if agent.recover().is_err() {
+        agent.stop();
+        return None;
+    }
+    let service = Witness {
+        agent: Arc::clone(&agent) as Arc<dyn AgentService>,
+        node: node.clone(),
+        world: Arc::downgrade(world),
+    };
+    world.network.attach(node.clone(), Arc::new(service));
     agent.guard();
     let parts = Parts {
         me: node.clone(),
@@ -145,7 +158,7 @@ async fn build(world: &Arc<World>, node: &NodeName, boot_id: BootId, turn: u64) 
     tasks.spawn(reporter.run());
     tasks.spawn(shelf.keep(Arc::clone(&follower)));
     tasks.spawn(orchestrator.run(stopped));
-    Daemon {
+    Some(Daemon {
         door,
         role,
         follower,
@@ -153,7 +166,7 @@ async fn build(world: &Arc<World>, node: &NodeName, boot_id: BootId, turn: u64) 
         tasks,
         agent,
         _stop: stop,
-    }
+    })
 }
 
 fn hooks(world: &Arc<World>, node: &NodeName) -> Arc<Hooks> {

@@ -11,18 +11,24 @@
 
 mod clock;
 mod cluster;
+mod conditions;
 mod daemon;
+mod dice;
 mod drive;
 mod hooks;
 mod network;
+mod rules;
 mod settings;
 mod shelf;
 mod shown;
 mod tripwire;
 mod watchdog;
+mod witness;
 mod world;
 
 pub use cluster::{Cluster, Scene, run};
+pub use conditions::DiskState;
+pub use dice::Dice;
 pub use drive::{Stand, Stuck, stand_of};
 pub use hooks::ScriptedChecks;
 pub use settings::{NEW, OLD, Settings, admin};

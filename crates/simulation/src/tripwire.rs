@@ -10,7 +10,9 @@ use evenkeel_record::{
     Unavailable,
 };
 use tokio::sync::watch;
+use tokio::time::sleep;
 
+use crate::conditions::Conditions;
 use crate::world::World;
 
 /// The record as one node reaches it. What is appended through it is told to the world before the
@@ -20,21 +22,37 @@ pub(crate) struct Tripwire {
     pub(crate) node: NodeName,
     pub(crate) daemon: u64,
     pub(crate) world: Weak<World>,
+    pub(crate) conditions: Arc<Conditions>,
 }
 
 #[async_trait]
 impl Record for Tripwire {
+    /// What was sent reaches the record also when its sender has given up or is dead by then.
     async fn append(&self, append: Append) -> Result<Position, AppendError> {
-        let outcome = self.inner.append(append).await;
+        let events = append.writes.iter().flat_map(|write| &write.events);
+        let ids = events.map(|event| event.id).collect();
+        let lag = self.conditions.append_lag();
         if let Some(world) = self.world.upgrade() {
-            world.appended();
-            if !world.is_alive(&self.node, self.daemon) {
-                // Whoever is dead learns nothing any more.
-                drop(world);
-                std::future::pending::<()>().await;
-            }
+            world.signs(&self.node, append.fence, ids);
         }
-        outcome
+        let (inner, world) = (Arc::clone(&self.inner), self.world.clone());
+        let sent = tokio::spawn(async move {
+            if !lag.is_zero() {
+                sleep(lag).await;
+            }
+            let outcome = inner.append(append).await;
+            if let Some(world) = world.upgrade() {
+                world.appended();
+            }
+            outcome
+        });
+        let outcome = sent.await;
+        let alive = |world: Arc<World>| world.is_alive(&self.node, self.daemon);
+        if !self.world.upgrade().is_some_and(alive) {
+            // Whoever is dead learns nothing any more.
+            std::future::pending::<()>().await;
+        }
+        outcome.expect("nothing aborts it")
     }
 
     async fn read(

@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use evenkeel_agent::Side;
-use evenkeel_model::{Action, BootId, NodeName, Slot, Task, TransitionId};
+use evenkeel_model::{
+    Action, BootId, MemberHa, NodeName, Slot, Task, Transition, TransitionId, TransitionStage,
+};
 use evenkeel_platform::PlatformError;
-use evenkeel_platform::sim::{Command, Reply, Transport};
+use evenkeel_platform::sim::{Command, Fault, Reply, Transport};
 use tokio::time::sleep;
 
+use crate::conditions::Conditions;
 use crate::shelf::may_write;
 use crate::world::World;
 
@@ -23,6 +26,7 @@ pub(crate) struct Watched {
     pub(crate) world: Arc<World>,
     pub(crate) node: NodeName,
     pub(crate) boot_id: BootId,
+    pub(crate) conditions: Arc<Conditions>,
 }
 
 #[async_trait]
@@ -30,7 +34,8 @@ impl Transport for Watched {
     async fn call(&self, command: Command) -> Result<Reply, PlatformError> {
         let acts = is_act(&command);
         if acts {
-            sleep(ACT).await;
+            self.world.demand_last_look(&self.node, &command);
+            sleep(ACT + self.conditions.act_lag()).await;
             self.world.demand_intent(&self.node, &command);
         }
         let answer = self
@@ -96,16 +101,42 @@ impl World {
         for broken in self.hardware(|hardware, _| hardware.check()) {
             self.violated(broken);
         }
-        let mut nodes = self.nodes();
-        for (name, node) in nodes.iter_mut() {
-            let Ok(seen) = node.db.generation() else {
-                continue;
-            };
+        for (name, node) in self.nodes().iter() {
+            let seen = node.db.generation().expect("the database is in memory");
             if seen < node.generation {
                 let text = format!("{name} forgot generation {}", node.generation);
                 self.violated(text);
             }
-            node.generation = seen;
+        }
+        self.note_service();
+    }
+
+    /// Immediately before a takeover its node looks once more: no time passes between. What is so now is
+    /// what it saw.
+    fn demand_last_look(&self, node: &NodeName, command: &Command) {
+        let Command::TakeOver(request) = command else {
+            return;
+        };
+        let seen = self.hardware(|hardware, _| {
+            let blind = hardware.faults(node).contains(&Fault::BlindPair);
+            hardware.pair_state(node).filter(|_| !blind)
+        });
+        let Some(pair) = seen else {
+            return self.violated(format!("{node} takes over and cannot see its pair"));
+        };
+        let stands = |t: &Transition| t.stage != TransitionStage::GivenBack;
+        let standing = pair.transition.as_ref().filter(|t| stands(t));
+        if standing.is_some_and(|t| t.id == Some(request.id)) {
+            return;
+        }
+        let serve = [&pair.local, &pair.partner]
+            .into_iter()
+            .all(|member| member.ha == MemberHa::Serving);
+        let booted = pair.local.boot_id == Some(request.local_boot)
+            && pair.partner.boot_id == Some(request.partner_boot);
+        let vetoed = pair.takeover_veto.is_some() || !pair.enabled;
+        if standing.is_some() || !serve || !booted || vetoed {
+            self.violated(format!("{node} takes over without a last look at {pair:?}"));
         }
     }
 
@@ -151,13 +182,13 @@ impl World {
     }
 
     fn has_transition(&self, id: TransitionId) -> bool {
-        let view = self.view();
+        let view = self.catch_up();
         view.operations()
             .any(|operation| operation.is_ours(Some(id)))
     }
 
     fn has_started(&self, fits: impl Fn(&Task) -> bool) -> bool {
-        let view = self.view();
+        let view = self.catch_up();
         let mut tasks = view.operations().flat_map(|o| o.tasks.values());
         tasks.any(|progress| fits(&progress.task))
     }

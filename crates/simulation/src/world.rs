@@ -14,8 +14,10 @@ use evenkeel_seam::SeededIds;
 use tokio::time::{Instant, sleep};
 
 use crate::clock::Skew;
+use crate::conditions::Conditions;
 use crate::daemon::{self, Daemon};
 use crate::hooks::ScriptedChecks;
+use crate::rules::Rules;
 use crate::settings::{OLD, Settings, digest};
 use crate::shelf::Shelf;
 
@@ -41,7 +43,9 @@ pub(crate) struct Trip {
 
 /// A node's parts that a crash leaves as they are.
 pub(crate) struct SimNode {
+    /// As it is; the daemon reaches it through what is wrong with the disk.
     pub(crate) db: NodeDb,
+    pub(crate) conditions: Arc<Conditions>,
     pub(crate) record: Arc<MemoryRecord>,
     pub(crate) ids: Arc<SeededIds>,
     pub(crate) shelf: Shelf,
@@ -49,6 +53,7 @@ pub(crate) struct SimNode {
     pub(crate) daemon: Option<Daemon>,
     /// Counts starts and ends of daemons: tells a daemon from its successors.
     pub(crate) turn: u64,
+    /// The highest generation that the node said it obeys.
     pub(crate) generation: Generation,
 }
 
@@ -74,6 +79,7 @@ pub(crate) struct World {
     pub(crate) gate_asked: Mutex<Vec<GateContext>>,
     trip: Mutex<Option<Trip>>,
     seen: Mutex<View>,
+    pub(crate) rules: Mutex<Rules>,
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -112,6 +118,7 @@ impl World {
             gate_asked: Mutex::default(),
             trip: Mutex::default(),
             seen: Mutex::default(),
+            rules: Mutex::default(),
         })
     }
 
@@ -140,8 +147,17 @@ impl World {
 
     /// The fold of all that is recorded.
     pub(crate) fn view(&self) -> View {
+        self.catch_up().clone()
+    }
+
+    /// The same, looked at in place.
+    pub(crate) fn catch_up(&self) -> MutexGuard<'_, View> {
         let mut view = lock(&self.seen);
+        if view.position().0 == self.hub.len() as u64 {
+            return view;
+        }
         for entry in self.hub.entries_after(view.position()) {
+            self.judge(&view, &entry);
             if let Err(gap) = view.apply(&entry) {
                 self.violated(format!("the record has a gap: {gap}"));
             }
@@ -149,7 +165,7 @@ impl World {
         if let Some((stream, quarantine)) = view.quarantined().iter().next() {
             self.violated(format!("{stream} cannot be folded: {quarantine:?}"));
         }
-        view.clone()
+        view
     }
 
     /// Follows the hardware: boots start daemons, lost power ends them.
@@ -177,8 +193,11 @@ impl World {
         tokio::spawn(async move {
             sleep(pause).await;
             let boot = world.hardware(|hardware, _| hardware.boot_of(&node));
-            if boot == Some(boot_id) && world.nodes()[&node].turn == turn {
-                daemon::start(&world, &node, boot_id).await;
+            if boot == Some(boot_id)
+                && world.nodes()[&node].turn == turn
+                && !daemon::start(&world, &node, boot_id).await
+            {
+                world.start_after(&node, boot_id, world.settings.restart_after);
             }
         });
     }
@@ -215,21 +234,25 @@ impl World {
                     self.start_after(node, boot_id, self.settings.restart_after);
                 }
             }
-            Blow::PowerCut => {
-                self.set_fault(node, Fault::PowerOff, true);
-                self.end_daemon(node);
-                let (world, node) = (Arc::clone(self), node.clone());
-                tokio::spawn(async move {
-                    sleep(world.settings.dark_for).await;
-                    world.set_fault(&node, Fault::PowerOff, false);
-                });
-            }
+            Blow::PowerCut => self.darken(node, self.settings.dark_for),
         }
+    }
+
+    /// A node is without power for a while.
+    pub(crate) fn darken(self: &Arc<Self>, node: &NodeName, dark_for: Duration) {
+        self.set_fault(node, Fault::PowerOff, true);
+        self.end_daemon(node);
+        let (world, node) = (Arc::clone(self), node.clone());
+        tokio::spawn(async move {
+            sleep(dark_for).await;
+            world.set_fault(&node, Fault::PowerOff, false);
+        });
     }
 
     pub(crate) fn set_fault(&self, node: &NodeName, fault: Fault, on: bool) {
         let set = self.hardware(|hardware, now| hardware.set_fault(node, fault, on, now));
         set.expect("faults are set on nodes");
+        self.note_fault(node, fault, on);
         self.look();
     }
 
@@ -239,6 +262,7 @@ impl World {
 
     /// Something was perhaps appended: what waits for it happens now.
     pub(crate) fn appended(self: &Arc<Self>) {
+        drop(self.catch_up());
         let reached = {
             let head = Position(self.hub.len() as u64);
             let mut trip = lock(&self.trip);
@@ -251,11 +275,12 @@ impl World {
 }
 
 fn node(settings: &Settings, hub: &MemoryHub, number: usize) -> SimNode {
-    let seed = settings.seed * 1000 + number as u64;
+    let seed = settings.seed.wrapping_mul(1000) + number as u64;
     let record = hub.client(seed);
     record.set_faults(settings.record_faults);
     SimNode {
         db: NodeDb::open_in_memory().expect("memory can be had"),
+        conditions: Conditions::new(seed),
         record: Arc::new(record),
         ids: Arc::new(SeededIds::new(seed)),
         shelf: Shelf::default(),

@@ -52,7 +52,7 @@ impl NodeDb {
 
     /// The promises of one side.
     pub fn consents(&self, side: Side) -> Result<Vec<ConsentRequest>, DbError> {
-        self.transact(|tables| tables.consents(side))
+        self.look(|tables| tables.consents(side))
     }
 
     /// One promise.

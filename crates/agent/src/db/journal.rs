@@ -80,17 +80,17 @@ impl NodeDb {
 
     /// An order, if it is journaled.
     pub fn order(&self, key: TaskKey) -> Result<Option<JournalEntry>, DbError> {
-        self.transact(|tables| tables.order(key))
+        self.look(|tables| tables.order(key))
     }
 
     /// Orders that have not ended.
     pub fn open_orders(&self) -> Result<Vec<JournalEntry>, DbError> {
-        self.transact(|tables| tables.open())
+        self.look(|tables| tables.open())
     }
 
     /// Open orders and the newest `limit` ended ones, oldest first.
     pub fn recent_orders(&self, limit: u32) -> Result<Vec<JournalEntry>, DbError> {
-        self.transact(|tables| tables.recent(limit))
+        self.look(|tables| tables.recent(limit))
     }
 
     /// From now on an effect of the order may have begun. The generation is looked at in the same

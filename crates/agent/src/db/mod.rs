@@ -4,6 +4,7 @@
 //! commit waits for one fsync. What a call returned `Ok` for is on disk.
 
 mod consents;
+mod disk;
 mod journal;
 mod mirror;
 mod open;
@@ -15,6 +16,7 @@ mod tables;
 
 pub(crate) use consents::Promised;
 pub use consents::Side;
+pub use disk::{Commit, Disk, DiskFault};
 pub use journal::{Accepted, JournalEntry, Stage};
 pub use mirror::MirrorRow;
 pub use open::{DbError, NodeDb, OpenDbError};

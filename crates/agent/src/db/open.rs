@@ -12,6 +12,7 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use rusqlite_migration::{M, Migrations};
 
+use super::disk::{Commit, Disk, Sound};
 use super::plain::Keeper;
 use super::rules;
 use super::tables::Tables;
@@ -29,6 +30,7 @@ const BUSY: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct NodeDb {
     kept: Kept,
+    disk: Arc<dyn Disk>,
 }
 
 /// Where the memory is.
@@ -100,18 +102,27 @@ impl NodeDb {
         connection.pragma_update(None, "synchronous", "FULL")?;
         migrate(&mut connection)?;
         let kept = Kept::Sqlite(Arc::new(Mutex::new(connection)));
-        Ok(Self { kept })
+        let disk = Arc::new(Sound);
+        Ok(Self { kept, disk })
     }
 
     /// The same rules over plain data: for whoever explores what they lead to.
     pub fn plain(keeper: impl Keeper + 'static) -> Self {
         let kept = Kept::Plain(Arc::new(Mutex::new(keeper)));
-        Self { kept }
+        let disk = Arc::new(Sound);
+        Self { kept, disk }
+    }
+
+    /// The same memory, reached through a storage that may fail: for tests and the simulation.
+    #[must_use]
+    pub fn on(&self, disk: Arc<dyn Disk>) -> Self {
+        let kept = self.kept.clone();
+        Self { kept, disk }
     }
 
     /// The highest generation that this node has seen.
     pub fn generation(&self) -> Result<Generation, DbError> {
-        self.transact(|tables| tables.generation())
+        self.look(|tables| tables.generation())
     }
 
     /// Remembers a generation unless a higher one was seen. Returns the highest.
@@ -119,22 +130,46 @@ impl NodeDb {
         self.transact(|tables| rules::raise(tables, to))
     }
 
+    /// Reads what was written before.
+    pub(super) fn look<T>(
+        &self,
+        work: impl FnOnce(&mut dyn Tables) -> rusqlite::Result<T>,
+    ) -> Result<T, DbError> {
+        self.disk.read().map_err(rusqlite::Error::from)?;
+        self.work(TransactionBehavior::Deferred, || Commit::Done, work)
+    }
+
     /// Runs `work` as one transaction; on an error nothing of it stays.
     pub(super) fn transact<T>(
         &self,
         work: impl FnOnce(&mut dyn Tables) -> rusqlite::Result<T>,
     ) -> Result<T, DbError> {
+        self.disk.begin().map_err(rusqlite::Error::from)?;
+        self.work(TransactionBehavior::Immediate, || self.disk.commit(), work)
+    }
+
+    fn work<T>(
+        &self,
+        behaviour: TransactionBehavior,
+        fate: impl FnOnce() -> Commit,
+        work: impl FnOnce(&mut dyn Tables) -> rusqlite::Result<T>,
+    ) -> Result<T, DbError> {
         match &self.kept {
-            Kept::Sqlite(connection) => in_sqlite(connection, |transaction| work(transaction)),
+            Kept::Sqlite(connection) => in_sqlite(connection, behaviour, fate, |t| work(t)),
             Kept::Plain(keeper) => {
                 let mut keeper = keeper.lock().unwrap_or_else(PoisonError::into_inner);
                 let before = keeper.load();
                 let mut memory = before.clone();
                 let value = work(&mut memory)?;
+                let told = match fate() {
+                    Commit::Done => Ok(value),
+                    Commit::Lost(fault) => return Err(rusqlite::Error::from(fault).into()),
+                    Commit::Unheard(fault) => Err(rusqlite::Error::from(fault).into()),
+                };
                 if memory != before {
                     keeper.store(memory);
                 }
-                Ok(value)
+                told
             }
         }
     }
@@ -146,7 +181,9 @@ impl NodeDb {
     ) -> Result<Option<T>, DbError> {
         match &self.kept {
             Kept::Sqlite(connection) => {
-                in_sqlite(connection, |transaction| work(transaction)).map(Some)
+                self.disk.begin().map_err(rusqlite::Error::from)?;
+                let immediate = TransactionBehavior::Immediate;
+                in_sqlite(connection, immediate, || self.disk.commit(), |t| work(t)).map(Some)
             }
             Kept::Plain(_) => Ok(None),
         }
@@ -155,14 +192,25 @@ impl NodeDb {
 
 fn in_sqlite<T>(
     connection: &Mutex<Connection>,
+    behaviour: TransactionBehavior,
+    fate: impl FnOnce() -> Commit,
     work: impl FnOnce(&mut Transaction<'_>) -> rusqlite::Result<T>,
 ) -> Result<T, DbError> {
     // A panic elsewhere left no transaction open: they roll back when dropped.
     let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut transaction = connection.transaction_with_behavior(behaviour)?;
     let value = work(&mut transaction)?;
-    transaction.commit()?;
-    Ok(value)
+    match fate() {
+        Commit::Done => {
+            transaction.commit()?;
+            Ok(value)
+        }
+        Commit::Lost(fault) => Err(rusqlite::Error::from(fault).into()),
+        Commit::Unheard(fault) => {
+            transaction.commit()?;
+            Err(rusqlite::Error::from(fault).into())
+        }
+    }
 }
 
 /// A value that this build cannot read, as SQLite's error for the column.

@@ -5,7 +5,7 @@ use super::open::{DbError, NodeDb};
 impl NodeDb {
     /// A value.
     pub fn get(&self, key: &str) -> Result<Option<String>, DbError> {
-        self.transact(|tables| tables.value(key))
+        self.look(|tables| tables.value(key))
     }
 
     /// Sets a value.

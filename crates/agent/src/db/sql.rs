@@ -16,8 +16,9 @@ const COLUMNS: &str = "body, stage, resumed, ending";
 impl Tables for Transaction<'_> {
     fn generation(&self) -> rusqlite::Result<Generation> {
         let sql = "SELECT value FROM meta WHERE key = 'generation'";
-        self.query_row(sql, [], |row| row.get(0))
-            .map(|n: i64| Generation(n as u64))
+        let mut statement = self.prepare_cached(sql)?;
+        let value: i64 = statement.query_row([], |row| row.get(0))?;
+        Ok(Generation(value as u64))
     }
 
     fn set_generation(&mut self, to: Generation) -> rusqlite::Result<()> {
@@ -103,7 +104,8 @@ impl Tables for Transaction<'_> {
 
     fn value(&self, key: &str) -> rusqlite::Result<Option<String>> {
         let sql = "SELECT value FROM small WHERE key = ?1";
-        self.query_row(sql, [key], |row| row.get(0)).optional()
+        let mut statement = self.prepare_cached(sql)?;
+        statement.query_row([key], |row| row.get(0)).optional()
     }
 
     fn set_value(&mut self, key: &str, value: Option<&str>) -> rusqlite::Result<()> {

@@ -1,6 +1,6 @@
 //! One order under way.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -279,7 +279,7 @@ impl Run {
     }
 }
 
-fn lock(inner: &Inner) -> MutexGuard<'_, HashMap<TaskKey, watch::Receiver<Progress>>> {
+fn lock(inner: &Inner) -> MutexGuard<'_, BTreeMap<TaskKey, watch::Receiver<Progress>>> {
     inner.running.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

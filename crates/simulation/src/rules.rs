@@ -1,0 +1,229 @@
+//! What the record may say, held against what was true when it was said. Every event is judged once, in
+//! order, as soon as it is there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use evenkeel_model::{
+    Action, Event, EventId, JobOutcome, MemberHa, NodeName, OperationEvent, OperationKind,
+    Severity, SlotHealth, TaskId, TransitionId,
+};
+use evenkeel_model::{Generation, OperationId, StreamId};
+use evenkeel_platform::sim::Fault;
+use evenkeel_record::{Entry, Fence, View};
+use tokio::time::Instant;
+
+use crate::settings::digest;
+use crate::world::{World, lock};
+
+/// A coordinator's knowledge of a node is at most so old: an observation's longest round, and some.
+const STALE: Duration = Duration::from_secs(25);
+
+/// What the judge remembers.
+#[derive(Default)]
+pub(crate) struct Rules {
+    /// Who sent an event to the record, and as whom.
+    authors: BTreeMap<EventId, (NodeName, Option<Generation>)>,
+    /// Since when a node does not serve.
+    pub(crate) away: BTreeMap<NodeName, Instant>,
+    /// Since when a fault blinds a node.
+    pub(crate) blind: BTreeMap<(NodeName, Fault), Instant>,
+    /// When operations were asked for.
+    requested: BTreeMap<OperationId, Instant>,
+    /// The takeover that a task makes.
+    takeovers: BTreeMap<(OperationId, TaskId), TransitionId>,
+    /// Operations whose first job succeeded.
+    promised_done: BTreeSet<OperationId>,
+}
+
+/// Which facts a check of the cluster cannot do without, by what hides them.
+const BLINDING: [Fault; 4] = [
+    Fault::BlindPair,
+    Fault::BlindSlots,
+    Fault::BlindPools,
+    Fault::BlindLifs,
+];
+
+impl World {
+    /// Notes who is about to append what.
+    pub(crate) fn signs(&self, author: &NodeName, fence: Fence, ids: Vec<EventId>) {
+        let claimed = match fence {
+            Fence::Holds(generation) => Some(generation),
+            Fence::None | Fence::Advance { .. } => None,
+        };
+        let mut rules = lock(&self.rules);
+        for id in ids {
+            rules.authors.insert(id, (author.clone(), claimed));
+        }
+    }
+
+    /// Notes which nodes serve.
+    pub(crate) fn note_service(&self) {
+        let now = Instant::now();
+        let mut rules = lock(&self.rules);
+        self.hardware(|hardware, _| {
+            for node in self.topology.names() {
+                match hardware.ha(node) {
+                    Some(MemberHa::Serving) => drop(rules.away.remove(node)),
+                    _ => drop(rules.away.entry(node.clone()).or_insert(now)),
+                }
+            }
+        });
+    }
+
+    /// Notes what a node cannot see.
+    pub(crate) fn note_fault(&self, node: &NodeName, fault: Fault, on: bool) {
+        if BLINDING.contains(&fault) {
+            let key = (node.clone(), fault);
+            let mut rules = lock(&self.rules);
+            match on {
+                true => drop(rules.blind.entry(key).or_insert_with(Instant::now)),
+                false => drop(rules.blind.remove(&key)),
+            }
+        }
+    }
+
+    /// Judges an event by what was folded before it.
+    pub(crate) fn judge(&self, before: &View, entry: &Entry) {
+        let mut broken = Vec::new();
+        {
+            let mut rules = lock(&self.rules);
+            let Ok(Event::Operation(event)) = Event::decode(entry.stream, &entry.body) else {
+                return;
+            };
+            let StreamId::Operation(id) = entry.stream else {
+                return;
+            };
+            let author = rules.authors.get(&entry.id).cloned();
+            broken.extend(self.judge_author(before, id, &event, author));
+            broken.extend(self.judge_event(&mut rules, before, id, &event));
+        }
+        broken.into_iter().for_each(|what| self.violated(what));
+    }
+
+    /// What coordinating comes to is only the coordinator's to say.
+    fn judge_author(
+        &self,
+        before: &View,
+        id: OperationId,
+        event: &OperationEvent,
+        author: Option<(NodeName, Option<Generation>)>,
+    ) -> Option<String> {
+        let (author, claimed) = author?;
+        let control = before.control();
+        if let Some(claimed) = claimed.filter(|claimed| *claimed != control.generation) {
+            return Some(format!(
+                "{author} appended as generation {claimed} in generation {}",
+                control.generation
+            ));
+        }
+        let kind = before.operation(id).map(|operation| operation.kind());
+        let coordinates = control.coordinator.as_ref().map(|c| &c.node);
+        let is_due = is_coordinators(event, kind) && coordinates != Some(&author);
+        is_due.then(|| format!("{author} does not coordinate and appended {event:?}"))
+    }
+
+    fn judge_event(
+        &self,
+        rules: &mut Rules,
+        before: &View,
+        id: OperationId,
+        event: &OperationEvent,
+    ) -> Option<String> {
+        let operation = before.operation(id);
+        match event {
+            OperationEvent::Requested { .. } => {
+                rules.requested.insert(id, Instant::now());
+                None
+            }
+            OperationEvent::Validated { findings, .. } => {
+                let has_error = findings.iter().any(|f| f.severity == Severity::Error);
+                let since = *rules.requested.get(&id)?;
+                let mut hidden = rules.blind.iter().filter(|(_, at)| **at < since);
+                let ((node, fault), _) = hidden.find(|_| !has_error)?;
+                Some(format!("{node} has {fault}, and validation found no error"))
+            }
+            OperationEvent::TaskStarted {
+                task, transition, ..
+            } => {
+                let plan = operation?.plan.as_ref()?;
+                let task = plan.tasks().find(|known| known.id == *task)?;
+                if task.action != Action::Takeover {
+                    return None;
+                }
+                let (key, transition) = ((id, task.id), (*transition)?);
+                let first = *rules.takeovers.entry(key).or_insert(transition);
+                if first != transition && self.stands(first) {
+                    return Some(format!("takeover {first} stands, and {transition} begins"));
+                }
+                let partner = self.topology.partner_of(&task.node)?;
+                let away = rules.away.get(partner)?.elapsed();
+                (away > STALE && !self.stands(transition)).then(|| {
+                    let node = &task.node;
+                    format!("a takeover of {node} begins, and {partner} is away for {away:?}")
+                })
+            }
+            OperationEvent::JobClosed { job, outcome, .. } => {
+                let is_first = operation?
+                    .jobs
+                    .first()
+                    .is_some_and(|first| first.id == *job);
+                if is_first && matches!(outcome, JobOutcome::Success { .. }) {
+                    rules.promised_done.insert(id);
+                }
+                None
+            }
+            OperationEvent::NodeUpdated { node, to, .. } => {
+                let to = digest(to.as_ref());
+                self.hardware(|hardware, _| {
+                    let slots = hardware.slots_state(node)?;
+                    let booted = slots.slot(slots.booted);
+                    let runs = booted.image.as_ref().is_some_and(|i| i.digest == to);
+                    let good = booted.health == SlotHealth::Good;
+                    (!runs || !good).then(|| format!("{node} is said to be updated: {booted:?}"))
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether that takeover is not given back.
+    fn stands(&self, id: TransitionId) -> bool {
+        self.hardware(|hardware, _| {
+            self.topology.names().any(|node| {
+                let pair = hardware.pair_state(node);
+                let transition = pair.and_then(|pair| pair.transition);
+                transition.is_some_and(|t| {
+                    t.id == Some(id) && t.stage != evenkeel_model::TransitionStage::GivenBack
+                })
+            })
+        })
+    }
+
+    /// Jobs that were said to be done, of operations that never were.
+    pub(crate) fn broken_promises(&self, view: &View) -> Vec<String> {
+        let rules = lock(&self.rules);
+        let open = rules.promised_done.iter().filter(|id| {
+            let operation = view.operation(**id);
+            operation.is_some_and(|operation| !operation.is_ended())
+        });
+        open.map(|id| format!("the job of {id} succeeded before it ended"))
+            .collect()
+    }
+}
+
+/// Whether only a coordinator says this. A package get is its receiver's until the package is there.
+fn is_coordinators(event: &OperationEvent, kind: Option<OperationKind>) -> bool {
+    match event {
+        OperationEvent::Validated { .. }
+        | OperationEvent::Planned { .. }
+        | OperationEvent::TaskStarted { .. }
+        | OperationEvent::TaskEnded { .. }
+        | OperationEvent::Restoring { .. }
+        | OperationEvent::Paused { .. }
+        | OperationEvent::NodeUpdated { .. }
+        | OperationEvent::PostChecked { .. } => true,
+        OperationEvent::Ended { .. } => kind != Some(OperationKind::PackageGet),
+        _ => false,
+    }
+}

@@ -238,14 +238,15 @@ impl Lab {
         servers: &mut BTreeMap<NodeName, LifProcess>,
     ) -> Result<()> {
         let (Effect::Boot { node, .. }
+        | Effect::Daemon { node, .. }
         | Effect::PowerLost { node }
         | Effect::Shutdown { node }
         | Effect::Lifs { node, .. }) = effect;
         let server = servers.get_mut(node).context("effects name nodes")?;
         let runner = self.runners.get(node).context("effects name nodes")?;
         match effect {
-            Effect::Boot { slot, boot_id, .. } => {
-                complain(server.start());
+            Effect::Boot { .. } => complain(server.start()),
+            Effect::Daemon { slot, boot_id, .. } => {
                 runner.tell(self.boot_order(node, *slot, *boot_id)?);
             }
             Effect::PowerLost { .. } => {

@@ -234,8 +234,14 @@ pub struct PairState {
     pub partner: MemberState,
     /// Why a takeover of the partner by this node would be refused right now.
     pub takeover_veto: Option<String>,
+    /// That reason passes by itself: waiting helps. Nothing overrides it either.
+    #[serde(default)]
+    pub takeover_veto_passes: bool,
     /// Why a giveback to the partner would be refused right now.
     pub giveback_veto: Option<String>,
+    /// That reason passes by itself.
+    #[serde(default)]
+    pub giveback_veto_passes: bool,
     /// The newest takeover in the pair, until the next one.
     pub transition: Option<Transition>,
 }

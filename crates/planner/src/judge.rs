@@ -69,12 +69,41 @@ pub(crate) fn judge(input: &Input<'_>, progress: &TaskProgress, quiet: Duration)
     };
     match verdict {
         Verdict::Wait(seen) if quiet > input.tunables.no_progress(&progress.task.action) => {
-            Verdict::Failed(permanent(
-                seen,
-                "Bring the node into the awaited state, then resume.",
-            ))
+            let waited = input.tunables.no_progress(&progress.task.action).as_secs();
+            let message = format!("{seen}, and nothing has changed for {waited} s");
+            Verdict::Failed(permanent(message, &unblock(input, progress)))
         }
         verdict => verdict,
+    }
+}
+
+/// What a person does about a watched task that has come to nothing.
+fn unblock(input: &Input<'_>, progress: &TaskProgress) -> String {
+    let node = &progress.task.node;
+    let pair = pair_of(input, node);
+    let waits = pair.is_some_and(|pair| member(pair, node).ha == MemberHa::WaitingForGiveback);
+    match &progress.task.action {
+        Action::AwaitBoot { version } if waits && input.seen(node).is_none() => format!(
+            "Log in to node \"{node}\" through its service processor and start evenkeeld; its log says \
+             why it does not run or does not join. If it cannot run on {version}, reset the node until \
+             its boot loader falls back to the old version. Then resume."
+        ),
+        Action::AwaitBoot { version } => format!(
+            "Look at the console of node \"{node}\" through its service processor and bring it up on \
+             {version}, or reset it: after three boots in vain its boot loader falls back to the old \
+             version. When it is in \"waiting for giveback\" state, resume."
+        ),
+        Action::Install { .. }
+        | Action::Activate { .. }
+        | Action::Deactivate
+        | Action::Takeover
+        | Action::Giveback
+        | Action::Stabilize { .. }
+        | Action::VerifyHome { .. }
+        | Action::MarkGood
+        | Action::Gate { .. }
+        | Action::GateScript { .. }
+        | Action::Reboot => "Bring the node into the awaited state, then resume.".to_owned(),
     }
 }
 
@@ -105,20 +134,25 @@ fn await_boot(input: &Input<'_>, node: &NodeName, target: &Version) -> Verdict {
                 fell_back(node, version, target)
             }
         }
-        (_, Some(MemberHa::Serving)) => Verdict::Failed(permanent(
-            format!("node \"{node}\" serves again although this update did not give it back"),
-            "Find out who gave it back, then resume.",
-        )),
+        (_, Some(MemberHa::Serving)) => Verdict::Failed(given_back(node)),
         (_, Some(MemberHa::Booting | MemberHa::Down | MemberHa::Fenced) | None) | (None, _) => {
             Verdict::Wait(not_waiting(input, node))
         }
     }
 }
 
+fn given_back(node: &NodeName) -> TaskError {
+    permanent(
+        format!("node \"{node}\" serves again although this update did not give it back"),
+        "Find out who gave it back, then resume: the update goes on from there.",
+    )
+}
+
 fn fell_back(node: &NodeName, version: &Version, target: &Version) -> Verdict {
     let message = format!("node \"{node}\" did not come up on {target} and fell back to {version}");
-    let action = "See the node's console log for why the new image did not boot; replace the \
-                  package or the hardware, then resume to try again.";
+    let action = "See the node's console log for why the new image did not boot. If it was the node, \
+                  mend it, then resume: it is tried again. If it was the package, cancel, then update \
+                  with another one.";
     Verdict::Failed(TaskError {
         kind: TaskErrorKind::FellBack,
         message,
@@ -172,6 +206,17 @@ fn stabilize(
     }
 }
 
+/// Who serves for a node that does not.
+fn partner_text(input: &Input<'_>, node: &NodeName) -> String {
+    let serves = |partner: &&NodeName| {
+        pair_of(input, node).is_some_and(|pair| member(pair, partner).ha.serves())
+    };
+    let partner = input.topology.partner_of(node).filter(serves);
+    partner.map_or(String::new(), |partner| {
+        format!("; node \"{partner}\" serves")
+    })
+}
+
 enum Steady {
     Yes,
     No(TaskError),
@@ -191,12 +236,19 @@ fn steady(input: &Input<'_>, node: &NodeName, after: Milestone) -> Steady {
         Milestone::Giveback => MemberHa::Serving,
     };
     let ha = member(pair, node).ha;
+    if ha == MemberHa::Serving && after == Milestone::Takeover {
+        return Steady::No(given_back(node));
+    }
     if ha != expected {
         let state = ha.text();
-        let message = format!("while stabilizing, node \"{node}\" left its state: {state}");
+        let (left, partner) = (expected.text(), partner_text(input, node));
+        let message = format!(
+            "while stabilizing, node \"{node}\" left its state: {left} no more, but {state}{partner}"
+        );
         return Steady::No(permanent(
             message,
-            "Find out why; bring the node back, then resume.",
+            "Find out from its console log why. Bring it up until it is in that state again, then \
+             resume.",
         ));
     }
     match input.seen(node) {

@@ -5,6 +5,7 @@ use evenkeel_model::{
     Transition, TransitionId, TransitionStage,
 };
 
+use crate::checks::SP;
 use crate::input::Input;
 use crate::judge::permanent;
 
@@ -40,6 +41,19 @@ pub(crate) fn foreign(input: &Input<'_>, node: &NodeName) -> Option<TaskError> {
         return None;
     }
     let (taken, by) = (&standing.taken, &standing.by);
+    let whole = standing.stage != TransitionStage::TakingOver;
+    if whole && !standing.clean && standing.id.is_none() {
+        return Some(permanent(
+            format!(
+                "node \"{taken}\" went down, and node \"{by}\" has taken it over by itself, not by \
+                 this update"
+            ),
+            &format!(
+                "Find out from the console of node \"{taken}\" why, and bring it up. When it is in \
+                 \"waiting for giveback\" state, give it back, then resume."
+            ),
+        ));
+    }
     Some(permanent(
         format!("node \"{taken}\" was taken over by node \"{by}\", not by this update"),
         "Find out why, give it back, then resume.",
@@ -103,8 +117,51 @@ pub(crate) fn fit_for_takeover(input: &Input<'_>, node: &NodeName) -> Result<(),
             return Err(format!("before the takeover of node \"{node}\": {what}"));
         }
     }
+    let by = input.seen(partner).and_then(|seen| seen.pair.known());
+    if let Some(Some(pair)) = by
+        && let Some(veto) = pair.takeover_veto.as_ref()
+        && pair.takeover_veto_passes
+    {
+        return Err(format!(
+            "node \"{partner}\" does not take node \"{node}\" over yet: {veto}"
+        ));
+    }
+    for name in [node, partner] {
+        service_processor_lost(input, name)?;
+    }
     (input.survives_without)(std::slice::from_ref(node))
         .map_err(|why| format!("the record would not survive without node \"{node}\": {why}"))
+}
+
+/// A node that hangs is reached through its service processor only. One that has died since the checks ran
+/// was accepted by nobody.
+fn service_processor_lost(input: &Input<'_>, node: &NodeName) -> Result<(), String> {
+    let Some(seen) = input.seen(node) else {
+        return Ok(());
+    };
+    let quoted = format!("\"{node}\"");
+    let accepted = input.operation.findings.iter().flatten();
+    let mut accepted = accepted.filter(|finding| finding.check == SP);
+    match seen.sp.as_result() {
+        Ok(sp) if sp.reachable => Ok(()),
+        Ok(_) if accepted.any(|finding| finding.issue.contains(&quoted)) => Ok(()),
+        Ok(_) => Err(format!(
+            "the service processor of node \"{node}\" has stopped answering since the update was \
+             validated: nobody could reach the node if it hung"
+        )),
+        Err(why) => Err(format!(
+            "whether the service processor of node \"{node}\" answers is not known: {why}"
+        )),
+    }
+}
+
+/// Why the node that carries `node` does not give it back for now.
+pub(crate) fn giveback_held(input: &Input<'_>, node: &NodeName) -> Option<String> {
+    let partner = input.topology.partner_of(node)?;
+    let pair = input.seen(partner)?.pair.known()?.as_ref()?;
+    let veto = pair.giveback_veto.as_ref()?;
+    pair.giveback_veto_passes
+        .then(|| format!("node \"{partner}\" does not give back to node \"{node}\" yet: {veto}"))
 }
 
 /// Whether this takeover of `node` stands, whole or in part.

@@ -180,9 +180,9 @@ impl World {
 
     fn follow(self: &Arc<Self>, effect: Effect) {
         match effect {
-            Effect::Boot { node, boot_id, .. } => self.start_after(&node, boot_id, DAEMON_START),
+            Effect::Daemon { node, boot_id, .. } => self.start_after(&node, boot_id, DAEMON_START),
             Effect::PowerLost { node } | Effect::Shutdown { node } => self.end_daemon(&node),
-            Effect::Lifs { .. } => {}
+            Effect::Boot { .. } | Effect::Lifs { .. } => {}
         }
     }
 

@@ -1,16 +1,16 @@
 //! Giveback: this node gives back what it took: the root pool first, the rest one by one, then LIFs.
 
 use evenkeel_model::{
-    How, LifName, LifState, MemberHa, PairState, PoolName, PoolState, TaskError, TransitionId,
-    TransitionStage,
+    How, LifName, LifState, MemberHa, PairState, PoolName, PoolState, TaskError, TaskErrorKind,
+    TransitionId, TransitionStage,
 };
 use evenkeel_platform::GivebackRequest;
 
 use super::patience::Patience;
 use super::run::{Acted, REPORT, Run, permanent, transient};
 
-const VETO_ACTION: &str =
-    "Use \"storage failover show-giveback\" to find out why, see to it, then resume the update.";
+const VETO_ACTION: &str = "Find out why from the HA engine's log of the node that carries both, see to \
+                           it, then resume the update.";
 
 pub(super) async fn run(run: &Run) -> Result<How, TaskError> {
     let id = run.transition()?;
@@ -83,7 +83,9 @@ fn preconditions(run: &Run, pair: &PairState) -> Result<(), TaskError> {
     if !waits {
         return Err(transient(
             format!("Node \"{node}\" is not in \"waiting for giveback\" state"),
-            format!("Use \"storage failover show\" on {own}; see that {node} boots."),
+            format!(
+                "See on the console of {node} that it boots; {own} serves for it. Then resume, or cancel again."
+            ),
         ));
     }
     let before = pair.transition.as_ref().and_then(|t| t.boot_before);
@@ -95,7 +97,13 @@ fn preconditions(run: &Run, pair: &PairState) -> Result<(), TaskError> {
         }
     }
     match &pair.giveback_veto {
-        Some(veto) if pair.partner.ha != MemberHa::Serving => Err(vetoed(run, veto)),
+        Some(veto) if pair.partner.ha != MemberHa::Serving => {
+            let mut error = vetoed(run, veto);
+            if pair.giveback_veto_passes {
+                error.kind = TaskErrorKind::Transient;
+            }
+            Err(error)
+        }
         Some(_) | None => Ok(()),
     }
 }
@@ -104,7 +112,10 @@ fn vetoed(run: &Run, veto: &str) -> TaskError {
     let (node, own) = (&run.order().task.node, &run.parts().node);
     permanent(
         format!("{own} does not give back to {node}: {veto}"),
-        VETO_ACTION,
+        format!(
+            "See to the reason of the veto; the log of the HA engine of {own} tells more. It is never \
+             overridden, and {own} serves for both meanwhile. Then resume the update."
+        ),
     )
 }
 

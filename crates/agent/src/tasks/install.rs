@@ -16,7 +16,7 @@ pub(super) async fn run(run: &Run, package: Digest) -> Result<How, TaskError> {
         let message = format!("the boot medium of {} is read-only", run.parts().node);
         return Err(permanent(
             message,
-            "Make the boot medium writable, or replace it.",
+            "Make the boot medium writable, or replace it; then resume the update.",
         ));
     }
     have_package(run, package).await?;
@@ -38,7 +38,10 @@ async fn verify(run: &Run, package: Digest) -> Result<(), TaskError> {
         if patience.wait((), run.bounds().poll).await.is_err() {
             let (slot, node) = (slots.alternate(), &run.parts().node);
             let message = format!("slot {slot} of {node} does not hold the package");
-            return Err(transient(message, "Check the boot medium."));
+            return Err(transient(
+                message,
+                "Check the boot medium, then resume the update.",
+            ));
         }
     }
 }
@@ -56,9 +59,15 @@ async fn have_package(run: &Run, package: Digest) -> Result<(), TaskError> {
         match error {
             PackagesError::Unavailable(_) => transient(
                 message,
-                "See that another node that holds the package is up.",
+                format!(
+                    "See that {node} has room for the package and that another node that holds it is \
+                     up, then resume the update."
+                ),
             ),
-            PackagesError::Refused(_) => permanent(message, "Upload the package again."),
+            PackagesError::Refused(_) => permanent(
+                message,
+                "Cancel the update, upload the package again, then update anew.",
+            ),
         }
     };
     run.say("looking for the package", 0, 0);
@@ -78,7 +87,7 @@ async fn have_package(run: &Run, package: Digest) -> Result<(), TaskError> {
 /// Before the first byte changes, the boot loader must know to stay away.
 async fn mark_unbootable(run: &Run, slots: &SlotsState) -> Result<(), TaskError> {
     let (slot, node) = (slots.alternate(), &run.parts().node);
-    let action = "Check the boot medium.";
+    let action = "Check the boot medium, then resume the update.";
     match run.act(run.parts().platform.mark_unbootable(slot)).await {
         Ok(Acted::Yes) => Ok(()),
         Ok(Acted::Unknown(why)) => Err(transient(
@@ -112,7 +121,7 @@ async fn extract(run: &Run, slots: &SlotsState, package: Digest) -> Result<(), T
             changed = changed => if changed.is_err() {
                 let bound = run.bounds().no_progress;
                 let message = format!("extracting on {} has stood still for {bound:?}", parts.node);
-                return Err(transient(message, "Check the boot medium."));
+                return Err(transient(message, "Check the boot medium, then resume the update."));
             },
         }
     }
@@ -121,7 +130,16 @@ async fn extract(run: &Run, slots: &SlotsState, package: Digest) -> Result<(), T
 fn failed(run: &Run, error: &InstallError) -> TaskError {
     let message = format!("{} cannot install the package: {error}", run.parts().node);
     match error {
-        InstallError::Failed(_) => transient(message, "See to free space and the boot medium."),
-        InstallError::Refused(_) => permanent(message, "Upload the package again."),
+        InstallError::Failed(_) => transient(
+            message,
+            format!(
+                "Free space on the boot medium of {}, or mend it; then resume the update.",
+                run.parts().node
+            ),
+        ),
+        InstallError::Refused(_) => permanent(
+            message,
+            "Cancel the update, upload the package again, then update anew.",
+        ),
     }
 }

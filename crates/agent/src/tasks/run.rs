@@ -243,7 +243,10 @@ impl Run {
     /// What could not be seen, as the task's end.
     pub(super) fn unseen(&self, what: &str, error: &PlatformError) -> TaskError {
         let message = format!("{} cannot see {what}: {error}", self.parts().node);
-        transient(message, "See to the node's hardware services.")
+        transient(
+            message,
+            "See to the node's hardware services, then resume the update.",
+        )
     }
 
     pub(super) async fn ask(
@@ -305,5 +308,8 @@ pub(super) fn permanent(message: impl Into<String>, action: impl Into<String>) -
 }
 
 pub(super) fn journal_failed(error: &DbError) -> TaskError {
-    transient(error.to_string(), "Free space on the node's root volume.")
+    transient(
+        error.to_string(),
+        "Free space on the node's root volume, then resume the update.",
+    )
 }

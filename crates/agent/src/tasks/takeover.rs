@@ -2,8 +2,8 @@
 
 use evenkeel_interconnect::{AgentRequest, AgentResponse, ConsentRequest};
 use evenkeel_model::{
-    BootId, How, MemberHa, PairState, PoolHealth, TaskError, Transition, TransitionId,
-    TransitionStage,
+    BootId, How, MemberHa, PairState, PoolHealth, TaskError, TaskErrorKind, Transition,
+    TransitionId, TransitionStage,
 };
 use evenkeel_platform::TakeoverRequest;
 
@@ -166,7 +166,11 @@ async fn conditions(run: &Run, pair: &PairState, boots: Boots) -> Result<(), Tas
         ));
     }
     if let Some(veto) = &pair.takeover_veto {
-        return Err(vetoed(run, veto));
+        let mut error = vetoed(run, veto);
+        if pair.takeover_veto_passes {
+            error.kind = TaskErrorKind::Transient;
+        }
+        return Err(error);
     }
     stays_serving(run).await
 }
@@ -175,7 +179,10 @@ fn vetoed(run: &Run, veto: &str) -> TaskError {
     let (node, own) = (&run.order().task.node, &run.parts().node);
     permanent(
         format!("{own} does not take {node} over: {veto}"),
-        "Use \"storage failover show\" to find out why, see to it, then resume the update.",
+        format!(
+            "See to the reason of the veto; the log of the HA engine of {own} tells more. It is never \
+             overridden. Then resume the update."
+        ),
     )
 }
 
@@ -307,7 +314,10 @@ async fn wait(run: &Run, id: TransitionId) -> Result<How, TaskError> {
         if let Err(bound) = patience.wait(last, run.bounds().poll).await {
             return Err(permanent(
                 format!("the takeover of {node} has stood still for {bound:?}"),
-                "Use \"storage failover show\" to find out why, see to it, then resume the update.",
+                format!(
+                    "Find out from the HA engine's log of {} why, see to it, then resume the update.",
+                    run.parts().node
+                ),
             ));
         }
     }

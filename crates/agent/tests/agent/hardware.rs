@@ -320,7 +320,9 @@ impl Failover for Machine {
                 local: member(state, &node),
                 partner: member(state, &other),
                 takeover_veto: state.takeover_veto.clone(),
+                takeover_veto_passes: false,
                 giveback_veto: state.giveback_veto.clone(),
+                giveback_veto_passes: false,
                 transition: state.transition.clone(),
             }))
         })

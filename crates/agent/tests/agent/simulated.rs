@@ -121,11 +121,11 @@ impl Pair {
             loop {
                 for effect in follower.machine.next_effects().await {
                     match effect {
-                        Effect::Boot { node, .. } => follower.start_daemon(&node),
+                        Effect::Daemon { node, .. } => follower.start_daemon(&node),
                         Effect::PowerLost { node } | Effect::Shutdown { node } => {
                             follower.kill_daemon(&node);
                         }
-                        Effect::Lifs { .. } => {}
+                        Effect::Boot { .. } | Effect::Lifs { .. } => {}
                     }
                 }
             }

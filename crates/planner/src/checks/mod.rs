@@ -5,6 +5,8 @@ mod hardware;
 mod pair;
 mod software;
 
+pub(crate) use hardware::SP;
+
 use evenkeel_model::{
     Catalogue, ClusterObservation, Finding, NodeName, Topology, TrustedKey, Version,
 };

@@ -96,7 +96,8 @@ pub(super) fn advance<'a>(input: &Input<'_>, tasks: impl Iterator<Item = &'a Tas
             Start::HandOver(to) => decision.hand_over = Some(to),
             Start::Trouble(problem) => return pause_on(input, problem),
             Start::Wait(why) if input.idle > input.tunables.gate() => {
-                let action = "Bring the pair back to health, then resume.";
+                let action =
+                    "See to what is named, then resume: the update looks again before it acts.";
                 return pause_on(input, problem_of(Some(task.node.clone()), &why, action));
             }
             Start::Wait(why) => decision.awaiting.push(gated(input, task, why)),

@@ -4,7 +4,7 @@ use evenkeel_model::{Action, Before, NodeName, OperationEvent, Problem, Task, Tr
 
 use super::problem_of;
 use crate::input::Input;
-use crate::pair::{fit_for_takeover, foreign, pair_of, stands};
+use crate::pair::{fit_for_takeover, foreign, giveback_held, pair_of, stands};
 
 pub(super) enum Start {
     Intent(Box<OperationEvent>),
@@ -20,6 +20,12 @@ pub(super) fn start(input: &Input<'_>, task: &Task) -> Start {
     let standing = stands(input, &task.node, transition);
     if !standing && let Some(not_yet) = before_task(input, task) {
         return not_yet;
+    }
+    // A veto that passes is waited for, also when some of the pools are home already.
+    if task.action == Action::Giveback
+        && let Some(why) = giveback_held(input, &task.node)
+    {
+        return Start::Wait(why);
     }
     let before = match earlier.filter(|_| standing) {
         Some(earlier) => earlier.before.clone(),

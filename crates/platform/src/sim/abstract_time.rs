@@ -70,6 +70,7 @@ impl Hardware {
         }
         for node in self.nodes.values_mut() {
             node.detect_at = node.detect_at.map(|_| 1);
+            node.resets_at = node.resets_at.map(|_| 1);
             if let PowerState::Booting { until, .. } = &mut node.power {
                 *until = until.map(|_| 1);
             }

@@ -10,7 +10,9 @@ use super::hardware::{Hardware, PowerState, UnknownNode};
 use crate::traits::PlatformError;
 
 /// How much longer [`Fault::SlowBoot`] makes a boot.
-const SLOW_BOOT: u64 = 5;
+const SLOW_BOOT: u64 = 10;
+/// The part of a minute for which a node with [`Fault::Flap`] stays up.
+const FLAP_PARTS: u64 = 2;
 
 impl Hardware {
     /// Gives every node power at once, as after a power cut of the whole machine room; the boots take no
@@ -86,6 +88,8 @@ impl Hardware {
             (Fault::PowerOff, true) => self.lose_power(node),
             (Fault::PowerOff, false) => self.begin_boot(node, self.boot_ms(node)),
             (Fault::HangBoot | Fault::NoAutoboot | Fault::BootMenu, _) => self.hang_or_go_on(node),
+            (Fault::NoDaemon, false) => self.start_daemon_late(node),
+            (Fault::Flap, false) => self.at_mut(node).resets_at = None,
             (Fault::LifDown, _) | (Fault::LifAway, _) => self.move_faulty_lif(node),
             // The rest is read where it matters.
             (
@@ -93,6 +97,10 @@ impl Hardware {
                 | Fault::BadImage
                 | Fault::RefuseTakeover
                 | Fault::RefuseGiveback
+                | Fault::HoldTakeover
+                | Fault::HoldGiveback
+                | Fault::Flap
+                | Fault::NoDaemon
                 | Fault::DisableHa
                 | Fault::DegradePool
                 | Fault::ResyncPool
@@ -149,6 +157,33 @@ impl Hardware {
         }
     }
 
+    /// What keeps the daemon from starting is gone: somebody starts it.
+    fn start_daemon_late(&mut self, name: &NodeName) {
+        let node = self.at_mut(name);
+        let silent = std::mem::take(&mut node.without_daemon);
+        if let (true, Some((slot, boot_id))) = (silent, node.up()) {
+            self.note(name, "its evenkeeld starts");
+            let node = name.clone();
+            self.effects.push(Effect::Daemon {
+                node,
+                slot,
+                boot_id,
+            });
+            self.changed();
+        }
+    }
+
+    /// A node that flaps resets itself.
+    pub(super) fn flap(&mut self, name: &NodeName) {
+        self.cause = Cause::outside(format!("{name} reset itself"));
+        self.at_mut(name).resets_at = None;
+        if self.at(name).up().is_some() {
+            self.note(name, "resets itself");
+            self.lose_power(name);
+            self.begin_boot(name, self.boot_ms(name));
+        }
+    }
+
     fn hang_or_go_on(&mut self, name: &NodeName) {
         let (now, boot_ms) = (self.now, self.boot_ms(name));
         let node = self.at_mut(name);
@@ -163,6 +198,7 @@ impl Hardware {
         let detect_at = self.now + self.settings.detect_ms;
         let node = self.at_mut(name);
         let was_up = node.up().is_some();
+        (node.resets_at, node.without_daemon) = (None, false);
         node.power = PowerState::Off;
         if !node.proven_lost {
             node.detect_at.get_or_insert(detect_at);
@@ -258,17 +294,28 @@ impl Hardware {
             return self.begin_boot(name, self.boot_ms(name));
         }
         let boot_id = self.next_boot_id();
+        let resets_at = self.now + self.settings.minute_ms / FLAP_PARTS;
         let node = self.at_mut(name);
         node.power = PowerState::Up { slot, boot_id };
         node.last_boot = Some(boot_id);
         (node.detect_at, node.proven_lost) = (None, false);
+        node.without_daemon = node.has(Fault::NoDaemon);
+        node.resets_at = node.has(Fault::Flap).then_some(resets_at);
+        let starts = !node.without_daemon;
         self.note(name, format!("up from slot {slot}"));
-        let node = name.clone();
+        let node = || name.clone();
         self.effects.push(Effect::Boot {
-            node,
+            node: node(),
             slot,
             boot_id,
         });
+        if starts {
+            self.effects.push(Effect::Daemon {
+                node: node(),
+                slot,
+                boot_id,
+            });
+        }
         self.serve_after_boot(name);
     }
 

@@ -174,8 +174,17 @@ pub enum Reply {
 /// address is released before it is hosted elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// The node is up: start what runs on it.
+    /// The node is up: start what runs on it, but its daemon.
     Boot {
+        /// Which node.
+        node: NodeName,
+        /// From which slot.
+        slot: Slot,
+        /// In which boot.
+        boot_id: BootId,
+    },
+    /// The node is up and its daemon can start.
+    Daemon {
         /// Which node.
         node: NodeName,
         /// From which slot.

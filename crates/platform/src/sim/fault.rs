@@ -40,10 +40,14 @@ macro_rules! faults {
 faults! {
     PowerOff, "power-off", "The node loses power and stays without.";
     HangBoot, "hang-boot", "A boot of the node hangs; clearing it lets the boot go on.";
-    SlowBoot, "slow-boot", "A boot of the node takes five times as long.";
+    SlowBoot, "slow-boot", "A boot of the node takes ten times as long: twenty minutes.";
+    Flap, "flap", "The node resets itself half a minute after each boot.";
+    NoDaemon, "no-daemon", "The node boots, but its evenkeeld does not start there.";
     BadImage, "bad-image", "An image that is not proven good fails to boot on the node.";
     RefuseTakeover, "refuse-takeover", "The partner's HA engine refuses to take the node over.";
     RefuseGiveback, "refuse-giveback", "The partner's HA engine refuses to give the node its pools back.";
+    HoldTakeover, "hold-takeover", "The partner's HA engine does not take the node over for now.";
+    HoldGiveback, "hold-giveback", "The partner's HA engine does not give the node its pools back for now.";
     DisableHa, "disable-ha", "Takeover is switched off in the node's pair.";
     DegradePool, "degrade-pool", "A pool of the node has lost its redundancy.";
     ResyncPool, "resync-pool", "A pool of the node is rebuilding.";

@@ -22,9 +22,23 @@ impl Hardware {
             local: self.member(node),
             partner: self.member(partner),
             takeover_veto: self.takeover_veto(node, partner),
+            takeover_veto_passes: self.only_held(
+                partner,
+                Fault::HoldTakeover,
+                Fault::RefuseTakeover,
+            ),
             giveback_veto: self.announced_veto(node, partner),
+            giveback_veto_passes: self.only_held(
+                partner,
+                Fault::HoldGiveback,
+                Fault::RefuseGiveback,
+            ),
             transition: pair.transition.clone(),
         })
+    }
+
+    fn only_held(&self, node: &NodeName, holds: Fault, refuses: Fault) -> bool {
+        self.at(node).has(holds) && !self.at(node).has(refuses)
     }
 
     /// An admin has `node` taken over by its partner, by hand: the engine keeps no id with it.
@@ -151,7 +165,9 @@ impl Hardware {
                 "a veto of {taken}: an operation on its disks is running"
             ));
         }
-        None
+        self.at(taken)
+            .has(Fault::HoldTakeover)
+            .then(|| format!("a veto of {taken} that passes: a backup of its volumes is running"))
     }
 
     /// What would be in the way of a giveback. That there is nothing to give back is no veto.
@@ -167,8 +183,13 @@ impl Hardware {
     }
 
     fn locks_veto(&self, by: &NodeName, to: &NodeName) -> Option<String> {
-        let refuses = self.at(to).has(Fault::RefuseGiveback);
-        refuses.then(|| format!("a veto of {by}: locks on pools of {to} are not released"))
+        if self.at(to).has(Fault::RefuseGiveback) {
+            return Some(format!(
+                "a veto of {by}: locks on pools of {to} are not released"
+            ));
+        }
+        let holds = self.at(to).has(Fault::HoldGiveback);
+        holds.then(|| format!("a veto of {by} that passes: a disk inventory is running"))
     }
 
     /// Why `by` would not give anything back to `to` now.

@@ -86,6 +86,12 @@ pub(super) struct Node {
     pub(super) b: SlotState,
     pub(super) faults: BTreeSet<Fault>,
     pub(super) space: Space,
+    /// When a node that flaps resets itself.
+    #[serde(default)]
+    pub(super) resets_at: Option<u64>,
+    /// It is up without its daemon.
+    #[serde(default)]
+    pub(super) without_daemon: bool,
 }
 
 /// What a node's power and boot loader are doing.
@@ -165,6 +171,8 @@ impl Node {
                 slot_free: free,
                 root_free: free,
             },
+            resets_at: None,
+            without_daemon: false,
         }
     }
 
@@ -326,7 +334,9 @@ impl Hardware {
         });
         let detections = self.nodes.values().filter_map(|node| node.detect_at);
         let takeovers = self.pairs.iter().filter_map(|pair| pair.takes_over_at);
-        boots.chain(detections).chain(takeovers).min()
+        let resets = self.nodes.values().filter_map(|node| node.resets_at);
+        let due = boots.chain(detections).chain(takeovers).chain(resets);
+        due.min()
     }
 
     /// Whether effects wait to be fetched.
@@ -488,7 +498,11 @@ impl Hardware {
         }
         let booted = |(_, node): &(&NodeName, &Node)| matches!(node.power, PowerState::Booting { until, .. } if until == Some(due));
         if let Some(name) = self.nodes.iter().find(booted).map(|(name, _)| name.clone()) {
-            self.end_boot(&name);
+            return self.end_boot(&name);
+        }
+        let resets = |(_, node): &(&NodeName, &Node)| node.resets_at == Some(due);
+        if let Some(name) = self.nodes.iter().find(resets).map(|(name, _)| name.clone()) {
+            self.flap(&name);
         }
     }
 }

@@ -44,6 +44,8 @@ fn every_fault_that_can_be_seen_at_rest_is_seen_until_it_is_cleared() {
     let later = [
         Fault::HangBoot,
         Fault::SlowBoot,
+        Fault::Flap,
+        Fault::NoDaemon,
         Fault::BadImage,
         Fault::RefuseGiveback,
     ];
@@ -91,7 +93,7 @@ fn a_slow_boot_takes_longer_and_a_refused_giveback_says_why() {
     bench.fault("a", Fault::SlowBoot, true);
     bench.fault("a", Fault::RefuseGiveback, true);
     bench.take_over("b", "a", 1).unwrap();
-    bench.pass(300 + 9_000);
+    bench.pass(300 + 19_000);
     assert!(bench.hardware.boot_of(&name("a")).is_none());
     bench.pass(1_000);
     assert!(bench.hardware.boot_of(&name("a")).is_some());

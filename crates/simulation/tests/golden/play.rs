@@ -35,7 +35,10 @@ pub(crate) fn play(script: &[Line]) -> Result<String, String> {
                             player = Some(started);
                             output
                         }
-                        (Some(player), command) => player.carry_out(command).await?,
+                        (Some(player), command) => {
+                            let carried = player.carry_out(command).await;
+                            carried.map_err(|why| format!("{why}\nso far:\n{text}"))?
+                        }
                         (None, _) => return Err("a story begins with its cluster".to_owned()),
                     };
                     for line in output {

@@ -164,13 +164,14 @@ impl Installer for Writer {
             return Err(InstallError::Refused("no such package".to_owned()));
         }
         self.world.watches_a_write(&self.node, request.slot);
-        if self.is_slot_full() {
-            return Err(InstallError::Failed("no space left on the slot".to_owned()));
-        }
         self.set(&request.path, None);
         for done in 0..PARTS {
             sleep(PART).await;
             self.world.watches_a_write(&self.node, request.slot);
+            if self.is_slot_full() {
+                let why = "no space left on the slot".to_owned();
+                return Err(InstallError::Failed(why));
+            }
             progress.send_replace(Progress {
                 text: "extracting".to_owned(),
                 done,

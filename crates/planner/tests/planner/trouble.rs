@@ -298,7 +298,7 @@ fn a_node_given_back_by_someone_else_is_noticed() {
     let mut world = up_to("n3", "do-stabilize-after-failover-job");
     world.give_back("n3");
     world.run();
-    assert!(world.problem().error.contains("left its state"));
+    assert!(world.problem().error.contains("serves again"));
     world.resume();
     world.run();
     assert_eq!(*ended(&world), OperationEnd::Completed);

@@ -42,6 +42,8 @@ pub(crate) struct Inner {
     pub(crate) failing: Mutex<BTreeMap<&'static str, WallTime>>,
     /// The newest run of a package's checks.
     pub(crate) checks: Mutex<Option<Runs>>,
+    /// Rings when a gate script is not waited for any more.
+    pub(crate) cut: Notify,
     /// Rings when consents should be looked at now.
     pub(crate) settle: Notify,
 }
@@ -54,6 +56,7 @@ impl Agent {
             running: Mutex::default(),
             failing: Mutex::default(),
             checks: Mutex::default(),
+            cut: Notify::new(),
             settle: Notify::new(),
         };
         Arc::new(Self {
@@ -158,7 +161,13 @@ impl Agent {
             Accepted::Known(entry) => Ok(AgentResponse::Journal {
                 reports: vec![self.inner.report(&entry)],
             }),
-            Accepted::Busy(other) => Ok(refused(busy(&other))),
+            Accepted::Busy(other) => {
+                if matches!(other.task.action, Action::GateScript { .. }) {
+                    // Whoever asks for something else does not wait for that gate any more.
+                    self.inner.cut.notify_waiters();
+                }
+                Ok(refused(busy(&other)))
+            }
             Accepted::Consented(request) => Ok(refused(format!(
                 "this node has consented to be taken over by {} and starts nothing against it",
                 request.by

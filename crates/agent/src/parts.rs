@@ -44,6 +44,8 @@ pub struct AgentParts {
     pub cluster: watch::Receiver<ClusterView>,
     /// How long things may take.
     pub bounds: Bounds,
+    /// Length of a minute of gate times.
+    pub minute: Duration,
 }
 
 /// What the daemon knows of the cluster and its record.

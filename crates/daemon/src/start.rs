@@ -256,6 +256,7 @@ fn agent(base: &Base, peering: &Peering) -> Arc<Agent> {
         clock: Arc::clone(&base.clock),
         cluster: derived::cluster(&base.follower),
         bounds: Bounds::default(),
+        minute: base.minute(),
     })
 }
 

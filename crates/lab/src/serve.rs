@@ -58,6 +58,7 @@ fn call(lab: &Lab, node: &NodeName, command: &Command) -> Result<Reply, Platform
         | Command::MarkUnbootable { .. }
         | Command::MarkGood { .. }
         | Command::BootId
+        | Command::Reboot(_)
         | Command::Sp
         | Command::Lifs
         | Command::SendHome { .. }

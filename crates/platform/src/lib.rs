@@ -10,5 +10,5 @@ pub mod sim;
 
 pub use traits::{
     Addresses, BootSlots, Failover, GivebackRequest, Inventory, Platform, PlatformError, Power,
-    SharedPlatform, TakeoverRequest,
+    RebootRequest, SharedPlatform, TakeoverRequest,
 };

@@ -96,11 +96,21 @@ pub trait BootSlots: Send + Sync {
 pub trait Power: Send + Sync {
     /// The boot this node runs in.
     async fn boot_id(&self) -> Result<BootId, PlatformError>;
+    /// Shuts the node down cleanly and boots its default slot. Returns when that has begun; the caller ends
+    /// with it. Refused on a node with an HA partner, which takes it over instead.
+    async fn reboot(&self, request: &RebootRequest) -> Result<(), PlatformError>;
     /// The node's own service processor.
     async fn sp(&self) -> Result<SpState, PlatformError>;
     /// The partner's service processor, asked through the network (IPMI or Redfish over LAN); `None` on a
     /// node without a partner.
     async fn partner_sp(&self) -> Result<Option<PartnerSp>, PlatformError>;
+}
+
+/// Asks for a clean reboot into the default slot, of a node that nobody can take over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RebootRequest {
+    /// The boot that is to end. Another one is refused: a reboot is never done twice.
+    pub boot: BootId,
 }
 
 /// Data LIFs.

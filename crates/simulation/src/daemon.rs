@@ -117,6 +117,7 @@ async fn build(world: &Arc<World>, node: &NodeName, boot_id: BootId, turn: u64) 
         clock: Arc::clone(&clock),
         cluster: follow_cluster(&follower, &mut tasks),
         bounds: Bounds::default(),
+        minute: world.settings.minute,
     });
     if agent.recover().is_err() {
         agent.stop();

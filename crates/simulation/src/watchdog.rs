@@ -70,6 +70,7 @@ fn is_act(command: &Command) -> bool {
         | Command::MarkUnbootable { .. }
         | Command::SetDefault { .. }
         | Command::MarkGood { .. }
+        | Command::Reboot(_)
         | Command::SendHome { .. } => true,
         Command::Pair
         | Command::Slots
@@ -156,6 +157,9 @@ impl World {
             }),
             Command::MarkGood { .. } => {
                 self.has_started(|task| task.node == *node && task.action == Action::MarkGood)
+            }
+            Command::Reboot(_) => {
+                self.has_started(|task| task.node == *node && task.action == Action::Reboot)
             }
             Command::SendHome { .. } => {
                 self.has_started(|task| task.node != *node && task.action == Action::Giveback)

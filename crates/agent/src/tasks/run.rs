@@ -14,7 +14,7 @@ use evenkeel_platform::PlatformError;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::{activate, deactivate, giveback, install, mark_good, takeover};
+use super::{activate, deactivate, gate_script, giveback, install, mark_good, reboot, takeover};
 use crate::agent::Inner;
 use crate::db::{DbError, JournalEntry, Side, Stage};
 use crate::parts::{AgentParts, Bounds};
@@ -84,9 +84,10 @@ impl Run {
             Action::Takeover => takeover::run(self).await,
             Action::Giveback => giveback::run(self).await,
             Action::MarkGood => mark_good::run(self).await,
-            Action::GateScript { .. } | Action::Reboot => {
-                Err(permanent("this release cannot do that", REPORT))
+            Action::GateScript { longest_minutes } => {
+                gate_script::run(self, *longest_minutes).await
             }
+            Action::Reboot => reboot::run(self).await,
             Action::AwaitBoot { .. }
             | Action::Stabilize { .. }
             | Action::VerifyHome { .. }
@@ -132,6 +133,11 @@ impl Run {
             done,
             total,
         });
+    }
+
+    /// Whether an effect may have begun before this daemon started.
+    pub(super) fn has_acted(&self) -> bool {
+        self.was_acting
     }
 
     /// How a goal was reached that this attempt found reached.

@@ -11,7 +11,7 @@ use evenkeel_interconnect::{AgentClient, AgentRequest, AgentResponse, CallError,
 use evenkeel_model::*;
 use evenkeel_platform::{
     Addresses, BootSlots, Failover, GivebackRequest, Inventory, PlatformError, Power,
-    TakeoverRequest,
+    RebootRequest, TakeoverRequest,
 };
 use tokio::sync::{Notify, watch};
 
@@ -494,6 +494,9 @@ impl Power for Machine {
             reachable: true,
             image_ok: true,
         })
+    }
+    async fn reboot(&self, _request: &RebootRequest) -> Result<(), PlatformError> {
+        silent()
     }
     async fn partner_sp(&self) -> Result<Option<PartnerSp>, PlatformError> {
         silent()

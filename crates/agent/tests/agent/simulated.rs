@@ -173,6 +173,7 @@ impl Pair {
                 no_progress: Duration::from_secs(30),
                 ..Bounds::default()
             },
+            minute: Duration::from_secs(1),
         });
         self.network.attach(node.clone(), Arc::clone(&agent) as _);
         agent.recover().unwrap();

@@ -85,6 +85,7 @@ impl World {
             clock: Arc::new(TokioClock::new(boot_id, tokio::time::Instant::now(), epoch)),
             cluster: self.cluster.subscribe(),
             bounds: Self::bounds(),
+            minute: Duration::from_secs(1),
         });
         self.network.attach(node.clone(), Arc::clone(&agent) as _);
         agent.recover().unwrap();

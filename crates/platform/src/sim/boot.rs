@@ -7,7 +7,7 @@ use super::check::Cause;
 use super::command::Effect;
 use super::fault::Fault;
 use super::hardware::{Hardware, PowerState, UnknownNode};
-use crate::traits::PlatformError;
+use crate::traits::{PlatformError, RebootRequest};
 
 /// How much longer [`Fault::SlowBoot`] makes a boot.
 const SLOW_BOOT: u64 = 10;
@@ -222,6 +222,25 @@ impl Hardware {
         let node = name.clone();
         self.effects.push(Effect::Shutdown { node });
         self.begin_boot(name, self.boot_ms(name));
+    }
+
+    pub(super) fn reboot(
+        &mut self,
+        name: &NodeName,
+        request: &RebootRequest,
+    ) -> Result<(), PlatformError> {
+        let node = self.at(name);
+        let (_, boot) = node.up().expect("only a node that is up calls");
+        if boot != request.boot {
+            return refuse(format!("{name} has booted since then"));
+        }
+        if let Some(partner) = &node.partner {
+            return refuse(format!(
+                "{name} is not rebooted while it serves: {partner} can take it over"
+            ));
+        }
+        self.shut_down(name);
+        Ok(())
     }
 
     fn stop_serving(&mut self, name: &NodeName) {

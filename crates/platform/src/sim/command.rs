@@ -10,7 +10,7 @@ use evenkeel_model::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::traits::{GivebackRequest, PlatformError, TakeoverRequest};
+use crate::traits::{GivebackRequest, PlatformError, RebootRequest, TakeoverRequest};
 
 /// One call of a platform trait, by one node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +45,8 @@ pub enum Command {
     },
     /// [`crate::Power::boot_id`].
     BootId,
+    /// [`crate::Power::reboot`].
+    Reboot(RebootRequest),
     /// [`crate::Power::sp`].
     Sp,
     /// [`crate::Addresses::lifs`].
@@ -98,6 +100,7 @@ impl Command {
             | Self::MarkUnbootable { .. }
             | Self::SetDefault { .. }
             | Self::MarkGood { .. }
+            | Self::Reboot(_)
             | Self::SendHome { .. } => true,
             Self::Pair
             | Self::Slots

@@ -290,6 +290,7 @@ impl Hardware {
             Command::MarkUnbootable { slot } => self.mark_unbootable(node, *slot),
             Command::SetDefault { slot, tries } => self.set_default(node, *slot, *tries),
             Command::MarkGood { slot } => self.mark_good(node, *slot),
+            Command::Reboot(request) => self.reboot(node, request),
             Command::SendHome { lif } => self.send_home(node, lif),
             Command::Pair
             | Command::Slots

@@ -86,6 +86,7 @@ impl Hardware {
             | Command::MarkUnbootable { .. }
             | Command::SetDefault { .. }
             | Command::MarkGood { .. }
+            | Command::Reboot(_)
             | Command::SendHome { .. } => {
                 unreachable!("Hardware::handle carries out the calls that act")
             }

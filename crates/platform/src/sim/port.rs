@@ -12,7 +12,7 @@ use evenkeel_model::{
 use super::command::{Command, Reply};
 use crate::traits::{
     Addresses, BootSlots, Failover, GivebackRequest, Inventory, PlatformError, Power,
-    TakeoverRequest,
+    RebootRequest, TakeoverRequest,
 };
 
 /// Carries one node's calls to its hardware.
@@ -119,6 +119,10 @@ impl<T: Transport> BootSlots for Port<T> {
 impl<T: Transport> Power for Port<T> {
     async fn boot_id(&self) -> Result<BootId, PlatformError> {
         look!(self, BootId)
+    }
+
+    async fn reboot(&self, request: &RebootRequest) -> Result<(), PlatformError> {
+        self.act(Command::Reboot(request.clone())).await
     }
 
     async fn sp(&self) -> Result<SpState, PlatformError> {

@@ -22,6 +22,9 @@ pub struct Plan {
     /// How the nodes take turns.
     #[serde(default)]
     pub mode: PlanMode,
+    /// Why it is not what is usual for such a cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remark: Option<String>,
     /// Version of each node before the update.
     pub from: BTreeMap<NodeName, Version>,
     /// Steps in order; a step starts when every lane of the one before it has ended.
@@ -167,6 +170,11 @@ impl Action {
         matches!(self, Self::Install { .. })
     }
 
+    /// Whether it is the coordinator's wait for conditions between nodes: it can be left at any time.
+    pub fn is_gate(&self) -> bool {
+        matches!(self, Self::Gate { .. })
+    }
+
     /// Short name, as in `status_details[].name`.
     pub fn name(&self) -> &'static str {
         match self {
@@ -256,6 +264,18 @@ impl Plan {
 
     /// The task of that number.
     pub fn task(&self, id: TaskId) -> Option<&Task> {
-        self.tasks().find(|task| task.id == id)
+        self.task_in_order(id)
+            .or_else(|| self.tasks().find(|task| task.id == id))
+    }
+
+    /// The same, when tasks are numbered in their order, as the planner does.
+    fn task_in_order(&self, id: TaskId) -> Option<&Task> {
+        let first = |lane: &Lane| lane.tasks.first().is_none_or(|task| task.id <= id);
+        let begins = |step: &Step| step.lanes.first().is_none_or(first);
+        let step = self.steps.partition_point(begins).checked_sub(1)?;
+        let lanes = &self.steps[step].lanes;
+        let lane = &lanes[lanes.partition_point(first).checked_sub(1)?];
+        let mut tasks = lane.tasks.iter().chain(&lane.restore).chain(&lane.undo);
+        tasks.find(|task| task.id == id)
     }
 }

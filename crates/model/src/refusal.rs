@@ -94,6 +94,10 @@ pub mod code {
     pub const UPLOAD_SETUP: u32 = 10_551_805;
     /// The file system of the packages takes no writes.
     pub const UPLOAD_READ_ONLY: u32 = 10_551_806;
+    /// The request cannot be carried out in this configuration.
+    pub const NOT_SUPPORTED: u32 = 10_551_558;
+    /// Nodes to update must be whole HA pairs.
+    pub const NOT_HA_PAIRS: u32 = 10_551_368;
     /// No space for an upload.
     pub const NO_SPACE: u32 = 10_551_804;
     /// All nodes run the version already.

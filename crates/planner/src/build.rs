@@ -1,6 +1,6 @@
 //! Builds plans: which node when, by which tasks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_model::{
     MemberHa, NodeName, Plan, Problem, Refusal, SlotHealth, UpdateRequest, Version, code,
@@ -8,10 +8,12 @@ use evenkeel_model::{
 
 use crate::builder::Builder;
 use crate::input::Input;
+use crate::order::{chosen, order, turns};
 use crate::pair::{foreign, member, pair_of, standing};
 
-/// The first revision of an update's plan, or why there can be none. Rolling: one pair after the
-/// other, one node at a time; the coordinator's pair last, and the coordinator last in it.
+/// The first revision of an update's plan, or why there can be none. Rolling: one pair after the other, one
+/// node at a time. From eight nodes on in two batches of whole pairs, never both nodes of a pair at a time.
+/// The coordinator's pair last, and the coordinator last in it.
 pub fn plan(input: &Input<'_>, request: &UpdateRequest) -> Result<Plan, Refusal> {
     let entry = input
         .catalogue
@@ -20,25 +22,42 @@ pub fn plan(input: &Input<'_>, request: &UpdateRequest) -> Result<Plan, Refusal>
             let text = format!("Package {} is not in the repository.", request.version);
             Refusal::new(code::NO_PACKAGE, text).about("version")
         })?;
-    let from = versions(input)?;
+    let chosen = chosen(input.topology, request)?;
+    let from = versions(input, &chosen)?;
+    let mut groups = order(input, request, &chosen);
     let is_due = |node: &NodeName| from.get(node) != Some(&request.version);
-    let (due, mut unproven): (Vec<NodeName>, Vec<NodeName>) =
-        order(input).into_iter().partition(is_due);
     // One that came to run the version without an update's doing was never said to be good.
-    unproven.retain(|node| is_unproven(input, node));
-    if due.is_empty() && unproven.is_empty() {
-        let text = format!("All nodes run {} already.", request.version);
+    let unproven: Vec<NodeName> = groups
+        .iter()
+        .flatten()
+        .filter(|node| !is_due(node) && is_unproven(input, node))
+        .cloned()
+        .collect();
+    keep(&mut groups, is_due);
+    if groups.is_empty() && unproven.is_empty() {
+        let text = match request.nodes.is_empty() {
+            true => format!("All nodes run {} already.", request.version),
+            false => format!("All nodes named run {} already.", request.version),
+        };
         return Err(Refusal::new(code::ALREADY_AT_VERSION, text).about("version"));
     }
-    let mut builder = Builder::new(input, entry, request.stabilize_minutes, 1);
-    for node in &unproven {
-        builder.confirm(node);
+    let turns = turns(input, request, &groups);
+    let mut builder = Builder::new(input, entry, request.stabilize_minutes, first_id(input));
+    builder.confirm(&unproven);
+    builder.install(&groups.concat());
+    for nodes in &turns.steps {
+        builder.roll(nodes)?;
     }
-    builder.install(&due);
-    for node in &due {
-        builder.roll(node)?;
+    let revision = input.operation.revisions + 1;
+    Ok(builder.finish(revision, from, turns.mode, turns.remark))
+}
+
+/// Keeps what is due of each pair.
+fn keep(groups: &mut Vec<Vec<NodeName>>, is_due: impl Fn(&NodeName) -> bool) {
+    for group in groups.iter_mut() {
+        group.retain(&is_due);
     }
-    Ok(builder.finish(input.operation.revisions + 1, from))
+    groups.retain(|group| !group.is_empty());
 }
 
 fn is_unproven(input: &Input<'_>, node: &NodeName) -> bool {
@@ -46,7 +65,10 @@ fn is_unproven(input: &Input<'_>, node: &NodeName) -> bool {
     slots.is_some_and(|slots| slots.slot(slots.booted).health != SlotHealth::Good)
 }
 
-fn versions(input: &Input<'_>) -> Result<BTreeMap<NodeName, Version>, Refusal> {
+fn versions(
+    input: &Input<'_>,
+    nodes: &BTreeSet<NodeName>,
+) -> Result<BTreeMap<NodeName, Version>, Refusal> {
     let of = |name: &NodeName| {
         let version = input.seen(name).and_then(|seen| seen.version.known());
         let unknown = || {
@@ -55,18 +77,7 @@ fn versions(input: &Input<'_>) -> Result<BTreeMap<NodeName, Version>, Refusal> {
         };
         Ok((name.clone(), version.ok_or_else(unknown)?.clone()))
     };
-    input.topology.names().map(of).collect()
-}
-
-/// Nodes in the order of their takeovers.
-fn order(input: &Input<'_>) -> Vec<NodeName> {
-    let mut pairs = input.topology.pairs();
-    pairs.sort_by_key(|(a, b)| *a == input.me || *b == input.me);
-    let pair_order = |(a, b)| if a == input.me { [b, a] } else { [a, b] };
-    let paired = pairs.into_iter().flat_map(pair_order);
-    let is_alone = |name: &&NodeName| input.topology.partner_of(name).is_none();
-    let alone = input.topology.names().filter(is_alone);
-    paired.chain(alone).cloned().collect()
+    nodes.iter().map(of).collect()
 }
 
 /// The next revision, from what is observed now: after trouble a person may have acted by hand. What
@@ -84,36 +95,41 @@ pub fn replan(input: &Input<'_>, request: &UpdateRequest) -> Result<Plan, NoPlan
         })?;
     let previous = input.operation.plan.as_ref();
     let from = previous.map(|plan| plan.from.clone()).unwrap_or_default();
-    let mut stands = Vec::new();
-    for node in order(input) {
-        stands.push((stand(input, &node)?, node));
+    let chosen = from.keys().cloned().collect();
+    let mut groups = order(input, request, &chosen);
+    let (mut away, mut home, mut stands) = (Vec::new(), Vec::new(), BTreeMap::new());
+    for node in groups.iter().flatten() {
+        let stand = stand(input, node)?;
+        let is_new = from.get(node) != Some(&request.version);
+        match &stand {
+            Stand::TakenByUs { version } => away.push((node.clone(), version.clone())),
+            // It came home by hand.
+            Stand::Serving { version } if *version == request.version => {
+                if is_new && !input.operation.updated.contains_key(node) {
+                    home.push(node.clone());
+                }
+            }
+            Stand::Serving { .. } => {}
+        }
+        stands.insert(node.clone(), stand);
     }
+    let version = |node: &NodeName| stands.get(node).and_then(Stand::version);
+    keep(&mut groups, |node| {
+        version(node).is_some_and(|v| *v != request.version)
+    });
+    let turns = turns(input, request, &groups);
     let mut builder = Builder::new(input, entry, request.stabilize_minutes, first_id(input));
     // Whoever is with its partner comes home before anything new begins.
-    for (stand, node) in &stands {
-        if let Stand::TakenByUs { version } = stand {
-            let version = version.as_ref();
-            builder.come_home(node, version).map_err(as_problem)?;
-        }
-    }
-    let due = |stand: &Stand| stand.version().is_some_and(|v| *v != request.version);
-    let all_due = stands.iter().filter(|(stand, _)| due(stand));
-    let bare = all_due.filter(|(_, node)| !builder.holds_image(node));
-    let to_install: Vec<NodeName> = bare.map(|(_, node)| node.clone()).collect();
+    builder.come_home(&away).map_err(as_problem)?;
+    builder.confirm(&home);
+    let bare = groups.iter().flatten().filter(|n| !builder.holds_image(n));
+    let to_install: Vec<NodeName> = bare.cloned().collect();
     builder.install(&to_install);
-    for (stand, node) in &stands {
-        let is_new = from.get(node) != Some(&request.version);
-        match stand {
-            _ if due(stand) => builder.roll(node).map_err(as_problem)?,
-            // It came home by hand.
-            Stand::Serving { .. } if is_new && !input.operation.updated.contains_key(node) => {
-                builder.confirm(node);
-            }
-            Stand::Serving { .. } | Stand::TakenByUs { .. } => {}
-        }
+    for nodes in &turns.steps {
+        builder.roll(nodes).map_err(as_problem)?;
     }
-    let revision = previous.map_or(1, |plan| plan.revision + 1);
-    Ok(builder.finish(revision, from))
+    let revision = input.operation.revisions + 1;
+    Ok(builder.finish(revision, from, turns.mode, turns.remark))
 }
 
 /// Numbers of tasks are unique over all revisions.
@@ -175,6 +191,12 @@ fn stand(input: &Input<'_>, node: &NodeName) -> Result<Stand, NoPlan> {
         })
     };
     let back = "Bring the node's evenkeeld back, then resume.";
+    if input.topology.nodes.len() == 1 {
+        let why = input.why_silent(node);
+        let unknown = || unknown(format!("the version it runs is not known: {why}"), back);
+        let version = booted_version(input, node).ok_or_else(unknown)?;
+        return Ok(Stand::Serving { version });
+    }
     let pair = pair_of(input, node).ok_or_else(|| {
         let why = input.why_silent(node);
         unknown(

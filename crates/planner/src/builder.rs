@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use evenkeel_model::{
-    Action, CatalogueEntry, Digest, Executor, Lane, Milestone, NodeName, Plan, PlanMode, Refusal,
-    SlotHealth, Step, Task, TaskId, Version,
+    Action, CatalogueEntry, Digest, Executor, Gates, Lane, Milestone, NodeName, Plan, PlanMode,
+    Refusal, SlotHealth, Step, Task, TaskId, Version, code,
 };
 
 use crate::input::Input;
@@ -17,6 +17,9 @@ pub(crate) struct Builder<'a> {
     stabilize_minutes: u32,
     next_id: u32,
     steps: Vec<Step>,
+    gates: Gates,
+    /// A takeover came before: the next one waits for the gates.
+    is_gated: bool,
 }
 
 impl<'a> Builder<'a> {
@@ -33,6 +36,12 @@ impl<'a> Builder<'a> {
             stabilize_minutes,
             next_id: first_id,
             steps: Vec::new(),
+            gates: input.control.gates.clone(),
+            is_gated: input
+                .operation
+                .tasks
+                .values()
+                .any(|progress| takes_down(&progress.task)),
         }
     }
 
@@ -90,50 +99,102 @@ impl<'a> Builder<'a> {
                 }
             })
             .collect();
-        if !lanes.is_empty() {
-            self.steps.push(Step { lanes });
-        }
+        self.push(lanes);
     }
 
     fn partner(&self, node: &NodeName) -> Result<NodeName, Refusal> {
         let text =
             || format!("Node \"{node}\" has no HA partner: it cannot be updated while it serves.");
         let partner = self.input.topology.partner_of(node).cloned();
-        // 10551558: the configuration is not supported.
-        partner.ok_or_else(|| Refusal::new(10_551_558, text()))
+        partner.ok_or_else(|| Refusal::new(code::NOT_SUPPORTED, text()))
     }
 
-    /// The whole way of one node.
-    pub(crate) fn roll(&mut self, node: &NodeName) -> Result<(), Refusal> {
-        let partner = self.partner(node)?;
-        let package = self.package;
-        let mut tasks = vec![
-            self.here(node, Action::Activate { package }),
-            self.task(node, Executor::Agent(partner.clone()), Action::Takeover),
-        ];
-        tasks.extend(self.homeward(node, &partner));
-        let restore = self.restore(node, &partner);
-        let undo = vec![self.here(node, Action::Deactivate)];
-        self.push(node, tasks, restore, undo);
+    /// The whole way of some nodes, side by side.
+    pub(crate) fn roll(&mut self, nodes: &[NodeName]) -> Result<(), Refusal> {
+        let lanes = nodes.iter().map(|node| self.whole_way(node));
+        let lanes = lanes.collect::<Result<_, _>>()?;
+        self.push(lanes);
+        self.is_gated = true;
         Ok(())
     }
 
-    /// The way home of a node that we took over in an earlier revision.
+    fn whole_way(&mut self, node: &NodeName) -> Result<Lane, Refusal> {
+        let package = self.package;
+        let mut tasks = self.gate(node);
+        tasks.push(self.here(node, Action::Activate { package }));
+        let mut restore = Vec::new();
+        if self.input.topology.nodes.len() == 1 {
+            tasks.extend(self.reboot(node));
+        } else {
+            let partner = self.partner(node)?;
+            tasks.push(self.task(node, Executor::Agent(partner.clone()), Action::Takeover));
+            tasks.extend(self.homeward(node, &partner));
+            restore = self.restore(node, &partner);
+        }
+        Ok(Lane {
+            node: node.clone(),
+            tasks,
+            restore,
+            undo: vec![self.here(node, Action::Deactivate)],
+        })
+    }
+
+    /// What comes before the turn of a node that is not the first.
+    fn gate(&mut self, node: &NodeName) -> Vec<Task> {
+        let mut tasks = Vec::new();
+        if !self.is_gated {
+            return tasks;
+        }
+        if self.gates.is_watched() {
+            let gates = self.gates.clone();
+            tasks.push(self.watched(node, Action::Gate { gates }));
+        }
+        if self.gates.has_script() {
+            let longest_minutes = self.gates.longest_minutes;
+            tasks.push(self.here(node, Action::GateScript { longest_minutes }));
+        }
+        tasks
+    }
+
+    /// The way of a node that nobody can take over, after its new slot is the default.
+    fn reboot(&mut self, node: &NodeName) -> Vec<Task> {
+        let version = self.target.clone();
+        let awaited = Action::AwaitBoot {
+            version: version.clone(),
+        };
+        let home = Action::VerifyHome {
+            version: Some(version),
+        };
+        vec![
+            self.here(node, Action::Reboot),
+            self.watched(node, awaited),
+            self.watched(node, home),
+            self.here(node, Action::MarkGood),
+        ]
+    }
+
+    /// The way home of nodes that we took over in an earlier revision, side by side.
     pub(crate) fn come_home(
         &mut self,
-        node: &NodeName,
-        version: Option<&Version>,
+        nodes: &[(NodeName, Option<Version>)],
     ) -> Result<(), Refusal> {
-        let partner = self.partner(node)?;
-        if version.is_some_and(|version| *version != self.target) {
-            // It fell back to its old slot: this lane is nothing but a restore.
-            let tasks = self.restore(node, &partner);
-            self.push(node, tasks, Vec::new(), Vec::new());
-        } else {
-            let tasks = self.homeward(node, &partner);
-            let restore = self.restore(node, &partner);
-            self.push(node, tasks, restore, Vec::new());
-        }
+        let lanes = nodes.iter().map(|(node, version)| {
+            let partner = self.partner(node)?;
+            let fell_back = version.as_ref().is_some_and(|v| *v != self.target);
+            let (tasks, restore) = match fell_back {
+                // Back on its old slot: this lane is nothing but a restore.
+                true => (self.restore(node, &partner), Vec::new()),
+                false => (self.homeward(node, &partner), self.restore(node, &partner)),
+            };
+            Ok(Lane {
+                node: node.clone(),
+                tasks,
+                restore,
+                undo: Vec::new(),
+            })
+        });
+        let lanes = lanes.collect::<Result<_, _>>()?;
+        self.push(lanes);
         Ok(())
     }
 
@@ -180,37 +241,51 @@ impl<'a> Builder<'a> {
         ]
     }
 
-    /// A step of one lane.
-    fn push(&mut self, node: &NodeName, tasks: Vec<Task>, restore: Vec<Task>, undo: Vec<Task>) {
-        let node = node.clone();
-        let lane = Lane {
-            node,
-            tasks,
-            restore,
-            undo,
-        };
-        self.steps.push(Step { lanes: vec![lane] });
-    }
-
-    /// A node that came home without us: see that it is well, and say that its slot is good.
-    pub(crate) fn confirm(&mut self, node: &NodeName) {
-        let version = Some(self.target.clone());
-        let tasks = vec![
-            self.watched(node, Action::VerifyHome { version }),
-            self.here(node, Action::MarkGood),
-        ];
-        self.push(node, tasks, Vec::new(), Vec::new());
-    }
-
-    pub(crate) fn finish(self, revision: u32, from: BTreeMap<NodeName, Version>) -> Plan {
-        let (target, package, steps) = (self.target, self.package, self.steps);
-        Plan {
-            revision,
-            mode: PlanMode::Rolling,
-            target,
-            package,
-            from,
-            steps,
+    /// A step, unless it is empty.
+    fn push(&mut self, lanes: Vec<Lane>) {
+        if !lanes.is_empty() {
+            self.steps.push(Step { lanes });
         }
     }
+
+    /// Nodes that came home without us: see that they are well, and say that their slots are good.
+    pub(crate) fn confirm(&mut self, nodes: &[NodeName]) {
+        let lane = |node: &NodeName| {
+            let version = Some(self.target.clone());
+            Lane {
+                node: node.clone(),
+                tasks: vec![
+                    self.watched(node, Action::VerifyHome { version }),
+                    self.here(node, Action::MarkGood),
+                ],
+                restore: Vec::new(),
+                undo: Vec::new(),
+            }
+        };
+        let lanes = nodes.iter().map(lane).collect();
+        self.push(lanes);
+    }
+
+    pub(crate) fn finish(
+        self,
+        revision: u32,
+        from: BTreeMap<NodeName, Version>,
+        mode: PlanMode,
+        remark: Option<String>,
+    ) -> Plan {
+        Plan {
+            revision,
+            mode,
+            target: self.target,
+            package: self.package,
+            remark,
+            from,
+            steps: self.steps,
+        }
+    }
+}
+
+/// Whether the task takes its node out of service.
+pub(crate) fn takes_down(task: &Task) -> bool {
+    matches!(task.action, Action::Takeover | Action::Reboot)
 }

@@ -108,10 +108,8 @@ fn unblock(input: &Input<'_>, progress: &TaskProgress) -> String {
 }
 
 fn await_boot(input: &Input<'_>, node: &NodeName, target: &Version) -> Verdict {
-    let before = input
-        .operation
-        .takeover_of(node)
-        .and_then(|takeover| takeover.before.node_boot);
+    let down = input.operation.taken_down(node);
+    let before = down.and_then(|task| task.before.node_boot);
     if let Some(failed) = foreign(input, node) {
         return Verdict::Failed(failed);
     }
@@ -120,6 +118,13 @@ fn await_boot(input: &Input<'_>, node: &NodeName, target: &Version) -> Verdict {
     };
     if Some(seen.boot_id) == before {
         return Verdict::Wait(format!("node \"{node}\" has not rebooted yet"));
+    }
+    if input.topology.partner_of(node).is_none() {
+        return match seen.version.known() {
+            Some(version) if version == target => Verdict::Done,
+            Some(version) => fell_back(node, version, target),
+            None => Verdict::Wait(format!("which version node \"{node}\" runs is not known")),
+        };
     }
     let ha = seen
         .pair
@@ -273,7 +278,7 @@ fn verify_home(input: &Input<'_>, node: &NodeName, version: Option<&Version>) ->
         (Some(_), Some(_)) | (None, _) => None,
     };
     let missing = wrong_version
-        .or_else(|| not_home(node, seen))
+        .or_else(|| not_home(input, node, seen))
         .or_else(|| paths_missing(seen));
     match missing {
         None => Verdict::Done,

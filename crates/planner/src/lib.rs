@@ -23,8 +23,10 @@ mod input;
 mod judge;
 mod learn;
 mod next;
+mod order;
 mod package;
 mod pair;
+mod parts;
 mod update;
 
 pub use bounds::Tunables;
@@ -37,3 +39,4 @@ pub use explain::{Described, describe, explain};
 pub use input::{Decision, Input, Running};
 pub use learn::{Expected, Learned, Learner, Measured, learn};
 pub use next::next;
+pub use order::chosen;

@@ -240,6 +240,15 @@ impl Operation {
         newest_first.find(|t| t.task.node == *node && t.task.action == Action::Takeover)
     }
 
+    /// The newest task of this operation that took `node` out of service: its takeover, or its reboot when
+    /// nobody can take it over.
+    pub fn taken_down(&self, node: &NodeName) -> Option<&TaskProgress> {
+        let mut newest_first = self.tasks.values().rev();
+        newest_first.find(|t| {
+            t.task.node == *node && matches!(t.task.action, Action::Takeover | Action::Reboot)
+        })
+    }
+
     /// Whether a takeover with this id is this operation's.
     pub fn is_ours(&self, transition: Option<TransitionId>) -> bool {
         transition.is_some()

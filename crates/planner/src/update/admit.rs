@@ -11,6 +11,7 @@ use crate::bundled::{self, Bundled};
 use crate::checks::{CheckInput, check};
 use crate::input::{Decision, Input};
 use crate::next::awaiting;
+use crate::parts;
 
 /// The next step of a validation.
 pub(crate) fn validation(input: &Input<'_>, version: &Version) -> Decision {
@@ -122,7 +123,7 @@ pub(super) fn admit(input: &Input<'_>, request: &UpdateRequest) -> Decision {
     let at = input.wall;
     match planned {
         Ok(plan) => {
-            let mut events = vec![OperationEvent::Planned { at, plan }];
+            let mut events = parts::planned(at, plan);
             events.extend(close_jobs(
                 input,
                 &JobOutcome::Success {

@@ -1,47 +1,74 @@
 //! The way out: who is with its partner by this update's doing comes home, then the update ends.
 
 use evenkeel_model::{
-    Action, Lane, MemberHa, OperationEnd, OperationEvent, PairState, Task, TaskState, Version,
+    Action, Awaiting, Lane, MemberHa, NodeName, OperationEnd, OperationEvent, PairState, Problem,
+    Task, TaskState, Version,
 };
 
-use super::execute::{advance, trouble};
-use super::flight::{in_flight, is_anything_running, settle};
+use super::execute::{Advanced, each, trouble, with_flight};
+use super::flight::{busy_nodes, cut_gates, settle};
 use super::{pause_on, problem_of};
 use crate::input::{Decision, Input};
 use crate::next::awaiting;
 use crate::pair::{member, pair_of, standing};
 
 pub(super) fn cancel(input: &Input<'_>) -> Decision {
-    let settled = settle(input);
-    if !settled.is_empty() {
-        return Decision::events(settled);
+    let mut events = settle(input);
+    if events.is_empty() {
+        events = cut_gates(input);
     }
-    if is_anything_running(input) {
-        return in_flight(input);
+    if !events.is_empty() {
+        return Decision::events(events);
     }
-    let mut due = Vec::new();
+    // Every node comes home for itself: none waits for another.
+    let busy = busy_nodes(input);
+    let (mut due, mut problem, mut unknown) = (Vec::new(), None, Vec::new());
     for lane in input.operation.plan.iter().flat_map(|plan| plan.lanes()) {
+        if busy.contains(&lane.node) {
+            continue;
+        }
         match way_home(input, lane) {
             WayHome::Over => {}
-            WayHome::Task(task) => due.push(task),
-            WayHome::Decided(decision) => return *decision,
+            WayHome::Task(task) => match trouble(input, task) {
+                Some(trouble) => problem = problem.or(Some(trouble)),
+                None => due.push(task),
+            },
+            WayHome::Leave(event) => events.push(*event),
+            WayHome::Unknown(what) => unknown.push(what),
         }
     }
-    if let Some(problem) = trouble(input, due.iter().copied()) {
-        return pause_on(input, problem);
+    let Advanced {
+        mut decision,
+        problem: not_started,
+    } = each(input, due);
+    events.append(&mut decision.events);
+    if !events.is_empty() {
+        return Decision::events(events);
     }
-    if !due.is_empty() {
-        return advance(input, due.into_iter());
+    problem = problem.or(not_started);
+    if busy.is_empty() && decision.awaiting.is_empty() {
+        if let Some(problem) = problem {
+            return pause_on(input, problem);
+        }
+        if unknown.is_empty() {
+            let (at, end) = (input.wall, OperationEnd::Canceled);
+            return Decision::events(vec![OperationEvent::Ended { at, end }]);
+        }
+        if input.idle > input.tunables.silence {
+            return pause_on(input, unknown.remove(0));
+        }
     }
-    let (at, end) = (input.wall, OperationEnd::Canceled);
-    Decision::events(vec![OperationEvent::Ended { at, end }])
+    let waits = unknown.into_iter().map(|problem| awaited(input, problem));
+    decision.awaiting.extend(waits);
+    with_flight(input, decision)
 }
 
 /// What is left to do for a lane's node.
 enum WayHome<'a> {
     Over,
     Task(&'a Task),
-    Decided(Box<Decision>),
+    Leave(Box<OperationEvent>),
+    Unknown(Problem),
 }
 
 fn way_home<'a>(input: &Input<'_>, lane: &'a Lane) -> WayHome<'a> {
@@ -50,8 +77,11 @@ fn way_home<'a>(input: &Input<'_>, lane: &'a Lane) -> WayHome<'a> {
     if input.operation.updated.contains_key(node) {
         return WayHome::Over;
     }
-    if input.operation.takeover_of(node).is_none() {
+    let Some(down) = input.operation.taken_down(node) else {
         return undo(input, lane);
+    };
+    if down.task.action == Action::Reboot {
+        return confirm(input, lane);
     }
     let is_restoring = input.operation.is_restoring(lane);
     let pair = pair_of(input, &lane.node);
@@ -62,12 +92,12 @@ fn way_home<'a>(input: &Input<'_>, lane: &'a Lane) -> WayHome<'a> {
         return WayHome::Task(task);
     }
     let Some(pair) = pair else {
-        return WayHome::Decided(Box::new(unknown(input, lane)));
+        return WayHome::Unknown(unknown(input, lane));
     };
     // A takeover that is not ours is not ours to give back.
     let ours = standing(pair).filter(|t| t.taken == lane.node && input.operation.is_ours(t.id));
     if ours.is_some() && !is_restoring && !lane.restore.is_empty() {
-        return WayHome::Decided(Box::new(leave(input, lane)));
+        return WayHome::Leave(Box::new(leave(input, lane)));
     }
     match member(pair, &lane.node).ha {
         MemberHa::Serving => confirm(input, lane),
@@ -85,11 +115,11 @@ fn is_superseded(input: &Input<'_>, pair: &PairState) -> bool {
     newest.is_none_or(|t| !input.operation.is_ours(t.id))
 }
 
-fn leave(input: &Input<'_>, lane: &Lane) -> Decision {
+fn leave(input: &Input<'_>, lane: &Lane) -> OperationEvent {
     let (at, node) = (input.wall, lane.node.clone());
     let error = "the update is being canceled";
     let problem = problem_of(Some(node.clone()), error, "Wait for its end.");
-    Decision::events(vec![OperationEvent::Restoring { at, node, problem }])
+    OperationEvent::Restoring { at, node, problem }
 }
 
 /// A node that stays on the new version is said to be good, lest its next boot leaves it. That it cannot
@@ -107,7 +137,7 @@ fn confirm<'a>(input: &Input<'_>, lane: &'a Lane) -> WayHome<'a> {
             once(input, good)
         }
         Some(Some(_)) => undo(input, lane),
-        Some(None) | None => WayHome::Decided(Box::new(unknown(input, lane))),
+        Some(None) | None => WayHome::Unknown(unknown(input, lane)),
     }
 }
 
@@ -138,17 +168,19 @@ fn once<'a>(input: &Input<'_>, task: Option<&'a Task>) -> WayHome<'a> {
     }
 }
 
-fn unknown(input: &Input<'_>, lane: &Lane) -> Decision {
-    let node = Some(lane.node.clone());
+fn unknown(input: &Input<'_>, lane: &Lane) -> Problem {
     let why = input.why_silent(&lane.node);
     let error = format!("whether it is home, and on which version, is not known: {why}");
     let action = "Bring evenkeeld of the pair back, then cancel again.";
-    if input.idle > input.tunables.silence {
-        return pause_on(input, problem_of(node, &error, action));
-    }
-    let mut wait = awaiting(input, format!("the pair of node \"{}\"", lane.node), action);
-    wait.node = node;
-    wait.seen = Some(error);
+    problem_of(Some(lane.node.clone()), &error, action)
+}
+
+fn awaited(input: &Input<'_>, problem: Problem) -> Awaiting {
+    let node = problem.node.as_ref().map_or("", NodeName::as_str);
+    let what = format!("the pair of node \"{node}\"");
+    let mut wait = awaiting(input, what, &problem.action);
+    wait.node = problem.node;
+    wait.seen = Some(problem.error);
     wait.remaining = Some(input.tunables.silence.saturating_sub(input.idle));
-    Decision::wait(wait)
+    wait
 }

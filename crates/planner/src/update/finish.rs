@@ -2,16 +2,13 @@
 
 use evenkeel_model::{OperationEnd, OperationEvent, PauseCause};
 
-use super::{pause_on, problem_of};
+use super::problem_of;
 use crate::checks::post_check;
 use crate::input::{Decision, Input};
 use crate::next::awaiting;
 
-/// Everything of the plan is done, or a lane was left early.
+/// Everything of the plan is done.
 pub(super) fn finish(input: &Input<'_>) -> Decision {
-    if let Some(problem) = input.operation.restoring.values().next() {
-        return pause_on(input, problem.clone());
-    }
     let at = input.wall;
     let findings = post_check(input.topology, input.observations);
     if findings.is_empty() {

@@ -1,10 +1,11 @@
 //! Tasks under way: what is ordered, what is awaited, what ended and what follows from it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use evenkeel_model::{
-    Action, Awaiting, Executor, NodeName, OperationEvent, OperationState, ReportState, Task,
-    TaskEnd, TaskErrorKind, TaskKey, TaskOrder, TaskProgress, TaskState,
+    Action, Awaiting, Executor, NodeName, Operation, OperationEvent, OperationState, ReportState,
+    Task, TaskEnd, TaskError, TaskErrorKind, TaskKey, TaskOrder, TaskProgress, TaskState,
 };
 
 use super::problem_of;
@@ -13,11 +14,45 @@ use crate::input::{Decision, Input};
 use crate::judge::{Verdict, judge, permanent};
 use crate::pair::foreign;
 
+/// Most events of one kind in a decision: the record bounds an append.
+const MOST_AT_ONCE: usize = 800;
+
 pub(super) fn is_anything_running(input: &Input<'_>) -> bool {
     running_tasks(input).next().is_some()
 }
 
-fn running_tasks<'a>(input: &Input<'a>) -> impl Iterator<Item = &'a TaskProgress> {
+pub(super) fn is_running(operation: &Operation, task: &Task) -> bool {
+    let progress = operation.tasks.get(&task.id);
+    progress.is_some_and(|progress| matches!(progress.state, TaskState::Running))
+}
+
+/// Ends the waits for gates: what they wait for does not begin now.
+pub(super) fn cut_gates(input: &Input<'_>) -> Vec<OperationEvent> {
+    let gates = running_tasks(input).filter(|progress| progress.task.action.is_gate());
+    let cut = gates.map(|progress| OperationEvent::TaskEnded {
+        at: input.wall,
+        task: progress.task.id,
+        attempt: progress.attempt,
+        end: TaskEnd::Failed {
+            error: TaskError {
+                kind: TaskErrorKind::Transient,
+                message: "the update does not go on now; the conditions are looked at anew then"
+                    .to_owned(),
+                action: String::new(),
+            },
+        },
+    });
+    cut.take(MOST_AT_ONCE).collect()
+}
+
+/// Nodes with a task under way.
+pub(super) fn busy_nodes<'a>(input: &Input<'a>) -> BTreeSet<&'a NodeName> {
+    running_tasks(input)
+        .map(|progress| &progress.task.node)
+        .collect()
+}
+
+pub(super) fn running_tasks<'a>(input: &Input<'a>) -> impl Iterator<Item = &'a TaskProgress> {
     input
         .operation
         .tasks
@@ -27,9 +62,8 @@ fn running_tasks<'a>(input: &Input<'a>) -> impl Iterator<Item = &'a TaskProgress
 
 /// Records every result that is in.
 pub(super) fn settle(input: &Input<'_>) -> Vec<OperationEvent> {
-    running_tasks(input)
-        .flat_map(|task| settle_task(input, task))
-        .collect()
+    let settled = running_tasks(input).flat_map(|task| settle_task(input, task));
+    settled.take(MOST_AT_ONCE).collect()
 }
 
 fn settle_task(input: &Input<'_>, task: &TaskProgress) -> Vec<OperationEvent> {

@@ -7,6 +7,7 @@ mod finish;
 mod flight;
 mod pause;
 mod start;
+mod wind_down;
 
 use evenkeel_model::{
     NodeName, OperationEvent, OperationState, PauseCause, Problem, UpdateRequest,
@@ -18,7 +19,8 @@ use crate::build::{self, NoPlan};
 use crate::explain::or_cancel;
 use crate::input::{Decision, Input};
 use crate::next::awaiting;
-use flight::{in_flight, is_anything_running, settle};
+use crate::parts::planned;
+use flight::{cut_gates, in_flight, is_anything_running, settle};
 
 /// The next step of an update.
 pub(crate) fn next(input: &Input<'_>, request: &UpdateRequest) -> Decision {
@@ -38,14 +40,15 @@ fn replan(input: &Input<'_>, request: &UpdateRequest) -> Decision {
     if !settled.is_empty() {
         return Decision::events(settled);
     }
+    let cut = cut_gates(input);
+    if !cut.is_empty() {
+        return Decision::events(cut);
+    }
     if is_anything_running(input) {
         return in_flight(input);
     }
     match build::replan(input, request) {
-        Ok(plan) => Decision::events(vec![OperationEvent::Planned {
-            at: input.wall,
-            plan,
-        }]),
+        Ok(plan) => Decision::events(planned(input.wall, plan)),
         Err(NoPlan::Unknown(problem)) if input.idle <= input.tunables.silence => {
             let mut wait = awaiting(
                 input,

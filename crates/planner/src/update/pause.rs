@@ -1,27 +1,95 @@
 //! Where an update pauses, and whether it does.
 
 use evenkeel_model::{
-    Action, Lane, Milestone, Operation, OperationState, PausePoint, Plan, Task, UpdateRequest,
+    Action, Lane, Milestone, Operation, OperationState, PauseAfter, PausePoint, Plan, PlanMode,
+    Task, UpdateRequest,
 };
 
-/// The pause point at which the update stands between two tasks, if it is one. `step` is the one that is
-/// due; none when all are over.
-pub(super) fn pause_point(
-    operation: &Operation,
-    plan: &Plan,
-    step: Option<usize>,
-) -> Option<PausePoint> {
-    let Some(step) = step else {
-        return boundary(operation, plan, plan.steps.len());
-    };
-    let lanes = &plan.steps[step].lanes;
-    let mut begun = lanes.iter().flat_map(|lane| &lane.tasks);
-    if !begun.any(|task| operation.is_done(task.id)) {
-        return boundary(operation, plan, step);
+/// What of the step that is due holds still for a pause.
+pub(super) struct Halt<'a> {
+    operation: &'a Operation,
+    /// A person asked for a pause: every lane goes on to its next pause point, one that has not begun stays.
+    asked: bool,
+    pause_after: PauseAfter,
+    /// The point before the step, while nothing of it has begun.
+    boundary: Option<PausePoint>,
+    step_has_begun: bool,
+    /// The point was paused at before.
+    passed: bool,
+}
+
+impl<'a> Halt<'a> {
+    pub(super) fn new(
+        operation: &'a Operation,
+        request: &UpdateRequest,
+        plan: &Plan,
+        step: usize,
+    ) -> Self {
+        let lanes = &plan.steps[step].lanes;
+        Self {
+            operation,
+            asked: operation.state == OperationState::PausePending,
+            pause_after: request.pause_after,
+            boundary: boundary(operation, plan, step),
+            step_has_begun: lanes.iter().any(|lane| has_begun(operation, lane)),
+            passed: is_passed(operation),
+        }
     }
-    let mut open = lanes.iter().filter(|lane| !operation.lane_over(lane));
-    open.all(|lane| is_after_takeover(operation, lane))
-        .then_some(PausePoint::Takeover)
+
+    /// The point at which the lane holds still, if it does.
+    pub(super) fn holds(&self, lane: &Lane) -> Option<PausePoint> {
+        let operation = self.operation;
+        if !has_begun(operation, lane) {
+            let started = |task: &Task| operation.tasks.contains_key(&task.id);
+            return match self.step_has_begun {
+                // Others of the step were quicker.
+                true => self.asked.then_some(PausePoint::Giveback),
+                false => {
+                    let gated = lane.tasks.iter().any(started);
+                    self.boundary.filter(|point| self.pauses(*point, gated))
+                }
+            };
+        }
+        let giveback = after_takeover(operation, lane)?;
+        let gone_on = operation.tasks.contains_key(&giveback.id);
+        let point = PausePoint::Takeover;
+        self.pauses(point, gone_on).then_some(point)
+    }
+
+    /// Whether the update pauses at `point`: because a person asked for it, or for pauses at such points. One
+    /// that it has gone on from is not paused at again unasked.
+    fn pauses(&self, point: PausePoint, gone_on: bool) -> bool {
+        self.asked || (self.pause_after.pauses_at(point) && !gone_on && !self.passed)
+    }
+}
+
+/// The point at which an update pauses whose steps are all over, if it does.
+pub(super) fn at_the_end(
+    operation: &Operation,
+    request: &UpdateRequest,
+    plan: &Plan,
+) -> Option<PausePoint> {
+    let point = boundary(operation, plan, plan.steps.len())?;
+    let asked = operation.state == OperationState::PausePending;
+    let due = request.pause_after.pauses_at(point) && !is_passed(operation);
+    (asked || due).then_some(point)
+}
+
+/// Nothing was done since the last pause at a point.
+fn is_passed(operation: &Operation) -> bool {
+    let here = operation.done_tasks();
+    let last = operation.passed.last();
+    last.is_some_and(|passed| passed.done_tasks == here)
+}
+
+/// Whether the node's turn has begun. Waiting for the gates before it is none of it.
+fn has_begun(operation: &Operation, lane: &Lane) -> bool {
+    let mut turn = lane.tasks.iter().filter(|task| !is_gate(task));
+    turn.any(|task| operation.tasks.contains_key(&task.id))
+}
+
+fn is_gate(task: &Task) -> bool {
+    matches!(task.action, Action::Gate { .. } | Action::GateScript { .. })
 }
 
 /// The pause point before a step. Steps that only confirm what came home before are none of their own.
@@ -38,7 +106,7 @@ fn boundary(operation: &Operation, plan: &Plan, step: usize) -> Option<PausePoin
     let installs = |lane: &Lane| matches!(&lane.tasks[..], [task] if task.action.is_install());
     match before.lanes.iter().all(installs) {
         true => Some(PausePoint::Install),
-        false => Some(PausePoint::Giveback),
+        false => (plan.mode != PlanMode::SingleNode).then_some(PausePoint::Giveback),
     }
 }
 
@@ -47,31 +115,17 @@ fn moves(task: &Task) -> bool {
     !matches!(task.action, Action::VerifyHome { .. } | Action::MarkGood)
 }
 
-/// Whether the lane's last task that is done is the stabilize time after a takeover.
-fn is_after_takeover(operation: &Operation, lane: &Lane) -> bool {
-    let done = |task: &&Task| operation.is_done(task.id);
-    let last = lane.tasks.iter().take_while(done).last();
-    last.is_some_and(|task| {
-        matches!(
-            task.action,
-            Action::Stabilize {
-                after: Milestone::Takeover,
-                ..
-            }
-        )
-    })
-}
-
-/// Whether the update pauses at `point`: because a person asked for it, or for pauses at such points. One
-/// that was resumed is not paused at again unasked.
-pub(super) fn pauses(operation: &Operation, request: &UpdateRequest, point: PausePoint) -> bool {
-    if operation.state == OperationState::PausePending {
-        return true;
-    }
-    let here = operation.done_tasks();
-    let resumed = operation
-        .passed
-        .last()
-        .is_some_and(|p| p.done_tasks == here);
-    request.pause_after.pauses_at(point) && !resumed
+/// The lane's giveback, if the last task that is done is the stabilize time after a takeover.
+fn after_takeover<'a>(operation: &Operation, lane: &'a Lane) -> Option<&'a Task> {
+    let next = operation.next_task(lane)?;
+    let place = lane.tasks.iter().position(|task| task.id == next.id)?;
+    let last = lane.tasks[..place].last()?;
+    matches!(
+        last.action,
+        Action::Stabilize {
+            after: Milestone::Takeover,
+            ..
+        }
+    )
+    .then_some(next)
 }

@@ -1,9 +1,14 @@
 //! Starts a task: the intent, what it expects, and what must come first.
 
-use evenkeel_model::{Action, Before, NodeName, OperationEvent, Problem, Task, TransitionId};
+use evenkeel_model::{
+    Action, Before, Lane, NodeName, OperationEvent, Problem, Step, Task, TransitionId,
+};
 
+use super::flight::running_tasks;
 use super::problem_of;
+use crate::builder::takes_down;
 use crate::input::Input;
+use crate::order::named;
 use crate::pair::{fit_for_takeover, foreign, giveback_held, pair_of, stands};
 
 pub(super) enum Start {
@@ -13,12 +18,28 @@ pub(super) enum Start {
     Trouble(Problem),
 }
 
-pub(super) fn start(input: &Input<'_>, task: &Task) -> Start {
+/// Who is out of service, or about to be; found out when the first task asks.
+#[derive(Default)]
+pub(super) struct Absent(Option<Vec<NodeName>>);
+
+impl Absent {
+    fn nodes(&mut self, input: &Input<'_>) -> &mut Vec<NodeName> {
+        self.0.get_or_insert_with(|| {
+            let leaving = |name: &NodeName| {
+                running_tasks(input).any(|t| t.task.node == *name && takes_down(&t.task))
+            };
+            let away = |name: &&NodeName| !serves(input, name) || leaving(name);
+            input.topology.names().filter(away).cloned().collect()
+        })
+    }
+}
+
+pub(super) fn start(input: &Input<'_>, task: &Task, absent: &mut Absent) -> Start {
     let earlier = input.operation.tasks.get(&task.id);
     let attempt = earlier.map_or(1, |earlier| earlier.attempt + 1);
     let transition = transition_of(input, task);
     let standing = stands(input, &task.node, transition);
-    if !standing && let Some(not_yet) = before_task(input, task) {
+    if !standing && let Some(not_yet) = before_task(input, task, absent) {
         return not_yet;
     }
     // A veto that passes is waited for, also when some of the pools are home already.
@@ -42,9 +63,9 @@ pub(super) fn start(input: &Input<'_>, task: &Task) -> Start {
 }
 
 /// What comes before the task, if anything does.
-fn before_task(input: &Input<'_>, task: &Task) -> Option<Start> {
+fn before_task(input: &Input<'_>, task: &Task, absent: &mut Absent) -> Option<Start> {
     match &task.action {
-        Action::Takeover => before_takeover(input, &task.node),
+        Action::Takeover => before_takeover(input, &task.node, absent),
         // The first task of a node's turn, which would go nowhere: its takeover could not follow, and a
         // node that lost its power cannot even answer.
         Action::Activate { .. } => not_ours(input, &task.node),
@@ -70,19 +91,42 @@ fn not_ours(input: &Input<'_>, node: &NodeName) -> Option<Start> {
 
 /// What comes before the takeover of `node`, if anything does. The coordinator hands over only when
 /// its pair is fit: another one would only wait for the same.
-fn before_takeover(input: &Input<'_>, node: &NodeName) -> Option<Start> {
+fn before_takeover(input: &Input<'_>, node: &NodeName, absent: &mut Absent) -> Option<Start> {
     if let Some(trouble) = not_ours(input, node) {
         return Some(trouble);
     }
     if let Err(why) = fit_for_takeover(input, node) {
         return Some(Start::Wait(why));
     }
+    let absent = absent.nodes(input);
+    if let Err(why) = can_be_absent(input, node, absent) {
+        return Some(Start::Wait(why));
+    }
     if node != input.me {
+        absent.push(node.clone());
         return None;
     }
     Some(match heir(input) {
         Some(to) => Start::HandOver(to),
         None => Start::Wait("no other node can coordinate meanwhile".to_owned()),
+    })
+}
+
+/// Whether the cluster goes on without `node` and all that are absent.
+fn can_be_absent(input: &Input<'_>, node: &NodeName, absent: &[NodeName]) -> Result<(), String> {
+    let partner = input.topology.partner_of(node);
+    if let Some(partner) = partner.filter(|partner| absent.contains(partner)) {
+        return Err(format!(
+            "before the takeover of node \"{node}\": its partner \"{partner}\" is out of service"
+        ));
+    }
+    let mut all = absent.to_vec();
+    all.push(node.clone());
+    (input.survives_without)(&all).map_err(|why| {
+        format!(
+            "the record would not survive without {}: {why}",
+            named(&all)
+        )
     })
 }
 
@@ -129,16 +173,26 @@ fn transition_of(input: &Input<'_>, task: &Task) -> Option<TransitionId> {
     }
 }
 
-/// Who coordinates while this node is taken over: one that answers, updated ones first, the partner last
-/// since it has a takeover to carry out.
+/// Who coordinates while this node is taken over: one that answers, updated ones first, the partner late
+/// since it has a takeover to carry out, and those last that are about to be taken over themselves.
 fn heir(input: &Input<'_>) -> Option<NodeName> {
     let partner = input.topology.partner_of(input.me);
     let able = input
         .topology
         .names()
         .filter(|name| *name != input.me && serves(input, name));
+    let plan = input.operation.plan.iter();
+    let mut steps = plan.flat_map(|plan| &plan.steps);
+    let turn = |step: &&Step| {
+        let mine = |lane: &&Lane| lane.node == *input.me && lane.tasks.iter().any(takes_down);
+        let lane = step.lanes.iter().find(mine);
+        lane.is_some_and(|lane| !input.operation.lane_over(lane))
+    };
+    let lanes = steps.find(turn).map_or(&[][..], |step| &step.lanes);
+    let same_turn = |name: &NodeName| lanes.iter().any(|lane| lane.node == *name);
     let rank = |name: &&NodeName| {
         (
+            same_turn(name) && !input.operation.updated.contains_key(*name),
             Some(*name) == partner,
             !input.operation.updated.contains_key(*name),
         )

@@ -84,14 +84,6 @@ fn refusals_have_codes() {
     let refusal = planned(&world).unwrap_err();
     assert_eq!(refusal.code, code::VALIDATION_FAILED);
     assert!(refusal.message.contains("n4"));
-
-    let mut world = World::update();
-    let mut alone = world.topology.nodes[0].clone();
-    alone.partner = None;
-    world.topology = Topology::new(world.topology.id, "one".to_owned(), vec![alone]).unwrap();
-    let refusal = planned(&world).unwrap_err();
-    assert_eq!(refusal.code, 10_551_558);
-    assert!(refusal.message.contains("\"n1\" has no HA partner"));
 }
 
 #[test]

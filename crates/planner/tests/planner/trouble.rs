@@ -109,7 +109,10 @@ fn a_permanent_failure_waits_for_what_runs_beside_it() {
     world.append(events);
     let decision = world.decide();
     assert!(decision.events.is_empty(), "three still install");
-    assert_eq!((decision.orders.len(), decision.awaiting.len()), (3, 3));
+    assert_eq!(decision.orders.len(), 3);
+    let last = decision.awaiting.last().unwrap();
+    assert!(last.what.contains("before the update pauses"), "{last:?}");
+    assert_eq!(last.seen.as_deref(), Some("disk full"));
     world.run();
     assert_eq!(world.problem().error, "disk full");
     assert!(world.running_tasks().is_empty());

@@ -1,8 +1,10 @@
 //! Whether a request may be admitted, told from the view alone.
 
 use evenkeel_model::{
-    CatalogueEntry, Operation, OperationEnd, OperationKind, OperationState, Refusal, Version, code,
+    CatalogueEntry, Operation, OperationEnd, OperationKind, OperationState, Refusal, UpdateRequest,
+    Version, code,
 };
+use evenkeel_planner::chosen;
 use evenkeel_record::View;
 
 /// What a user may do with an update that is open.
@@ -31,22 +33,26 @@ pub(crate) fn package<'a>(
         })
 }
 
-/// An update of a cluster that is at the version already is refused at once.
-pub(crate) fn not_there_yet(view: &View, version: &Version) -> Result<(), Refusal> {
+/// An update that this cluster cannot make, or whose nodes are at the version already, is refused at once.
+pub(crate) fn not_there_yet(view: &View, request: &UpdateRequest) -> Result<(), Refusal> {
     let control = view.control();
     let Some(topology) = &control.topology else {
         return Ok(());
     };
+    let (nodes, version) = (chosen(topology, request)?, &request.version);
     let runs = |name| {
         control
             .booted
             .get(name)
             .and_then(|booted| booted.version.as_ref())
     };
-    let all_run = topology.names().all(|name| runs(name) == Some(version));
+    let all_run = nodes.iter().all(|name| runs(name) == Some(version));
     match all_run && !was_given_up(view) {
         true => {
-            let text = format!("All nodes run {version} already.");
+            let text = match request.nodes.is_empty() {
+                true => format!("All nodes run {version} already."),
+                false => format!("All nodes named run {version} already."),
+            };
             Err(Refusal::new(code::ALREADY_AT_VERSION, text).about("version"))
         }
         false => Ok(()),

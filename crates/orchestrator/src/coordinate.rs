@@ -416,20 +416,24 @@ impl<'a> Coordination<'a> {
     /// Sends orders that their agents do not have. Only nodes that refuse older coordinators get any, and
     /// for what a pair does, both partners must.
     async fn send(&mut self, orders: Vec<TaskOrder>) {
-        for order in orders {
+        let this = &*self;
+        let sent = orders.into_iter().filter_map(|order| {
             let Executor::Agent(agent) = order.task.executor.clone() else {
-                continue;
+                return None;
             };
-            if self.tracker.has(&order.key) || !self.is_installed(&agent, &order) {
-                continue;
+            if this.tracker.has(&order.key) || !this.is_installed(&agent, &order) {
+                return None;
             }
-            let (key, request) = (
-                order.key,
-                AgentRequest::Start {
-                    order: Box::new(order),
-                },
-            );
-            match self.call(&agent, request).await {
+            let (key, order) = (order.key, Box::new(order));
+            Some(async move {
+                let answer = this.call(&agent, AgentRequest::Start { order }).await;
+                (agent, key, answer)
+            })
+        });
+        // Side by side: one that does not answer does not keep the others from beginning.
+        let answers = join_all(sent).await;
+        for (agent, key, answer) in answers {
+            match answer {
                 Some(AgentResponse::Journal { reports }) => {
                     reports
                         .into_iter()

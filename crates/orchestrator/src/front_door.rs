@@ -130,7 +130,7 @@ impl FrontDoor {
     ) -> Result<JobId, Refusal> {
         let fits = |view: &View| {
             package(view, &request.version)?;
-            not_there_yet(view, &request.version)
+            not_there_yet(view, &request)
         };
         let description = "PATCH /api/cluster/software";
         self.start(Request::Update(request.clone()), by, description, fits)

@@ -16,6 +16,11 @@ pub(super) fn high_availability(findings: &mut Collector<'_>) {
         |seen| &seen.pair,
         |findings, node, pair| match pair {
             Some(pair) => pair_is_fit(findings, HA, node, pair),
+            None if findings.topology().nodes.len() == 1 => findings.warning(
+                HA,
+                format!("Single-node cluster: data is not served while node \"{node}\" reboots."),
+                "Update when nobody needs the data, then with skip_warnings.",
+            ),
             None => findings.error(
                 HA,
                 format!("Node \"{node}\" has no HA partner that could serve for it."),
@@ -79,7 +84,9 @@ pub(super) fn quorum(input: &CheckInput<'_>, findings: &mut Collector<'_>) {
             }
         },
     );
-    for name in findings.topology().names() {
+    // Nothing goes on while the only node is down, and nobody expects it to.
+    let several = findings.topology().nodes.len() > 1;
+    for name in findings.topology().names().filter(|_| several) {
         if let Err(why) = (input.survives_without)(std::slice::from_ref(name)) {
             let issue = format!("The cluster cannot go on while node \"{name}\" is down: {why}.");
             findings.error(QUORUM, issue, "Restore the cluster's redundancy.");
@@ -109,11 +116,15 @@ pub(super) fn lifs(findings: &mut Collector<'_>) {
             }
         },
     );
+    let several = findings.topology().nodes.len() > 1;
     findings.each(
         LIF_FAILOVER,
         |seen| &seen.lifs,
         |findings, _, lifs| {
-            for lif in lifs.iter().filter(|lif| !lif.has_failover_target) {
+            for lif in lifs
+                .iter()
+                .filter(|lif| several && !lif.has_failover_target)
+            {
                 let issue = format!("LIF \"{}\" has no port to fail over to.", lif.name);
                 let action =
                     "Give the LIF a failover target on the partner, in its broadcast domain.";

@@ -20,14 +20,13 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/stories")
 }
 
-/// The stories, in the order of their names.
-fn stories() -> Vec<PathBuf> {
-    let wanted = std::env::var("EVENKEEL_STORY").unwrap_or_default();
+/// The stories whose names contain that, in the order of their names.
+fn stories(wanted: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder()).expect("the folder of stories is there");
     let mut files: Vec<PathBuf> = entries
         .map(|entry| entry.expect("the folder can be read").path())
         .filter(|path| path.extension().is_some_and(|e| e == "txt"))
-        .filter(|path| path.to_string_lossy().contains(&wanted))
+        .filter(|path| path.to_string_lossy().contains(wanted))
         .collect();
     files.sort();
     files
@@ -62,7 +61,8 @@ fn hold(file: &Path) -> Result<(), String> {
 
 #[test]
 fn every_story_goes_as_it_is_written() {
-    let queue = Mutex::new(stories().into_iter());
+    let wanted = std::env::var("EVENKEEL_STORY").unwrap_or_default();
+    let queue = Mutex::new(stories(&wanted).into_iter());
     let wrong = Mutex::new(Vec::new());
     let next = || queue.lock().expect("players do not panic here").next();
     thread::scope(|scope| {
@@ -85,4 +85,24 @@ fn every_story_goes_as_it_is_written() {
         wrong.len(),
         wrong.join("\n\n")
     );
+}
+
+/// What the operators' guide says that is shown, is shown in a story.
+#[test]
+fn the_guide_quotes_what_is_shown() {
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/updates.md");
+    let guide = fs::read_to_string(guide).expect("the guide is there");
+    let read = |path: PathBuf| fs::read_to_string(path).expect("a story can be read");
+    let told: String = stories("").into_iter().map(read).collect();
+    let quoted = guide.lines().filter(|line| {
+        let line = line.strip_prefix("    ").unwrap_or_default();
+        line.starts_with("error:") || line.starts_with("action:")
+    });
+    let untrue: Vec<&str> = quoted.filter(|line| !told.contains(line.trim())).collect();
+    assert!(untrue.is_empty(), "no story shows: {untrue:#?}");
+    let linked = guide.split("golden/stories/").skip(1);
+    let linked = linked.filter_map(|rest| Some(rest.split_once(".txt)")?.0));
+    for name in linked.filter(|name| !name.contains(']')) {
+        assert!(folder().join(format!("{name}.txt")).exists(), "{name}");
+    }
 }

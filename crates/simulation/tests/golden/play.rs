@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use evenkeel_model::{JobId, NodeName, OperationKind, Refusal, TaskState, UpdateRequest, Version};
 use evenkeel_orchestrator::UpdateAction;
+use evenkeel_platform::sim::Hardware;
 use evenkeel_record::View;
 use evenkeel_simulation::{Blow, Cluster, Settings, admin, run, stand_of};
 use tokio::time::{Instant, sleep};
@@ -139,6 +140,11 @@ impl Player {
             Command::Fault(node, fault, on) => cluster.set_fault(node, *fault, *on),
             Command::Kill(node) => cluster.strike(node, Blow::Kill),
             Command::PowerCut(node) => cluster.strike(node, Blow::PowerCut),
+            Command::Reset(node) => {
+                let reset = |hardware: &mut Hardware, now| hardware.reset(node, "by hand", now);
+                let reset = cluster.hardware(reset);
+                reset.map_err(|unknown| format!("{unknown:?}"))?;
+            }
             Command::Cut(node, Cut::Everything) => cluster.cut(node, true),
             Command::Cut(node, Cut::Record) => cluster.cut_record(node, true),
             Command::Heal(node) => cluster.cut(node, false),

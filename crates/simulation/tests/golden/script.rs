@@ -102,6 +102,8 @@ pub(crate) enum Command {
     Kill(NodeName),
     /// `power cut node01`: it comes back after a while (`cluster dark=…`).
     PowerCut(NodeName),
+    /// `reset node01`: the reset button.
+    Reset(NodeName),
     /// `cut node01 from record|everything`, `heal node01`.
     Cut(NodeName, Cut),
     Heal(NodeName),
@@ -152,6 +154,7 @@ fn command(line: &str) -> Result<Command, String> {
         ["fault", node, fault, on] => Command::Fault(name(node)?, known(fault)?, switch(on)?),
         ["kill", node] => Command::Kill(name(node)?),
         ["power", "cut", node] => Command::PowerCut(name(node)?),
+        ["reset", node] => Command::Reset(name(node)?),
         ["cut", node, "from", "record"] => Command::Cut(name(node)?, Cut::Record),
         ["cut", node, "from", "everything"] => Command::Cut(name(node)?, Cut::Everything),
         ["heal", node] => Command::Heal(name(node)?),

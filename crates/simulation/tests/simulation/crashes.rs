@@ -228,6 +228,8 @@ of_scenarios! {
     without_power_while_a_node_falls_back: Fallback, PowerCut, [30], every 3;
     killed_while_it_is_paused_and_cancelled: Cancel, Kill, [0], every 1;
     without_power_while_it_is_paused_and_cancelled: Cancel, PowerCut, [30], every 2;
+    killed_while_it_pauses_everywhere: Pauses, Kill, [0], every 2;
+    without_power_while_it_pauses_everywhere: Pauses, PowerCut, [30], every 3;
     killed_while_a_package_comes_in: Get, Kill, [0, 400], every 1;
     without_power_while_a_package_comes_in: Get, PowerCut, [0, 400], every 1;
     killed_while_a_package_is_carried_again: Sync, Kill, [0, 100], every 1;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use evenkeel_model::{Action, OperationEnd, OperationKind, Problem, Version};
+use evenkeel_model::{Action, OperationEnd, OperationKind, PauseAfter, Problem, Version};
 use evenkeel_orchestrator::{FrontDoor, UpdateAction};
 use evenkeel_platform::sim::Fault;
 use evenkeel_simulation::{Blow, Cluster, OLD, Stand, admin, stand_of};
@@ -21,6 +21,8 @@ pub(crate) enum Scenario {
     Fallback,
     /// An update that is paused during its first takeover, then cancelled.
     Cancel,
+    /// An update that pauses at every pause point, and is resumed.
+    Pauses,
     /// A package is uploaded.
     Get,
     /// A package is deleted.
@@ -38,6 +40,7 @@ impl Scenario {
             Self::Update => update(cluster, blow).await,
             Self::Fallback => fallback(cluster, blow).await,
             Self::Cancel => cancel(cluster, blow).await,
+            Self::Pauses => pauses(cluster, blow).await,
             Self::Get => get(cluster).await,
             Self::Delete => delete(cluster).await,
             Self::Sync => sync(cluster).await,
@@ -47,7 +50,7 @@ impl Scenario {
     /// What is not as it must be at the end.
     pub(crate) fn left_undone(self, cluster: &Cluster) -> Vec<String> {
         let mut left = match self {
-            Self::Update | Self::Fallback => {
+            Self::Update | Self::Fallback | Self::Pauses => {
                 [cluster.unfinished(), cluster.without_history()].concat()
             }
             Self::Cancel | Self::Get | Self::Delete | Self::Sync => cluster.away(),
@@ -60,7 +63,9 @@ impl Scenario {
         left.extend(match self {
             Self::Get => expected(EXTRA, true),
             Self::Delete => expected(OLD, false),
-            Self::Update | Self::Fallback | Self::Cancel | Self::Sync => expected(OLD, true),
+            Self::Update | Self::Fallback | Self::Pauses | Self::Cancel | Self::Sync => {
+                expected(OLD, true)
+            }
         });
         left
     }
@@ -144,6 +149,44 @@ fn untrue(cluster: &Cluster, problem: &Problem, blow: Blow) -> Option<&'static s
         return Some("every pool is home and every node serves");
     }
     None
+}
+
+/// Resumes at each pause point, until it is over.
+async fn pauses(cluster: &Cluster, blow: Blow) -> Played {
+    let mut request = Cluster::request();
+    request.pause_after = PauseAfter::All;
+    let mut problems = Vec::new();
+    let mut stops = 0;
+    let begin = async || {
+        let started = cluster.start_update(request.clone()).await;
+        started.map(drop).map_err(|refusal| refusal.to_string())
+    };
+    begin().await?;
+    while stops < STOPS {
+        match rest(cluster).await? {
+            Stand::Ended(OperationEnd::Completed) => return Ok(problems),
+            Stand::PausedByUser(_) => {}
+            Stand::PausedOnError(problem) => {
+                if let Some(why) = untrue(cluster, &problem, blow) {
+                    return Err(format!("{problem}: untrue: {why}"));
+                }
+                stops += 1;
+                problems.push(problem);
+                mend(cluster).await?;
+            }
+            Stand::Ended(end) => {
+                if blow == Blow::Kill || !refused_in_time(cluster, &end) {
+                    return Err(format!("it ended: {end:?}"));
+                }
+                stops += 1;
+                mend(cluster).await?;
+                begin().await?;
+            }
+        }
+        // Refused only when it was accepted before and the answer was lost.
+        let _ = cluster.act(UpdateAction::Resume).await;
+    }
+    Err(format!("it goes in circles: {problems:#?}"))
 }
 
 async fn fallback(cluster: &Cluster, blow: Blow) -> Played {

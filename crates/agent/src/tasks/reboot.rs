@@ -42,8 +42,9 @@ async fn booted(run: &Run) -> Result<How, TaskError> {
     Err(TaskError {
         kind: TaskErrorKind::FellBack,
         message: format!("{node} did not come up on {target} and fell back to {found}"),
-        action: "See the node's console log for why the new image did not boot; replace the package or the \
-                 hardware, then resume to try again."
+        action: "See the node's console log for why the new image did not boot. If it was the node, \
+                  mend it, then resume: it is tried again. If it was the package, cancel, then update \
+                  with another one."
             .to_owned(),
     })
 }

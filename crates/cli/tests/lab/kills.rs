@@ -161,3 +161,52 @@ fn the_partner_is_killed() {
 fn all_are_killed() {
     survive(Victim::All);
 }
+
+/// Waits for an event of that type of the update.
+fn heard(events: &Events, kind: &str) {
+    while events.next()["event"]["type"] != kind {}
+}
+
+/// One update that fails on a node, is resumed, paused and canceled, with a kill at each turn and the power
+/// gone while it stands still.
+#[test]
+fn an_update_that_fails_is_paused_and_canceled_survives_kills_and_a_power_cut() {
+    let mut lab = Lab::up(2);
+    lab.upload("2.0");
+    lab.ok(&["lab", "fault", "bad-image", "node1"]);
+    lab.ok(&["lab", "fault", "bad-image", "node2"]);
+    let events = lab.follow_events();
+    lab.ok(&["image", "update", "2.0", "--stabilize-minutes", "1"]);
+    // It falls back; whoever brings the node home is killed.
+    heard(&events, "restoring");
+    kill(&lab, &events, Victim::All, None);
+    assert_eq!(lab.settled(), "paused_on_error", "{}", lab.tail());
+    assert!(lab.versions().values().all(|version| version != "2.0"));
+    for node in lab.node_names() {
+        lab.ok(&["lab", "fault", "bad-image", &node, "--clear"]);
+    }
+    drop(events);
+    lab.pull_the_plug();
+    lab.start();
+    assert_eq!(lab.settled(), "paused_on_error", "{}", lab.tail());
+    lab.until("the nodes' service", |lab| {
+        let shown = lab.ok(&["lab", "status"]);
+        (shown.matches("serving").count() == 2).then_some(())
+    });
+    let events = lab.follow_events();
+    lab.ok(&["image", "resume-update"]);
+    heard(&events, "task_started");
+    lab.ok(&["image", "pause-update"]);
+    kill(&lab, &events, Victim::Coordinator, None);
+    assert_eq!(lab.settled(), "paused_by_user", "{}", lab.tail());
+    kill(&lab, &events, Victim::All, None);
+    lab.until("an answer", |lab| {
+        lab.run(&["image", "cancel-update"])
+            .status
+            .success()
+            .then_some(())
+    });
+    kill(&lab, &events, Victim::All, None);
+    assert_eq!(lab.settled(), "canceled", "{}", lab.tail());
+    lab.assert_no_harm();
+}

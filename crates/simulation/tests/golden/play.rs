@@ -232,6 +232,12 @@ fn request(version: &str, options: &Options) -> Result<UpdateRequest, String> {
     request.version = parse_version(version)?;
     request.skip_warnings = options.has("skip_warnings");
     request.stabilize_minutes = options.number("stabilize")?.unwrap_or(8) as u32;
+    request.force_rolling = options.has("force_rolling");
+    let node = |name: &str| NodeName::new(name).map_err(|error| error.to_string());
+    if let Some(names) = options.text("nodes") {
+        request.nodes = names.split(',').map(node).collect::<Result<_, _>>()?;
+    }
+    request.first = options.text("first").map(node).transpose()?;
     request.pause_after = match options.text("pause_after") {
         None => evenkeel_model::PauseAfter::None,
         Some("takeover_giveback") => evenkeel_model::PauseAfter::TakeoverGiveback,

@@ -212,6 +212,21 @@ fn two_pairs_lose_power() {
     part.hold();
 }
 
+/// Four pairs go in two batches, two nodes at a time: whoever is struck, the other lane goes on.
+#[test]
+fn batches_are_killed() {
+    let mut part = Part::new(Scenario::Update, Blow::Kill, &VICTIMS);
+    (part.nodes, part.late_ms, part.every) = (8, &[0], 24);
+    part.hold();
+}
+
+#[test]
+fn batches_lose_power() {
+    let mut part = Part::new(Scenario::Update, Blow::PowerCut, &VICTIMS);
+    (part.nodes, part.late_ms, part.every) = (8, &[30], 37);
+    part.hold();
+}
+
 macro_rules! of_scenarios {
     ($($name:ident: $scenario:ident, $blow:ident, $late_ms:expr, every $every:literal;)*) => {
         $(#[test]

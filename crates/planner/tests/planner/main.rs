@@ -2,6 +2,7 @@
 //! ones.
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
+mod batches;
 mod checks;
 mod chores;
 mod ideal;

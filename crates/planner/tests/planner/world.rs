@@ -19,7 +19,16 @@ pub(crate) fn partner(text: &str) -> &'static str {
         "n2" => "n1",
         "n3" => "n4",
         "n4" => "n3",
-        other => panic!("no node {other}"),
+        other => {
+            // Of bigger clusters; the few names are never given back.
+            let number: u32 = other[1..].parse().unwrap();
+            let partner = if number % 2 == 1 {
+                number + 1
+            } else {
+                number - 1
+            };
+            String::leak(format!("n{partner}"))
+        }
     }
 }
 
@@ -129,6 +138,39 @@ impl World {
         Self::of(Request::Update(request))
     }
 
+    /// An update of a cluster of so many nodes.
+    pub(crate) fn update_of(nodes: u128, change: impl FnOnce(&mut UpdateRequest)) -> Self {
+        let mut world = Self::update_with(change);
+        world.topology = topology(nodes);
+        for n in 5..=nodes {
+            let seen = healthy(&format!("n{n}"), n);
+            world
+                .observations
+                .insert(name(&format!("n{n}")), known(seen));
+        }
+        world.boots = 1_000;
+        world
+    }
+
+    /// An update of a cluster of one node.
+    pub(crate) fn update_alone() -> Self {
+        let mut world = Self::update_with(|request| request.skip_warnings = true);
+        let mut alone = world.topology.nodes[0].clone();
+        alone.partner = None;
+        world.topology = Topology::new(world.topology.id, "one".to_owned(), vec![alone]).unwrap();
+        world.observations.retain(|node, _| *node == name("n1"));
+        world.override_node("n1", |seen| {
+            seen.pair = known(None);
+            if let Observed::Known { value, .. } = &mut seen.pools {
+                value.retain(|pool| pool.home == name("n1"));
+            }
+            if let Observed::Known { value, .. } = &mut seen.lifs {
+                value.retain(|lif| lif.home == name("n1"));
+            }
+        });
+        world
+    }
+
     pub(crate) fn of(request: Request) -> Self {
         let requested = OperationEvent::Requested {
             at: wall(),
@@ -139,7 +181,7 @@ impl World {
         let operation = Operation::begin(id, &requested).unwrap();
         let mut world = Self {
             me: name("n1"),
-            topology: topology(),
+            topology: topology(4),
             control: Control {
                 generation: Generation(7),
                 ..Control::default()
@@ -386,11 +428,11 @@ fn platform() -> PlatformName {
     PlatformName::new("lab-x86_64").unwrap()
 }
 
-fn topology() -> Topology {
-    let config = |(n, node): (u128, &str)| NodeConfig {
+fn topology(nodes: u128) -> Topology {
+    let config = |n: u128| NodeConfig {
         id: NodeId(Uuid::from_u128(n)),
-        name: name(node),
-        partner: Some(name(partner(node))),
+        name: name(&format!("n{n}")),
+        partner: Some(name(partner(&format!("n{n}")))),
         interconnect: "127.0.0.1:1".to_owned(),
         rest: "127.0.0.1:2".to_owned(),
         variant: None,
@@ -399,7 +441,7 @@ fn topology() -> Topology {
         platform: platform(),
         lifs: Vec::new(),
     };
-    let nodes = (1..).zip(NAMES).map(config).collect();
+    let nodes = (1..=nodes).map(config).collect();
     Topology::new(ClusterId(Uuid::from_u128(99)), "lab".to_owned(), nodes).unwrap()
 }
 
@@ -412,7 +454,7 @@ fn member(node: &str, n: u128) -> MemberState {
 }
 
 fn number(node: &str) -> u128 {
-    NAMES.iter().position(|n| *n == node).unwrap() as u128 + 1
+    node[1..].parse().unwrap()
 }
 
 /// What a healthy node sees.

@@ -43,7 +43,7 @@ pub fn plan(input: &Input<'_>, request: &UpdateRequest) -> Result<Plan, Refusal>
     }
     let turns = turns(input, request, &groups);
     let mut builder = Builder::new(input, entry, request.stabilize_minutes, first_id(input));
-    builder.confirm(&unproven);
+    builder.confirm(&unproven, false);
     builder.install(&groups.concat());
     for nodes in &turns.steps {
         builder.roll(nodes)?;
@@ -121,7 +121,7 @@ pub fn replan(input: &Input<'_>, request: &UpdateRequest) -> Result<Plan, NoPlan
     let mut builder = Builder::new(input, entry, request.stabilize_minutes, first_id(input));
     // Whoever is with its partner comes home before anything new begins.
     builder.come_home(&away).map_err(as_problem)?;
-    builder.confirm(&home);
+    builder.confirm(&home, input.topology.nodes.len() > 1);
     let bare = groups.iter().flatten().filter(|n| !builder.holds_image(n));
     let to_install: Vec<NodeName> = bare.cloned().collect();
     builder.install(&to_install);

@@ -248,16 +248,21 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Nodes that came home without us: see that they are well, and say that their slots are good.
-    pub(crate) fn confirm(&mut self, nodes: &[NodeName]) {
+    /// Nodes that run the version without us: see that they are well, and say that their slots are good. One
+    /// that only just came home is given its time before anything is taken from it again.
+    pub(crate) fn confirm(&mut self, nodes: &[NodeName], just_home: bool) {
+        let minutes = self.stabilize_minutes;
         let lane = |node: &NodeName| {
             let version = Some(self.target.clone());
+            let mut tasks = vec![self.watched(node, Action::VerifyHome { version })];
+            if just_home {
+                let after = Milestone::Giveback;
+                tasks.push(self.watched(node, Action::Stabilize { minutes, after }));
+            }
+            tasks.push(self.here(node, Action::MarkGood));
             Lane {
                 node: node.clone(),
-                tasks: vec![
-                    self.watched(node, Action::VerifyHome { version }),
-                    self.here(node, Action::MarkGood),
-                ],
+                tasks,
                 restore: Vec::new(),
                 undo: Vec::new(),
             }

@@ -112,7 +112,10 @@ fn boundary(operation: &Operation, plan: &Plan, step: usize) -> Option<PausePoin
 
 /// Whether the task brings its node on, rather than looking or saying that it is well.
 fn moves(task: &Task) -> bool {
-    !matches!(task.action, Action::VerifyHome { .. } | Action::MarkGood)
+    !matches!(
+        task.action,
+        Action::VerifyHome { .. } | Action::Stabilize { .. } | Action::MarkGood
+    )
 }
 
 /// The lane's giveback, if the last task that is done is the stabilize time after a takeover.

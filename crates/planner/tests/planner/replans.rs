@@ -90,7 +90,9 @@ fn a_node_that_came_home_by_hand_is_confirmed() {
         .into_iter()
         .filter(|t| t.starts_with("n3"))
         .collect();
-    assert_eq!(of_n3, ["n3 do-verify-job", "n3 do-commit-job"]);
+    let jobs = ["verify", "stabilize-after-giveback", "commit"];
+    assert_eq!(of_n3, jobs.map(|job| format!("n3 do-{job}-job")));
+    assert_eq!(tasks(&plan)[..3], of_n3, "before anything is taken over");
     let world = finishes(world);
     let row = &world.operation.updated[&name("n3")];
     assert_eq!((&row.from, &row.to), (&old(), &new()));

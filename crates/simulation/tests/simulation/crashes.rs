@@ -73,6 +73,14 @@ async fn strike(case: Case) -> Result<Vec<Problem>, String> {
     let pauses = case.scenario.play(&cluster, case.blow).await;
     let pauses = pauses.map_err(|why| format!("{why}\n{}", cluster.describe()))?;
     cluster.mend(REST).await.map_err(|stuck| stuck.0)?;
+    // Nodes that came up together say one after the other what they run, a quarter of a second each; and a
+    // blow after the last event may still be felt.
+    for _ in 0..30 {
+        if judge(&cluster, case).is_ok() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
     judge(&cluster, case)?;
     Ok(pauses)
 }

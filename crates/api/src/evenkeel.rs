@@ -121,6 +121,32 @@ pub struct Retention {
     pub keep: Option<u32>,
 }
 
+/// `GET /evenkeel/v1/gates`: what an update waits for between nodes, beyond the timer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GateSettings {
+    /// All of them must hold: `paths_back`, `resync_done`, `lifs_home`, `load_below=PERCENT`, `script`.
+    pub conditions: Vec<String>,
+    /// For so many minutes without a break.
+    pub hold_minutes: u32,
+    /// After so many minutes the update pauses. 0 until gates are set for the first time.
+    pub longest_minutes: u32,
+}
+
+/// Body of `PATCH /evenkeel/v1/gates`; what is not given stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GateChange {
+    /// All conditions; an empty list: no gates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conditions: Option<Vec<String>>,
+    /// See [`GateSettings::hold_minutes`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold_minutes: Option<u32>,
+    /// See [`GateSettings::longest_minutes`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub longest_minutes: Option<u32>,
+}
+
 /// One line of `GET /evenkeel/v1/events`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventLine {

@@ -20,8 +20,8 @@ pub use cluster::{Cluster, Ha, HaPartner, Node, ReleaseVersion};
 pub use code::{Class, Code};
 pub use error::{ApiError, ErrorArgument, ErrorBody, ErrorObject};
 pub use evenkeel::{
-    Awaiting, EventLine, Explain, Key, KeyState, Keys, NewKey, NodeTransfers, OpenOperation,
-    Retention, Transfer, TransferTrouble, Transfers,
+    Awaiting, EventLine, Explain, GateChange, GateSettings, Key, KeyState, Keys, NewKey,
+    NodeTransfers, OpenOperation, Retention, Transfer, TransferTrouble, Transfers,
 };
 pub use filter::{Filter, FilterError};
 pub use job::{Job, JobError, JobLink, JobRef, JobState};

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use evenkeel_lab::LabCommand;
+use evenkeel_model::GateCondition;
 
 use crate::demo::DemoArgs;
 use crate::package::PackageCommand;
@@ -112,6 +113,9 @@ pub(crate) enum Image {
     /// The keys that packages are signed with.
     #[command(subcommand)]
     Key(ImageKey),
+    /// What an update waits for between nodes, beyond the timer.
+    #[command(subcommand)]
+    Gates(ImageGates),
     /// Run the checks of an update without updating.
     Validate {
         /// Version of a package in the repository.
@@ -169,6 +173,32 @@ pub(crate) struct RetentionArgs {
     /// Keep all.
     #[arg(long, conflicts_with = "keep")]
     pub(crate) off: bool,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum ImageGates {
+    /// Show them.
+    Show,
+    /// Change them, for updates that are planned from now on; what is not given stays.
+    Set(GatesArgs),
+}
+
+#[derive(Args)]
+pub(crate) struct GatesArgs {
+    /// A condition that must hold before the next node's turn: `paths-back`, `resync-done`, `lifs-home`,
+    /// `load-below=PERCENT` or `script` (see `gate_script` in evenkeeld.toml). May be given more than once;
+    /// those that are not given are taken off.
+    #[arg(long = "condition", value_name = "NAME")]
+    pub(crate) conditions: Vec<GateCondition>,
+    /// Wait for no condition.
+    #[arg(long, conflicts_with = "conditions")]
+    pub(crate) off: bool,
+    /// Minutes for which all conditions must hold without a break; 2 unless set.
+    #[arg(long, value_name = "MINUTES")]
+    pub(crate) hold: Option<u32>,
+    /// Minutes after which the update pauses instead; 60 unless set.
+    #[arg(long, value_name = "MINUTES")]
+    pub(crate) longest: Option<u32>,
 }
 
 #[derive(Subcommand)]

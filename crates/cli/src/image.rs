@@ -10,6 +10,7 @@ use ureq::http::Method;
 
 use crate::args::{Image, ImagePackage, PauseAfter, Update};
 use crate::client::Client;
+use crate::gates;
 use crate::get;
 use crate::keys;
 use crate::outcome::{Stop, print, print_json};
@@ -34,6 +35,7 @@ pub(crate) fn run(client: &Client, command: Image, json: bool) -> Result<(), Sto
         Image::Package(ImagePackage::ShowDownload) => get::show(client, json),
         Image::Package(ImagePackage::Retention(args)) => keys::retention(client, &args, json),
         Image::Key(command) => keys::run(client, &command, json),
+        Image::Gates(command) => gates::run(client, &command, json),
         Image::Package(ImagePackage::ShowRepository) => show_repository(client, json),
         Image::Package(ImagePackage::Delete { version }) => delete(client, &version, json),
         Image::Validate { version } => validate(client, &version, json),

@@ -9,6 +9,7 @@ mod client;
 mod clock;
 mod command_line;
 mod demo;
+mod gates;
 mod get;
 mod image;
 mod keys;

@@ -6,6 +6,7 @@ use evenkeel_download::Source;
 use evenkeel_model::{
     Awaiting, JobId, NodeName, PackagesStatus, Refusal, UpdateRequest, UserName, Version,
 };
+use evenkeel_orchestrator::GatesChange;
 use evenkeel_rest::{FrontDoor, NodeDoor, Upload};
 
 use crate::keeper::Incoming;
@@ -63,6 +64,10 @@ impl FrontDoor for Door {
 
     async fn set_retention(&self, keep: Option<u32>, by: UserName) -> Result<(), Refusal> {
         self.inner.set_retention(keep, by).await
+    }
+
+    async fn set_gates(&self, change: GatesChange, by: UserName) -> Result<(), Refusal> {
+        self.inner.set_gates(change, by).await
     }
 
     async fn awaiting(&self) -> Result<Vec<Awaiting>, Refusal> {

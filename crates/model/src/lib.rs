@@ -39,7 +39,7 @@ pub use event::{
 };
 pub use finding::{Acknowledgement, Awaiting, Finding, Problem, Severity};
 pub use fold::Illegal;
-pub use gate::{GateCondition, Gates};
+pub use gate::{GateCondition, Gates, NoSuchCondition};
 pub use id::*;
 pub use manifest::*;
 pub use observation::*;

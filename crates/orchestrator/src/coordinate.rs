@@ -284,6 +284,7 @@ impl<'a> Coordination<'a> {
             return self.hand_over(view, to).await;
         }
         self.tracker.awaits(operation.id, &decision.awaiting);
+        self.tracker.gates(operation.id, decision.gates);
         self.send(decision.orders).await;
         self.run_checks(decision.run_checks).await;
         Stepped::Waits(decision.awaiting)

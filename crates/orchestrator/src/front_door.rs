@@ -16,6 +16,7 @@ use uuid::Uuid;
 use crate::admission::{UpdateAction, not_there_yet, package, update_for};
 use crate::commit::{Batch, CommitError, commit};
 use crate::elect::{Parts, Role};
+use crate::gates::{GatesChange, changed};
 
 /// Tries against others who append at the same time.
 const TRIES: u32 = 20;
@@ -463,6 +464,25 @@ impl FrontDoor {
                 by,
                 keep,
             }))
+        })
+        .await
+    }
+
+    /// Changes what an update waits for between nodes: one that is planned from now on.
+    pub async fn set_gates(&self, change: GatesChange, by: UserName) -> Result<(), Refusal> {
+        self.admit(|view, at| {
+            let control = view.control();
+            let gates = changed(&control.gates, &change)?;
+            if gates == control.gates {
+                return Ok(Attempt::Nothing(()));
+            }
+            if control.mixed_daemons() {
+                let text = "Gates cannot be changed while nodes run daemons of different releases, or one has \
+                            not said which: not every one would understand it.";
+                return Err(Refusal::new(code::NOT_SUPPORTED, text));
+            }
+            let by = by.clone();
+            Ok(Attempt::control(ControlEvent::GatesSet { at, by, gates }))
         })
         .await
     }

@@ -13,9 +13,11 @@ mod commit;
 mod coordinate;
 mod elect;
 mod front_door;
+mod gates;
 mod observe;
 mod track;
 
 pub use admission::UpdateAction;
 pub use elect::{Orchestrator, Parts, Role};
 pub use front_door::{CopyNote, CopyState, FrontDoor, GetTicket, NewKey, StaleGet};
+pub use gates::GatesChange;

@@ -8,7 +8,7 @@ use evenkeel_model::{
     Awaiting, Executor, NodeName, Operation, OperationId, ReportState, Seq, TaskId, TaskKey,
     TaskProgress, TaskReport, TaskState,
 };
-use evenkeel_planner::{Running, describe};
+use evenkeel_planner::{GateLook, GateMemory, Running, describe};
 use tokio::time::Instant;
 
 /// An operation's last sign of life.
@@ -26,6 +26,8 @@ pub(crate) struct Tracker {
     reports: BTreeMap<TaskKey, (ReportState, Instant)>,
     /// What was last seen of a wait, by operation and what is awaited.
     seen: BTreeMap<(OperationId, String), (Option<String>, Instant)>,
+    /// What was seen of gates so far: since when they hold, and what failed last.
+    gates: BTreeMap<(OperationId, TaskId), (Option<Instant>, Option<String>)>,
     /// When each operation last made a step.
     steps: BTreeMap<OperationId, Step>,
 }
@@ -64,6 +66,21 @@ impl Tracker {
         }
         self.seen.retain(|(id, _), _| *id != operation);
         self.seen.extend(fresh);
+    }
+
+    /// Notes what is seen of gates now. One that is not looked at any more is forgotten.
+    pub(crate) fn gates(&mut self, operation: OperationId, looks: BTreeMap<TaskId, GateLook>) {
+        self.gates
+            .retain(|(id, task), _| *id != operation || looks.contains_key(task));
+        for (task, look) in looks {
+            let (since, failed) = self.gates.entry((operation, task)).or_default();
+            match look {
+                GateLook::Holds => {
+                    since.get_or_insert_with(Instant::now);
+                }
+                GateLook::Fails(what) => (*since, *failed) = (None, Some(what)),
+            }
+        }
     }
 
     /// How long the operation has made no step, and no node has got more of what it carries than it ever had.
@@ -108,13 +125,20 @@ impl Tracker {
                 Running {
                     report: known.map(|(state, _)| state.clone()),
                     quiet,
+                    gate: GateMemory::default(),
                 }
             }
             Executor::Coordinator => {
                 let key = (operation, describe(&task.task).what);
+                let gate = self.gates.get(&(operation, task.task.id));
+                let gate = gate.map(|(since, failed)| GateMemory {
+                    held: since.map(|since| since.elapsed()),
+                    failed: failed.clone(),
+                });
                 Running {
                     report: None,
                     quiet: self.seen.get(&key).map(elapsed).unwrap_or_default(),
+                    gate: gate.unwrap_or_default(),
                 }
             }
         }
@@ -124,6 +148,7 @@ impl Tracker {
     pub(crate) fn keep_only(&mut self, open: &[OperationId]) {
         self.reports.retain(|key, _| open.contains(&key.operation));
         self.seen.retain(|(id, _), _| open.contains(id));
+        self.gates.retain(|(id, _), _| open.contains(id));
         self.steps.retain(|id, _| open.contains(id));
     }
 }

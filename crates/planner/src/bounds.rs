@@ -49,7 +49,8 @@ impl Tunables {
             }
             Action::VerifyHome { .. } | Action::Reboot => self.minutes(15).max(floor),
             Action::Gate { gates } => self.minutes(gates.longest_minutes).max(floor),
-            Action::GateScript { longest_minutes } => self.minutes(*longest_minutes).max(floor),
+            // Its agent gives it up in time, after the run that is under way.
+            Action::GateScript { longest_minutes } => self.minutes(*longest_minutes) + floor,
         }
     }
 

@@ -74,6 +74,26 @@ pub struct Running {
     pub report: Option<ReportState>,
     /// How long nothing about it has changed.
     pub quiet: Duration,
+    /// Of a gate: what was seen of it so far.
+    pub gate: GateMemory,
+}
+
+/// What was seen of a gate by whoever coordinates now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GateMemory {
+    /// How long all its conditions have held, at every look; none while one does not.
+    pub held: Option<Duration>,
+    /// The condition that was last seen failing.
+    pub failed: Option<String>,
+}
+
+/// What one look at a gate shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GateLook {
+    /// All its conditions hold.
+    Holds,
+    /// This one does not.
+    Fails(String),
 }
 
 /// What to do now.
@@ -89,6 +109,8 @@ pub struct Decision {
     pub orders: Vec<TaskOrder>,
     /// Nodes that should run the checks which a package brings: ask them, as often as it is said.
     pub run_checks: Vec<(NodeName, CheckOrder)>,
+    /// What is seen of the gates that are watched, for their stopwatches.
+    pub gates: BTreeMap<TaskId, GateLook>,
     /// Step down in favour of this node, before the next task.
     pub hand_over: Option<NodeName>,
     /// What is awaited.

@@ -7,6 +7,7 @@ use evenkeel_model::{
     TaskProgress, Version,
 };
 
+use crate::gate;
 use crate::input::Input;
 use crate::pair::{foreign, member, not_home, pair_of};
 
@@ -57,7 +58,7 @@ pub(crate) fn judge(input: &Input<'_>, progress: &TaskProgress, quiet: Duration)
         Action::AwaitBoot { version } => await_boot(input, node, version),
         Action::Stabilize { minutes, after } => stabilize(input, progress, *minutes, *after),
         Action::VerifyHome { version } => verify_home(input, node, version.as_ref()),
-        Action::Gate { .. } => Verdict::Wait("the conditions are not known".to_owned()),
+        Action::Gate { gates } => return gate::judge(input, progress, gates),
         Action::Install { .. }
         | Action::Activate { .. }
         | Action::Deactivate
@@ -116,12 +117,16 @@ fn await_boot(input: &Input<'_>, node: &NodeName, target: &Version) -> Verdict {
     let Some(seen) = input.seen(node) else {
         return Verdict::Wait(not_waiting(input, node));
     };
+    let alone = input.topology.partner_of(node).is_none();
+    // A single node that runs it already was rebooted by someone else: it began on another version.
+    if alone && seen.version.known() == Some(target) {
+        return Verdict::Done;
+    }
     if Some(seen.boot_id) == before {
         return Verdict::Wait(format!("node \"{node}\" has not rebooted yet"));
     }
-    if input.topology.partner_of(node).is_none() {
+    if alone {
         return match seen.version.known() {
-            Some(version) if version == target => Verdict::Done,
             Some(version) => fell_back(node, version, target),
             None => Verdict::Wait(format!("which version node \"{node}\" runs is not known")),
         };

@@ -75,6 +75,10 @@ pub fn router(cluster: Arc<dyn Cluster>, door: Arc<dyn FrontDoor>, ids: &dyn Ids
             "/evenkeel/v1/retention",
             get(settings::retention).put(settings::set_retention),
         )
+        .route(
+            "/evenkeel/v1/gates",
+            get(settings::gates).patch(settings::set_gates),
+        )
         .route("/evenkeel/v1/transfers", get(transfers::transfers))
         .fallback(unknown_url)
         .method_not_allowed_fallback(other_method)

@@ -5,13 +5,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use evenkeel_api::{
-    Action, Download, EventLine, Explain, History, Job, Key, NewKey, Node, Package, Retention,
-    Software,
+    Action, Download, EventLine, Explain, GateSettings, History, Job, Key, NewKey, Node, Package,
+    Retention, Software,
 };
 use evenkeel_download::Source;
 use evenkeel_model::{
     Awaiting, JobId, NodeName, PackagesStatus, Refusal, UpdateRequest, UserName, Version,
 };
+use evenkeel_orchestrator::GatesChange;
 use futures_util::stream::BoxStream;
 
 /// Events as they happen, from some position on.
@@ -44,6 +45,8 @@ pub trait Cluster: Send + Sync + 'static {
     async fn keys(&self) -> Result<Vec<Key>, Refusal>;
     /// How many packages that nothing needs are kept.
     async fn retention(&self) -> Result<Retention, Refusal>;
+    /// What an update waits for between nodes.
+    async fn gates(&self) -> Result<GateSettings, Refusal>;
     /// Why each open operation is not further along, given what the coordinator says it waits for.
     async fn explain(&self, awaiting: Result<Vec<Awaiting>, Refusal>) -> Result<Explain, Refusal>;
     /// Events after position `since`, then as they happen; or, without `follow`, up to now.
@@ -88,6 +91,8 @@ pub trait FrontDoor: Send + Sync + 'static {
     async fn revoke_key(&self, id: &str, by: UserName) -> Result<(), Refusal>;
     /// Says how many packages that nothing needs are kept.
     async fn set_retention(&self, keep: Option<u32>, by: UserName) -> Result<(), Refusal>;
+    /// Changes what an update waits for between nodes.
+    async fn set_gates(&self, change: GatesChange, by: UserName) -> Result<(), Refusal>;
     /// What the coordinator waits for.
     async fn awaiting(&self) -> Result<Vec<Awaiting>, Refusal>;
     /// What each node says of its packages; `None` for one that does not answer.

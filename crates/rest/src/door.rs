@@ -8,7 +8,7 @@ use evenkeel_api::{Action, Code, NewKey};
 use evenkeel_download::{Client, Source};
 use evenkeel_model::{Awaiting, GetSource, JobId, NodeName, OperationKind, Refusal, UpdateRequest};
 use evenkeel_model::{PackagesStatus, UserName, Version, code};
-use evenkeel_orchestrator::{FrontDoor as Admission, UpdateAction};
+use evenkeel_orchestrator::{FrontDoor as Admission, GatesChange, UpdateAction};
 use evenkeel_package_store::{PublicKey, StageError, StageLimits, Staging, Store};
 use evenkeel_record::Follower;
 use uuid::Uuid;
@@ -228,6 +228,10 @@ impl FrontDoor for NodeDoor {
 
     async fn set_retention(&self, keep: Option<u32>, by: UserName) -> Result<(), Refusal> {
         self.admission.set_retention(keep, by).await
+    }
+
+    async fn set_gates(&self, change: GatesChange, by: UserName) -> Result<(), Refusal> {
+        self.admission.set_gates(change, by).await
     }
 
     async fn awaiting(&self) -> Result<Vec<Awaiting>, Refusal> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use evenkeel_api::{Code, Download, EventLine, Explain, OpenOperation};
-use evenkeel_api::{History, Job, Key, Node, Package, Retention, Software};
+use evenkeel_api::{GateSettings, History, Job, Key, Node, Package, Retention, Software};
 use evenkeel_model::{Awaiting, JobId, Position, Refusal, UserName};
 use evenkeel_record::projections::{self as rows, At, OperationRow};
 use evenkeel_record::{Entry, Follower, Record, Unavailable, View};
@@ -231,6 +231,16 @@ impl Cluster for RecordCluster {
     async fn retention(&self) -> Result<Retention, Refusal> {
         let keep = self.view().control().retention;
         Ok(Retention { keep })
+    }
+
+    async fn gates(&self) -> Result<GateSettings, Refusal> {
+        let view = self.view();
+        let gates = &view.control().gates;
+        Ok(GateSettings {
+            conditions: gates.conditions.iter().map(ToString::to_string).collect(),
+            hold_minutes: gates.hold_minutes,
+            longest_minutes: gates.longest_minutes,
+        })
     }
 
     async fn explain(&self, awaiting: Result<Vec<Awaiting>, Refusal>) -> Result<Explain, Refusal> {

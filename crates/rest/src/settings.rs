@@ -4,7 +4,9 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use evenkeel_api::{ApiError, Code, Key, Keys, NewKey, Retention, parse_body};
+use evenkeel_api::{ApiError, Code, GateChange, Key, Keys, NewKey, Retention, parse_body};
+use evenkeel_model::{GateCondition, NoSuchCondition};
+use evenkeel_orchestrator::GatesChange;
 use serde::de::DeserializeOwned;
 
 use crate::app::Shared;
@@ -86,6 +88,48 @@ pub(crate) async fn set_retention(
     };
     let body = result.await.map_err(|error| asked.failure(error))?;
     Ok(asked.form.answer(StatusCode::OK, body))
+}
+
+/// `GET /evenkeel/v1/gates`.
+pub(crate) async fn gates(State(app): Shared, asked: Asked) -> Result<Response, Failure> {
+    let result = async {
+        asked.params()?.finish()?;
+        Ok(json(&app.cluster.gates().await?))
+    };
+    let body = result.await.map_err(|error| asked.failure(error))?;
+    Ok(asked.form.answer(StatusCode::OK, body))
+}
+
+/// `PATCH /evenkeel/v1/gates`.
+pub(crate) async fn set_gates(
+    State(app): Shared,
+    asked: Asked,
+    body: Body,
+) -> Result<Response, Failure> {
+    let result = async {
+        asked.params()?.finish()?;
+        let change = change_of(object(body).await?)?;
+        app.door.set_gates(change, asked.user.clone()).await?;
+        Ok(json(&app.cluster.gates().await?))
+    };
+    let body = result.await.map_err(|error| asked.failure(error))?;
+    Ok(asked.form.answer(StatusCode::OK, body))
+}
+
+fn change_of(change: GateChange) -> Result<GatesChange, ApiError> {
+    let parse = |words: Vec<String>| -> Result<Vec<GateCondition>, ApiError> {
+        let parsed = words.iter().map(|word| word.parse());
+        parsed
+            .collect::<Result<_, NoSuchCondition>>()
+            .map_err(|error| {
+                ApiError::with(Code::BadValue, format!("{error}.")).target("conditions")
+            })
+    };
+    Ok(GatesChange {
+        conditions: change.conditions.map(parse).transpose()?,
+        hold_minutes: change.hold_minutes,
+        longest_minutes: change.longest_minutes,
+    })
 }
 
 /// Reads a body that is one of Evenkeel's own objects.

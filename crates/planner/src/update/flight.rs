@@ -10,6 +10,7 @@ use evenkeel_model::{
 
 use super::problem_of;
 use crate::explain::describe;
+use crate::gate;
 use crate::input::{Decision, Input};
 use crate::judge::{Verdict, judge, permanent};
 use crate::pair::foreign;
@@ -176,11 +177,13 @@ pub(super) fn in_flight(input: &Input<'_>) -> Decision {
     let awaiting = running_tasks(input)
         .map(|task| awaited(input, task))
         .collect();
-    Decision {
+    let mut decision = Decision {
         orders,
         awaiting,
         ..Decision::default()
-    }
+    };
+    gate::looks(input, &mut decision);
+    decision
 }
 
 fn order(input: &Input<'_>, progress: &TaskProgress) -> Option<TaskOrder> {
@@ -245,6 +248,9 @@ fn not_accepted(input: &Input<'_>, progress: &TaskProgress, agent: &NodeName) ->
 
 /// How long until the task is given up, if things stay as they are.
 fn remaining(input: &Input<'_>, progress: &TaskProgress, quiet: Duration) -> Duration {
+    if let Action::Gate { gates } = &progress.task.action {
+        return gate::remaining(input, progress, gates);
+    }
     let left = input
         .tunables
         .no_progress(&progress.task.action)

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use evenkeel_model::*;
-use evenkeel_planner::{Decision, Running, describe};
+use evenkeel_planner::{Decision, GateMemory, Running, describe};
 
 use crate::world::*;
 
@@ -193,7 +193,15 @@ impl World {
 
     pub(crate) fn report(&mut self, task: TaskId, state: ReportState) {
         let (report, quiet) = (Some(state), Duration::ZERO);
-        self.running.insert(task, Running { report, quiet });
+        let gate = GateMemory::default();
+        self.running.insert(
+            task,
+            Running {
+                report,
+                quiet,
+                gate,
+            },
+        );
     }
 
     fn effect(&mut self, order: &TaskOrder) {

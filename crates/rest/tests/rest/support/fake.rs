@@ -7,15 +7,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use evenkeel_api::{
-    Action, CheckStatus, Cluster, Download, DownloadState, EventLine, Explain, Ha, History,
-    HistoryState, Issue, Job, JobError, JobState, Key, NewKey, Node, NodeName, NodeRef, Package,
-    ReleaseVersion, Resource, Retention, Software, SoftwareImage, SoftwareNode, UpdateDetails,
-    UpdateState, ValidationResult,
+    Action, CheckStatus, Cluster, Download, DownloadState, EventLine, Explain, GateSettings, Ha,
+    History, HistoryState, Issue, Job, JobError, JobState, Key, NewKey, Node, NodeName, NodeRef,
+    Package, ReleaseVersion, Resource, Retention, Software, SoftwareImage, SoftwareNode,
+    UpdateDetails, UpdateState, ValidationResult,
 };
 use evenkeel_download::Source;
 use evenkeel_model::{
     Awaiting, JobId, PackagesStatus, Refusal, UpdateRequest, UserName, Version, code,
 };
+use evenkeel_orchestrator::GatesChange;
 use evenkeel_rest::{EventStream, PasswordHash, Upload, UploadError};
 use evenkeel_seam::{Ids, SeededIds};
 use futures_util::StreamExt;
@@ -286,6 +287,10 @@ impl evenkeel_rest::Cluster for Fake {
         Ok(Vec::new())
     }
 
+    async fn gates(&self) -> Result<GateSettings, Refusal> {
+        Ok(GateSettings::default())
+    }
+
     async fn retention(&self) -> Result<Retention, Refusal> {
         Ok(Retention::default())
     }
@@ -383,6 +388,10 @@ impl evenkeel_rest::FrontDoor for Fake {
 
     async fn revoke_key(&self, _: &str, _: UserName) -> Result<(), Refusal> {
         Err(Refusal::new(code::NO_ENTRY, "Not here."))
+    }
+
+    async fn set_gates(&self, _: GatesChange, _: UserName) -> Result<(), Refusal> {
+        Ok(())
     }
 
     async fn set_retention(&self, _: Option<u32>, _: UserName) -> Result<(), Refusal> {

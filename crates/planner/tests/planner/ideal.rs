@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use evenkeel_model::*;
-use evenkeel_planner::{Decision, GateMemory, Running, describe};
+use evenkeel_planner::{Decision, GateLook, GateMemory, Running, describe};
 
 use crate::world::*;
 
@@ -67,7 +67,8 @@ impl World {
 
     /// Time in which nothing happens.
     pub(crate) fn pass(&mut self, time: Duration) {
-        let before = self.decide().awaiting;
+        let decided = self.decide();
+        let (before, gates) = (decided.awaiting, decided.gates);
         self.idle += time;
         self.monotonic.since_boot_ms += time.as_millis() as u64;
         self.silent.values_mut().for_each(|silent| *silent += time);
@@ -80,6 +81,9 @@ impl World {
                 wait.map(|wait| wait.seen.clone())
             };
             let known = self.running.entry(task.id).or_default();
+            if let Some(look) = gates.get(&task.id) {
+                remember(&mut known.gate, look, time);
+            }
             match same(&before) == same(&after) {
                 true => known.quiet += time,
                 false => known.quiet = Duration::ZERO,
@@ -103,7 +107,9 @@ impl World {
         self.idle = Duration::ZERO;
         // What the agents' journals hold is collected again; stopwatches start anew.
         let known = self.running.values_mut();
-        known.for_each(|known| known.quiet = Duration::ZERO);
+        known.for_each(|known| {
+            (known.quiet, known.gate) = (Duration::ZERO, GateMemory::default());
+        });
     }
 
     /// I1, looked at from outside: both serve, nothing stands, unless it is this very takeover.
@@ -313,5 +319,13 @@ impl World {
                 }
             });
         }
+    }
+}
+
+/// What the coordinator's stopwatches make of a gate that stayed as it was for a while.
+fn remember(gate: &mut GateMemory, look: &GateLook, time: Duration) {
+    match look {
+        GateLook::Holds => *gate.held.get_or_insert_default() += time,
+        GateLook::Fails(what) => (gate.held, gate.failed) = (None, Some(what.clone())),
     }
 }

@@ -5,6 +5,7 @@
 mod batches;
 mod checks;
 mod chores;
+mod gates;
 mod ideal;
 mod learned;
 mod packages;

@@ -5,6 +5,7 @@ mod check;
 mod conformance;
 mod demo;
 mod layering;
+mod mixed;
 mod paths;
 mod prerequisites;
 mod simulate;
@@ -22,7 +23,14 @@ enum Command {
     /// Formatting, lints, docs, the arrows between crates, generated files, stray paths.
     Check,
     /// Everything that proves it: all crates' tests, labs of real processes, the Python client.
-    Test,
+    Test {
+        /// Instead: two builds in one cluster, one of an earlier commit. Needs the repository's history.
+        #[arg(long)]
+        mixed: bool,
+        /// The earlier commit.
+        #[arg(long, value_name = "COMMIT", default_value = mixed::EARLIER, requires = "mixed")]
+        from: String,
+    },
     /// Writes the generated files anew.
     Generate,
     /// Storms of kills, power cuts and bad links over simulated clusters, more of them than `test` has.
@@ -48,7 +56,8 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Command::parse() {
         Command::Check => check::run(),
-        Command::Test => test::run_all(),
+        Command::Test { mixed: false, .. } => test::run_all(),
+        Command::Test { mixed: true, from } => mixed::run_mixed(&from),
         Command::Generate => check::generate(),
         Command::Simulate { storms, from } => simulate::simulate(storms, from),
         Command::Bench(bench) => bench::run(&bench),

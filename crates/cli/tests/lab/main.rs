@@ -8,6 +8,7 @@ mod downloads;
 mod faults;
 mod harness;
 mod kills;
+mod mixed;
 mod refusals;
 mod rolling;
 mod web;

@@ -194,6 +194,8 @@ mod tests {
             (code::UPLOAD_SETUP, 500),
             (code::UPLOAD_READ_ONLY, 500),
             (code::NO_SPACE, 500),
+            (code::NOT_SUPPORTED, 400),
+            (code::NOT_HA_PAIRS, 400),
             (code::ALREADY_AT_VERSION, 409),
             (code::NO_VERSION, 400),
             (code::WRONG_STATE, 409),

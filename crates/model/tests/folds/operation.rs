@@ -253,3 +253,77 @@ fn jobs_open_and_close_once() {
     assert_eq!(operation.open_jobs().count(), 0);
     assert!(operation.apply(&closed(1)).is_err());
 }
+
+#[test]
+fn a_plan_comes_in_parts_before_itself() {
+    let Plan { steps, .. } = plan(1, 1);
+    let more = plan(1, 10).steps.remove(0).lanes;
+    let part = |revision, steps: Vec<Step>, continues| OperationEvent::PlanPart {
+        at: at(2),
+        revision,
+        steps,
+        continues,
+    };
+    let mut last = plan(1, 20);
+    let parts = [
+        validated(),
+        part(1, steps.clone(), false),
+        part(
+            1,
+            vec![Step {
+                lanes: more.clone(),
+            }],
+            true,
+        ),
+        OperationEvent::Planned {
+            at: at(2),
+            plan: last.clone(),
+        },
+    ];
+    let operation = fold(begun(update()), &parts);
+    let mut whole = steps;
+    whole[0].lanes.extend(more);
+    whole.append(&mut last.steps);
+    assert_eq!(operation.plan.unwrap().steps, whole);
+    assert!(operation.plan_parts.is_empty());
+
+    let mut early = fold(begun(update()), &parts[..1]);
+    assert!(early.apply(&part(2, Vec::new(), false)).is_err());
+    assert!(
+        early
+            .apply(&part(1, vec![Step { lanes: vec![] }], true))
+            .is_err()
+    );
+}
+
+#[test]
+fn a_resume_after_validation_validates_again_unless_an_older_release_recorded_it() {
+    let paused = OperationEvent::Paused {
+        at: at(3),
+        cause: PauseCause::User {
+            point: PausePoint::Validation,
+        },
+    };
+    let resumed = |validate| OperationEvent::Resumed {
+        at: at(4),
+        by: user(),
+        validate,
+    };
+    let mut again = fold(running(), &[paused.clone(), resumed(true)]);
+    assert_eq!(again.state, OperationState::Requested);
+    assert_eq!((&again.plan, &again.findings), (&None, &None));
+    assert!(
+        fold(again.clone(), &[validated()])
+            .apply(&planned(1, 1))
+            .is_err()
+    );
+    again = fold(again, &[validated(), planned(2, 1)]);
+    assert_eq!(again.state, OperationState::Running);
+
+    let older = r#"{"type":"resumed","at":"2026-01-01T00:00:00Z","by":"admin"}"#;
+    let Ok(OperationEvent::Resumed { validate, .. }) = serde_json::from_str(older) else {
+        panic!("it is one")
+    };
+    let as_before = fold(running(), &[paused, resumed(validate)]);
+    assert_eq!(as_before.state, OperationState::Running);
+}

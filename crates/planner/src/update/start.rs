@@ -1,5 +1,7 @@
 //! Starts a task: the intent, what it expects, and what must come first.
 
+use std::collections::BTreeSet;
+
 use evenkeel_model::{
     Action, Before, Lane, NodeName, OperationEvent, Problem, Step, Task, TransitionId,
 };
@@ -25,10 +27,10 @@ pub(super) struct Absent(Option<Vec<NodeName>>);
 impl Absent {
     fn nodes(&mut self, input: &Input<'_>) -> &mut Vec<NodeName> {
         self.0.get_or_insert_with(|| {
-            let leaving = |name: &NodeName| {
-                running_tasks(input).any(|t| t.task.node == *name && takes_down(&t.task))
-            };
-            let away = |name: &&NodeName| !serves(input, name) || leaving(name);
+            let tasks = running_tasks(input).map(|progress| &progress.task);
+            let leaving = tasks.filter(|task| takes_down(task));
+            let leaving: BTreeSet<&NodeName> = leaving.map(|task| &task.node).collect();
+            let away = |name: &&NodeName| !serves(input, name) || leaving.contains(name);
             input.topology.names().filter(away).cloned().collect()
         })
     }

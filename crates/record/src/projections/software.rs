@@ -215,15 +215,18 @@ pub fn cluster_version(view: &View) -> Option<Version> {
         .newest_of(&[OperationKind::Update])
         .and_then(|id| view.operation(id));
     let plan = update.and_then(|update| update.plan.as_ref());
-    if let (Some(update), Some(plan)) = (update, plan)
-        && control.open.contains_key(&update.id)
-    {
-        return only(plan.from.values().collect(), Some(&plan.target));
-    }
     let names = control
         .topology
         .iter()
         .flat_map(|topology| topology.names());
+    if let (Some(update), Some(plan)) = (update, plan)
+        && control.open.contains_key(&update.id)
+    {
+        let others = names.filter(|name| !plan.from.contains_key(*name));
+        let of_others = others.filter_map(|name| control.booted.get(name)?.version.as_ref());
+        let versions = plan.from.values().chain(of_others);
+        return only(versions.collect(), Some(&plan.target));
+    }
     let booted: Option<BTreeSet<&Version>> = names
         .map(|name| control.booted.get(name)?.version.as_ref())
         .collect();

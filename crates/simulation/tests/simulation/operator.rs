@@ -281,3 +281,34 @@ fn a_node_without_room_does_not_keep_the_cluster_from_working() {
         sound(&cluster);
     });
 }
+
+#[test]
+fn pairs_are_named_and_only_they_are_updated() {
+    run(async {
+        let cluster = Cluster::start(Settings::new(8)).await;
+        let names = cluster.names();
+        let named = |chosen: &[usize]| {
+            let nodes = chosen.iter().map(|n| names[*n].clone()).collect();
+            Cluster::request_with(|request| request.nodes = nodes)
+        };
+        let half = cluster.start_update(named(&[2, 3, 4])).await;
+        assert_eq!(half.expect_err("half a pair").code, code::NOT_HA_PAIRS);
+        let mut unknown = named(&[2, 3]);
+        unknown.nodes.push("nobody".parse().expect("letters"));
+        let unknown = cluster.start_update(unknown).await;
+        let refusal = unknown.expect_err("no such node");
+        assert_eq!(refusal.code, code::INVALID_VALUE);
+        assert!(refusal.message.contains("nobody"));
+
+        let started = cluster.start_update(named(&[2, 3])).await;
+        started.expect("nothing is in the way");
+        let stand = cluster.rest(REST).await.expect("it rests");
+        assert_eq!(stand, Stand::Ended(OperationEnd::Completed));
+        let again = cluster.start_update(named(&[3, 2])).await;
+        assert_eq!(again.expect_err("done").code, code::ALREADY_AT_VERSION);
+        let started = cluster.start_update(Cluster::request()).await;
+        started.expect("the others are not there yet");
+        completes(&cluster).await;
+        served_always(&cluster);
+    });
+}

@@ -15,7 +15,7 @@ use evenkeel_platform::sim::{Fault, Hardware};
 use evenkeel_record::{Entry, Fence, MemoryFaults, MemoryRecord, View, Write, Writer};
 use evenkeel_seam::SeededIds;
 use tokio::runtime::Builder;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use uuid::Uuid;
@@ -331,6 +331,11 @@ impl Cluster {
             }
         }
         found
+    }
+
+    /// Rings with every append.
+    pub fn bell(&self) -> watch::Receiver<u64> {
+        bare(&self.world).doorbell()
     }
 
     /// What was violated so far.

@@ -99,6 +99,12 @@ impl Cluster {
         self.until(bound, look).await
     }
 
+    /// Waits until no operation is open.
+    pub async fn idle(&self, bound: Duration) -> Result<(), Stuck> {
+        self.until(bound, |view| view.control().open.is_empty().then_some(()))
+            .await
+    }
+
     /// A plain update to [`NEW`].
     pub fn request() -> UpdateRequest {
         UpdateRequest {
@@ -212,9 +218,17 @@ impl Cluster {
 
     /// What keeps the cluster from being wholly at the new version and at home.
     pub fn unfinished(&self) -> Vec<String> {
+        self.unfinished_of(&[])
+    }
+
+    /// The same of an update of some nodes only; of all when there are none.
+    pub fn unfinished_of(&self, nodes: &[NodeName]) -> Vec<String> {
         let mut left = self.away();
-        left.extend(wrong_version(&self.view()));
-        for node in self.names() {
+        if nodes.is_empty() {
+            left.extend(wrong_version(&self.view()));
+        }
+        let due = |node: &NodeName| nodes.is_empty() || nodes.contains(node);
+        for node in self.names().into_iter().filter(due) {
             left.extend(self.hardware(|hardware, now| wrong_slot(hardware, &node, now)));
             if !self.world.nodes()[&node].shelf.holds(digest(NEW)) {
                 left.push(format!("{node} lost the package"));

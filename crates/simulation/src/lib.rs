@@ -21,6 +21,7 @@ mod rules;
 mod settings;
 mod shelf;
 mod shown;
+pub mod storm;
 mod tripwire;
 mod watchdog;
 mod witness;

@@ -1,0 +1,180 @@
+//! What a seed stands for.
+
+use std::time::Duration;
+
+use evenkeel_model::PauseAfter;
+use evenkeel_platform::sim::Fault;
+use evenkeel_record::MemoryFaults;
+
+use super::script::{Act, Gust, Script, When};
+use crate::dice::Dice;
+
+/// Faults of the hardware that pass.
+const FAULTS: &[Fault] = &[
+    Fault::BadImage,
+    Fault::BadImage,
+    Fault::SlowBoot,
+    Fault::HangBoot,
+    Fault::RefuseTakeover,
+    Fault::RefuseTakeover,
+    Fault::RefuseGiveback,
+    Fault::DisableHa,
+    Fault::DisableHa,
+    Fault::BlindPair,
+    Fault::BlindPair,
+    Fault::BlindSlots,
+    Fault::BlindPools,
+    Fault::BlindLifs,
+    Fault::SpDead,
+    Fault::HighLoad,
+    Fault::LifAway,
+    Fault::LifDown,
+    Fault::ResyncPool,
+    Fault::DegradePool,
+    Fault::LosePath,
+    Fault::FillDisk,
+    Fault::ReadonlySlot,
+];
+
+/// Tasks amid which something happens.
+const TASKS: &[&str] = &[
+    "do-download-job",
+    "do-activate-job",
+    "do-failover-job",
+    "do-failover-job",
+    "do-failover-job",
+    "do-boot-job",
+    "do-giveback-job",
+    "do-giveback-job",
+    "do-commit-job",
+];
+
+/// The story of a seed. The same for ever, unless this file changes.
+pub fn draw(seed: u64) -> Script {
+    let mut dice = Dice::new(seed ^ 0x5eed);
+    let nodes = match dice.roll(100) {
+        0..60 => 2,
+        60..91 => 4,
+        91..97 => 6,
+        97..99 => 8,
+        _ => 12,
+    };
+    let gusts = dice.between(3, 13) as usize;
+    let early = if dice.chance(15) {
+        dice.between(1, 2) as usize
+    } else {
+        0
+    };
+    Script {
+        seed,
+        nodes,
+        record: record(&mut dice),
+        pause_after: match dice.roll(12) {
+            0 => PauseAfter::All,
+            1 => PauseAfter::TakeoverGiveback,
+            _ => PauseAfter::None,
+        },
+        skip_warnings: dice.chance(25),
+        force_rolling: dice.chance(20),
+        first: dice.chance(20).then(|| dice.roll(nodes as u64) as usize),
+        only: match dice.chance(15) {
+            true => vec![dice.roll(nodes as u64) as usize],
+            false => Vec::new(),
+        },
+        early,
+        gusts: (0..gusts).map(|_| gust(&mut dice, nodes as u64)).collect(),
+    }
+}
+
+fn record(dice: &mut Dice) -> MemoryFaults {
+    if dice.chance(25) {
+        return MemoryFaults::default();
+    }
+    MemoryFaults {
+        unknown_per_mille: dice.roll(60) as u16,
+        unavailable_per_mille: dice.roll(30) as u16,
+        lost_doorbell_per_mille: dice.roll(300) as u16,
+        max_delay: Duration::from_millis(dice.roll(60)),
+        ..MemoryFaults::default()
+    }
+}
+
+fn gust(dice: &mut Dice, nodes: u64) -> Gust {
+    let when = match dice.chance(45) {
+        true => When::Into {
+            task: dice.pick(TASKS),
+            ms: dice.pick(&[0, 5, 12, 30, 100, 250, 400, 900]),
+        },
+        false => When::After {
+            ms: 50 + dice.roll(5_000),
+        },
+    };
+    Gust {
+        when,
+        act: act(dice, nodes),
+    }
+}
+
+fn act(dice: &mut Dice, nodes: u64) -> Act {
+    let any = |dice: &mut Dice| dice.roll(nodes) as usize;
+    let node = any(dice);
+    let ms = dice.between(100, 9_000);
+    match dice.roll(40) {
+        0..=4 => Act::Kill { node },
+        5..=7 => Act::PowerCut {
+            node,
+            ms: dice.pick(&[500, 6_000, 6_000, 30_000, 90_000]),
+        },
+        8..=9 => Act::Cut { node, ms },
+        10 => Act::CutRecord { node, ms },
+        11 => Act::NoRecord { ms },
+        12 => Act::Lose {
+            from: node,
+            to: any(dice),
+            requests: dice.roll(4) as u32,
+            answers: dice.roll(4) as u32,
+        },
+        13..=14 => Act::Echo {
+            from: node,
+            to: any(dice),
+            requests: dice.between(1, 40) as u32,
+            after: dice.pick(&[20, 400, 3_000, 9_000]),
+        },
+        15..=16 => Act::Delay {
+            node,
+            by: dice.pick(&[30, 300, 1_500]),
+            ms,
+        },
+        17..=18 => Act::LateAppends {
+            node,
+            by: dice.pick(&[100, 2_000, 5_000, 8_000]),
+            ms,
+        },
+        19..=20 => Act::SlowMachine {
+            node,
+            by: dice.pick(&[50, 1_000, 4_000]),
+            ms: ms * 2,
+        },
+        21 => Act::DiskFull { node, ms },
+        22 => Act::DiskErrors {
+            node,
+            per_mille: dice.pick(&[5, 50, 300]),
+            ms,
+        },
+        23 => Act::ClockJump {
+            node,
+            seconds: dice.between(0, 200_000) as i64 - 100_000,
+        },
+        24..=31 => Act::Fault {
+            node,
+            fault: dice.pick(FAULTS),
+            ms: dice.between(200, 20_000),
+        },
+        32..=33 => Act::TakeOver { node },
+        34 => Act::GiveBack { node },
+        35..=36 => Act::Pause,
+        37 => Act::Resume,
+        38 => Act::Cancel,
+        _ => Act::Upload { node },
+    }
+}

@@ -1,0 +1,12 @@
+//! Stories drawn from a seed: [`draw`] writes one, [`play`] plays it and says what went wrong,
+//! [`shrink`] finds the short story in one that went wrong.
+
+mod draw;
+mod play;
+mod script;
+mod shrink;
+
+pub use draw::draw;
+pub use play::{Played, play};
+pub use script::{Act, Gust, Script, When};
+pub use shrink::{Shrunk, shrink};

@@ -7,6 +7,6 @@ mod script;
 mod shrink;
 
 pub use draw::draw;
-pub use play::{Played, play};
+pub use play::{Played, play, tell};
 pub use script::{Act, Gust, Script, When};
 pub use shrink::{Shrunk, shrink};

@@ -39,11 +39,18 @@ pub struct Played {
     pub fingerprint: u64,
     /// How many events were recorded.
     pub events: usize,
+    /// Everything that was recorded, and what the hardware did: as [`tell`] wants it, else empty.
+    pub told: String,
+}
+
+/// Plays a story, and tells all that happened.
+pub fn tell(script: &Script) -> String {
+    run(storm(script, true)).told
 }
 
 /// Plays a story on a runtime of its own.
 pub fn play(script: &Script) -> Played {
-    let played = catch_unwind(AssertUnwindSafe(|| run(storm(script))));
+    let played = catch_unwind(AssertUnwindSafe(|| run(storm(script, false))));
     played.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
@@ -51,11 +58,12 @@ pub fn play(script: &Script) -> Played {
             wrong: Some(format!("a panic: {}", text.unwrap_or_default())),
             fingerprint: 0,
             events: 0,
+            told: String::new(),
         }
     })
 }
 
-async fn storm(script: &Script) -> Played {
+async fn storm(script: &Script, tells: bool) -> Played {
     let mut settings = Settings::new(script.nodes);
     settings.seed = script.seed;
     settings.record_faults = script.record;
@@ -72,6 +80,10 @@ async fn storm(script: &Script) -> Played {
         wrong: wrong.map(|what| format!("{what}\n{}", storm.cluster.describe())),
         fingerprint: storm.fingerprint(),
         events: storm.cluster.entries().len(),
+        told: match tells {
+            true => storm.cluster.describe(),
+            false => String::new(),
+        },
     }
 }
 
@@ -328,7 +340,9 @@ impl Storm<'_> {
     /// After the storm: mends, resumes, starts anew, until it is done.
     async fn calm(&mut self) -> Result<(), String> {
         let mut stands = Vec::new();
-        for _ in 0..STOPS {
+        // Whoever asked for pauses gets them: two at every node.
+        let stops = STOPS + 2 * self.names.len();
+        for _ in 0..stops {
             self.cluster.mend(REST).await.map_err(|stuck| stuck.0)?;
             if self.cluster.newest_update().is_none() {
                 self.start().await;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use evenkeel_simulation::storm::{Played, draw, play, shrink};
+use evenkeel_simulation::storm::{Played, draw, play, shrink, tell};
 
 /// What a plain `cargo test` plays; `cargo xtask test` plays more.
 const SEEDS: u64 = 300;
@@ -121,6 +121,14 @@ fn another_process_plays_the_same() {
         let expected = format!("print {seed} {:x}", play(&draw(seed)).fingerprint);
         assert!(said.contains(&expected), "{expected}, but:\n{said}");
     }
+}
+
+/// Tells the seed that `EVENKEEL_SEEDS_FROM` names, from its story to its last event.
+#[test]
+#[ignore = "prints; run by hand"]
+fn tell_one() {
+    let script = draw(asked("EVENKEEL_SEEDS_FROM", 1));
+    println!("{script}{}", tell(&script));
 }
 
 /// A seed takes so little that ten thousand of them fit into a test run.

@@ -10,7 +10,8 @@ use evenkeel_model::{
     Action, Executor, Generation, NodeName, Progress, ReportState, TaskKey, TaskOrder, TaskReport,
     WallTime,
 };
-use tokio::sync::{Notify, watch};
+use evenkeel_seam::watch;
+use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::info;
 

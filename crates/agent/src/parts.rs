@@ -12,7 +12,7 @@ use evenkeel_model::{
 };
 use evenkeel_platform::SharedPlatform;
 use evenkeel_seam::Clock;
-use tokio::sync::watch;
+use evenkeel_seam::watch;
 
 use crate::db::NodeDb;
 

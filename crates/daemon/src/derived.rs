@@ -5,7 +5,7 @@ use std::sync::Arc;
 use evenkeel_agent::ClusterView;
 use evenkeel_interconnect::{Members, members_of};
 use evenkeel_record::{Follower, View};
-use tokio::sync::watch;
+use evenkeel_seam::watch;
 
 /// Where the members are, as the topology changes.
 pub(crate) fn members(follower: &Arc<Follower>) -> watch::Receiver<Members> {

@@ -10,7 +10,7 @@ use evenkeel_model::{Progress, SourceVersions, Version};
 use evenkeel_package_store::{ExtractError, ExtractRequest, Policy, Store, read_slot_manifest};
 use evenkeel_record::View;
 use evenkeel_rest::PackagePolicy;
-use tokio::sync::watch;
+use evenkeel_seam::watch;
 
 use crate::error::chain;
 

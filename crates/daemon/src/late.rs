@@ -8,7 +8,7 @@ use evenkeel_model::{Digest, Generation, NodeName, Position, Seq, StreamId};
 use evenkeel_record::{
     Append, AppendError, Entry, LeaseState, PutBlobError, Record, Survival, Unavailable,
 };
-use tokio::sync::watch;
+use evenkeel_seam::watch;
 
 /// Pause between two tries to open it.
 const RETRY: Duration = Duration::from_secs(1);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use evenkeel_model::Link;
 use evenkeel_seam::LinkState;
-use tokio::sync::watch;
+use evenkeel_seam::watch;
 
 /// How often the file is looked at: a fault takes effect within this time.
 const POLL: Duration = Duration::from_millis(100);

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use evenkeel_orchestrator::Role;
 use evenkeel_rest::{Limits, serve};
+use evenkeel_seam::watch;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// The former coordinator may still be letting go of the address: it is waited for this often…

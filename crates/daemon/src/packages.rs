@@ -13,7 +13,7 @@ use evenkeel_interconnect::{
 use evenkeel_model::{Digest, NodeName, PackagesStatus, Trouble};
 use evenkeel_record::View;
 use evenkeel_rest::{LiveDownload, PackagePolicy};
-use tokio::sync::watch;
+use evenkeel_seam::watch;
 
 /// Pulls what the catalogue names, and says how it stands with this node's packages.
 pub(crate) struct NodePackages {

@@ -15,11 +15,11 @@ use evenkeel_model::{BundledCheck, BundledFinding, CheckOrder, NodeObservation, 
 use evenkeel_package_store::{Policy, Store, UnpackChecksError};
 use evenkeel_record::View;
 use evenkeel_rest::PackagePolicy;
+use evenkeel_seam::watch;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
-use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::error::chain;

@@ -18,9 +18,10 @@ use evenkeel_interconnect::{
 };
 use evenkeel_model::{Link, NodeName};
 use evenkeel_package_store::{Policy, SecretKey, StageLimits, Store, StoredPackage};
+use evenkeel_seam::watch;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 const USAGE: &str = "chain|serial ARCHIVE FOLDER NODES BYTES_PER_SECOND";
 /// What hyper gives at a time, more or less.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use evenkeel_model::Link;
-use tokio::sync::watch;
+use evenkeel_seam::watch;
 
 /// A node's link, as the lab makes it.
 #[derive(Clone, Debug)]

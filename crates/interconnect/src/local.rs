@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use evenkeel_model::{Link, NodeName};
-use tokio::sync::watch;
+use evenkeel_seam::watch;
 
 use crate::client::{ANSWER_TIMEOUT, CONNECT_TIMEOUT};
 use crate::message::{AgentClient, AgentRequest, AgentResponse, AgentService, CallError};

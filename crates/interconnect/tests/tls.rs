@@ -20,10 +20,11 @@ use evenkeel_interconnect::{
     Wanted, serve,
 };
 use evenkeel_model::{BootId, Digest, Generation, Link, NodeName, PackagesStatus};
+use evenkeel_seam::watch;
 use futures_util::{StreamExt, stream};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 fn name(s: &str) -> NodeName {
     NodeName::new(s).unwrap()

@@ -11,8 +11,8 @@ use evenkeel_model::{
 };
 use evenkeel_planner::{Decision, Input, Learner, Leisure, chores, moved, next};
 use evenkeel_record::{AppendError, Fence, Survival, View, Writer};
+use evenkeel_seam::watch;
 use futures_util::future::join_all;
-use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::chores::{Memory, begin};

@@ -9,8 +9,8 @@ use evenkeel_model::{
 };
 use evenkeel_planner::Tunables;
 use evenkeel_record::{AppendError, Fence, Follower, Record, View, Writer};
+use evenkeel_seam::watch;
 use evenkeel_seam::{Clock, Ids};
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use crate::coordinate::{Coordination, Left};

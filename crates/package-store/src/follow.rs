@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use evenkeel_model::Digest;
-use tokio::sync::watch;
+use evenkeel_seam::watch;
 
 use crate::store::{Store, StoreError};
 use crate::underway::{Growth, Underway};

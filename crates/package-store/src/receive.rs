@@ -9,7 +9,8 @@ use std::thread::{self, JoinHandle};
 
 use bytes::Buf;
 use evenkeel_model::{Digest, Entry};
-use tokio::sync::{mpsc, watch};
+use evenkeel_seam::watch;
+use tokio::sync::mpsc;
 
 use crate::archive::ArchiveFile;
 use crate::buffers::read_buffered;

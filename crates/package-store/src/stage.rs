@@ -11,7 +11,8 @@ use std::thread;
 
 use bytes::Bytes;
 use evenkeel_model::{Digest, ManifestSummary, TransferSource};
-use tokio::sync::{mpsc, oneshot, watch};
+use evenkeel_seam::watch;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::archive::ArchiveFile;
 use crate::fsutil;

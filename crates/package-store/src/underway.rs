@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use evenkeel_model::{Digest, Monotonic, Transfer, TransferSource, Version, WallTime};
 use evenkeel_seam::Clock;
-use tokio::sync::watch;
+use evenkeel_seam::watch;
 
 use crate::stage::StageLimits;
 use crate::store::Store;

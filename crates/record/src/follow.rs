@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use evenkeel_model::{Monotonic, Position, WallTime};
 use evenkeel_seam::Clock;
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use evenkeel_seam::watch;
+use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use evenkeel_model::{Digest, Generation, NodeName, Position, Seq, StreamId};
-use tokio::sync::watch;
+use evenkeel_seam::watch;
 
 use crate::append::{Append, AppendError, Entry};
 

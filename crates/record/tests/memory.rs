@@ -11,8 +11,8 @@ use evenkeel_record::{
     Append, AppendError, Fence, LinkedRecord, MemoryFaults, MemoryHub, NewEvent, NextAppend,
     Record, StreamWrite,
 };
+use evenkeel_seam::watch;
 use evenkeel_seam::{Ids, LinkState, SeededIds};
-use tokio::sync::watch;
 
 #[derive(Default)]
 struct Memory {

@@ -10,9 +10,9 @@ use evenkeel_model::{Awaiting, JobId, Position, Refusal, UserName};
 use evenkeel_record::projections::{self as rows, At, OperationRow};
 use evenkeel_record::{Entry, Follower, Record, Unavailable, View};
 use evenkeel_seam::Clock;
+use evenkeel_seam::watch;
 use futures_util::{StreamExt, stream};
 use serde_json::Value;
-use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::cluster::{Cluster, EventStream, PasswordHash};

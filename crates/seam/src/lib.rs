@@ -6,6 +6,8 @@ mod clock;
 mod ids;
 mod link;
 
+pub mod watch;
+
 pub use clock::{Clock, SystemClock, TokioClock};
 pub use ids::{Ids, RandomIds, SeededIds};
 pub use link::LinkState;

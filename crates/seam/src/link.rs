@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// The state of one node's network, as a fault makes it. Everything that leaves the node asks this
-/// first, usually through a `tokio::sync::watch::Receiver<LinkState>`.
+/// first, usually through a `evenkeel_seam::watch::Receiver<LinkState>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LinkState {
     /// No fault.

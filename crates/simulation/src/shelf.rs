@@ -13,7 +13,7 @@ use evenkeel_model::{
 };
 use evenkeel_platform::sim::{Command, Reply};
 use evenkeel_record::Follower;
-use tokio::sync::watch;
+use evenkeel_seam::watch;
 use tokio::time::sleep;
 
 use crate::settings::{NEW, OLD, digest, version};

@@ -9,7 +9,7 @@ use evenkeel_record::{
     Append, AppendError, Entry, LeaseState, MemoryRecord, PutBlobError, Record, Survival,
     Unavailable,
 };
-use tokio::sync::watch;
+use evenkeel_seam::watch;
 use tokio::time::sleep;
 
 use crate::conditions::Conditions;

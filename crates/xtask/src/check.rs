@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::step::{self, cargo};
-use crate::{layering, paths, prerequisites, unused};
+use crate::{determinism, layering, paths, prerequisites, unused};
 
 /// Tells the tests that compare generated files to write them instead.
 const WRITE: &str = "EVENKEEL_WRITE_GENERATED";
@@ -39,6 +39,8 @@ pub(crate) fn run() -> Result<()> {
     layering::check(&metadata)?;
     eprintln!("== unused dependencies");
     unused::check(&metadata)?;
+    eprintln!("== what the simulation may not do");
+    determinism::check()?;
     eprintln!("== paths of the building machine");
     paths::check()?;
     step::run("generated files", &mut generated())?;

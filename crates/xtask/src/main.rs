@@ -4,6 +4,7 @@ mod bench;
 mod check;
 mod conformance;
 mod demo;
+mod determinism;
 mod layering;
 mod mixed;
 mod paths;
@@ -33,14 +34,17 @@ enum Command {
     },
     /// Writes the generated files anew.
     Generate,
-    /// Storms of kills, power cuts and bad links over simulated clusters, more of them than `test` has.
+    /// Storms drawn from seeds over simulated clusters, as many as wanted. One that fails is shrunk to a story.
     Simulate {
-        /// How many of each kind.
-        #[arg(long, default_value_t = 200)]
-        storms: u64,
-        /// Seed of the first; the same seed is the same storm.
+        /// How many.
+        #[arg(long, default_value_t = 10_000)]
+        seeds: u64,
+        /// The first; the same seed is the same storm.
         #[arg(long, default_value_t = 1)]
-        from: u64,
+        first: u64,
+        /// Tells the first seed from its story to its last event, and plays no other.
+        #[arg(long)]
+        tell: bool,
     },
     /// Measures speed and memory, paired with the shell commands that do the same.
     #[command(subcommand)]
@@ -59,7 +63,7 @@ fn main() -> ExitCode {
         Command::Test { mixed: false, .. } => test::run_all(),
         Command::Test { mixed: true, from } => mixed::run_mixed(&from),
         Command::Generate => check::generate(),
-        Command::Simulate { storms, from } => simulate::simulate(storms, from),
+        Command::Simulate { seeds, first, tell } => simulate::simulate(seeds, first, tell),
         Command::Bench(bench) => bench::run(&bench),
         Command::Demo { arguments } => demo::run(&arguments),
     };

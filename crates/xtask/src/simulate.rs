@@ -4,22 +4,38 @@ use anyhow::Result;
 
 use crate::step::{cargo, run};
 
-/// Lets more storms loose on simulated clusters than the tests do. A seed that fails is named.
-pub(crate) fn simulate(storms: u64, first: u64) -> Result<()> {
-    let tests = [
-        "test",
-        "-p",
-        "evenkeel-simulation",
-        "--test",
-        "simulation",
-        "--no-fail-fast",
-        "storms::",
-    ];
-    let title = format!("{storms} storms of each kind, from seed {first}");
+/// How many seeds `cargo xtask test` plays.
+pub(crate) const TESTED: u64 = 10_000;
+/// Says how many seeds are played.
+pub(crate) const COUNT: &str = "EVENKEEL_SEEDS";
+
+/// Plays other seeds than the tests do, or more of them; or tells one.
+pub(crate) fn simulate(seeds: u64, first: u64, tell: bool) -> Result<()> {
+    let (title, test) = match tell {
+        true => (format!("seed {first}"), "tell_one"),
+        false => {
+            let title = format!("{seeds} seeds, from {first}");
+            (
+                title,
+                "whatever_a_seed_brings_the_rules_hold_and_the_update_ends",
+            )
+        }
+    };
     let mut command = cargo();
+    // Of the whole workspace, as the tests are: with other packages chosen cargo would compile the
+    // dependencies anew, with other features.
+    let of_all = [
+        "test",
+        "--workspace",
+        "--test",
+        "seeds",
+        "--",
+        "--include-ignored",
+    ];
     command
-        .args(tests)
-        .env("EVENKEEL_STORMS", storms.to_string())
-        .env("EVENKEEL_STORMS_FROM", first.to_string());
+        .args(of_all)
+        .args(["--exact", "--nocapture", test])
+        .env(COUNT, seeds.to_string())
+        .env("EVENKEEL_SEEDS_FROM", first.to_string());
     run(&title, &mut command)
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use crate::step::{cargo, run, target};
-use crate::{conformance, prerequisites};
+use crate::{conformance, prerequisites, simulate};
 
 pub(crate) fn run_all() -> Result<()> {
     prerequisites::for_test()?;
@@ -14,7 +14,9 @@ pub(crate) fn run_all() -> Result<()> {
     let tests = ["test", "--workspace", "--no-fail-fast"];
     run(
         "tests of all crates, with labs of real processes",
-        cargo().args(tests),
+        cargo()
+            .args(tests)
+            .env(simulate::COUNT, simulate::TESTED.to_string()),
     )?;
     conformance::run_client(&bin_dir())?;
     eprintln!("== all tests passed");

@@ -11,7 +11,7 @@ use evenkeel_model::{
     TaskErrorKind, TaskKey, TaskOrder, TransitionId,
 };
 use evenkeel_platform::PlatformError;
-use tokio::sync::watch;
+use evenkeel_seam::watch;
 use tracing::{info, warn};
 
 use super::{activate, deactivate, gate_script, giveback, install, mark_good, reboot, takeover};

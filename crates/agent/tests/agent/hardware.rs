@@ -13,7 +13,8 @@ use evenkeel_platform::{
     Addresses, BootSlots, Failover, GivebackRequest, Inventory, PlatformError, Power,
     RebootRequest, TakeoverRequest,
 };
-use tokio::sync::{Notify, watch};
+use evenkeel_seam::watch;
+use tokio::sync::Notify;
 
 pub(crate) fn name(s: &str) -> NodeName {
     NodeName::new(s).unwrap()

@@ -15,7 +15,7 @@ use evenkeel_interconnect::{AgentClient, AgentRequest, AgentResponse, LocalNetwo
 use evenkeel_model::*;
 use evenkeel_platform::sim::{Effect, Fault, Hardware, HardwareSettings, Machine};
 use evenkeel_seam::TokioClock;
-use tokio::sync::watch;
+use evenkeel_seam::watch;
 
 use crate::hardware::{NEW, OLD, image, name};
 use crate::scripts::Scripts;

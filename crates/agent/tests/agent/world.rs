@@ -8,7 +8,7 @@ use evenkeel_agent::{Agent, AgentParts, Bounds, ClusterView, NodeDb};
 use evenkeel_interconnect::{AgentClient, AgentRequest, AgentResponse, LocalNetwork};
 use evenkeel_model::*;
 use evenkeel_seam::TokioClock;
-use tokio::sync::watch;
+use evenkeel_seam::watch;
 
 use crate::hardware::{Hardware, Machine, NEW, Trap, TrappedClient, boot, name};
 use crate::scripts::Scripts;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use evenkeel_model::{BootId, Digest, Generation, NodeName, Position, Seq, StreamId};
 use evenkeel_seam::Clock;
-use tokio::sync::watch;
+use evenkeel_seam::watch;
 
 use super::connect::{connect, prepare};
 use super::lease::LeaseClock;

@@ -6,8 +6,8 @@ use std::thread;
 use std::time::Duration;
 
 use evenkeel_model::Position;
+use evenkeel_seam::watch;
 use rusqlite::Connection;
-use tokio::sync::watch;
 
 use super::tables::last_position;
 

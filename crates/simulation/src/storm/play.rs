@@ -9,7 +9,7 @@ use evenkeel_model::{NodeName, OperationEnd, OperationKind, UpdateRequest};
 use evenkeel_orchestrator::UpdateAction;
 use evenkeel_platform::sim::Fault;
 use evenkeel_record::View;
-use tokio::sync::watch;
+use evenkeel_seam::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::script::{Act, Gust, Script, When};

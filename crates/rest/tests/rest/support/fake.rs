@@ -18,9 +18,10 @@ use evenkeel_model::{
 };
 use evenkeel_orchestrator::GatesChange;
 use evenkeel_rest::{EventStream, PasswordHash, Upload, UploadError};
+use evenkeel_seam::watch;
 use evenkeel_seam::{Ids, SeededIds};
 use futures_util::StreamExt;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 
 pub(crate) const USER: &str = "admin";
 pub(crate) const PASSWORD: &str = "correct horse";

@@ -12,6 +12,7 @@ mod filter;
 mod job;
 mod links;
 mod package;
+mod plan;
 mod query;
 mod resource;
 mod software;
@@ -27,6 +28,9 @@ pub use filter::{Filter, FilterError};
 pub use job::{Job, JobError, JobLink, JobRef, JobState};
 pub use links::{Href, Links, NodeRef};
 pub use package::{Download, DownloadState, History, HistoryState, Package};
+pub use plan::{
+    Alone, EstimateRecord, Estimates, PlanEstimate, PlanMoment, PlanPreview, PlanRefusal,
+};
 pub use query::{
     BodyError, CollectionQuery, Direction, MAX_RECORDS, Order, Params, ReadQuery, Selection,
     decode_component, encode_component, parse_body,

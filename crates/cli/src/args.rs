@@ -121,6 +121,9 @@ pub(crate) enum Image {
         /// Version of a package in the repository.
         version: String,
     },
+    /// Show what an update would do, how long it would take, and which pairs stand on one controller when.
+    /// Nothing runs.
+    Plan(PlanArgs),
     /// Roll the cluster to a version.
     Update(Update),
     /// Pause the update at the next pause point.
@@ -241,15 +244,45 @@ pub(crate) struct Update {
     /// Go on although checks warn.
     #[arg(long)]
     pub(crate) skip_warnings: bool,
-    /// Minutes to hold still after each takeover and each giveback.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=60))]
-    pub(crate) stabilize_minutes: Option<u32>,
+    #[command(flatten)]
+    pub(crate) options: UpdateOptions,
     /// Where to pause unasked.
     #[arg(long, value_enum)]
     pub(crate) pause_after: Option<PauseAfter>,
     /// Show progress until the update has ended or paused.
     #[arg(long)]
     pub(crate) watch: bool,
+    /// Only estimate how long it would take. Nothing is touched; the estimate is kept.
+    #[arg(long, conflicts_with_all = ["watch", "pause_after"])]
+    pub(crate) estimate_only: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct PlanArgs {
+    /// Version of a package in the repository.
+    pub(crate) version: String,
+    #[command(flatten)]
+    pub(crate) options: UpdateOptions,
+    /// Take no warning for a reason to refuse the update.
+    #[arg(long)]
+    pub(crate) skip_warnings: bool,
+}
+
+/// Which nodes, in which order, how slowly.
+#[derive(Args, Default)]
+pub(crate) struct UpdateOptions {
+    /// Minutes to hold still after each takeover and each giveback.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=60))]
+    pub(crate) stabilize_minutes: Option<u32>,
+    /// Update these nodes only: whole HA pairs.
+    #[arg(long, value_name = "NODE,NODE", value_delimiter = ',')]
+    pub(crate) nodes: Vec<String>,
+    /// One node after the other, also with eight nodes and more.
+    #[arg(long)]
+    pub(crate) force_rolling: bool,
+    /// The pair of this node goes first.
+    #[arg(long, value_name = "NODE")]
+    pub(crate) first_pair: Option<String>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]

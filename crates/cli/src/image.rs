@@ -14,12 +14,13 @@ use crate::gates;
 use crate::get;
 use crate::keys;
 use crate::outcome::{Stop, print, print_json};
+use crate::plan;
 use crate::table::{Table, seconds};
 use crate::transfers;
 use crate::upload::upload;
 use crate::watch::{self, word};
 
-const SOFTWARE: &str = "/api/cluster/software";
+pub(crate) const SOFTWARE: &str = "/api/cluster/software";
 
 pub(crate) fn run(client: &Client, command: Image, json: bool) -> Result<(), Stop> {
     match command {
@@ -39,6 +40,14 @@ pub(crate) fn run(client: &Client, command: Image, json: bool) -> Result<(), Sto
         Image::Package(ImagePackage::ShowRepository) => show_repository(client, json),
         Image::Package(ImagePackage::Delete { version }) => delete(client, &version, json),
         Image::Validate { version } => validate(client, &version, json),
+        Image::Plan(args) => plan::plan(client, &args, json),
+        Image::Update(update) if update.estimate_only => plan::estimate(
+            client,
+            &update.version,
+            &update.options,
+            update.skip_warnings,
+            json,
+        ),
         Image::Update(update) => start(client, &update, json),
         Image::PauseUpdate => {
             let text = "The update pauses at the next pause point.";
@@ -105,9 +114,7 @@ pub(crate) fn run_validation(client: &Client, version: &str) -> Result<Job, Stop
 /// Starts an update; it runs on when this returns.
 pub(crate) fn request_update(client: &Client, update: &Update) -> Result<Job, Stop> {
     let mut path = format!("{SOFTWARE}?skip_warnings={}", update.skip_warnings);
-    if let Some(minutes) = update.stabilize_minutes {
-        path += &format!("&stabilize_minutes={minutes}");
-    }
+    path += &plan::query(&update.options);
     if let Some(points) = update.pause_after {
         let word = match points {
             PauseAfter::None => "none",
@@ -155,7 +162,7 @@ fn show_findings(client: &Client, json: bool) {
     }
 }
 
-fn findings_table(findings: &[ValidationResult]) -> Table {
+pub(crate) fn findings_table(findings: &[ValidationResult]) -> Table {
     let mut table = Table::new(&["Check", "Status", "Issue", "Action"]);
     for finding in findings {
         let (issue, action) = (

@@ -17,6 +17,7 @@ mod lab_tools;
 mod observe;
 mod outcome;
 mod package;
+mod plan;
 mod table;
 mod target;
 mod transfers;

@@ -1,7 +1,7 @@
 //! The front door, as the keeper of packages needs it.
 
 use async_trait::async_trait;
-use evenkeel_api::{Action, NewKey};
+use evenkeel_api::{Action, NewKey, PlanPreview};
 use evenkeel_download::Source;
 use evenkeel_model::{
     Awaiting, JobId, NodeName, PackagesStatus, Refusal, UpdateRequest, UserName, Version,
@@ -22,6 +22,14 @@ pub(crate) struct Door {
 impl FrontDoor for Door {
     async fn update(&self, request: UpdateRequest, by: UserName) -> Result<JobId, Refusal> {
         self.inner.update(request, by).await
+    }
+
+    async fn estimate(&self, request: UpdateRequest, by: UserName) -> Result<JobId, Refusal> {
+        self.inner.estimate(request, by).await
+    }
+
+    async fn preview(&self, request: UpdateRequest, by: UserName) -> Result<PlanPreview, Refusal> {
+        self.inner.preview(request, by).await
     }
 
     async fn validate(&self, version: Version, by: UserName) -> Result<JobId, Refusal> {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use evenkeel_interconnect::AgentClient;
 use evenkeel_model::{
     Awaiting, CatalogueEvent, ControlEvent, Digest, GetSource, JobId, JobOutcome, NodeName,
     Operation, OperationEnd, OperationEvent, OperationId, OperationState, PackageRef, PauseCause,
@@ -24,12 +25,15 @@ const TRIES: u32 = 20;
 /// Admission, on every node.
 #[derive(Clone)]
 pub struct FrontDoor {
-    follower: Arc<Follower>,
+    pub(crate) me: NodeName,
+    pub(crate) record: Arc<dyn Record>,
+    pub(crate) agents: Arc<dyn AgentClient>,
+    pub(crate) follower: Arc<Follower>,
     writer: Writer,
-    clock: Arc<dyn Clock>,
-    ids: Arc<dyn Ids>,
-    role: watch::Receiver<Role>,
-    tunables: Tunables,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Arc<dyn Ids>,
+    pub(crate) role: watch::Receiver<Role>,
+    pub(crate) tunables: Tunables,
 }
 
 /// A package get that was admitted: its receiver ends it.
@@ -114,6 +118,9 @@ impl FrontDoor {
     pub fn new(parts: &Parts, role: watch::Receiver<Role>) -> Self {
         let record: Arc<dyn Record> = Arc::clone(&parts.record);
         Self {
+            me: parts.me.clone(),
+            record: Arc::clone(&parts.record),
+            agents: Arc::clone(&parts.agents),
             follower: Arc::clone(&parts.follower),
             writer: Writer::new(record, Arc::clone(&parts.ids)),
             clock: Arc::clone(&parts.clock),
@@ -183,7 +190,7 @@ impl FrontDoor {
         self.start(request, by, description, |_| Ok(())).await
     }
 
-    async fn start(
+    pub(crate) async fn start(
         &self,
         request: Request,
         by: UserName,
@@ -513,7 +520,7 @@ impl FrontDoor {
         )
     }
 
-    async fn fresh(&self) -> Result<Arc<View>, Refusal> {
+    pub(crate) async fn fresh(&self) -> Result<Arc<View>, Refusal> {
         self.follower
             .refresh()
             .await

@@ -15,9 +15,11 @@ mod elect;
 mod front_door;
 mod gates;
 mod observe;
+mod preview;
 mod track;
 
 pub use admission::UpdateAction;
 pub use elect::{Orchestrator, Parts, Role};
+pub use evenkeel_planner::Preview;
 pub use front_door::{CopyNote, CopyState, FrontDoor, GetTicket, NewKey, StaleGet};
 pub use gates::GatesChange;

@@ -1,6 +1,7 @@
 //! The planner: pure functions from what is recorded and observed to what is done next.
 //!
 //! - [`check()`] and [`post_check()`]: observations → findings.
+//! - [`preview()`]: what an update would do, while nothing runs.
 //! - [`plan()`]: request and observations → an immutable plan; [`replan()`] makes its next revision.
 //! - [`next()`]: operation, observations, now → events to append, orders to send, reasons to wait.
 //! - [`chores()`]: what the coordinator starts unasked while nothing is open.
@@ -28,6 +29,7 @@ mod order;
 mod package;
 mod pair;
 mod parts;
+mod preview;
 mod update;
 
 pub use bounds::Tunables;
@@ -41,3 +43,4 @@ pub use input::{Decision, GateLook, GateMemory, Input, Running};
 pub use learn::{Expected, Learned, Learner, Measured, learn};
 pub use next::next;
 pub use order::chosen;
+pub use preview::{Preview, plan_estimate, preview};

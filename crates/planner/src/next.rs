@@ -3,7 +3,7 @@
 use evenkeel_model::{Awaiting, OperationState, Request};
 
 use crate::input::{Decision, Input};
-use crate::{package, update};
+use crate::{package, preview, update};
 
 /// Decides the next step of `input.operation`. Called again and again; deterministic.
 pub fn next(input: &Input<'_>) -> Decision {
@@ -13,8 +13,7 @@ pub fn next(input: &Input<'_>) -> Decision {
     match &input.operation.request {
         Request::Update(request) => update::next(input, request),
         Request::Validate { version } => update::validation(input, version),
-        // Made elsewhere: nothing asks for one yet.
-        Request::Estimate(_) => Decision::default(),
+        Request::Estimate(request) => preview::estimate(input, request),
         Request::Get { node, .. } => package::get(input, node),
         Request::Delete { digest, .. } => package::delete(input, *digest),
         Request::Sync { digest, version } => package::sync(input, *digest, version),

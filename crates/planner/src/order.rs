@@ -20,6 +20,10 @@ pub fn chosen(topology: &Topology, request: &UpdateRequest) -> Result<BTreeSet<N
         );
         return Err(Refusal::new(code::NOT_SUPPORTED, text));
     }
+    if request.force_rolling && topology.names().count() == 1 {
+        let text = "A cluster of one node has no rolling update.";
+        return Err(Refusal::new(code::NOT_SUPPORTED, text).about("force_rolling"));
+    }
     for name in &request.nodes {
         known(topology, name, "nodes_to_update")?;
     }

@@ -15,7 +15,7 @@ use crate::auth::Auth;
 use crate::cluster::{Cluster, FrontDoor};
 use crate::resources::{collection, member, singleton};
 use crate::respond::Failure;
-use crate::{events, settings, software, transfers, upload};
+use crate::{events, plan, settings, software, transfers, upload};
 
 /// What every handler shares.
 pub(crate) struct App {
@@ -66,6 +66,9 @@ pub fn router(cluster: Arc<dyn Cluster>, door: Arc<dyn FrontDoor>, ids: &dyn Ids
         .route("/api/cluster/jobs/{key}", get(member::<Job>))
         .route("/evenkeel/v1/explain", get(events::explain))
         .route("/evenkeel/v1/events", get(events::events))
+        .route("/evenkeel/v1/plan", get(plan::plan))
+        .route("/evenkeel/v1/estimates", get(plan::estimates))
+        .route("/evenkeel/v1/estimates/{key}", get(plan::estimate))
         .route(
             "/evenkeel/v1/keys",
             get(settings::keys).post(settings::trust),

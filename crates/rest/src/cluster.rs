@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use evenkeel_api::{
-    Action, Download, EventLine, Explain, GateSettings, History, Job, Key, NewKey, Node, Package,
-    Retention, Software,
+    Action, Download, EstimateRecord, EventLine, Explain, GateSettings, History, Job, Key, NewKey,
+    Node, Package, PlanPreview, Retention, Software,
 };
 use evenkeel_download::Source;
 use evenkeel_model::{
@@ -47,6 +47,8 @@ pub trait Cluster: Send + Sync + 'static {
     async fn retention(&self) -> Result<Retention, Refusal>;
     /// What an update waits for between nodes.
     async fn gates(&self) -> Result<GateSettings, Refusal>;
+    /// Estimates that were asked for, oldest first.
+    async fn estimates(&self) -> Result<Vec<EstimateRecord>, Refusal>;
     /// Why each open operation is not further along, given what the coordinator says it waits for.
     async fn explain(&self, awaiting: Result<Vec<Awaiting>, Refusal>) -> Result<Explain, Refusal>;
     /// Events after position `since`, then as they happen; or, without `follow`, up to now.
@@ -72,6 +74,10 @@ pub enum PasswordHash {
 pub trait FrontDoor: Send + Sync + 'static {
     /// Starts an update.
     async fn update(&self, request: UpdateRequest, by: UserName) -> Result<JobId, Refusal>;
+    /// Estimates an update, and changes nothing.
+    async fn estimate(&self, request: UpdateRequest, by: UserName) -> Result<JobId, Refusal>;
+    /// What an update would do, from what every node sees now.
+    async fn preview(&self, request: UpdateRequest, by: UserName) -> Result<PlanPreview, Refusal>;
     /// Runs the checks only.
     async fn validate(&self, version: Version, by: UserName) -> Result<JobId, Refusal>;
     /// Pauses, resumes or cancels the update.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use evenkeel_api::{Action, Code, NewKey};
+use evenkeel_api::{Action, Code, NewKey, PlanPreview};
 use evenkeel_download::{Client, Source};
 use evenkeel_model::{Awaiting, GetSource, JobId, NodeName, OperationKind, Refusal, UpdateRequest};
 use evenkeel_model::{PackagesStatus, UserName, Version, code};
@@ -17,6 +17,7 @@ use crate::cluster::{FrontDoor, PeerRoom, Upload, UploadError};
 use crate::fetch::Fetcher;
 use crate::incoming::{Get, ROOM_EVERY, Room, hand_over, is_verdict, refusal};
 use crate::live::LiveDownload;
+use crate::plan;
 use crate::policy::PackagePolicy;
 
 /// As the jobs are described.
@@ -154,6 +155,15 @@ impl NodeDoor {
 impl FrontDoor for NodeDoor {
     async fn update(&self, request: UpdateRequest, by: UserName) -> Result<JobId, Refusal> {
         self.admission.start_update(request, by).await
+    }
+
+    async fn estimate(&self, request: UpdateRequest, by: UserName) -> Result<JobId, Refusal> {
+        self.admission.estimate(request, by).await
+    }
+
+    async fn preview(&self, request: UpdateRequest, by: UserName) -> Result<PlanPreview, Refusal> {
+        let preview = self.admission.preview(&request, by).await?;
+        Ok(plan::preview(&request, preview, self.admission.minute()))
     }
 
     async fn validate(&self, version: Version, by: UserName) -> Result<JobId, Refusal> {

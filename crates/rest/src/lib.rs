@@ -19,6 +19,7 @@ mod fetch;
 mod incoming;
 mod list;
 mod live;
+mod plan;
 mod policy;
 mod project;
 mod record;

@@ -116,11 +116,11 @@ pub(crate) fn software(row: rows::Software) -> Software {
 }
 
 /// Whole seconds, rounded to the nearest: clients fail on anything but integers.
-fn seconds(duration: Duration) -> u64 {
+pub(crate) fn seconds(duration: Duration) -> u64 {
     (duration + Duration::from_millis(500)).as_secs()
 }
 
-fn findings(found: Vec<Finding>) -> Vec<ValidationResult> {
+pub(crate) fn findings(found: Vec<Finding>) -> Vec<ValidationResult> {
     let result = |finding: Finding| ValidationResult {
         update_check: finding.check,
         status: match finding.severity {

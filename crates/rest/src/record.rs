@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use evenkeel_api::{Code, Download, EventLine, Explain, OpenOperation};
+use evenkeel_api::{Code, Download, EstimateRecord, EventLine, Explain, OpenOperation};
 use evenkeel_api::{GateSettings, History, Job, Key, Node, Package, Retention, Software};
 use evenkeel_model::{Awaiting, JobId, Position, Refusal, UserName};
 use evenkeel_record::projections::{self as rows, At, OperationRow};
@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::cluster::{Cluster, EventStream, PasswordHash};
 use crate::live::LiveDownload;
-use crate::project;
+use crate::{plan, project};
 
 /// Events read at once for a client.
 const PAGE: usize = 256;
@@ -241,6 +241,11 @@ impl Cluster for RecordCluster {
             hold_minutes: gates.hold_minutes,
             longest_minutes: gates.longest_minutes,
         })
+    }
+
+    async fn estimates(&self) -> Result<Vec<EstimateRecord>, Refusal> {
+        let rows = rows::estimates(&self.view()).into_iter();
+        Ok(rows.map(|row| plan::record(row, self.minute)).collect())
     }
 
     async fn explain(&self, awaiting: Result<Vec<Awaiting>, Refusal>) -> Result<Explain, Refusal> {

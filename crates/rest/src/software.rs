@@ -1,5 +1,6 @@
 //! What changes: `PATCH /cluster/software`, the download, and the delete of a package.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,9 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use evenkeel_api::{Action, ApiError, Code, Download, Package, Params, Software};
 use evenkeel_download::{Source, UrlError};
-use evenkeel_model::{DEFAULT_STABILIZE_MINUTES, JobId, PauseAfter, UpdateRequest, Version};
+use evenkeel_model::{
+    DEFAULT_STABILIZE_MINUTES, JobId, NodeName, PauseAfter, UpdateRequest, Version,
+};
 
 use crate::app::{App, Shared};
 use crate::asynchronous::answer;
@@ -21,6 +24,7 @@ use crate::respond::Failure;
 enum Change {
     Act(Action),
     Validate(Version),
+    Estimate(UpdateRequest),
     Update(UpdateRequest),
 }
 
@@ -52,6 +56,7 @@ async fn admit(app: &App, asked: &Asked, change: Change) -> Result<JobId, ApiErr
     let admitted = match change {
         Change::Act(action) => app.door.act(action, by).await,
         Change::Validate(version) => app.door.validate(version, by).await,
+        Change::Estimate(request) => app.door.estimate(request, by).await,
         Change::Update(request) => app.door.update(request, by).await,
     };
     Ok(admitted?)
@@ -71,18 +76,16 @@ fn change(mut params: Params, mut fields: Fields) -> Result<Change, ApiError> {
     }
     let version = version.ok_or_else(|| ApiError::new(Code::NoVersion).target("version"))?;
     let version = parse_version(&version)?;
-    options.refuse_not_yet()?;
-    if options.validate_only {
-        return Ok(Change::Validate(version));
+    if options.validate_only && options.estimate_only {
+        let message = "Field \"estimate_only\" cannot be used with field \"validate_only\".";
+        return Err(ApiError::with(Code::FieldConflict, message).target("estimate_only"));
     }
-    Ok(Change::Update(UpdateRequest {
-        skip_warnings: options.skip_warnings.unwrap_or(false),
-        stabilize_minutes: options
-            .stabilize_minutes
-            .unwrap_or(DEFAULT_STABILIZE_MINUTES),
-        pause_after: options.pause_after.unwrap_or_default(),
-        ..UpdateRequest::new(version)
-    }))
+    let request = options.request(version);
+    Ok(match (options.validate_only, options.estimate_only) {
+        (true, _) => Change::Validate(request.version),
+        (false, true) => Change::Estimate(request),
+        (false, false) => Change::Update(request),
+    })
 }
 
 /// The action may stand in the query or in the body; Python does either.
@@ -106,27 +109,46 @@ fn action(params: &mut Params, fields: &mut Fields) -> Result<Option<Action>, Ap
 }
 
 /// The options of an update.
-struct Options {
+pub(crate) struct Options {
     validate_only: bool,
     skip_warnings: Option<bool>,
     stabilize_minutes: Option<u32>,
     pause_after: Option<PauseAfter>,
     estimate_only: bool,
-    nodes_to_update: Option<String>,
+    force_rolling: Option<bool>,
+    nodes_to_update: Option<Vec<NodeName>>,
+    /// Evenkeel's own: a node of the pair that goes first.
+    first_pair: Option<NodeName>,
 }
 
 impl Options {
-    fn take(params: &mut Params) -> Result<Self, ApiError> {
-        // Every update is rolling, so forcing it changes nothing.
-        params.take_bool("force_rolling")?;
+    pub(crate) fn take(params: &mut Params) -> Result<Self, ApiError> {
         Ok(Self {
             validate_only: params.take_bool("validate_only")?.unwrap_or(false),
             skip_warnings: params.take_bool("skip_warnings")?,
             stabilize_minutes: params.take_int("stabilize_minutes", 1..=60)?,
             pause_after: params.take_word("pause_after", "none|takeover_giveback|all")?,
             estimate_only: params.take_bool("estimate_only")?.unwrap_or(false),
-            nodes_to_update: params.take("nodes_to_update"),
+            force_rolling: params.take_bool("force_rolling")?,
+            nodes_to_update: nodes(params)?,
+            first_pair: match params.take("first_pair") {
+                Some(text) => Some(node("first_pair", &text)?),
+                None => None,
+            },
         })
+    }
+
+    /// The update that is asked for with these options.
+    pub(crate) fn request(&self, version: Version) -> UpdateRequest {
+        UpdateRequest {
+            skip_warnings: self.skip_warnings.unwrap_or(false),
+            stabilize_minutes: self.stabilize_minutes.unwrap_or(DEFAULT_STABILIZE_MINUTES),
+            pause_after: self.pause_after.unwrap_or_default(),
+            force_rolling: self.force_rolling.unwrap_or(false),
+            nodes: self.nodes_to_update.clone().unwrap_or_default(),
+            first: self.first_pair.clone(),
+            ..UpdateRequest::new(version)
+        }
     }
 
     fn refuse_beside_action(&self) -> Result<(), ApiError> {
@@ -136,7 +158,9 @@ impl Options {
             (self.skip_warnings == Some(true), "skip_warnings"),
             (self.stabilize_minutes.is_some(), "stabilize_minutes"),
             (self.pause_after.is_some(), "pause_after"),
+            (self.force_rolling == Some(true), "force_rolling"),
             (self.nodes_to_update.is_some(), "nodes_to_update"),
+            (self.first_pair.is_some(), "first_pair"),
         ];
         let Some((_, name)) = given.iter().find(|(given, _)| *given) else {
             return Ok(());
@@ -144,24 +168,25 @@ impl Options {
         let message = format!("Field \"{name}\" cannot be used with field \"action\".");
         Err(ApiError::with(Code::FieldConflict, message).target(*name))
     }
-
-    fn refuse_not_yet(&self) -> Result<(), ApiError> {
-        if self.estimate_only {
-            return Err(not_yet("estimate_only"));
-        }
-        if self.nodes_to_update.is_some() {
-            return Err(not_yet("nodes_to_update"));
-        }
-        Ok(())
-    }
 }
 
-fn not_yet(what: &str) -> ApiError {
-    let message = format!("\"{what}\" is not supported yet. Nothing was changed.");
-    ApiError::with(Code::Unsupported, message).target(what)
+/// Names, separated by commas; one that is named twice counts once.
+fn nodes(params: &mut Params) -> Result<Option<Vec<NodeName>>, ApiError> {
+    let Some(text) = params.take("nodes_to_update") else {
+        return Ok(None);
+    };
+    let names = text
+        .split(',')
+        .map(|name| node("nodes_to_update", name.trim()));
+    let names: BTreeSet<NodeName> = names.collect::<Result<_, _>>()?;
+    Ok(Some(names.into_iter().collect()))
 }
 
-fn parse_version(version: &str) -> Result<Version, ApiError> {
+fn node(field: &str, text: &str) -> Result<NodeName, ApiError> {
+    NodeName::new(text).map_err(|error| ApiError::invalid(field, text, &error.to_string()))
+}
+
+pub(crate) fn parse_version(version: &str) -> Result<Version, ApiError> {
     Version::new(version).map_err(|error| ApiError::invalid("version", version, &error.to_string()))
 }
 

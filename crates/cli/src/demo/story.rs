@@ -17,7 +17,7 @@ use super::lab::RunningLab;
 use super::probing::Probing;
 use super::summary::{NodeSummary, Summary};
 use super::{at, step};
-use crate::args::Update;
+use crate::args::{Update, UpdateOptions};
 use crate::client::Client;
 use crate::clock::Stopwatch;
 use crate::image::{request_update, run_validation};
@@ -218,9 +218,10 @@ fn update(client: &Client) -> Result<Software, Stop> {
     let request = Update {
         version: NEW.to_owned(),
         skip_warnings: false,
-        stabilize_minutes: None,
+        options: UpdateOptions::default(),
         pause_after: None,
         watch: true,
+        estimate_only: false,
     };
     request_update(client, &request)?;
     let end = watch::watch(client)?;

@@ -41,21 +41,26 @@ pub(super) fn validate(input: &Input<'_>, version: &Version) -> Decision {
         Bundled::Awaited(decision) => return *decision,
         Bundled::Over(findings) => findings,
     };
-    let mut findings = check(&CheckInput {
+    let mut findings = look(input, version);
+    findings.extend(bundled);
+    let at = input.wall;
+    Decision::events(vec![OperationEvent::Validated { at, findings }])
+}
+
+/// What the checks of this release find now.
+pub(crate) fn look(input: &Input<'_>, version: &Version) -> Vec<Finding> {
+    check(&CheckInput {
         trusted_keys: &input.control.trusted_keys,
         topology: input.topology,
         catalogue: input.catalogue,
         observations: input.observations,
         target: version,
         survives_without: input.survives_without,
-    });
-    findings.extend(bundled);
-    let at = input.wall;
-    Decision::events(vec![OperationEvent::Validated { at, findings }])
+    })
 }
 
 /// A node that is silent, or cut off, right now may only be starting its daemon again.
-fn await_answers(input: &Input<'_>) -> Option<Decision> {
+pub(crate) fn await_answers(input: &Input<'_>) -> Option<Decision> {
     let mut names = input.topology.names();
     let (node, why) = names.find_map(|name| Some((name, out_of_touch(input, name)?)))?;
     let remaining = input.tunables.answer().checked_sub(input.idle)?;
@@ -85,7 +90,7 @@ fn out_of_touch(input: &Input<'_>, node: &NodeName) -> Option<String> {
 }
 
 /// What the findings forbid: errors always, warnings unless skipped.
-fn refusal(findings: &[Finding], skip_warnings: bool) -> Option<Refusal> {
+pub(crate) fn refusal(findings: &[Finding], skip_warnings: bool) -> Option<Refusal> {
     let of = |severity| -> Vec<&str> {
         let same = findings
             .iter()
@@ -147,7 +152,7 @@ pub(super) fn admit(input: &Input<'_>, request: &UpdateRequest) -> Decision {
     }
 }
 
-fn close_jobs(input: &Input<'_>, outcome: &JobOutcome) -> Vec<OperationEvent> {
+pub(crate) fn close_jobs(input: &Input<'_>, outcome: &JobOutcome) -> Vec<OperationEvent> {
     let at = input.wall;
     let closed = |job: &Job| OperationEvent::JobClosed {
         at,

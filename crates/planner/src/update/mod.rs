@@ -13,7 +13,7 @@ use evenkeel_model::{
     NodeName, OperationEvent, OperationState, PauseCause, Problem, UpdateRequest,
 };
 
-pub(crate) use admit::validation;
+pub(crate) use admit::{await_answers, close_jobs, look, refusal, validation};
 
 use crate::build::{self, NoPlan};
 use crate::explain::or_cancel;

@@ -6,6 +6,7 @@
 mod cluster;
 mod details;
 mod download;
+mod estimates;
 mod history;
 mod job;
 mod package;
@@ -18,6 +19,7 @@ use evenkeel_model::WallTime;
 pub use cluster::{ClusterRow, NodeRow, OperationRow, cluster, nodes, open_operations};
 pub use details::{Issue, PhaseRow, TaskRow, phases, tasks};
 pub use download::{DownloadRow, DownloadState, download};
+pub use estimates::{EstimateRow, estimates};
 pub use history::{HistoryRow, HistoryState, history};
 pub use job::{JobRow, JobState, job, jobs};
 pub use package::{PackageRow, package, packages};

@@ -56,9 +56,20 @@ async fn every_option_is_understood() {
             .status,
         202
     );
+    for query in [
+        "?nodes_to_update=b%2Ca,b&first_pair=b&force_rolling=False",
+        "?estimate_only=True",
+    ] {
+        let reply = client
+            .patch(&format!("{SOFTWARE}{query}"), r#"{"version":"9.10.1"}"#)
+            .await;
+        assert_eq!(reply.status, 202, "{query}: {}", reply.text);
+    }
     let expected = [
-        "admin: update 9.10.1 skip=false stabilize=3 pause=TakeoverGiveback",
+        "admin: update 9.10.1 skip=false stabilize=3 pause=TakeoverGiveback rolling=true nodes=[] first=-",
         "admin: validate 9.10.1",
+        "admin: update 9.10.1 skip=false stabilize=8 pause=None rolling=false nodes=[\"a\", \"b\"] first=b",
+        "admin: estimate 9.10.1",
     ];
     assert_eq!(asked(&client), expected);
 }
@@ -137,15 +148,39 @@ async fn a_wrong_patch_is_refused_and_changes_nothing() {
             Some("pause_after"),
         ),
         (
-            "?nodes_to_update=a%2Cb",
+            "?nodes_to_update=a%2C%2Cb",
             r#"{"version":"9"}"#,
-            "3",
+            "262197",
             Some("nodes_to_update"),
         ),
         (
-            "?estimate_only=true",
+            "?estimate_only=true&validate_only=true",
             r#"{"version":"9"}"#,
-            "3",
+            "262186",
+            Some("estimate_only"),
+        ),
+        (
+            "?action=resume&nodes_to_update=a",
+            "{}",
+            "262186",
+            Some("nodes_to_update"),
+        ),
+        (
+            "?action=pause&force_rolling=True",
+            "{}",
+            "262186",
+            Some("force_rolling"),
+        ),
+        (
+            "?action=cancel&first_pair=a",
+            "{}",
+            "262186",
+            Some("first_pair"),
+        ),
+        (
+            "?action=pause&estimate_only=true",
+            "{}",
+            "262186",
             Some("estimate_only"),
         ),
         ("", r#"{"version":7}"#, "262197", Some("version")),
@@ -461,4 +496,33 @@ async fn an_upload_whose_client_leaves_before_it_is_told_is_given_up() {
     while !client.fake.edit(|state| state.given_up) {
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn a_plan_is_shown_with_the_options_of_an_update_and_nothing_is_asked_for() {
+    let client = Client::new();
+    let reply = client
+        .get("/evenkeel/v1/plan?version=9.11.1&nodes_to_update=a,b&force_rolling=true")
+        .await;
+    let asked_for = reply.json()["refused"]["message"].to_string();
+    assert_eq!(reply.status, 200);
+    assert_eq!(reply.json()["version"], "9.11.1");
+    assert!(asked_for.contains("force_rolling: true"), "{asked_for}");
+    let missing = client.get("/evenkeel/v1/plan").await;
+    assert_eq!(missing.error().1, "10551872");
+    assert_eq!(asked(&client), [""; 0]);
+}
+
+#[tokio::test]
+async fn estimates_are_found_by_operation_and_by_job() {
+    let client = Client::new();
+    let all = client.get("/evenkeel/v1/estimates").await;
+    assert_eq!(all.json()["num_records"], 1);
+    for key in ["operation", "job"] {
+        let one = client.get(&format!("/evenkeel/v1/estimates/{key}")).await;
+        assert_eq!(one.status, 200);
+        assert_eq!(one.json()["version"], "9.11.1");
+    }
+    let none = client.get("/evenkeel/v1/estimates/other").await;
+    assert_eq!(none.status, 404);
 }

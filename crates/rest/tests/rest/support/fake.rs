@@ -12,6 +12,7 @@ use evenkeel_api::{
     Package, ReleaseVersion, Resource, Retention, Software, SoftwareImage, SoftwareNode,
     UpdateDetails, UpdateState, ValidationResult,
 };
+use evenkeel_api::{EstimateRecord, PlanPreview};
 use evenkeel_download::Source;
 use evenkeel_model::{
     Awaiting, JobId, PackagesStatus, Refusal, UpdateRequest, UserName, Version, code,
@@ -296,6 +297,17 @@ impl evenkeel_rest::Cluster for Fake {
         Ok(Retention::default())
     }
 
+    async fn estimates(&self) -> Result<Vec<EstimateRecord>, Refusal> {
+        Ok(vec![EstimateRecord {
+            uuid: "operation".to_owned(),
+            job: Some("job".to_owned()),
+            version: "9.11.1".to_owned(),
+            requested_at: time(1),
+            requested_by: "admin".to_owned(),
+            estimate: None,
+        }])
+    }
+
     async fn explain(&self, _: Result<Vec<Awaiting>, Refusal>) -> Result<Explain, Refusal> {
         Ok(Explain::default())
     }
@@ -322,7 +334,32 @@ impl evenkeel_rest::FrontDoor for Fake {
             "{by}: update {} skip={} stabilize={} pause={:?}",
             request.version, request.skip_warnings, request.stabilize_minutes, request.pause_after
         );
+        let nodes: Vec<&str> = request.nodes.iter().map(|node| node.as_str()).collect();
+        let first = request.first.as_ref().map_or("-", |node| node.as_str());
+        let asked = match (request.force_rolling, nodes.is_empty(), first) {
+            (false, true, "-") => asked,
+            (rolling, _, _) => format!("{asked} rolling={rolling} nodes={nodes:?} first={first}"),
+        };
         self.open_job("PATCH /api/cluster/software", asked)
+    }
+
+    async fn estimate(&self, request: UpdateRequest, by: UserName) -> Result<JobId, Refusal> {
+        let asked = format!("{by}: estimate {}", request.version);
+        self.open_job("PATCH /api/cluster/software?estimate_only=true", asked)
+    }
+
+    async fn preview(&self, request: UpdateRequest, _: UserName) -> Result<PlanPreview, Refusal> {
+        let refused = evenkeel_api::PlanRefusal {
+            code: "1".to_owned(),
+            message: format!("{request:?}"),
+        };
+        Ok(PlanPreview {
+            version: request.version.to_string(),
+            estimate: None,
+            refused: Some(refused),
+            validation_results: Vec::new(),
+            blocked: None,
+        })
     }
 
     async fn validate(&self, version: Version, by: UserName) -> Result<JobId, Refusal> {

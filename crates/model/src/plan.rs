@@ -170,9 +170,10 @@ impl Action {
         matches!(self, Self::Install { .. })
     }
 
-    /// Whether it is the coordinator's wait for conditions between nodes: it can be left at any time.
+    /// Whether it waits for conditions between nodes: it can be left at any time. A script that its agent runs is
+    /// left alone, and ends at the agent's next order.
     pub fn is_gate(&self) -> bool {
-        matches!(self, Self::Gate { .. })
+        matches!(self, Self::Gate { .. } | Self::GateScript { .. })
     }
 
     /// Short name, as in `status_details[].name`.

@@ -3,6 +3,7 @@
 mod crashes;
 mod determinism;
 mod operator;
+mod others;
 mod record;
 mod rolling;
 mod scenarios;

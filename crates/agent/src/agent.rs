@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use evenkeel_interconnect::{AgentRequest, AgentResponse, AgentService, Consent, PROTOCOL};
 use evenkeel_model::{
-    Action, Executor, Generation, NodeName, Progress, ReportState, TaskKey, TaskOrder, TaskReport,
-    WallTime,
+    Action, Executor, Generation, NodeName, Progress, ReportState, Sabotage, TaskKey, TaskOrder,
+    TaskReport, WallTime,
 };
 use evenkeel_seam::watch;
 use tokio::sync::Notify;
@@ -17,7 +17,7 @@ use tracing::info;
 
 use crate::checks::Runs;
 use crate::consent;
-use crate::db::{Accepted, DbError, JournalEntry};
+use crate::db::{Accepted, DbError, JournalEntry, Side};
 use crate::guardian;
 use crate::observe;
 use crate::parts::AgentParts;
@@ -69,6 +69,11 @@ impl Agent {
     /// Takes up the orders that an agent before this one journaled and did not end. Returns how many.
     /// Call it once, before the node is reachable for others.
     pub fn recover(&self) -> Result<usize, DbError> {
+        if Sabotage::ConsentForgotten.is_on() {
+            for given in self.inner.parts.db.consents(Side::Given)? {
+                self.inner.parts.db.release(Side::Given, given.transition)?;
+            }
+        }
         let open = self.inner.parts.db.open_orders()?;
         for mut entry in open.iter().cloned() {
             entry.resumed = self.inner.parts.db.resume(entry.order.key)?;

@@ -18,6 +18,7 @@ mod observation;
 mod operation;
 mod plan;
 mod refusal;
+mod sabotage;
 mod stream;
 mod task;
 mod time;
@@ -50,6 +51,7 @@ pub use plan::{
     Action, Executor, Lane, Milestone, PauseAfter, PausePoint, Plan, PlanMode, Step, Task, TaskId,
 };
 pub use refusal::{Refusal, code};
+pub use sabotage::Sabotage;
 pub use stream::*;
 pub use task::{
     Before, How, Progress, ReportState, TaskEnd, TaskError, TaskErrorKind, TaskKey, TaskOrder,

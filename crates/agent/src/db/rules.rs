@@ -2,7 +2,7 @@
 //! transaction, so that two things which exclude each other cannot both be said yes to.
 
 use evenkeel_interconnect::ConsentRequest;
-use evenkeel_model::{Action, Generation, TaskEnd, TaskKey, TaskOrder};
+use evenkeel_model::{Action, Generation, Sabotage, TaskEnd, TaskKey, TaskOrder};
 
 use super::tables::Tables;
 use super::{Accepted, Promised, Side, Stage};
@@ -13,7 +13,9 @@ pub(super) fn raise(tables: &mut dyn Tables, to: Generation) -> rusqlite::Result
     if to <= seen {
         return Ok(seen);
     }
-    tables.set_generation(to)?;
+    if !Sabotage::GenerationForgotten.is_on() {
+        tables.set_generation(to)?;
+    }
     Ok(to)
 }
 
@@ -22,7 +24,7 @@ pub(super) fn accept(tables: &mut dyn Tables, order: &TaskOrder) -> rusqlite::Re
         return Ok(Accepted::Known(Box::new(known)));
     }
     let highest = raise(tables, order.generation)?;
-    if highest > order.generation {
+    if highest > order.generation && !Sabotage::StaleOrder.is_on() {
         return Ok(Accepted::Stale(highest));
     }
     if let Some(running) = tables.open()?.into_iter().next() {
@@ -33,7 +35,9 @@ pub(super) fn accept(tables: &mut dyn Tables, order: &TaskOrder) -> rusqlite::Re
     {
         return Ok(Accepted::Consented(Box::new(given)));
     }
-    tables.add(order)?;
+    if !Sabotage::OrderNotDurable.is_on() {
+        tables.add(order)?;
+    }
     Ok(Accepted::New)
 }
 
@@ -93,7 +97,9 @@ pub(super) fn give(
     if let Some(running) = tables.open()?.into_iter().next() {
         return Ok(Promised::Busy(Box::new(running.order)));
     }
-    tables.put_consent(Side::Given, request)?;
+    if !Sabotage::ConsentNotDurable.is_on() {
+        tables.put_consent(Side::Given, request)?;
+    }
     Ok(Promised::Yes)
 }
 

@@ -1,6 +1,6 @@
 //! Install: the package into the slot that does not run.
 
-use evenkeel_model::{Digest, How, SlotsState, TaskError};
+use evenkeel_model::{Digest, How, Sabotage, SlotsState, TaskError};
 
 use super::patience::Patience;
 use super::run::{Acted, Run, permanent, transient};
@@ -102,7 +102,10 @@ async fn mark_unbootable(run: &Run, slots: &SlotsState) -> Result<(), TaskError>
 }
 
 async fn extract(run: &Run, slots: &SlotsState, package: Digest) -> Result<(), TaskError> {
-    let (slot, parts) = (slots.alternate(), run.parts());
+    let (mut slot, parts) = (slots.alternate(), run.parts());
+    if Sabotage::RunningSlot.is_on() {
+        slot = slots.booted;
+    }
     let request = InstallRequest {
         package,
         slot,

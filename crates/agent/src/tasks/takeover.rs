@@ -2,7 +2,7 @@
 
 use evenkeel_interconnect::{AgentRequest, AgentResponse, ConsentRequest};
 use evenkeel_model::{
-    BootId, How, MemberHa, PairState, PoolHealth, TaskError, TaskErrorKind, Transition,
+    BootId, How, MemberHa, PairState, PoolHealth, Sabotage, TaskError, TaskErrorKind, Transition,
     TransitionId, TransitionStage,
 };
 use evenkeel_platform::TakeoverRequest;
@@ -28,7 +28,10 @@ enum Ours {
 }
 
 pub(super) async fn run(run: &Run) -> Result<How, TaskError> {
-    let (id, boots) = (run.transition()?, boots(run)?);
+    let (mut id, boots) = (run.transition()?, boots(run)?);
+    if Sabotage::UnrecordedIntent.is_on() {
+        id = TransitionId(run.order().key.operation.0);
+    }
     let pair = run.pair().await?;
     match ours(run, &pair, id)? {
         Ours::Done => return Ok(run.found()),
@@ -206,6 +209,9 @@ async fn stays_serving(run: &Run) -> Result<(), TaskError> {
 
 /// Asks the target's agent directly. The asking is durable here, the promise is durable there.
 async fn obtain_consent(run: &Run, id: TransitionId, boots: Boots) -> Result<(), TaskError> {
+    if Sabotage::NoConsent.is_on() {
+        return Ok(());
+    }
     let (order, db) = (run.order(), &run.parts().db);
     let request = ConsentRequest {
         transition: id,
@@ -260,12 +266,14 @@ fn has_consented(run: &Run, other: &ConsentRequest) -> TaskError {
 
 /// Everything is looked at once more, immediately before acting. An error means that this did nothing.
 async fn act(run: &Run, id: TransitionId, boots: Boots) -> Result<Acted, TaskError> {
-    let pair = run.pair().await?;
-    match ours(run, &pair, id)? {
-        Ours::Done | Ours::UnderWay => return Ok(Acted::Yes),
-        Ours::NotBegun => {}
+    if !Sabotage::NoLastLook.is_on() {
+        let pair = run.pair().await?;
+        match ours(run, &pair, id)? {
+            Ours::Done | Ours::UnderWay => return Ok(Acted::Yes),
+            Ours::NotBegun => {}
+        }
+        conditions(run, &pair, boots).await?;
     }
-    conditions(run, &pair, boots).await?;
     run.begin_strictly()?;
     run.say("taking over", 0, 0);
     let request = TakeoverRequest {

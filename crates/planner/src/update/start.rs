@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use evenkeel_model::{
-    Action, Before, Lane, NodeName, OperationEvent, Problem, Step, Task, TransitionId,
+    Action, Before, Lane, NodeName, OperationEvent, Problem, Sabotage, Step, Task, TransitionId,
 };
 
 use super::flight::running_tasks;
@@ -94,6 +94,9 @@ fn not_ours(input: &Input<'_>, node: &NodeName) -> Option<Start> {
 /// What comes before the takeover of `node`, if anything does. The coordinator hands over only when
 /// its pair is fit: another one would only wait for the same.
 fn before_takeover(input: &Input<'_>, node: &NodeName, absent: &mut Absent) -> Option<Start> {
+    if Sabotage::PartnerAway.is_on() && node != input.me {
+        return None;
+    }
     if let Some(trouble) = not_ours(input, node) {
         return Some(trouble);
     }
@@ -149,6 +152,10 @@ fn transition_of(input: &Input<'_>, task: &Task) -> Option<TransitionId> {
             let mut bytes = *input.operation.id.0.as_bytes();
             for (byte, id) in bytes[12..].iter_mut().zip(task.id.0.to_be_bytes()) {
                 *byte ^= id;
+            }
+            if Sabotage::NewTransition.is_on() {
+                let earlier = input.operation.tasks.get(&task.id);
+                bytes[0] ^= earlier.map_or(0, |earlier| earlier.attempt as u8);
             }
             Some(TransitionId(uuid::Uuid::from_bytes(bytes)))
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use evenkeel_model::{Digest, EventId, Generation, NodeName, Position, Seq, StreamId};
+use evenkeel_model::{Digest, EventId, Generation, NodeName, Position, Sabotage, Seq, StreamId};
 use tokio::time::Instant;
 
 use super::client::{Doorbell, MemoryRecord};
@@ -148,7 +148,7 @@ impl HubState {
             Fence::None => return Ok(()),
             Fence::Holds(mine) | Fence::Advance { from: mine, .. } => mine,
         };
-        if mine == self.generation {
+        if mine == self.generation || Sabotage::NoFence.is_on() {
             return Ok(());
         }
         Err(AppendError::Fenced {

@@ -1,0 +1,78 @@
+//! Ways to break what must never break, for one test: each must be caught by the simulation. Without the
+//! feature `sabotage`, which no daemon is built with, none of them is ever on.
+
+/// A rule that is not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sabotage {
+    /// The record takes what a stale coordinator appends.
+    NoFence,
+    /// A node takes over what it looked at a while ago.
+    NoLastLook,
+    /// A node takes over without being let.
+    NoConsent,
+    /// A promise does not outlive the daemon that gave it.
+    ConsentForgotten,
+    /// A promise is given that is not written down.
+    ConsentNotDurable,
+    /// The highest generation is not written down.
+    GenerationForgotten,
+    /// Orders of any generation are accepted.
+    StaleOrder,
+    /// An order is accepted that is not written down.
+    OrderNotDurable,
+    /// A takeover is begun without asking whether the pair is fit.
+    PartnerAway,
+    /// The image is written into the slot that runs.
+    RunningSlot,
+    /// What cannot be seen is taken for well.
+    UnknownHealthy,
+    /// A request is answered before the record has it.
+    AckEarly,
+    /// Every attempt is another takeover.
+    NewTransition,
+    /// A node takes over under an id that nobody recorded.
+    UnrecordedIntent,
+}
+
+impl Sabotage {
+    /// All of them.
+    pub const ALL: &'static [Self] = &[
+        Self::NoFence,
+        Self::NoLastLook,
+        Self::NoConsent,
+        Self::ConsentForgotten,
+        Self::ConsentNotDurable,
+        Self::GenerationForgotten,
+        Self::StaleOrder,
+        Self::OrderNotDurable,
+        Self::PartnerAway,
+        Self::RunningSlot,
+        Self::UnknownHealthy,
+        Self::AckEarly,
+        Self::NewTransition,
+        Self::UnrecordedIntent,
+    ];
+
+    /// Whether it is on, on this thread.
+    #[cfg(feature = "sabotage")]
+    pub fn is_on(self) -> bool {
+        ON.get() == Some(self)
+    }
+
+    /// It is not: this build has none.
+    #[cfg(not(feature = "sabotage"))]
+    pub const fn is_on(self) -> bool {
+        false
+    }
+
+    /// Puts one on, on this thread, or all off.
+    #[cfg(feature = "sabotage")]
+    pub fn set(one: Option<Self>) {
+        ON.set(one);
+    }
+}
+
+#[cfg(feature = "sabotage")]
+thread_local! {
+    static ON: std::cell::Cell<Option<Sabotage>> = const { std::cell::Cell::new(None) };
+}

@@ -15,6 +15,7 @@ mod conditions;
 mod daemon;
 mod dice;
 mod drive;
+pub mod explore;
 mod hooks;
 mod network;
 mod rules;

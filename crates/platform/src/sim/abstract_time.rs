@@ -3,7 +3,9 @@
 use evenkeel_model::NodeName;
 
 use super::check::{Cause, History};
+use super::command::{Command, Reply};
 use super::hardware::{Hardware, PowerState};
+use crate::traits::PlatformError;
 
 /// Something that happens by itself some time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,6 +59,19 @@ impl Hardware {
         }
         self.watch_service();
         self.changed();
+    }
+
+    /// What a node that is up sees, without any time passing. Acts are refused: they go through
+    /// [`Hardware::handle`].
+    pub fn look(&self, node: &NodeName, command: &Command) -> Result<Reply, PlatformError> {
+        if self.boot_of(node).is_none() {
+            let why = format!("node {node} is not up");
+            return Err(PlatformError::Unavailable(why));
+        }
+        match command.acts() {
+            true => Err(PlatformError::Refused("this only looks".to_owned())),
+            false => self.observe(node, command),
+        }
     }
 
     /// Forgets the past and how far the clock is, so that states which differ in nothing else are equal.

@@ -13,7 +13,7 @@ use evenkeel_platform::sim::{Command, Due, Effect, Fault, Hardware};
 use evenkeel_record::{Append, AppendError, Fence};
 
 use super::coordinate::{Round, round, writes};
-use super::kept::{Kept, join, print};
+use super::kept::Kept;
 use super::rules::{self, Rules};
 use super::stage::{Answer, Ask, CameTo, Stepper, keep};
 use super::state::{Coordinator, Letter, Recorded, State, Waits, Work, name, operation_id};
@@ -443,6 +443,7 @@ fn act(state: &mut State, node: usize, fate: Fate) -> Outcome {
         answer(state, node, Answer::Reply(Err(unheard())))?;
         return Some(None);
     }
+    let without_intent = rules::without_intent(state, node, &command);
     let without_right = rules::without_right(state, node, &command);
     let mut reply = Err(unheard());
     let mut hardware = (*state.hardware).clone();
@@ -452,8 +453,10 @@ fn act(state: &mut State, node: usize, fate: Fate) -> Outcome {
     }
     // The machine may end the daemon that asked.
     answer(state, node, Answer::Reply(reply))?;
+    let began = rules::stands(state, &command, &hardware);
     let broken = follow(state, hardware);
-    Some(without_right.or(broken))
+    let without_right = without_right.filter(|_| began);
+    Some(without_intent.or(without_right).or(broken))
 }
 
 fn write(state: &mut State, node: usize, fate: Fate) -> Outcome {
@@ -603,12 +606,10 @@ fn append(state: &mut State, append: &Append) -> Result<(), AppendError> {
     hub.append(append)?;
     let mut view = state.recorded.view.clone();
     let news = hub.entries_after(view.position());
-    let prints: Vec<u64> = news.iter().map(|entry| print(&entry.id)).collect();
     for entry in &news {
         view.apply(entry).expect("the record has no gaps");
     }
-    let print = join(&(state.recorded.print, prints));
-    state.recorded = Kept::with(print, Recorded { hub, view });
+    state.recorded = Kept::with(Recorded::print(&view), Recorded { hub, view });
     Ok(())
 }
 

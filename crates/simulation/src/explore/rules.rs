@@ -4,7 +4,7 @@ use evenkeel_agent::{Memory, Stage};
 use evenkeel_model::{
     Action, MemberHa, OperationState, PauseCause, Slot, SlotHealth, TaskState, TransitionStage,
 };
-use evenkeel_platform::sim::Command;
+use evenkeel_platform::sim::{Command, Hardware};
 
 use super::moves::{acting, serves};
 use super::state::{State, name};
@@ -30,8 +30,8 @@ impl Default for Rules {
     }
 }
 
-/// I2 and the guard of I1: why the act that a node's work asks for must not be.
-pub(crate) fn without_right(state: &State, node: usize, command: &Command) -> Option<String> {
+/// I2: why the act that a node's work asks for must not even be tried.
+pub(crate) fn without_intent(state: &State, node: usize, command: &Command) -> Option<String> {
     let by = name(node);
     let ordered = acting(&state.nodes[node].memory).find(|o| serves(command, &o.task.action));
     let Some(order) = ordered else {
@@ -45,6 +45,22 @@ pub(crate) fn without_right(state: &State, node: usize, command: &Command) -> Op
             "I2: {by} acts without a recorded intent: {command:?}"
         ));
     }
+    None
+}
+
+/// Whether the machine began a takeover at this command: it refuses what compares unequal.
+pub(crate) fn stands(before: &State, command: &Command, after: &Hardware) -> bool {
+    let Command::TakeOver(request) = command else {
+        return false;
+    };
+    let newest = |hardware: &Hardware| hardware.pair_state(&name(0))?.transition?.id;
+    let ours = Some(request.id);
+    newest(after) == ours && newest(&before.hardware) != ours
+}
+
+/// The guard of I1, and I2: why a takeover must not begin.
+pub(crate) fn without_right(state: &State, node: usize, command: &Command) -> Option<String> {
+    let by = name(node);
     let Command::TakeOver(request) = command else {
         return None;
     };
@@ -150,19 +166,28 @@ pub(crate) fn guard_has_work(state: &State, node: usize) -> bool {
     alone || !memory.given.is_empty() || !memory.held.is_empty() || !memory.small.is_empty()
 }
 
-/// Whether the state may last: the update is over, or it stands for a person and says why.
-pub(crate) fn may_last(state: &State) -> bool {
+/// Why a state may last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lasts {
+    /// The update is over.
+    Over,
+    /// It stands for a person, and says what to do.
+    Paused,
+}
+
+/// Whether the state may last.
+pub(crate) fn lasts(state: &State) -> Option<Lasts> {
     match &state.operation().state {
-        OperationState::Ended { .. } => true,
+        OperationState::Ended { .. } => Some(Lasts::Over),
         OperationState::Paused { cause } => match cause {
-            PauseCause::User { .. } => true,
-            PauseCause::Error { problem } => !problem.action.is_empty(),
+            PauseCause::User { .. } => Some(Lasts::Paused),
+            PauseCause::Error { problem } => (!problem.action.is_empty()).then_some(Lasts::Paused),
         },
         OperationState::Requested
         | OperationState::Validated
         | OperationState::Running
         | OperationState::PausePending
         | OperationState::Replanning
-        | OperationState::CancelPending => false,
+        | OperationState::CancelPending => None,
     }
 }

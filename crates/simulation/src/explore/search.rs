@@ -14,7 +14,7 @@ use evenkeel_record::{Append, Fence, MemoryHub, View};
 use super::coordinate::writes;
 use super::kept::Kept;
 use super::moves::{Move, apply, moves, patience};
-use super::rules::{Rules, may_last};
+use super::rules::{Lasts, Rules, lasts};
 use super::stage::{Stepper, keep_memory};
 use super::state::{Budget, Node, Recorded, State, name, operation_id};
 use crate::Settings;
@@ -74,7 +74,7 @@ struct Trail {
     from: u32,
     step: Option<Move>,
     depth: u32,
-    may_last: bool,
+    lasts: Option<Lasts>,
 }
 
 struct Search {
@@ -127,12 +127,12 @@ impl Search {
                 Some(_) => self.trails[from as usize].depth + 1,
                 None => 0,
             };
-            let may_last = may_last(&state);
+            let lasts = lasts(&state);
             self.trails.push(Trail {
                 from,
                 step,
                 depth,
-                may_last,
+                lasts,
             });
             self.open.push_back((number, state));
         }
@@ -189,9 +189,17 @@ impl Search {
         for (from, to) in &self.free {
             back[*to as usize].push(*from);
         }
-        let lasting = self.trails.iter().enumerate().filter(|(_, t)| t.may_last);
+        let lasting = self
+            .trails
+            .iter()
+            .enumerate()
+            .filter(|(_, t)| t.lasts.is_some());
         let mut open: Vec<u32> = lasting.map(|(number, _)| number as u32).collect();
-        let mut leads: Vec<bool> = self.trails.iter().map(|trail| trail.may_last).collect();
+        let mut leads: Vec<bool> = self
+            .trails
+            .iter()
+            .map(|trail| trail.lasts.is_some())
+            .collect();
         while let Some(number) = open.pop() {
             for from in &back[number as usize] {
                 if !std::mem::replace(&mut leads[*from as usize], true) {
@@ -217,13 +225,14 @@ impl Search {
 
     fn report(self, complete: bool, violation: Option<String>) -> Report {
         let depth = self.trails.iter().map(|trail| trail.depth).max();
-        let lasting = self.trails.iter().filter(|trail| trail.may_last).count();
+        let count = |how| self.trails.iter().filter(|t| t.lasts == Some(how)).count();
+        let (ends, pauses) = (count(Lasts::Over), count(Lasts::Paused));
         Report {
             states: self.trails.len(),
             moves: self.moves,
             depth: depth.unwrap_or_default() as usize,
-            ends: lasting,
-            pauses: 0,
+            ends,
+            pauses,
             complete,
             violation,
         }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use evenkeel_agent::{
     Agent, AgentParts, Bounds, ClusterView, InstallError, InstallRequest, Installer, JournalEntry,
-    Keeper, Memory, NodeDb, Packages, PackagesError,
+    Keeper, Memory, NodeDb, Packages, PackagesError, Stage as Progressed,
 };
 use evenkeel_interconnect::{AgentClient, AgentRequest, AgentResponse, AgentService, CallError};
 use evenkeel_model::{
@@ -290,32 +290,30 @@ pub(crate) fn keep(answer: Answer) -> Kept<Answer> {
     Kept::with(print, answer)
 }
 
-/// Of a memory: entry by entry, which costs less than saying all of it anew.
+/// Of a memory: of what work may still read. Orders that ended are looked at by whoever asks for them by
+/// their key, which a state's fingerprint takes into account.
 pub(crate) fn keep_memory(memory: Memory) -> Kept<Memory> {
-    let orders: Vec<u64> = memory
+    let open = memory
         .orders
         .iter()
-        .map(|entry| {
-            let end = entry.end.as_ref().map(print);
-            let generation = entry.order.generation;
-            join(&(
-                entry.order.key,
-                generation,
-                entry.stage as u8,
-                entry.resumed,
-                end,
-                print(&entry.order.before),
-                entry.order.transition,
-            ))
-        })
-        .collect();
+        .filter(|e| e.stage != Progressed::Ended);
+    let open: Vec<u64> = open.map(|entry| entry_print(entry)).collect();
     let rest = print(&(
         memory.generation,
         &memory.given,
         &memory.held,
         &memory.small,
     ));
-    Kept::with(join(&(orders, rest)), memory)
+    Kept::with(join(&(open, rest)), memory)
+}
+
+/// Of a journaled order.
+pub(crate) fn entry_print(entry: &JournalEntry) -> u64 {
+    let order = &entry.order;
+    let (generation, before) = (order.generation, print(&order.before));
+    let end = entry.end.as_ref().map(print);
+    let stage = (entry.stage as u8, entry.resumed, end);
+    join(&(order.key, generation, before, order.transition, stage))
 }
 
 impl Keeper for Shared {

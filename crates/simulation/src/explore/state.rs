@@ -4,16 +4,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use evenkeel_agent::{JournalEntry, Memory};
+use evenkeel_agent::{JournalEntry, Memory, Stage};
 use evenkeel_model::{
     BootId, Generation, NodeName, Operation, OperationId, ReportState, TaskKey, TaskOrder,
+    TaskState,
 };
 use evenkeel_platform::sim::Hardware;
 use evenkeel_record::{Append, MemoryHub, View};
 use uuid::Uuid;
 
-use super::kept::{Kept, join};
-use super::stage::{Ask, Scenery, Script};
+use super::kept::{Kept, join, print};
+use super::stage::{Ask, Scenery, Script, entry_print};
 
 /// The names of the two nodes.
 pub(crate) fn name(number: usize) -> NodeName {
@@ -134,17 +135,97 @@ pub(crate) struct State {
     pub(crate) budget: Budget,
 }
 
+impl Recorded {
+    /// Of what decisions depend on: what was tried before, and when, is left out.
+    pub(crate) fn print(view: &View) -> u64 {
+        let control = view.control();
+        let leads = (
+            &control.generation,
+            &control.coordinator,
+            &control.handed_to,
+        );
+        let Some(operation) = view.operation(operation_id()) else {
+            return print(&leads);
+        };
+        let tasks = operation.tasks.values().map(|task| {
+            let (kind, more) = match &task.state {
+                TaskState::Running => (0, print(&(task.attempt, task.since, task.tries))),
+                TaskState::Done { .. } => (1, 0),
+                TaskState::Failed { error, .. } => (2, print(&(error.kind, task.tries))),
+            };
+            let before = print(&task.before);
+            join(&(task.task.id, task.transition, before, kind, more))
+        });
+        let tasks: Vec<u64> = tasks.collect();
+        let stands = (
+            &operation.state,
+            operation.findings.is_some(),
+            operation.restoring.keys().collect::<Vec<_>>(),
+            &operation.passed,
+            operation.updated.keys().collect::<Vec<_>>(),
+            operation.plan.as_ref().map(|plan| plan.revision),
+        );
+        let plan = operation.plan.iter().flat_map(|plan| plan.tasks());
+        let plan: Vec<_> = plan.map(|task| task.id).collect();
+        join(&(print(&leads), print(&stands), plan, tasks))
+    }
+}
+
 impl State {
+    /// Of all that the future depends on. What is over and can no longer be asked for is left out, so that
+    /// ways which differ in nothing else meet again.
     pub(crate) fn print(&self) -> u64 {
+        let asked = self.asked_for();
         let nodes = self.nodes.each_ref().map(|node| {
+            let ended =
+                node.memory.orders.iter().filter(|entry| {
+                    entry.stage == Stage::Ended && asked.contains(&entry.order.key)
+                });
+            let ended: Vec<u64> = ended.map(|entry| entry_print(entry)).collect();
             let work = node.work.as_ref().map(Work::print);
             let coordinator = node.coordinator.as_ref().map(|c| c.print);
-            (node.memory.print, node.up, work, coordinator)
+            (node.memory.print, ended, node.up, work, coordinator)
         });
         let mail: Vec<u64> = self.mail.keys().copied().collect();
         let late: Vec<u64> = self.late.keys().copied().collect();
         let (hardware, recorded) = (self.hardware.print, self.recorded.print);
-        join(&(hardware, recorded, nodes, mail, late, self.budget))
+        join(&(
+            hardware,
+            recorded,
+            nodes,
+            (mail, late),
+            self.fits(),
+            self.budget,
+        ))
+    }
+
+    /// Orders that someone may still ask a journal for.
+    fn asked_for(&self) -> Vec<TaskKey> {
+        let tasks = self.operation().tasks.values();
+        let running = tasks.filter(|task| matches!(task.state, TaskState::Running));
+        let running = running.map(|task| TaskKey {
+            operation: operation_id(),
+            task: task.task.id,
+            attempt: task.attempt,
+        });
+        let mail = self.mail.values().map(|mail| mail.order.key);
+        let given = self.nodes.iter().flat_map(|node| &node.memory.given);
+        let given = given.map(|consent| consent.key);
+        running.chain(mail).chain(given).collect()
+    }
+
+    /// Which of the appends under way the record would take.
+    fn fits(&self) -> Vec<bool> {
+        let held = self.nodes.iter().filter_map(|node| {
+            let coordinator = node.coordinator.as_ref()?;
+            coordinator.holds.as_ref()
+        });
+        let letters = held.chain(self.late.values());
+        let fits = letters.map(|letter| {
+            let mut writes = letter.append.writes.iter();
+            writes.all(|write| write.expected == self.recorded.view.head(write.stream))
+        });
+        fits.collect()
     }
 
     pub(crate) fn scenery(&self) -> Scenery {

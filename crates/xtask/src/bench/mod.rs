@@ -8,6 +8,7 @@ mod inputs;
 mod install;
 mod staging;
 mod sync;
+mod update;
 
 use std::path::PathBuf;
 
@@ -26,6 +27,8 @@ pub(crate) enum Bench {
     Install(Options),
     /// Carries a package from one node to eight others.
     Sync(sync::SyncOptions),
+    /// Updates simulated clusters of up to 512 nodes.
+    Update(update::UpdateOptions),
 }
 
 /// How to measure.
@@ -56,7 +59,11 @@ impl Options {
 }
 
 pub(crate) fn run(bench: &Bench) -> Result<()> {
-    prerequisites::for_bench()?;
+    match bench {
+        Bench::Staging(_) | Bench::Install(_) | Bench::Sync(_) => prerequisites::for_bench()?,
+        // It needs nothing but Rust's own tools.
+        Bench::Update(_) => {}
+    }
     let (name, options, rows) = match bench {
         Bench::Staging(options) => ("staging", options, staging::measure(options)?),
         Bench::Install(options) => ("install", options, install::measure(options)?),
@@ -65,6 +72,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
             let rows = sync::measure(&options)?;
             return harness::conclude("sync", &options, &rows);
         }
+        Bench::Update(options) => return update::measure(options),
     };
     harness::conclude(name, options, &rows)
 }

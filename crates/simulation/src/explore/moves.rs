@@ -325,7 +325,7 @@ fn follow(state: &mut State, mut hardware: Hardware) -> Option<String> {
             Effect::PowerLost { node } | Effect::Shutdown { node } => {
                 kill(state, usize::from(node == name(1)));
             }
-            Effect::Boot { .. } | Effect::Lifs { .. } => {}
+            Effect::Boot { .. } | Effect::Daemon { .. } | Effect::Lifs { .. } => {}
         }
     }
     broken.map(|what| format!("I1: {what}"))

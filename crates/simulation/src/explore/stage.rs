@@ -13,12 +13,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use evenkeel_agent::{
-    Agent, AgentParts, Bounds, ClusterView, InstallError, InstallRequest, Installer, JournalEntry,
-    Keeper, Memory, NodeDb, Packages, PackagesError, Stage as Progressed,
+    Agent, AgentParts, Bounds, ClusterView, GateAnswer, GateContext, GateScript, InstallError,
+    InstallRequest, Installer, JournalEntry, Keeper, Memory, NodeDb, PackageChecks, Packages,
+    PackagesError, Stage as Progressed,
 };
 use evenkeel_interconnect::{AgentClient, AgentRequest, AgentResponse, AgentService, CallError};
 use evenkeel_model::{
-    BootId, Digest, Monotonic, NodeName, PackagesStatus, Progress, Slot, WallTime,
+    BootId, BundledFinding, CheckOrder, Digest, Monotonic, NodeName, NodeObservation,
+    PackagesStatus, Progress, Slot, WallTime,
 };
 use evenkeel_platform::PlatformError;
 use evenkeel_platform::sim::{Command, Hardware, Port, Reply, Transport};
@@ -220,6 +222,9 @@ fn agent(
         installer: Arc::new(shared.clone()),
         clock: Arc::clone(clock),
         cluster: view.clone(),
+        checks: Arc::new(Nobody),
+        gate: Arc::new(Nobody),
+        minute: Duration::from_secs(1),
         bounds: Bounds {
             poll,
             // Three looks that show the same.
@@ -464,6 +469,28 @@ impl Installer for Shared {
             _ => None,
         };
         self.ask(Ask::Write(request.slot), written).await
+    }
+}
+
+/// The explored package brings no checks, and the explored update has no gates.
+struct Nobody;
+
+#[async_trait]
+impl PackageChecks for Nobody {
+    async fn run(
+        &self,
+        _order: &CheckOrder,
+        _seen: &NodeObservation,
+        _say: &(dyn for<'t> Fn(&'t str) + Send + Sync),
+    ) -> Vec<BundledFinding> {
+        Vec::new()
+    }
+}
+
+#[async_trait]
+impl GateScript for Nobody {
+    async fn ask(&self, _context: &GateContext) -> GateAnswer {
+        GateAnswer::Open
     }
 }
 

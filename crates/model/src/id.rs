@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -100,12 +101,12 @@ macro_rules! name {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Checks the length and every character.
             pub fn new(value: impl Into<String>) -> Result<Self, NameError> {
-                let value = value.into();
+                let value: String = value.into();
                 if value.is_empty() {
                     return Err(NameError::Empty { what: $what });
                 }
@@ -118,7 +119,8 @@ macro_rules! name {
                     Some(character) => {
                         Err(NameError::BadCharacter { what: $what, value, character })
                     }
-                    None => Ok(Self(value)),
+                    // Names are in everything that is copied: their copies share one text.
+                    None => Ok(Self(value.into())),
                 }
             }
 
@@ -156,7 +158,7 @@ macro_rules! name {
 
         impl From<$name> for String {
             fn from(name: $name) -> Self {
-                name.0
+                name.as_str().to_owned()
             }
         }
 

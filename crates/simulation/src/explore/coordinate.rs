@@ -34,9 +34,7 @@ pub(crate) type Broken = Option<String>;
 
 /// One round of the coordinator on a node.
 pub(crate) fn round(stepper: &Stepper, state: &mut State, me: usize, round: Round) -> Broken {
-    let Some(coordinator) = state.nodes[me].coordinator.clone() else {
-        return None;
-    };
+    let coordinator = state.nodes[me].coordinator.clone()?;
     let control = state.recorded.view.control();
     let named = control.coordinator.as_ref().map(|c| &c.node);
     if control.generation != coordinator.generation || named != Some(&name(me)) {
@@ -177,6 +175,7 @@ fn decide(
             Running {
                 report,
                 quiet: long,
+                ..Running::default()
             },
         )
     });

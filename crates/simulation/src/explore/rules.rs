@@ -78,10 +78,15 @@ pub(crate) fn without_right(state: &State, node: usize, command: &Command) -> Op
             "I1: {by} takes its partner over without its consent"
         ));
     }
-    let against = acting(partner).find(|order| match order.task.action {
-        Action::Takeover | Action::Install { .. } | Action::Activate { .. } => true,
-        Action::Deactivate => true,
-        _ => false,
+    let against = acting(partner).find(|order| {
+        matches!(
+            order.task.action,
+            Action::Takeover
+                | Action::Install { .. }
+                | Action::Activate { .. }
+                | Action::Deactivate
+                | Action::Reboot
+        )
     });
     against.map(|order| {
         let action = order.task.action.name();

@@ -13,7 +13,6 @@ use evenkeel_model::{
 use evenkeel_seam::watch;
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::Instant;
 use tracing::info;
 
 use crate::checks::Runs;
@@ -42,8 +41,6 @@ pub(crate) struct Inner {
     pub(crate) running: Mutex<BTreeMap<TaskKey, watch::Receiver<Progress>>>,
     /// Since when each look at the machine fails.
     pub(crate) failing: Mutex<BTreeMap<&'static str, WallTime>>,
-    /// When all other nodes answered, if they did the last time they were asked.
-    pub(crate) answered: Mutex<Option<Instant>>,
     /// The newest run of a package's checks.
     pub(crate) checks: Mutex<Option<Runs>>,
     /// Rings when a gate script is not waited for any more.
@@ -59,7 +56,6 @@ impl Agent {
             parts,
             running: Mutex::default(),
             failing: Mutex::default(),
-            answered: Mutex::default(),
             checks: Mutex::default(),
             cut: Notify::new(),
             settle: Notify::new(),

@@ -1,8 +1,7 @@
 //! What the node sees. Each part is bounded and fails by itself: ignorance of one is not of all.
 
 use std::future::Future;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::PoisonError;
 
 use evenkeel_interconnect::{AgentRequest, AgentResponse};
 use evenkeel_model::{
@@ -11,7 +10,6 @@ use evenkeel_model::{
 };
 use evenkeel_platform::PlatformError;
 use futures_util::future::join_all;
-use tokio::time::Instant;
 
 use crate::agent::Inner;
 use crate::db::DbError;
@@ -160,11 +158,6 @@ fn version(inner: &Inner, slots: &Observed<SlotsState>) -> Observed<Version> {
     inner.observed("version", version)
 }
 
-/// How long it is good for that all others answered: this much for each of them, so that asking takes a node
-/// of a big cluster no more messages per second than one of a small cluster.
-const ANSWERED_FOR_EACH: Duration = Duration::from_millis(50);
-
-/// Whether the record and the other nodes are reached. Who was silent is asked again each time.
 async fn quorum(inner: &Inner) -> Observed<Quorum> {
     let view = inner.parts.cluster.borrow().clone();
     if view.members.is_empty() {
@@ -174,27 +167,13 @@ async fn quorum(inner: &Inner) -> Observed<Quorum> {
         .members
         .iter()
         .filter(|member| **member != inner.parts.node);
-    let good_for = ANSWERED_FOR_EACH * view.members.len() as u32;
-    let answered = lock(&inner.answered).filter(|at| at.elapsed() < good_for);
-    let silent: Vec<NodeName> = match answered {
-        Some(_) => Vec::new(),
-        None => {
-            let answers = join_all(others.map(|member| pinged(inner, member))).await;
-            answers.into_iter().flatten().collect()
-        }
-    };
-    if answered.is_none() {
-        *lock(&inner.answered) = silent.is_empty().then(Instant::now);
-    }
+    let answers = join_all(others.map(|member| pinged(inner, member))).await;
+    let silent = answers.into_iter().flatten().collect();
     let quorum = Quorum {
         record_reachable: view.record_reachable,
         silent,
     };
     inner.observed("quorum", Ok::<_, String>(quorum))
-}
-
-fn lock(answered: &Mutex<Option<Instant>>) -> MutexGuard<'_, Option<Instant>> {
-    answered.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The member, if it is silent.

@@ -7,8 +7,7 @@ use std::time::Duration;
 use evenkeel_interconnect::{AgentRequest, AgentResponse};
 use evenkeel_model::{
     Action, Awaiting, CheckOrder, ClusterObservation, ControlEvent, Event, Executor, Generation,
-    NodeName, Operation, OperationEvent, OperationId, OperationState, StreamId, TaskOrder,
-    Topology,
+    NodeName, Operation, OperationEvent, OperationId, StreamId, TaskOrder, Topology,
 };
 use evenkeel_planner::{Decision, Input, Learner, Leisure, chores, moved, next};
 use evenkeel_record::{AppendError, Fence, Survival, View, Writer};
@@ -159,8 +158,7 @@ impl<'a> Coordination<'a> {
         self.memory.busy();
         self.install_generation(&topology).await;
         self.collect_reports(&open).await;
-        let near = near(&open, &topology);
-        let observations = self.observer.round(&topology, near.as_ref()).await;
+        let observations = self.observer.round(&topology).await;
         let mut awaiting = Vec::new();
         for operation in open {
             match self.step(view, &topology, &observations, operation).await {
@@ -183,7 +181,7 @@ impl<'a> Coordination<'a> {
         if view.catalogue().packages.is_empty() {
             return Stepped::Waits(Vec::new());
         }
-        let observations = self.observer.round(topology, None).await;
+        let observations = self.observer.round(topology).await;
         let held_off = self.memory.held_off(&observations, &self.parts.tunables);
         let chores = chores(&Leisure {
             topology,
@@ -466,28 +464,4 @@ impl<'a> Coordination<'a> {
             unblock: "Upgrade evenkeeld to a release that reads it, or ask for support.".to_owned(),
         }
     }
-}
-
-/// The nodes that what is open is about now, with their partners; none where that may be all.
-fn near(open: &[&Operation], topology: &Topology) -> Option<BTreeSet<NodeName>> {
-    let mut near = BTreeSet::new();
-    for operation in open {
-        let executes = match operation.state {
-            OperationState::Running | OperationState::PausePending => true,
-            OperationState::Requested
-            | OperationState::Validated
-            | OperationState::Paused { .. }
-            | OperationState::Replanning
-            | OperationState::CancelPending
-            | OperationState::Ended { .. } => false,
-        };
-        let plan = operation.plan.as_ref().filter(|_| executes)?;
-        let mut steps = plan.steps.iter();
-        let step = steps.find(|step| step.lanes.iter().any(|lane| !operation.lane_over(lane)))?;
-        for lane in &step.lanes {
-            near.extend(topology.partner_of(&lane.node).cloned());
-            near.insert(lane.node.clone());
-        }
-    }
-    Some(near)
 }

@@ -30,7 +30,7 @@ enum Event {
     Cancel,
 }
 
-const JOBS: [&str; 5] = [
+pub(crate) const JOBS: [&str; 5] = [
     "do-download-job",
     "do-activate-job",
     "do-failover-job",
@@ -148,7 +148,7 @@ fn heal(world: &mut World) {
 }
 
 /// What must hold of every decision, whatever went before.
-fn judge(world: &World) {
+pub(crate) fn judge(world: &World) {
     let decision = world.decide();
     let mut after = world.clone();
     for event in &decision.events {

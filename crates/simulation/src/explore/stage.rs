@@ -24,9 +24,8 @@ use evenkeel_model::{
 };
 use evenkeel_platform::PlatformError;
 use evenkeel_platform::sim::{Command, Hardware, Port, Reply, Transport};
-use evenkeel_seam::Clock;
+use evenkeel_seam::{Clock, watch};
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::watch;
 
 use super::kept::{Kept, join, print};
 use super::state::name;

@@ -10,6 +10,7 @@ mod ideal;
 mod learned;
 mod packages;
 mod plans;
+mod previews;
 mod random;
 mod replans;
 mod shapes;

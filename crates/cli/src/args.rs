@@ -138,6 +138,8 @@ pub(crate) enum Image {
     ShowUpdateProgress,
     /// Show which node was updated when.
     ShowUpdateHistory,
+    /// Draw the update under way, or the last one, from its events.
+    Timeline,
 }
 
 #[derive(Subcommand)]

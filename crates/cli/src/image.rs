@@ -16,6 +16,7 @@ use crate::keys;
 use crate::outcome::{Stop, print, print_json};
 use crate::plan;
 use crate::table::{Table, seconds};
+use crate::timeline;
 use crate::transfers;
 use crate::upload::upload;
 use crate::watch::{self, word};
@@ -61,6 +62,7 @@ pub(crate) fn run(client: &Client, command: Image, json: bool) -> Result<(), Sto
         Image::Show => show(client, json),
         Image::ShowUpdateProgress => show_progress(client, json),
         Image::ShowUpdateHistory => show_history(client, json),
+        Image::Timeline => timeline::show(client, json),
     }
 }
 

@@ -20,6 +20,7 @@ mod package;
 mod plan;
 mod table;
 mod target;
+mod timeline;
 mod transfers;
 mod upload;
 mod watch;

@@ -45,7 +45,7 @@ pub use id::*;
 pub use manifest::*;
 pub use observation::*;
 pub use operation::{
-    Job, Operation, OperationState, PassedPoint, TaskProgress, TaskState, Updated,
+    Job, Operation, OperationState, PassedPoint, Pause, TaskProgress, TaskState, Updated,
 };
 pub use plan::{
     Action, Executor, Lane, Milestone, PauseAfter, PausePoint, Plan, PlanMode, Step, Task, TaskId,

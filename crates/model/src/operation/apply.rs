@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Job, Operation, OperationState, PassedPoint, TaskProgress, TaskState, Updated};
+use super::{Job, Operation, OperationState, Pause, PassedPoint, TaskProgress, TaskState, Updated};
 use crate::event::{OperationEvent, OperationKind, PauseCause};
 use crate::fold::Illegal;
 use crate::id::{OperationId, TransitionId, UserName};
@@ -38,6 +38,7 @@ impl Operation {
             tasks: BTreeMap::new(),
             restoring: BTreeMap::new(),
             passed: Vec::new(),
+            pauses: Vec::new(),
             updated: BTreeMap::new(),
             post_checks: None,
             post_checks_at: None,
@@ -155,6 +156,12 @@ impl Operation {
     }
 
     fn enter(&mut self, state: OperationState, at: WallTime) {
+        if let Some(open) = self.pauses.last_mut().filter(|pause| pause.to.is_none()) {
+            open.to = Some(at);
+        }
+        if matches!(state, OperationState::Paused { .. }) {
+            self.pauses.push(Pause { from: at, to: None });
+        }
         self.state = state;
         self.state_since = at;
     }

@@ -57,6 +57,8 @@ pub struct Operation {
     pub restoring: BTreeMap<NodeName, Problem>,
     /// The pauses at pause points that were resumed, in order.
     pub passed: Vec<PassedPoint>,
+    /// The times it stood still, in order; the last one may go on.
+    pub pauses: Vec<Pause>,
     /// Nodes that changed version.
     pub updated: BTreeMap<NodeName, Updated>,
     /// What the post-update checks found, once they ran since the last resume.
@@ -65,6 +67,15 @@ pub struct Operation {
     pub post_checks_at: Option<WallTime>,
     /// When it ended.
     pub ended_at: Option<WallTime>,
+}
+
+/// A time during which an update stood still.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pause {
+    /// Since when.
+    pub from: WallTime,
+    /// Until when; none while it goes on.
+    pub to: Option<WallTime>,
 }
 
 /// A pause at a pause point that was resumed: not paused at again.

@@ -8,6 +8,7 @@ use evenkeel_model::{
 };
 
 use super::At;
+use super::durations::{remaining, worked};
 use super::software::{UpdateState, found_errors, update_state};
 use crate::view::View;
 
@@ -101,12 +102,15 @@ fn nodes_of(view: &View, operation: &Operation) -> Vec<NodeName> {
 
 fn pre_update(view: &View, operation: &Operation, node: &NodeName, at: At) -> PhaseRow {
     let over = operation.validated_at.or(operation.ended_at);
+    let elapsed = worked(operation, operation.requested_at, over, at);
+    // A validation keeps what was expected of it, as the document's own examples do.
+    let is_over = over.is_some() && operation.kind() == OperationKind::Update;
     PhaseRow {
         phase: PRE_UPDATE,
         node: node.clone(),
         state: pre_update_state(view, operation),
-        estimated: Some(at.expected(CHECKS_ESTIMATE_S)),
-        elapsed: Some(at.elapsed(operation.requested_at, over)),
+        estimated: Some(checks_estimate(elapsed, is_over, at)),
+        elapsed: Some(elapsed),
     }
 }
 
@@ -132,7 +136,9 @@ fn updates(view: &View, operation: &Operation, node: &NodeName, at: At) -> Phase
     let state = updates_state(view, operation, node);
     let over = match state {
         UpdateState::Completed => {
-            last_end(operation.tasks.values().filter(|t| t.task.node == *node))
+            let own = operation.tasks.values().filter(|t| t.task.node == *node);
+            // One that had nothing to be done was done with it at once.
+            last_end(own).or(operation.planned_at)
         }
         UpdateState::InProgress
         | UpdateState::Waiting
@@ -146,12 +152,18 @@ fn updates(view: &View, operation: &Operation, node: &NodeName, at: At) -> Phase
     let begun = operation
         .planned_at
         .filter(|_| state != UpdateState::Waiting);
+    let elapsed = begun.map(|start| worked(operation, start, over, at));
+    // The phase's estimate stands in each row, as in the original, until its node is done.
+    let estimated = match (over, elapsed) {
+        (Some(_), Some(elapsed)) => Some(elapsed),
+        (None, _) | (_, None) => updates_estimate(operation, at),
+    };
     PhaseRow {
         phase: UPDATES,
         node: node.clone(),
         state,
-        estimated: install_estimate(operation, at),
-        elapsed: begun.map(|start| at.elapsed(start, over)),
+        estimated,
+        elapsed,
     }
 }
 
@@ -178,12 +190,14 @@ fn post_update(view: &View, operation: &Operation, node: &NodeName, at: At) -> P
         None if operation.is_ended() => update_state(view, operation),
         None => UpdateState::Waiting,
     };
+    let elapsed = begun.map(|start| worked(operation, start, operation.ended_at, at));
+    let over = begun.is_some() && operation.is_ended();
     PhaseRow {
         phase: POST_UPDATE,
         node: node.clone(),
         state,
-        estimated: Some(at.expected(CHECKS_ESTIMATE_S)),
-        elapsed: begun.map(|start| at.elapsed(start, operation.ended_at)),
+        estimated: Some(checks_estimate(elapsed.unwrap_or_default(), over, at)),
+        elapsed,
     }
 }
 
@@ -207,22 +221,26 @@ fn end_of(task: &TaskProgress) -> Option<WallTime> {
     }
 }
 
-/// How long the updates take: the plan's steps one after the other, the lanes of a step side by side; and
-/// what earlier revisions of the plan really took.
-pub(super) fn install_estimate(operation: &Operation, at: At) -> Option<Duration> {
-    let plan = operation.plan.as_ref()?;
-    let lane = |lane: &Lane| lane.tasks.iter().map(|task| task.estimate_s).sum::<u32>();
-    let step = |lanes: &[Lane]| lanes.iter().map(lane).max().unwrap_or(0);
-    let planned: u32 = plan.steps.iter().map(|s| step(&s.lanes)).sum();
-    Some(at.expected(planned) + earlier_revisions(operation, plan))
+/// What the updates have taken and what is left of them, once they are planned.
+fn updates_estimate(operation: &Operation, at: At) -> Option<Duration> {
+    let over = updates_end(operation).or(operation.ended_at);
+    let elapsed = worked(operation, operation.planned_at?, over, at);
+    Some(elapsed + remaining(operation, at))
 }
 
-fn earlier_revisions(operation: &Operation, plan: &Plan) -> Duration {
-    let of_earlier = |task: &&TaskProgress| plan.task(task.task.id).is_none();
-    let end = last_end(operation.tasks.values().filter(of_earlier));
-    match (operation.planned_at, end) {
-        (Some(start), Some(end)) => end.shown_since(start),
-        (None, _) | (_, None) => Duration::ZERO,
+/// What the whole has taken and what is left of it: without the checks afterwards, which are not in the
+/// original's total.
+pub(super) fn total_estimate(operation: &Operation, at: At) -> Option<Duration> {
+    operation.plan.as_ref()?;
+    let elapsed = worked(operation, operation.requested_at, operation.ended_at, at);
+    Some(elapsed + remaining(operation, at))
+}
+
+/// Of checks: what is expected, until they have taken longer, or are over.
+fn checks_estimate(elapsed: Duration, is_over: bool, at: At) -> Duration {
+    match is_over {
+        true => elapsed,
+        false => elapsed.max(at.expected(CHECKS_ESTIMATE_S)),
     }
 }
 

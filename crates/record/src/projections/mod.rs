@@ -6,6 +6,7 @@
 mod cluster;
 mod details;
 mod download;
+mod durations;
 mod estimates;
 mod history;
 mod job;

@@ -9,7 +9,8 @@ use evenkeel_model::{
 };
 
 use super::At;
-use super::details::{CHECKS_ESTIMATE_S, PhaseRow, TaskRow, install_estimate, phases, tasks};
+use super::details::{CHECKS_ESTIMATE_S, PhaseRow, TaskRow, phases, tasks, total_estimate};
+use super::durations::worked;
 use crate::view::View;
 
 /// State of an update or validation, of a phase, or of a task, in the API's words.
@@ -85,7 +86,12 @@ pub fn software(view: &View, at: At) -> Software {
     Software {
         pending_version: operation.version().filter(|_| is_open).cloned(),
         state: Some(update_state(view, operation)),
-        elapsed: Some(at.elapsed(operation.requested_at, operation.ended_at)),
+        elapsed: Some(worked(
+            operation,
+            operation.requested_at,
+            operation.ended_at,
+            at,
+        )),
         estimated: estimated(operation, at),
         validation_results: operation.findings.as_deref().map(unique),
         post_update_checks: operation.post_checks.as_deref().map(unique),
@@ -126,8 +132,10 @@ fn software_nodes(view: &View) -> Vec<SoftwareNode> {
 fn estimated(operation: &Operation, at: At) -> Option<Duration> {
     let checks = at.expected(CHECKS_ESTIMATE_S);
     match operation.kind() {
-        OperationKind::Update => Some(checks + install_estimate(operation, at)?),
-        OperationKind::Validation => Some(checks),
+        OperationKind::Update => total_estimate(operation, at),
+        OperationKind::Validation => {
+            Some(checks.max(at.elapsed(operation.requested_at, operation.ended_at)))
+        }
         OperationKind::PackageGet
         | OperationKind::PackageDelete
         | OperationKind::PackageSync

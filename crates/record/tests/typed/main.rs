@@ -5,6 +5,7 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
+mod durations;
 mod follow;
 mod projections;
 mod story;

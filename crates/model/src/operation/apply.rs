@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Job, Operation, OperationState, Pause, PassedPoint, TaskProgress, TaskState, Updated};
+use super::{Job, Operation, OperationState, PassedPoint, Pause, TaskProgress, TaskState, Updated};
 use crate::event::{OperationEvent, OperationKind, PauseCause};
 use crate::fold::Illegal;
 use crate::id::{OperationId, TransitionId, UserName};

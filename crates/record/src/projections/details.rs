@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use evenkeel_model::{
-    Action, Lane, Milestone, NodeName, Operation, OperationKind, OperationState, PauseCause, Plan,
-    Problem, TaskProgress, TaskState, WallTime,
+    Action, Milestone, NodeName, Operation, OperationKind, OperationState, PauseCause, Problem,
+    TaskProgress, TaskState, WallTime,
 };
 
 use super::At;

@@ -93,7 +93,7 @@ pub fn software(view: &View, at: At) -> Software {
             at,
         )),
         estimated: estimated(operation, at),
-        validation_results: operation.findings.as_deref().map(unique),
+        validation_results: fresh_findings(operation, at).map(unique),
         post_update_checks: operation.post_checks.as_deref().map(unique),
         status_details: tasks(view, operation),
         update_details: phases(view, operation, at),
@@ -141,6 +141,18 @@ fn estimated(operation: &Operation, at: At) -> Option<Duration> {
         | OperationKind::PackageSync
         | OperationKind::Estimate => None,
     }
+}
+
+/// How long the results of a validation say anything about the cluster as it is.
+const RESULTS_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// What the checks found; of a validation that nobody updated after, while it is not too old.
+fn fresh_findings(operation: &Operation, at: At) -> Option<&[Finding]> {
+    let age = operation.validated_at.map(|then| at.elapsed(then, None));
+    let is_old = operation.kind() == OperationKind::Validation
+        && operation.is_ended()
+        && age.is_some_and(|age| age > RESULTS_AGE);
+    operation.findings.as_deref().filter(|_| !is_old)
 }
 
 /// Clients know a finding by check and status, so each such pair is there once: further ones of the same

@@ -90,6 +90,18 @@ fn a_pause_is_no_work() {
     );
 }
 
+#[test]
+fn results_of_a_validation_age_out() {
+    let mut story = Story::cluster();
+    let (id, _) = story.start_validation();
+    story.validated(id, vec![]);
+    story.end(id, OperationEnd::Completed);
+    pass(&mut story, 7 * 24 * 3600 - 60);
+    assert_eq!(picture(&story).validation_results, Some(vec![]));
+    pass(&mut story, 120);
+    assert_eq!(picture(&story).validation_results, None);
+}
+
 fn assert_true(story: &Story) {
     let shown = picture(story);
     if let Some(estimated) = shown.estimated {

@@ -345,7 +345,7 @@ mod tests {
         for part in [
             "Update to 9.2",
             "ttttt",
-            "!!!!!!g",
+            "!!!!!.gggggg",
             "admin asks for the update",
             "ann asks for a pause",
             "paused at the pause point takeover",

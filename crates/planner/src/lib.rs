@@ -35,7 +35,7 @@ mod update;
 pub use bounds::Tunables;
 pub use build::{NoPlan, plan, replan};
 pub use carry::moved;
-pub use checks::{CheckInput, check, post_check};
+pub use checks::{CheckInput, PostInput, check, post_check};
 pub use chores::{Chores, HeldOff, Leisure, chores};
 pub use estimate::{Estimate, POST_CHECKS_S, PRE_CHECKS_S, estimate};
 pub use explain::{Described, describe, explain};

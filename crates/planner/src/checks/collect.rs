@@ -1,15 +1,33 @@
 //! Gathers what the checks say: one finding a check and severity, every node's trouble in it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_model::{
     ClusterObservation, Finding, NodeName, NodeObservation, Observed, Sabotage, Severity, Topology,
 };
 
+use super::render::render;
+
+/// One check's troubles of one severity.
+pub(super) struct Troubles {
+    pub(super) check: String,
+    pub(super) severity: Severity,
+    /// What is wrong and what to do, in the order of coming; nothing twice.
+    pub(super) sentences: Vec<Sentence>,
+    /// Nodes on which the check could not run, by the reason.
+    pub(super) blind: BTreeMap<String, BTreeSet<NodeName>>,
+    pub(super) about: BTreeSet<String>,
+}
+
+pub(super) struct Sentence {
+    pub(super) issue: String,
+    pub(super) action: String,
+}
+
 pub(super) struct Collector<'a> {
     topology: &'a Topology,
     observations: &'a ClusterObservation,
-    findings: Vec<Finding>,
+    found: Vec<Troubles>,
 }
 
 impl<'a> Collector<'a> {
@@ -17,7 +35,7 @@ impl<'a> Collector<'a> {
         Self {
             topology,
             observations,
-            findings: Vec::new(),
+            found: Vec::new(),
         }
     }
 
@@ -25,17 +43,9 @@ impl<'a> Collector<'a> {
         self.topology
     }
 
-    /// Every node with what it sees, or why that is unknown.
-    pub(super) fn nodes(&self) -> Vec<(&'a NodeName, Result<&'a NodeObservation, String>)> {
-        let seen = |name: &NodeName| match self.observations.get(name).map(Observed::as_result) {
-            Some(Ok(seen)) => Ok(seen),
-            Some(Err(why)) => Err(why.to_owned()),
-            None => Err("it was not asked".to_owned()),
-        };
-        self.topology
-            .names()
-            .map(|name| (name, seen(name)))
-            .collect()
+    /// What a node sees, if it answers.
+    pub(super) fn seen(&self, node: &NodeName) -> Option<&'a NodeObservation> {
+        self.observations.get(node)?.known()
     }
 
     /// Runs `each` on one kind of observation of every node. Where that is unknown, the check has not
@@ -46,59 +56,82 @@ impl<'a> Collector<'a> {
         pick: impl Fn(&'a NodeObservation) -> &'a Observed<T>,
         mut each: impl FnMut(&mut Self, &'a NodeName, &'a T),
     ) {
-        for (node, seen) in self.nodes() {
-            match seen.and_then(|seen| pick(seen).as_result().map_err(str::to_owned)) {
+        for node in self.topology.names() {
+            let seen = match self.observations.get(node).map(Observed::as_result) {
+                Some(Ok(seen)) => pick(seen),
+                Some(Err(_)) if Sabotage::UnknownHealthy.is_on() => continue,
+                Some(Err(why)) => {
+                    self.blind(check, node, why, Severity::Error);
+                    continue;
+                }
+                None => {
+                    self.blind(check, node, "it was not asked", Severity::Error);
+                    continue;
+                }
+            };
+            match seen.as_result() {
                 Ok(value) => each(self, node, value),
                 Err(_) if Sabotage::UnknownHealthy.is_on() => {}
-                Err(why) => self.blind(check, node, &why),
+                // An error would forbid for good to finish an update that left older daemons behind.
+                Err(why) if seen.is_unsaid() => self.blind(check, node, why, Severity::Warning),
+                Err(why) => self.blind(check, node, why, Severity::Error),
             }
         }
     }
 
     /// The check could not run on a node.
-    pub(super) fn blind(&mut self, check: &str, node: &NodeName, why: &str) {
-        let issue = format!("The check could not run on node \"{node}\": {why}.");
-        self.error(
-            check,
-            issue,
-            "Make the node answer the check, then validate again.",
-        );
+    fn blind(&mut self, check: &str, node: &NodeName, why: &str, severity: Severity) {
+        let found = self.of(check, severity);
+        let nodes = found.blind.entry(why.to_owned()).or_default();
+        nodes.insert(node.clone());
+        found.about.insert(format!("{node}: not known"));
     }
 
-    pub(super) fn error(&mut self, check: &str, issue: String, action: &str) {
-        self.add(check, Severity::Error, issue, action);
+    /// `about` names the trouble among the check's, the same as long as it is the same trouble.
+    pub(super) fn error(&mut self, check: &str, about: impl ToString, issue: String, action: &str) {
+        self.add(check, Severity::Error, about.to_string(), issue, action);
     }
 
-    pub(super) fn warning(&mut self, check: &str, issue: String, action: &str) {
-        self.add(check, Severity::Warning, issue, action);
+    /// The same, for what an operator may let pass.
+    pub(super) fn warning(
+        &mut self,
+        check: &str,
+        about: impl ToString,
+        issue: String,
+        action: &str,
+    ) {
+        self.add(check, Severity::Warning, about.to_string(), issue, action);
     }
 
-    fn add(&mut self, check: &str, severity: Severity, issue: String, action: &str) {
-        let same = |f: &&mut Finding| f.check == check && f.severity == severity;
-        match self.findings.iter_mut().find(same) {
-            Some(finding) => append(finding, &issue, action),
-            None => self.findings.push(Finding {
-                check: check.to_owned(),
-                severity,
-                issue,
-                action: action.to_owned(),
-                about: BTreeSet::new(),
-                acknowledged: None,
-            }),
+    fn add(&mut self, check: &str, severity: Severity, about: String, issue: String, action: &str) {
+        let found = self.of(check, severity);
+        found.about.insert(about);
+        // Both members of a pair often say the same.
+        if !found.sentences.iter().any(|said| said.issue == issue) {
+            let action = action.to_owned();
+            found.sentences.push(Sentence { issue, action });
         }
+    }
+
+    fn of(&mut self, check: &str, severity: Severity) -> &mut Troubles {
+        let same = |f: &Troubles| f.check == check && f.severity == severity;
+        let index = match self.found.iter().position(same) {
+            Some(index) => index,
+            None => {
+                self.found.push(Troubles {
+                    check: check.to_owned(),
+                    severity,
+                    sentences: Vec::new(),
+                    blind: BTreeMap::new(),
+                    about: BTreeSet::new(),
+                });
+                self.found.len() - 1
+            }
+        };
+        &mut self.found[index]
     }
 
     pub(super) fn finish(self) -> Vec<Finding> {
-        self.findings
-    }
-}
-
-/// Adds another node's trouble; both members of a pair often say the same.
-fn append(finding: &mut Finding, issue: &str, action: &str) {
-    for (text, more) in [(&mut finding.issue, issue), (&mut finding.action, action)] {
-        if !text.contains(more) {
-            text.push(' ');
-            text.push_str(more);
-        }
+        render(&self.found)
     }
 }

@@ -1,15 +1,24 @@
 //! The checks: observations → findings. A check that cannot run is an error of its own, never a pass.
 
+mod acknowledge;
+mod after;
+mod clients;
 mod collect;
-mod hardware;
+mod nodes;
 mod pair;
+mod render;
 mod software;
+mod storage;
 
-pub(crate) use hardware::SP;
+pub(crate) use nodes::SP;
 
 use evenkeel_model::{
     Catalogue, ClusterObservation, Finding, NodeName, Topology, TrustedKey, Version,
 };
+
+pub use after::{PostInput, post_check};
+
+pub(crate) use acknowledge::{acknowledge, command};
 
 use collect::Collector;
 
@@ -35,30 +44,25 @@ pub fn check(input: &CheckInput<'_>) -> Vec<Finding> {
     let mut findings = Collector::new(input.topology, input.observations);
     pair::high_availability(&mut findings);
     pair::quorum(input, &mut findings);
-    software::previous_update(&mut findings);
+    pair::fencing(&mut findings);
+    software::previous_update(input, &mut findings);
     software::version_path(input, &mut findings);
     software::image(input, &mut findings);
     software::signature(input, &mut findings);
     software::slots(input, &mut findings);
     software::space(&mut findings);
-    hardware::pools(&mut findings);
-    hardware::disks(input, &mut findings);
-    hardware::paths(&mut findings);
+    storage::pools(&mut findings);
+    storage::disks(input, &mut findings);
+    storage::shelves(&mut findings);
     pair::lifs(&mut findings);
-    hardware::load(&mut findings);
-    hardware::jobs(&mut findings);
-    hardware::service_processor(&mut findings);
-    hardware::time(&mut findings);
-    hardware::alerts(&mut findings);
-    hardware::clients(&mut findings);
+    pair::broadcast_domains(input, &mut findings);
+    nodes::load(input, &mut findings);
+    nodes::jobs(&mut findings);
+    nodes::service_processor(&mut findings);
+    nodes::time(&mut findings);
+    nodes::boot(&mut findings);
+    nodes::alerts(&mut findings);
+    clients::clients(&mut findings);
     software::manual(input, &mut findings);
-    findings.finish()
-}
-
-/// The post-update checks.
-pub fn post_check(topology: &Topology, observations: &ClusterObservation) -> Vec<Finding> {
-    let mut findings = Collector::new(topology, observations);
-    hardware::pools_after(&mut findings);
-    pair::high_availability_after(&mut findings);
     findings.finish()
 }

@@ -1,6 +1,10 @@
 //! Checks on HA pairs, quorum and LIFs.
 
-use evenkeel_model::{MemberHa, NodeName, PairState, TransitionStage};
+use std::collections::BTreeMap;
+
+use evenkeel_model::{
+    FenceDevice, FencingState, LifState, MemberHa, NodeName, PairState, PortState, TransitionStage,
+};
 
 use super::CheckInput;
 use super::collect::Collector;
@@ -9,20 +13,28 @@ const HA: &str = "High Availability status";
 const QUORUM: &str = "Cluster quorum status check";
 const LIF_HOME: &str = "LIFs is on home node Status";
 const LIF_FAILOVER: &str = "LIF failover capability status";
+const DOMAINS: &str = "Broadcast Domain availability and uniqueness for HA pair status";
+const FENCING: &str = "Fencing configuration and test status";
+
+/// A fence that was not tried for longer than this is a hope.
+const FENCE_TEST_MAX_DAYS: u64 = 30;
+const DAY_S: u64 = 24 * 60 * 60;
 
 pub(super) fn high_availability(findings: &mut Collector<'_>) {
     findings.each(
         HA,
         |seen| &seen.pair,
         |findings, node, pair| match pair {
-            Some(pair) => pair_is_fit(findings, HA, node, pair),
+            Some(pair) => is_fit(findings, HA, node, pair),
             None if findings.topology().nodes.len() == 1 => findings.warning(
                 HA,
+                format!("{node} alone"),
                 format!("Single-node cluster: data is not served while node \"{node}\" reboots."),
                 "Update when nobody needs the data, then with skip_warnings.",
             ),
             None => findings.error(
                 HA,
+                node,
                 format!("Node \"{node}\" has no HA partner that could serve for it."),
                 "Configure storage failover.",
             ),
@@ -30,14 +42,21 @@ pub(super) fn high_availability(findings: &mut Collector<'_>) {
     );
 }
 
-fn pair_is_fit(findings: &mut Collector<'_>, check: &str, node: &NodeName, pair: &PairState) {
+pub(super) fn is_fit(findings: &mut Collector<'_>, check: &str, node: &NodeName, pair: &PairState) {
     if !pair.enabled {
         let issue = format!("Storage failover is not enabled on node \"{node}\".");
         findings.error(
             check,
+            node,
             issue,
             "Enable storage failover on all nodes of the cluster.",
         );
+    }
+    if findings.topology().partner_of(node) != Some(&pair.partner.node) {
+        let other = &pair.partner.node;
+        let issue = format!("Node \"{node}\" is paired with \"{other}\", not as configured.");
+        let action = "Make the HA engine's pairs those of the cluster's topology.";
+        findings.error(check, node, issue, action);
     }
     for member in [&pair.local, &pair.partner] {
         if member.ha != MemberHa::Serving {
@@ -46,7 +65,12 @@ fn pair_is_fit(findings: &mut Collector<'_>, check: &str, node: &NodeName, pair:
                 "Node \"{}\" does not serve its own storage: {state}.",
                 member.node
             );
-            findings.error(check, issue, "Bring the node back into service.");
+            findings.error(
+                check,
+                &member.node,
+                issue,
+                "Bring the node back into service.",
+            );
         }
     }
     if let Some(t) = pair
@@ -55,17 +79,17 @@ fn pair_is_fit(findings: &mut Collector<'_>, check: &str, node: &NodeName, pair:
         .filter(|t| t.stage != TransitionStage::GivenBack)
     {
         let issue = format!("Node \"{}\" is taken over by node \"{}\".", t.taken, t.by);
-        findings.error(check, issue, "Finish the giveback.");
+        findings.error(check, &t.taken, issue, "Finish the giveback.");
     }
     if let Some(veto) = &pair.takeover_veto {
         let partner = &pair.partner.node;
         let issue = format!("Node \"{node}\" could not take over node \"{partner}\": {veto}.");
-        findings.error(check, issue, "Remove the reason of the veto.");
+        findings.error(check, node, issue, "Remove the reason of the veto.");
     }
     if let Some(veto) = &pair.giveback_veto {
         let partner = &pair.partner.node;
         let issue = format!("Node \"{node}\" could not give back to node \"{partner}\": {veto}.");
-        findings.error(check, issue, "Remove the reason of the veto.");
+        findings.error(check, node, issue, "Remove the reason of the veto.");
     }
 }
 
@@ -76,11 +100,33 @@ pub(super) fn quorum(input: &CheckInput<'_>, findings: &mut Collector<'_>) {
         |findings, node, quorum| {
             if !quorum.record_reachable {
                 let issue = format!("Node \"{node}\" cannot reach the cluster's record.");
-                findings.error(QUORUM, issue, "Restore the node's link to the record.");
+                findings.error(
+                    QUORUM,
+                    node,
+                    issue,
+                    "Restore the node's link to the record.",
+                );
             }
             for silent in &quorum.silent {
                 let issue = format!("Node \"{silent}\" does not answer node \"{node}\".");
-                findings.error(QUORUM, issue, "Restore the link between the nodes.");
+                findings.error(QUORUM, silent, issue, "Restore the link between the nodes.");
+            }
+        },
+    );
+    findings.each(
+        QUORUM,
+        |seen| &seen.witness,
+        |findings, node, witness| {
+            if let Some(witness) = witness.as_ref().filter(|witness| !witness.votes) {
+                let name = &witness.name;
+                let issue =
+                    format!("Witness \"{name}\" does not vote on the side of node \"{node}\".");
+                findings.error(
+                    QUORUM,
+                    name,
+                    issue,
+                    "Restore the witness, or the link to it.",
+                );
             }
         },
     );
@@ -89,7 +135,7 @@ pub(super) fn quorum(input: &CheckInput<'_>, findings: &mut Collector<'_>) {
     for name in findings.topology().names().filter(|_| several) {
         if let Err(why) = (input.survives_without)(std::slice::from_ref(name)) {
             let issue = format!("The cluster cannot go on while node \"{name}\" is down: {why}.");
-            findings.error(QUORUM, issue, "Restore the cluster's redundancy.");
+            findings.error(QUORUM, name, issue, "Restore the cluster's redundancy.");
         }
     }
 }
@@ -105,44 +151,108 @@ pub(super) fn lifs(findings: &mut Collector<'_>) {
                         let (name, home) = (&lif.name, &lif.home);
                         let issue =
                             format!("LIF \"{name}\" is on node \"{current}\", not \"{home}\".");
-                        findings.warning(LIF_HOME, issue, "Revert the LIF to its home node.");
+                        findings.warning(LIF_HOME, name, issue, "Revert the LIF to its home node.");
                     }
                     Some(_) => {}
                     None => {
                         let issue = format!("LIF \"{}\" is down.", lif.name);
-                        findings.error(LIF_HOME, issue, "Bring the LIF up.");
+                        findings.error(LIF_HOME, &lif.name, issue, "Bring the LIF up.");
                     }
                 }
             }
         },
     );
-    let several = findings.topology().nodes.len() > 1;
     findings.each(
         LIF_FAILOVER,
         |seen| &seen.lifs,
         |findings, _, lifs| {
-            for lif in lifs
-                .iter()
-                .filter(|lif| several && !lif.has_failover_target)
-            {
+            let topology = findings.topology();
+            let paired = |home: &NodeName| topology.partner_of(home).is_some();
+            let stuck = |lif: &&LifState| !lif.has_failover_target && paired(&lif.home);
+            for lif in lifs.iter().filter(stuck) {
                 let issue = format!("LIF \"{}\" has no port to fail over to.", lif.name);
                 let action =
                     "Give the LIF a failover target on the partner, in its broadcast domain.";
-                findings.error(LIF_FAILOVER, issue, action);
+                findings.error(LIF_FAILOVER, &lif.name, issue, action);
             }
         },
     );
 }
 
-pub(super) fn high_availability_after(findings: &mut Collector<'_>) {
-    const AFTER: &str = "HA Health Status";
+/// Every domain that one partner's data ports reach must be reached by the other's.
+pub(super) fn broadcast_domains(input: &CheckInput<'_>, findings: &mut Collector<'_>) {
+    let mut ports: BTreeMap<&NodeName, &Vec<PortState>> = BTreeMap::new();
     findings.each(
-        AFTER,
-        |seen| &seen.pair,
-        |findings, node, pair| {
-            if let Some(pair) = pair {
-                pair_is_fit(findings, AFTER, node, pair);
-            }
+        DOMAINS,
+        |seen| &seen.ports,
+        |_, node, seen| {
+            ports.insert(node, seen);
         },
     );
+    for (node, partner) in input.topology.pairs() {
+        let (Some(here), Some(there)) = (ports.get(node), ports.get(partner)) else {
+            continue;
+        };
+        for (by, not_by, from, to) in [(node, partner, here, there), (partner, node, there, here)] {
+            for port in from.iter() {
+                let domain = &port.broadcast_domain;
+                if !to.iter().any(|p| p.up && p.broadcast_domain == *domain) {
+                    let issue = format!(
+                        "Node \"{not_by}\" has no working port in broadcast domain \"{domain}\" of node \"{by}\"."
+                    );
+                    let action = "Bring a port of the domain up on both partners.";
+                    findings.error(DOMAINS, format!("{not_by} {domain}"), issue, action);
+                }
+            }
+        }
+    }
+}
+
+pub(super) fn fencing(findings: &mut Collector<'_>) {
+    findings.each(
+        FENCING,
+        |seen| &seen.fencing,
+        |findings, node, fencing| match (findings.topology().partner_of(node), fencing) {
+            (None, _) => {}
+            (Some(partner), None) => {
+                let issue = format!("Node \"{node}\" has no means to fence node \"{partner}\".");
+                let action = "Configure fencing, and test it.";
+                findings.error(FENCING, node, issue, action);
+            }
+            (Some(partner), Some(fencing)) => fence_is_fit(findings, node, partner, fencing),
+        },
+    );
+}
+
+fn fence_is_fit(
+    findings: &mut Collector<'_>,
+    node: &NodeName,
+    partner: &NodeName,
+    fencing: &FencingState,
+) {
+    if !fencing.enabled {
+        let issue = format!("Fencing of node \"{partner}\" by node \"{node}\" is switched off.");
+        findings.error(FENCING, node, issue, "Switch fencing on.");
+    }
+    match &fencing.device {
+        // The check of the service processors says whether it answers.
+        FenceDevice::ServiceProcessor | FenceDevice::Other { answers: true, .. } => {}
+        FenceDevice::Other { name, .. } => {
+            let issue = format!("Fence device \"{name}\" does not answer node \"{node}\".");
+            findings.error(
+                FENCING,
+                node,
+                issue,
+                "Repair the fence device or the link to it.",
+            );
+        }
+    }
+    let since = match fencing.tested_s_ago.map(|s| s / DAY_S) {
+        Some(days) if days <= FENCE_TEST_MAX_DAYS => return,
+        Some(days) => format!("was last tested {days} days ago"),
+        None => "was never tested".to_owned(),
+    };
+    let issue = format!("Fencing of node \"{partner}\" by node \"{node}\" {since}.");
+    let action = "Run the fence test; it may be at most 30 days old.";
+    findings.error(FENCING, node, issue, action);
 }

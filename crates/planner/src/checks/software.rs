@@ -19,7 +19,8 @@ const MANUAL: &str = "Manual checks";
 /// Free space that databases and logs need while an update runs, in bytes.
 const ROOT_FREE_MIN: u64 = 64 << 20;
 
-pub(super) fn previous_update(findings: &mut Collector<'_>) {
+/// Two versions may live side by side, while one update goes on: that to the target.
+pub(super) fn previous_update(input: &CheckInput<'_>, findings: &mut Collector<'_>) {
     let mut versions = BTreeSet::new();
     findings.each(
         PREVIOUS,
@@ -28,14 +29,15 @@ pub(super) fn previous_update(findings: &mut Collector<'_>) {
             versions.insert(version);
         },
     );
-    if versions.len() > 2 {
-        let list: Vec<&str> = versions.iter().map(|v| v.as_str()).collect();
+    let list: Vec<&str> = versions.iter().map(|v| v.as_str()).collect();
+    let others = versions.iter().filter(|version| **version != input.target);
+    if others.count() > 1 {
+        let (count, list, target) = (list.len(), list.join(", "), input.target);
         let issue = format!(
-            "The nodes run {} versions: {}.",
-            versions.len(),
-            list.join(", ")
+            "The nodes run {count} versions: {list}. An update to {target} would leave another one beside them."
         );
-        findings.error(PREVIOUS, issue, "Finish the previous update first.");
+        let action = "Finish the previous update first.";
+        findings.error(PREVIOUS, list, issue, action);
     }
 }
 
@@ -53,7 +55,7 @@ pub(super) fn version_path(input: &CheckInput<'_>, findings: &mut Collector<'_>)
                 let issue = format!(
                     "Node \"{node}\" runs {version}, from which {target} cannot be reached."
                 );
-                findings.error(PATH, issue, "Update to a version in between first.");
+                findings.error(PATH, node, issue, "Update to a version in between first.");
             }
         },
     );
@@ -62,14 +64,19 @@ pub(super) fn version_path(input: &CheckInput<'_>, findings: &mut Collector<'_>)
 pub(super) fn image(input: &CheckInput<'_>, findings: &mut Collector<'_>) {
     let Some(entry) = input.catalogue.by_version(input.target) else {
         let issue = format!("Package {} is not in the repository.", input.target);
-        return findings.error(IMAGE, issue, "Get the package first.");
+        return findings.error(IMAGE, input.target, issue, "Get the package first.");
     };
     for node in &findings.topology().nodes {
         let made_for = &entry.package.summary.platform;
         if *made_for != node.platform {
             let (name, platform) = (&node.name, &node.platform);
             let issue = format!("The package is for {made_for}; node \"{name}\" is {platform}.");
-            findings.error(IMAGE, issue, "Get the package made for this platform.");
+            findings.error(
+                IMAGE,
+                name,
+                issue,
+                "Get the package made for this platform.",
+            );
         }
     }
     findings.each(
@@ -90,7 +97,7 @@ pub(super) fn image(input: &CheckInput<'_>, findings: &mut Collector<'_>) {
                 };
                 let target = input.target;
                 let issue = format!("Package {target} is not on node \"{node}\": {why}.");
-                findings.error(IMAGE, issue, &action);
+                findings.error(IMAGE, node, issue, &action);
             }
         },
     );
@@ -116,7 +123,7 @@ pub(super) fn signature(input: &CheckInput<'_>, findings: &mut Collector<'_>) {
         "Package {} is signed with key {key_id}, {why}.",
         input.target
     );
-    findings.error(IMAGE, issue, SIGNED);
+    findings.error(IMAGE, input.target, issue, SIGNED);
 }
 
 /// Nodes that took it in once may take no unsigned ones any more.
@@ -130,7 +137,7 @@ fn unsigned(input: &CheckInput<'_>, findings: &mut Collector<'_>) {
     if !strict.is_empty() {
         let (target, nodes) = (input.target, carry::list(&strict));
         let issue = format!("Package {target} is not signed, and is refused so by {nodes}.");
-        findings.error(IMAGE, issue, SIGNED);
+        findings.error(IMAGE, input.target, issue, SIGNED);
     }
 }
 
@@ -144,7 +151,7 @@ pub(super) fn slots(input: &CheckInput<'_>, findings: &mut Collector<'_>) {
         |findings, node, slots| {
             if !slots.writable {
                 let issue = format!("The boot slots of node \"{node}\" cannot be written.");
-                findings.error(SLOTS, issue, "Repair the boot medium.");
+                findings.error(SLOTS, node, issue, "Repair the boot medium.");
             }
             if slots.default != slots.booted {
                 let (default, booted) = (slots.default, slots.booted);
@@ -153,6 +160,7 @@ pub(super) fn slots(input: &CheckInput<'_>, findings: &mut Collector<'_>) {
                 );
                 findings.warning(
                     SLOTS,
+                    node,
                     issue,
                     "Find out why; the update will set the default itself.",
                 );
@@ -166,7 +174,7 @@ pub(super) fn slots(input: &CheckInput<'_>, findings: &mut Collector<'_>) {
                     "It is the fallback: update to {} first, which proves it.",
                     runs.unwrap_or("the version it runs")
                 );
-                findings.error(SLOTS, issue, &action);
+                findings.error(SLOTS, node, issue, &action);
             }
         },
     );
@@ -179,7 +187,7 @@ pub(super) fn slots(input: &CheckInput<'_>, findings: &mut Collector<'_>) {
                 let issue = format!(
                     "The image needs {needed} bytes; node \"{node}\" has {free} for its slot."
                 );
-                findings.error(SLOTS, issue, "Free space where the boot slots live.");
+                findings.error(SLOTS, node, issue, "Free space where the boot slots live.");
             }
         },
     );
@@ -203,7 +211,7 @@ pub(super) fn space(findings: &mut Collector<'_>) {
                 let free = space.root_free;
                 let issue =
                     format!("Node \"{node}\" has {free} bytes left for databases and logs.");
-                findings.error(SPACE, issue, "Free at least 64 MiB.");
+                findings.error(SPACE, node, issue, "Free at least 64 MiB.");
             }
         },
     );
@@ -215,10 +223,10 @@ pub(super) fn manual(input: &CheckInput<'_>, findings: &mut Collector<'_>) {
     };
     for step in &entry.package.summary.manual_steps {
         let issue = format!("The package asks for a manual check: {step}");
-        findings.warning(
-            MANUAL,
-            issue,
-            "Do the manual checks, then update with warnings skipped.",
-        );
+        // What was done for one package was not done for another.
+        let about = format!("{} {step}", entry.package.digest);
+        let action =
+            "Do the manual checks, then acknowledge them, or update with warnings skipped.";
+        findings.warning(MANUAL, about, issue, action);
     }
 }

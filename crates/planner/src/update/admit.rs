@@ -8,7 +8,7 @@ use evenkeel_model::{
 
 use crate::build;
 use crate::bundled::{self, Bundled};
-use crate::checks::{CheckInput, check};
+use crate::checks::{CheckInput, acknowledge, check, command};
 use crate::input::{Decision, Input};
 use crate::next::awaiting;
 use crate::parts;
@@ -37,10 +37,11 @@ pub(super) fn validate(input: &Input<'_>, version: &Version) -> Decision {
     if let Some(decision) = await_answers(input) {
         return decision;
     }
-    let bundled = match bundled::judge(input, version) {
+    let mut bundled = match bundled::judge(input, version) {
         Bundled::Awaited(decision) => return *decision,
         Bundled::Over(findings) => findings,
     };
+    acknowledge(&mut bundled, &input.control.acknowledged);
     let mut findings = look(input, version);
     findings.extend(bundled);
     let at = input.wall;
@@ -49,14 +50,16 @@ pub(super) fn validate(input: &Input<'_>, version: &Version) -> Decision {
 
 /// What the checks of this release find now.
 pub(crate) fn look(input: &Input<'_>, version: &Version) -> Vec<Finding> {
-    check(&CheckInput {
+    let mut findings = check(&CheckInput {
         trusted_keys: &input.control.trusted_keys,
         topology: input.topology,
         catalogue: input.catalogue,
         observations: input.observations,
         target: version,
         survives_without: input.survives_without,
-    })
+    });
+    acknowledge(&mut findings, &input.control.acknowledged);
+    findings
 }
 
 /// A node that is silent, or cut off, right now may only be starting its daemon again.
@@ -89,12 +92,12 @@ fn out_of_touch(input: &Input<'_>, node: &NodeName) -> Option<String> {
     Some(format!("node \"{silent}\" does not answer it"))
 }
 
-/// What the findings forbid: errors always, warnings unless skipped.
+/// What the findings forbid: errors always, warnings unless skipped or acknowledged.
 pub(crate) fn refusal(findings: &[Finding], skip_warnings: bool) -> Option<Refusal> {
     let of = |severity| -> Vec<&str> {
         let same = findings
             .iter()
-            .filter(|finding| finding.severity == severity);
+            .filter(|finding| finding.severity == severity && finding.acknowledged.is_none());
         same.map(|finding| finding.check.as_str()).collect()
     };
     let (errors, warnings) = (of(Severity::Error), of(Severity::Warning));
@@ -106,9 +109,12 @@ pub(crate) fn refusal(findings: &[Finding], skip_warnings: bool) -> Option<Refus
         return Some(Refusal::new(code::VALIDATION_FAILED, text));
     }
     if !warnings.is_empty() && !skip_warnings {
+        let commands: Vec<String> = warnings.iter().map(|check| command(check)).collect();
         let text = format!(
-            "Validation gave warnings: {}. See validation_results, then update with skip_warnings.",
-            warnings.join("; ")
+            "Validation gave warnings: {}. See validation_results, then update with skip_warnings, or \
+             acknowledge what may be so: {}",
+            warnings.join("; "),
+            commands.join("; ")
         );
         return Some(Refusal::new(code::VALIDATION_WARNINGS, text));
     }

@@ -35,7 +35,7 @@ pub(super) fn execute(input: &Input<'_>, request: &UpdateRequest) -> Decision {
     let Some(step) = step else {
         return match pause::at_the_end(operation, request, plan) {
             Some(point) => pause_at(input, point),
-            None => finish::finish(input),
+            None => finish::finish(input, request),
         };
     };
     let halt = Halt::new(operation, request, plan, step);

@@ -1,16 +1,23 @@
 //! The end of a plan: the post-update checks.
 
-use evenkeel_model::{OperationEnd, OperationEvent, PauseCause};
+use std::collections::BTreeSet;
+
+use evenkeel_model::{NodeName, OperationEnd, OperationEvent, PauseCause, UpdateRequest};
 
 use super::problem_of;
-use crate::checks::post_check;
+use crate::checks::{PostInput, post_check};
 use crate::input::{Decision, Input};
 use crate::next::awaiting;
 
 /// Everything of the plan is done.
-pub(super) fn finish(input: &Input<'_>) -> Decision {
+pub(super) fn finish(input: &Input<'_>, request: &UpdateRequest) -> Decision {
     let at = input.wall;
-    let findings = post_check(input.topology, input.observations);
+    let findings = post_check(&PostInput {
+        topology: input.topology,
+        observations: input.observations,
+        target: &request.version,
+        nodes: &planned(input),
+    });
     if findings.is_empty() {
         return Decision::events(vec![
             OperationEvent::PostChecked { at, findings },
@@ -47,4 +54,17 @@ pub(super) fn finish(input: &Input<'_>) -> Decision {
         OperationEvent::PostChecked { at, findings },
         OperationEvent::Paused { at, cause },
     ])
+}
+
+/// The nodes that the update was to bring to the version, by this plan or one before it.
+fn planned(input: &Input<'_>) -> BTreeSet<NodeName> {
+    let plan = input.operation.plan.iter();
+    let lanes = plan
+        .flat_map(|plan| &plan.steps)
+        .flat_map(|step| &step.lanes);
+    let planned = lanes.map(|lane| &lane.node);
+    planned
+        .chain(input.operation.updated.keys())
+        .cloned()
+        .collect()
 }

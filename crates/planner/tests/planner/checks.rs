@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use evenkeel_model::*;
-use evenkeel_planner::{CheckInput, check, post_check};
+use evenkeel_planner::{CheckInput, PostInput, check, post_check};
 
 use crate::world::*;
 
@@ -22,7 +22,13 @@ fn findings(world: &World) -> Vec<Finding> {
 }
 
 fn post_findings(world: &World) -> Vec<Finding> {
-    post_check(&world.topology, &world.observations)
+    let nodes = NAMES.map(name).into();
+    post_check(&PostInput {
+        topology: &world.topology,
+        observations: &world.observations,
+        target: &old(),
+        nodes: &nodes,
+    })
 }
 
 fn set<T>(observed: &mut Observed<T>, change: impl FnOnce(&mut T)) {
@@ -30,6 +36,36 @@ fn set<T>(observed: &mut Observed<T>, change: impl FnOnce(&mut T)) {
         Observed::Known { value, .. } => change(value),
         Observed::Unknown { .. } => panic!("unknown"),
     }
+}
+
+/// Changes how n2 would fence n1.
+fn fence(world: &mut World, change: impl FnOnce(&mut FencingState)) {
+    world.override_node("n2", |seen| {
+        set(&mut seen.fencing, |fencing| {
+            change(fencing.as_mut().unwrap())
+        });
+    });
+}
+
+fn fence_by_sp(world: &mut World, node: &str) {
+    world.override_node(node, |seen| {
+        set(&mut seen.fencing, |fencing| {
+            fencing.as_mut().unwrap().device = FenceDevice::ServiceProcessor;
+        });
+    });
+}
+
+fn sp_silent(world: &mut World) {
+    world.override_node("n2", |seen| {
+        seen.partner_sp = known(Some(PartnerSp { reachable: false }));
+    });
+}
+
+fn risk(world: &mut World, kind: ClientRiskKind, what: &str) {
+    let what = what.to_owned();
+    world.override_node("n2", |seen| {
+        seen.client_risks = known(vec![ClientRisk { kind, what }]);
+    });
 }
 
 type Break = fn(&mut World);
@@ -42,7 +78,7 @@ const LIF_HOME: &str = "LIFs is on home node Status";
 const LIF_FAILOVER: &str = "LIF failover capability status";
 const POOLS: &str = "Aggregate online status and parity check";
 const DISKS: &str = "Disk status check for failed, broken or non-compatibility";
-const PATHS: &str = "Shelves and Sensors check";
+const SHELVES: &str = "Shelves and Sensors check";
 const LOAD: &str = "CPU Utilization Status";
 const JOBS: &str = "Running Jobs Status";
 const SP: &str = "Node to SP/BMC connectivity";
@@ -54,6 +90,13 @@ const PATH: &str = "Upgrade Version Compatibility Status";
 const IMAGE: &str = "Compatible New Image Check";
 const SLOTS: &str = "ONTAP Image Capability Status";
 const SPACE: &str = "Root file system space";
+const FENCING: &str = "Fencing configuration and test status";
+const DOMAINS: &str = "Broadcast Domain availability and uniqueness for HA pair status";
+const PARTNER_SP: &str = "Check For SP/BMC Connectivity To Nodes";
+const AUTOBOOT: &str = "Autoboot Bootargs Status";
+const BOOT_MENU: &str = "Boot Menu Status";
+const CIFS: &str = "CIFS compatibility status check";
+const SAN: &str = "SAN LIF association";
 const MANUAL: &str = "Manual checks";
 
 /// Check, severity, what the issue says, what the action says, and what breaks it.
@@ -140,6 +183,85 @@ const RED: &[Red] = &[
         },
     ),
     (
+        HA,
+        Error,
+        "\"n1\" is paired with \"n3\", not as configured",
+        "topology",
+        |w| {
+            w.override_pair("n1", |pair| pair.partner.node = name("n3"));
+        },
+    ),
+    (
+        QUORUM,
+        Error,
+        "Witness \"witness\" does not vote on the side of node \"n2\"",
+        "Restore the witness",
+        |w| {
+            w.override_node("n2", |seen| {
+                set(&mut seen.witness, |w| w.as_mut().unwrap().votes = false)
+            });
+        },
+    ),
+    (
+        FENCING,
+        Error,
+        "\"n2\" has no means to fence node \"n1\"",
+        "Configure fencing",
+        |w| {
+            w.override_node("n2", |seen| seen.fencing = known(None));
+        },
+    ),
+    (
+        FENCING,
+        Error,
+        "Fencing of node \"n1\" by node \"n2\" is switched off",
+        "Switch fencing on",
+        |w| {
+            fence(w, |fencing| fencing.enabled = false);
+        },
+    ),
+    (
+        FENCING,
+        Error,
+        "by node \"n2\" was last tested 31 days ago",
+        "Run the fence test",
+        |w| {
+            fence(w, |fencing| fencing.tested_s_ago = Some(31 * 86_400));
+        },
+    ),
+    (
+        FENCING,
+        Error,
+        "was never tested",
+        "Run the fence test",
+        |w| {
+            fence(w, |fencing| fencing.tested_s_ago = None);
+        },
+    ),
+    (
+        FENCING,
+        Error,
+        "Fence device \"pdu\" does not answer node \"n2\"",
+        "Repair the fence device",
+        |w| {
+            fence(w, |fencing| {
+                fencing.device = FenceDevice::Other {
+                    name: "pdu".to_owned(),
+                    answers: false,
+                };
+            });
+        },
+    ),
+    (
+        DOMAINS,
+        Error,
+        "\"n2\" has no working port in broadcast domain \"data\" of node \"n1\"",
+        "both partners",
+        |w| {
+            w.override_node("n2", |seen| set(&mut seen.ports, |p| p[0].up = false));
+        },
+    ),
+    (
         LIF_HOME,
         Warning,
         "\"lif_n1\" is on node \"n2\", not \"n1\"",
@@ -212,8 +334,44 @@ const RED: &[Red] = &[
             w.override_node("n4", |seen| set(&mut seen.disks, |d| drop(d.pop())));
         },
     ),
+    (DISKS, Error, "Disk D9 belongs to no node", "Assign", |w| {
+        w.override_node("n1", |seen| {
+            seen.unowned_disks = known(vec![DiskSerial::new("D9").unwrap()]);
+        });
+    }),
     (
-        PATHS,
+        SHELVES,
+        Error,
+        "I/O module B of shelf S1n1 does not work",
+        "module",
+        |w| {
+            w.override_node("n1", |s| {
+                set(&mut s.shelves, |s| s[0].modules[1].ok = false)
+            });
+        },
+    ),
+    (
+        SHELVES,
+        Error,
+        "Shelf S1n1 has 1 I/O module(s), not two",
+        "missing module",
+        |w| {
+            w.override_node("n1", |s| set(&mut s.shelves, |s| drop(s[0].modules.pop())));
+        },
+    ),
+    (
+        SHELVES,
+        Warning,
+        "sensor of shelf S1n1 is out of its limits: a fan",
+        "Repair",
+        |w| {
+            w.override_node("n1", |s| {
+                set(&mut s.shelves, |s| s[0].sensors.push("a fan".to_owned()))
+            });
+        },
+    ),
+    (
+        SHELVES,
         Error,
         "\"n1\" has 1 path(s) to disk D1n1",
         "Repair the path",
@@ -233,6 +391,26 @@ const RED: &[Red] = &[
     (LOAD, Error, "disks 86 %", "Lower the load", |w| {
         w.override_node("n1", |seen| set(&mut seen.load, |l| l.disk_percent = 86));
     }),
+    (
+        LOAD,
+        Warning,
+        "\"n1\" and \"n2\" together need 90 % of one node's CPU",
+        "of the pair",
+        |w| {
+            for node in ["n1", "n2"] {
+                w.override_node(node, |seen| set(&mut seen.load, |l| l.cpu_percent = 45));
+            }
+        },
+    ),
+    (
+        LOAD,
+        Error,
+        "101 % of its disks' time",
+        "of the pair",
+        |w| {
+            w.override_node("n1", |seen| set(&mut seen.load, |l| l.disk_percent = 71));
+        },
+    ),
     (
         JOBS,
         Error,
@@ -255,6 +433,59 @@ const RED: &[Red] = &[
             w.override_node("n2", |seen| set(&mut seen.sp, |sp| sp.reachable = false));
         },
     ),
+    (
+        SP,
+        Error,
+        "\"n2\" does not answer. The node is fenced through it",
+        "Reboot",
+        |w| {
+            w.override_node("n2", |seen| set(&mut seen.sp, |sp| sp.reachable = false));
+            fence_by_sp(w, "n1");
+        },
+    ),
+    (
+        PARTNER_SP,
+        Warning,
+        "service processor of node \"n1\" does not answer node \"n2\" over the network.",
+        "Repair the service processor's network",
+        |w| sp_silent(w),
+    ),
+    (
+        PARTNER_SP,
+        Error,
+        "\"n2\" over the network. The node is fenced through it",
+        "Repair the service processor's network",
+        |w| {
+            sp_silent(w);
+            fence_by_sp(w, "n2");
+        },
+    ),
+    (
+        AUTOBOOT,
+        Error,
+        "\"n2\" would stop at its boot loader's prompt",
+        "autoboot on",
+        |w| {
+            w.override_node("n2", |s| set(&mut s.boot_settings, |b| b.autoboot = false));
+        },
+    ),
+    (
+        BOOT_MENU,
+        Warning,
+        "\"n2\" would stop in its boot menu",
+        "Clear",
+        |w| {
+            w.override_node("n2", |s| {
+                set(&mut s.boot_settings, |b| b.stops_in_menu = true)
+            });
+        },
+    ),
+    (CIFS, Warning, "disturbed: SMB 1", "SMB 3", |w| {
+        risk(w, ClientRiskKind::OldSmb, "SMB 1");
+    }),
+    (SAN, Warning, "disturbed: host h1", "both partners", |w| {
+        risk(w, ClientRiskKind::SinglePath, "host h1");
+    }),
     (
         SP,
         Warning,
@@ -310,6 +541,15 @@ const RED: &[Red] = &[
         |w| {
             w.override_node("n1", |seen| seen.version = known(version("8.9")));
             w.override_node("n2", |seen| seen.version = known(version("9.0")));
+        },
+    ),
+    (
+        PREVIOUS,
+        Error,
+        "run 2 versions: 9.0, 9.1. An update to 9.2",
+        "previous update",
+        |w| {
+            w.override_node("n1", |seen| seen.version = known(version("9.0")));
         },
     ),
     (
@@ -427,7 +667,7 @@ const RED: &[Red] = &[
         MANUAL,
         Warning,
         "asks for a manual check: read this",
-        "skipped",
+        "acknowledge",
         |w| {
             w.override_package(|p| p.manual_steps.push("read this".to_owned()));
         },
@@ -452,8 +692,38 @@ const BLIND: &[(&str, Break)] = &[
     (DISKS, |w| {
         w.override_node("n3", |seen| seen.disks = unknown())
     }),
-    (PATHS, |w| {
+    (DISKS, |w| {
+        w.override_node("n3", |seen| seen.unowned_disks = unknown())
+    }),
+    (SHELVES, |w| {
         w.override_node("n3", |seen| seen.disks = unknown())
+    }),
+    (SHELVES, |w| {
+        w.override_node("n3", |seen| seen.shelves = unknown())
+    }),
+    (QUORUM, |w| {
+        w.override_node("n3", |seen| seen.witness = unknown())
+    }),
+    (FENCING, |w| {
+        w.override_node("n3", |seen| seen.fencing = unknown())
+    }),
+    (DOMAINS, |w| {
+        w.override_node("n3", |seen| seen.ports = unknown())
+    }),
+    (PARTNER_SP, |w| {
+        w.override_node("n3", |seen| seen.partner_sp = unknown())
+    }),
+    (AUTOBOOT, |w| {
+        w.override_node("n3", |seen| seen.boot_settings = unknown())
+    }),
+    (BOOT_MENU, |w| {
+        w.override_node("n3", |seen| seen.boot_settings = unknown())
+    }),
+    (CIFS, |w| {
+        w.override_node("n3", |seen| seen.client_risks = unknown())
+    }),
+    (SAN, |w| {
+        w.override_node("n3", |seen| seen.client_risks = unknown())
     }),
     (LOAD, |w| {
         w.override_node("n3", |seen| seen.load = unknown())
@@ -568,7 +838,9 @@ fn many_troubles_make_one_finding_a_check_and_severity() {
     for (_, _, issue, _, breaks) in RED {
         let partnerless = issue.contains("has no HA partner");
         let packageless = issue.contains("not in the repository");
-        if !partnerless && !packageless {
+        let fenceless = issue.contains("no means to fence");
+        let elsewhere = issue.contains("is paired with");
+        if !partnerless && !packageless && !fenceless && !elsewhere {
             breaks(&mut world);
         }
     }
@@ -610,10 +882,11 @@ fn post_update_checks_look_at_pools_and_pairs() {
 
     let mut world = World::update();
     world.override_node("n3", |seen| {
-        (seen.pools, seen.pair) = (unknown(), unknown())
+        (seen.pools, seen.pair, seen.lifs) = (unknown(), unknown(), unknown());
+        (seen.disks, seen.version) = (unknown(), unknown());
     });
     let found = post_findings(&world);
-    assert_eq!(found.len(), 2);
+    assert_eq!(found.len(), 5);
     assert!(
         found
             .iter()
@@ -624,7 +897,7 @@ fn post_update_checks_look_at_pools_and_pairs() {
 /// The operators' table names every check with its severity.
 #[test]
 fn the_operators_guide_has_every_check() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operations.md");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/checks.md");
     let guide = std::fs::read_to_string(path).unwrap();
     let documented: BTreeSet<(&str, &str)> = guide
         .lines()
@@ -641,4 +914,146 @@ fn the_operators_guide_has_every_check() {
         .map(|(check, severity, ..)| (*check, word(severity)))
         .collect();
     assert_eq!(documented, tested);
+}
+
+#[test]
+fn post_update_checks_look_at_lifs_paths_and_versions() {
+    let mut world = World::update();
+    world.override_node("n1", |s| {
+        set(&mut s.lifs, |l| l[0].current = Some(name("n2")));
+        set(&mut s.disks, |d| d[0].paths = 1);
+        s.version = known(new());
+    });
+    let found = post_findings(&world);
+    let names: Vec<&str> = found.iter().map(|f| f.check.as_str()).collect();
+    let expected = [
+        "LIF Health Status",
+        "Storage Path Health Status",
+        "Node Version Status",
+    ];
+    assert_eq!(names, expected);
+    assert!(found[2].issue.contains("\"n1\" runs 9.2, not 9.1"));
+}
+
+/// An error would forbid for good to finish what left the older daemon behind.
+#[test]
+fn what_an_older_daemon_does_not_say_is_a_warning() {
+    let mut world = World::update();
+    world.override_node("n3", |seen| seen.witness = Observed::unsaid());
+    let found = findings(&world);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(
+        (found[0].check.as_str(), found[0].severity),
+        (QUORUM, Warning)
+    );
+    assert!(
+        found[0]
+            .issue
+            .contains("node \"n3\": its evenkeeld is of an older release")
+    );
+}
+
+#[test]
+fn what_a_finding_is_about_does_not_move_with_numbers() {
+    let mut world = World::update();
+    let busy = |world: &mut World, percent| {
+        world.override_node("n1", |seen| {
+            set(&mut seen.load, |load| load.cpu_percent = percent)
+        });
+        findings(world).remove(0)
+    };
+    let (before, after) = (busy(&mut world, 55), busy(&mut world, 60));
+    assert_ne!(before.issue, after.issue);
+    assert_eq!(before.about, after.about);
+    assert!(!before.about.is_empty());
+}
+
+/// A clear line of its own for each of twenty, and how many more; the event that holds all stays small.
+#[test]
+fn findings_of_many_nodes_stay_readable_and_fit_an_event() {
+    let (topology, seen) = crowd(512);
+    let blind: ClusterObservation = topology
+        .names()
+        .map(|node| (node.clone(), unknown()))
+        .collect();
+    let all = crowd_findings(&topology, &blind);
+    assert!(all.len() >= 25, "{}", all.len());
+    assert!(
+        all[0].issue.contains(" more: the probe timed out."),
+        "{}",
+        all[0].issue
+    );
+    assert_fits(&all);
+
+    let mut red = seen;
+    for observed in red.values_mut() {
+        let Observed::Known { value, .. } = observed else {
+            continue;
+        };
+        let node = value.node.clone();
+        value.alerts = known(vec!["x\n\"".repeat(400), format!("fan of {node}")]);
+        value.exclusive_jobs = known(vec!["y".repeat(5000)]);
+        value.client_hazards = known(vec![format!("{node} z"); 3]);
+        set(&mut value.pools, |pools| {
+            pools[0].health = PoolHealth::Degraded
+        });
+        value.fencing = known(None);
+        value.boot_settings = known(BootSettings {
+            autoboot: false,
+            stops_in_menu: true,
+        });
+        value.version = unknown();
+    }
+    let all = crowd_findings(&topology, &red);
+    assert!(all.iter().any(|f| f.issue.ends_with(" more.")));
+    assert_fits(&all);
+}
+
+fn assert_fits(findings: &[Finding]) {
+    let event = OperationEvent::Validated {
+        at: wall(),
+        findings: findings.to_vec(),
+    };
+    let bytes = serde_json::to_string(&event).unwrap().len();
+    assert!(bytes < 40 << 10, "{bytes}");
+}
+
+/// A healthy cluster of many nodes with long names.
+fn crowd(nodes: usize) -> (Topology, ClusterObservation) {
+    let world = World::update();
+    let long = |n: usize| name(&format!("node-{n:03}-{}", "x".repeat(55)));
+    let config = |n: usize| {
+        let mut config = world.topology.nodes[0].clone();
+        config.id = NodeId(uuid::Uuid::from_u128(n as u128));
+        config.name = long(n);
+        config.partner = Some(long(n ^ 1));
+        config
+    };
+    let configs = (0..nodes).map(config).collect();
+    let topology = Topology::new(world.topology.id, "big".to_owned(), configs).unwrap();
+    let healthy = world.observations[&name("n1")].known().unwrap();
+    let seen = (0..nodes).map(|n| {
+        let mut seen = healthy.clone();
+        seen.node = long(n);
+        set(&mut seen.pair, |pair| {
+            let pair = pair.as_mut().unwrap();
+            (pair.local.node, pair.partner.node) = (long(n), long(n ^ 1));
+        });
+        (long(n), known(seen))
+    });
+    let seen = seen.collect();
+    (topology, seen)
+}
+
+fn crowd_findings(topology: &Topology, observations: &ClusterObservation) -> Vec<Finding> {
+    let world = World::update();
+    let target = new();
+    check(&CheckInput {
+        trusted_keys: &[],
+        topology,
+        catalogue: &world.catalogue,
+        observations,
+        target: &target,
+        survives_without: &|_| Ok(()),
+    })
 }

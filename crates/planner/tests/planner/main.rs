@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
 mod batches;
+mod acknowledged;
 mod checks;
 mod chores;
 mod gates;

@@ -24,7 +24,7 @@ impl Hardware {
         })
     }
 
-    /// The partner's power is cut by its service processor.
+    /// The partner's power is cut at a switched outlet, whatever its service processor does.
     pub(super) fn fencing(&self, name: &NodeName) -> Option<FencingState> {
         let node = self.at(name);
         node.partner.as_ref()?;
@@ -34,7 +34,10 @@ impl Hardware {
         };
         (!node.has(Fault::NoFencing)).then_some(FencingState {
             enabled: true,
-            device: FenceDevice::ServiceProcessor,
+            device: FenceDevice::Other {
+                name: "outlet".to_owned(),
+                answers: true,
+            },
             tested_s_ago: Some(days * DAY_S),
         })
     }

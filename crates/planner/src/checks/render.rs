@@ -42,6 +42,13 @@ fn finding(found: &Troubles, named: usize) -> Finding {
         issues.push(cut(&sentence.issue, SENTENCE_MAX));
         act(&sentence.action);
     }
+    for (why, nodes) in found.blind.iter().take(named) {
+        let nodes = nodes_of(nodes, named);
+        issues.push(cut_end(format!(
+            "The check could not run on {nodes}: {why}"
+        )));
+        act("Make the node answer the check, then validate again.");
+    }
     let more =
         found.sentences.len().saturating_sub(named) + found.blind.len().saturating_sub(named);
     if more > 0 {
@@ -86,13 +93,6 @@ fn about(all: &BTreeSet<String>, named: usize) -> BTreeSet<String> {
     let mut about: BTreeSet<String> = all.iter().take(named).map(short).collect();
     if all.len() > named {
         let rest = all.iter().skip(named).map(String::as_str);
-        for (why, nodes) in found.blind.iter().take(named) {
-            let nodes = nodes_of(nodes, named);
-            issues.push(cut_end(format!(
-                "The check could not run on {nodes}: {why}"
-            )));
-            act("Make the node answer the check, then validate again.");
-        }
         let more = all.len() - named;
         about.insert(format!("and {more} more ({:016x})", print_of(rest)));
     }

@@ -106,6 +106,19 @@ const RED: &[Red] = &[
     }),
     (
         HA,
+        Warning,
+        "Single-node cluster: data is not served while node \"n1\" reboots",
+        "nobody needs the data",
+        |w| {
+            let mut alone = w.topology.nodes[0].clone();
+            alone.partner = None;
+            let (id, name) = (w.topology.id, w.topology.name.clone());
+            w.topology = Topology::new(id, name, vec![alone]).unwrap();
+            w.override_node("n1", |seen| seen.pair = known(None));
+        },
+    ),
+    (
+        HA,
         Error,
         "not enabled on node \"n2\"",
         "Enable storage failover",
@@ -840,7 +853,8 @@ fn many_troubles_make_one_finding_a_check_and_severity() {
         let packageless = issue.contains("not in the repository");
         let fenceless = issue.contains("no means to fence");
         let elsewhere = issue.contains("is paired with");
-        if !partnerless && !packageless && !fenceless && !elsewhere {
+        let single = issue.contains("Single-node");
+        if !single && !partnerless && !packageless && !fenceless && !elsewhere {
             breaks(&mut world);
         }
     }

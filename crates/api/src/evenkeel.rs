@@ -113,6 +113,40 @@ pub struct NewKey {
     pub name: Option<String>,
 }
 
+/// `GET /evenkeel/v1/acknowledgements`: the warnings of checks that somebody knows of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledgements {
+    /// By the check's name.
+    pub records: Vec<Acknowledgement>,
+    /// How many.
+    pub num_records: usize,
+}
+
+/// A warning that somebody knows of: it does not block as long as it is about nothing more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledgement {
+    /// Name of the check.
+    pub check: String,
+    /// Why it may be so.
+    pub reason: String,
+    /// Who said so.
+    pub by: String,
+    /// When.
+    pub at: String,
+    /// What the warning was about.
+    pub about: Vec<String>,
+}
+
+/// Body of `POST /evenkeel/v1/acknowledgements`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewAcknowledgement {
+    /// Name of the check, as in `validation_results`.
+    pub check: String,
+    /// Why it may be so.
+    pub reason: String,
+}
+
 /// `GET` and `PUT /evenkeel/v1/retention`: how many packages that nothing needs are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -116,6 +116,20 @@ pub(crate) enum Image {
     /// What an update waits for between nodes, beyond the timer.
     #[command(subcommand)]
     Gates(ImageGates),
+    /// Let a warning that the newest checks gave pass, as long as it is about nothing more.
+    Acknowledge {
+        /// Name of the check.
+        check: String,
+        /// Why it may be so: shown with the warning.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+    /// Show which warnings are acknowledged, by whom and why.
+    Acknowledgements {
+        /// Take the acknowledgement of this check's warning back.
+        #[arg(long, value_name = "CHECK")]
+        withdraw: Option<String>,
+    },
     /// Run the checks of an update without updating.
     Validate {
         /// Version of a package in the repository.

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use ureq::http::Method;
 
+use crate::acknowledgements;
 use crate::args::{Image, ImagePackage, PauseAfter, Update};
 use crate::client::Client;
 use crate::gates;
@@ -40,6 +41,13 @@ pub(crate) fn run(client: &Client, command: Image, json: bool) -> Result<(), Sto
         Image::Gates(command) => gates::run(client, &command, json),
         Image::Package(ImagePackage::ShowRepository) => show_repository(client, json),
         Image::Package(ImagePackage::Delete { version }) => delete(client, &version, json),
+        Image::Acknowledge { check, reason } => {
+            acknowledgements::acknowledge(client, check, reason, json)
+        }
+        Image::Acknowledgements { withdraw: None } => acknowledgements::list(client, json),
+        Image::Acknowledgements {
+            withdraw: Some(check),
+        } => acknowledgements::withdraw(client, &check, json),
         Image::Validate { version } => validate(client, &version, json),
         Image::Plan(args) => plan::plan(client, &args, json),
         Image::Update(update) if update.estimate_only => plan::estimate(

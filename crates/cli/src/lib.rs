@@ -4,6 +4,7 @@
 //! Start at [`run`]. Invariants: exit code 0 means done, 1 failed, 2 wrong usage, 3 paused; an error is
 //! one sentence on standard error with the API's code; `--json` prints the API's object as it is.
 
+mod acknowledgements;
 mod args;
 mod client;
 mod clock;

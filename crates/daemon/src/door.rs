@@ -1,7 +1,7 @@
 //! The front door, as the keeper of packages needs it.
 
 use async_trait::async_trait;
-use evenkeel_api::{Action, NewKey, PlanPreview};
+use evenkeel_api::{Action, NewAcknowledgement, NewKey, PlanPreview};
 use evenkeel_download::Source;
 use evenkeel_model::{
     Awaiting, JobId, NodeName, PackagesStatus, Refusal, UpdateRequest, UserName, Version,
@@ -68,6 +68,14 @@ impl FrontDoor for Door {
 
     async fn revoke_key(&self, id: &str, by: UserName) -> Result<(), Refusal> {
         self.inner.revoke_key(id, by).await
+    }
+
+    async fn acknowledge(&self, new: NewAcknowledgement, by: UserName) -> Result<(), Refusal> {
+        self.inner.acknowledge(new, by).await
+    }
+
+    async fn withdraw_acknowledgement(&self, check: &str, by: UserName) -> Result<(), Refusal> {
+        self.inner.withdraw_acknowledgement(check, by).await
     }
 
     async fn set_retention(&self, keep: Option<u32>, by: UserName) -> Result<(), Refusal> {

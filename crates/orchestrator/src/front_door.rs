@@ -55,7 +55,7 @@ pub struct StaleGet {
 }
 
 /// What one try of an admission appends, or that nothing is left to do.
-enum Attempt<T> {
+pub(crate) enum Attempt<T> {
     Append {
         /// Whose events are among the batch's, if any are an operation's.
         operation: Option<OperationId>,
@@ -66,7 +66,7 @@ enum Attempt<T> {
 }
 
 impl Attempt<()> {
-    fn control(event: ControlEvent) -> Self {
+    pub(crate) fn control(event: ControlEvent) -> Self {
         let batch = Batch {
             control: vec![event],
             ..Batch::default()
@@ -528,7 +528,7 @@ impl FrontDoor {
     }
 
     /// Decides on a fresh view and appends; decides anew when someone else appended first.
-    async fn admit<T>(
+    pub(crate) async fn admit<T>(
         &self,
         decide: impl Fn(&View, WallTime) -> Result<Attempt<T>, Refusal>,
     ) -> Result<T, Refusal> {

@@ -7,6 +7,7 @@
 //! **Invariants.** An intent is in the record before its order is sent. Every append of a coordinator is
 //! conditional on its generation. What an append would make illegal is not appended.
 
+mod acknowledge;
 mod admission;
 mod chores;
 mod commit;

@@ -75,6 +75,14 @@ pub fn router(cluster: Arc<dyn Cluster>, door: Arc<dyn FrontDoor>, ids: &dyn Ids
         )
         .route("/evenkeel/v1/keys/{key}", delete(settings::revoke))
         .route(
+            "/evenkeel/v1/acknowledgements",
+            get(settings::acknowledgements).post(settings::acknowledge),
+        )
+        .route(
+            "/evenkeel/v1/acknowledgements/{key}",
+            delete(settings::withdraw),
+        )
+        .route(
             "/evenkeel/v1/retention",
             get(settings::retention).put(settings::set_retention),
         )

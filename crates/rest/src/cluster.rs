@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use evenkeel_api::{
+    Acknowledgement, NewAcknowledgement,
     Action, Download, EstimateRecord, EventLine, Explain, GateSettings, History, Job, Key, NewKey,
     Node, Package, PlanPreview, Retention, Software,
 };
@@ -43,6 +44,8 @@ pub trait Cluster: Send + Sync + 'static {
     async fn password_hash(&self, user: &UserName) -> Result<PasswordHash, Refusal>;
     /// The keys that packages are signed with, those that were revoked too.
     async fn keys(&self) -> Result<Vec<Key>, Refusal>;
+    /// The warnings that somebody knows of.
+    async fn acknowledgements(&self) -> Result<Vec<Acknowledgement>, Refusal>;
     /// How many packages that nothing needs are kept.
     async fn retention(&self) -> Result<Retention, Refusal>;
     /// What an update waits for between nodes.
@@ -99,6 +102,10 @@ pub trait FrontDoor: Send + Sync + 'static {
     async fn set_retention(&self, keep: Option<u32>, by: UserName) -> Result<(), Refusal>;
     /// Changes what an update waits for between nodes.
     async fn set_gates(&self, change: GatesChange, by: UserName) -> Result<(), Refusal>;
+    /// A check's warning does not block any more, as long as it is about nothing new.
+    async fn acknowledge(&self, new: NewAcknowledgement, by: UserName) -> Result<(), Refusal>;
+    /// Takes an acknowledgement back.
+    async fn withdraw_acknowledgement(&self, check: &str, by: UserName) -> Result<(), Refusal>;
     /// What the coordinator waits for.
     async fn awaiting(&self) -> Result<Vec<Awaiting>, Refusal>;
     /// What each node says of its packages; `None` for one that does not answer.

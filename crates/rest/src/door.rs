@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use evenkeel_api::{Action, Code, NewKey, PlanPreview};
+use evenkeel_api::{Action, NewAcknowledgement, Code, NewKey, PlanPreview};
 use evenkeel_download::{Client, Source};
 use evenkeel_model::{Awaiting, GetSource, JobId, NodeName, OperationKind, Refusal, UpdateRequest};
 use evenkeel_model::{PackagesStatus, UserName, Version, code};
@@ -234,6 +234,15 @@ impl FrontDoor for NodeDoor {
 
     async fn revoke_key(&self, id: &str, by: UserName) -> Result<(), Refusal> {
         self.admission.revoke_key(id, by).await
+    }
+
+    async fn acknowledge(&self, new: NewAcknowledgement, by: UserName) -> Result<(), Refusal> {
+        let NewAcknowledgement { check, reason } = new;
+        self.admission.acknowledge(&check, &reason, by).await
+    }
+
+    async fn withdraw_acknowledgement(&self, check: &str, by: UserName) -> Result<(), Refusal> {
+        self.admission.withdraw_acknowledgement(check, by).await
     }
 
     async fn set_retention(&self, keep: Option<u32>, by: UserName) -> Result<(), Refusal> {

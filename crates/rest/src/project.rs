@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use evenkeel_api::{
-    Advice, Awaiting, CheckStatus, Cluster, Code, Download, DownloadState, Ha, History,
-    HistoryState, Issue, Job, JobError, JobState, Key, KeyState, Node, NodeName, NodeRef,
+    Acknowledgement, Advice, Awaiting, CheckStatus, Cluster, Code, Download, DownloadState, Ha,
+    History, HistoryState, Issue, Job, JobError, JobState, Key, KeyState, Node, NodeName, NodeRef,
     OpenOperation, Package, ReleaseVersion, Software, SoftwareNode, StatusAdvice, StatusDetails,
     StatusIssue, UpdateDetails, UpdateState, ValidationResult,
 };
-use evenkeel_model::{Finding, OperationKind, Severity, TrustedKey, Version, WallTime};
+use evenkeel_model::{
+    Acknowledged, Finding, OperationKind, Severity, TrustedKey, Version, WallTime,
+};
 use evenkeel_record::projections as rows;
 
 /// Shown where a node has not yet said what it runs: clients need a text in every element.
@@ -264,6 +266,16 @@ pub(crate) fn awaiting(awaiting: evenkeel_model::Awaiting, now: WallTime) -> Awa
             .remaining
             .map(|remaining| now.plus(remaining).to_api()),
         unblock: awaiting.unblock,
+    }
+}
+
+pub(crate) fn acknowledgement((check, known): (&String, &Acknowledged)) -> Acknowledgement {
+    Acknowledgement {
+        check: check.clone(),
+        reason: known.reason.clone(),
+        by: known.by.clone().into(),
+        at: known.at.to_api(),
+        about: known.about.iter().cloned().collect(),
     }
 }
 

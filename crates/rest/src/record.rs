@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use evenkeel_api::{Code, Download, EstimateRecord, EventLine, Explain, OpenOperation};
+use evenkeel_api::{Acknowledgement, Code, Download, EstimateRecord, EventLine, Explain, OpenOperation};
 use evenkeel_api::{GateSettings, History, Job, Key, Node, Package, Retention, Software};
 use evenkeel_model::{Awaiting, JobId, Position, Refusal, UserName};
 use evenkeel_record::projections::{self as rows, At, OperationRow};
@@ -226,6 +226,12 @@ impl Cluster for RecordCluster {
         let view = self.view();
         let keys = view.control().trusted_keys.iter();
         Ok(keys.map(project::key).collect())
+    }
+
+    async fn acknowledgements(&self) -> Result<Vec<Acknowledgement>, Refusal> {
+        let view = self.view();
+        let known = view.control().acknowledged.iter();
+        Ok(known.map(project::acknowledgement).collect())
     }
 
     async fn retention(&self) -> Result<Retention, Refusal> {

@@ -4,7 +4,10 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use evenkeel_api::{ApiError, Code, GateChange, Key, Keys, NewKey, Retention, parse_body};
+use evenkeel_api::{
+    Acknowledgements, ApiError, Code, GateChange, Key, Keys, NewAcknowledgement, NewKey, Retention,
+    parse_body,
+};
 use evenkeel_model::{GateCondition, NoSuchCondition};
 use evenkeel_orchestrator::GatesChange;
 use serde::de::DeserializeOwned;
@@ -60,6 +63,58 @@ async fn key_of(app: &crate::app::App, id: &str) -> Result<Key, ApiError> {
     let keys = app.cluster.keys().await?;
     let known = keys.into_iter().find(|key| key.id == id);
     known.ok_or_else(|| ApiError::new(Code::NoEntry).target("id"))
+}
+
+/// `GET /evenkeel/v1/acknowledgements`.
+pub(crate) async fn acknowledgements(
+    State(app): Shared,
+    asked: Asked,
+) -> Result<Response, Failure> {
+    let result = async {
+        asked.params()?.finish()?;
+        let records = app.cluster.acknowledgements().await?;
+        let num_records = records.len();
+        Ok(json(&Acknowledgements {
+            records,
+            num_records,
+        }))
+    };
+    let body = result.await.map_err(|error| asked.failure(error))?;
+    Ok(asked.form.answer(StatusCode::OK, body))
+}
+
+/// `POST /evenkeel/v1/acknowledgements`: the warning does not block while it is about nothing more.
+pub(crate) async fn acknowledge(
+    State(app): Shared,
+    asked: Asked,
+    body: Body,
+) -> Result<Response, Failure> {
+    let result = async {
+        asked.params()?.finish()?;
+        let new: NewAcknowledgement = object(body).await?;
+        let check = new.check.clone();
+        app.door.acknowledge(new, asked.user.clone()).await?;
+        let all = app.cluster.acknowledgements().await?;
+        let known = all.into_iter().find(|known| known.check == check);
+        // Another user may have taken it back meanwhile.
+        let known = known.ok_or_else(|| ApiError::new(Code::NoEntry).target("check"))?;
+        Ok(json(&known))
+    };
+    let body = result.await.map_err(|error| asked.failure(error))?;
+    Ok(asked.form.answer(StatusCode::CREATED, body))
+}
+
+/// `DELETE /evenkeel/v1/acknowledgements/{check}`: the warning blocks again.
+pub(crate) async fn withdraw(State(app): Shared, asked: Asked) -> Result<Response, Failure> {
+    let result = async {
+        asked.params()?.finish()?;
+        let check = asked.key();
+        let by = asked.user.clone();
+        app.door.withdraw_acknowledgement(&check, by).await?;
+        Ok(serde_json::json!({}))
+    };
+    let body = result.await.map_err(|error| asked.failure(error))?;
+    Ok(asked.form.answer(StatusCode::OK, body))
 }
 
 /// `GET /evenkeel/v1/retention`.

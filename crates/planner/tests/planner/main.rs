@@ -2,8 +2,8 @@
 //! ones.
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
-mod batches;
 mod acknowledged;
+mod batches;
 mod checks;
 mod chores;
 mod gates;

@@ -613,3 +613,98 @@ async fn a_download_that_was_stored_before_its_daemon_died_is_not_fetched_again(
         200
     );
 }
+
+/// A validation whose checks have run.
+async fn validated(bench: &Bench, findings: Vec<Finding>) {
+    let at = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
+    let operation = OperationId(id(77));
+    let started = ControlEvent::OperationStarted {
+        at,
+        operation,
+        kind: OperationKind::Validation,
+    };
+    let requested = OperationEvent::Requested {
+        at,
+        by: USER.parse().unwrap(),
+        request: Request::Validate {
+            version: "2.0".parse().unwrap(),
+        },
+    };
+    let writes = vec![
+        Write {
+            stream: StreamId::Control,
+            expected: Seq(3),
+            events: vec![Event::Control(started)],
+        },
+        Write {
+            stream: StreamId::Operation(operation),
+            expected: Seq(0),
+            events: vec![
+                Event::Operation(requested),
+                Event::Operation(OperationEvent::Validated { at, findings }),
+            ],
+        },
+    ];
+    let record: Arc<dyn Record> = bench.memory.clone();
+    let writer = Writer::new(record, Arc::new(SeededIds::new(5)));
+    writer.append(Fence::None, writes).await.unwrap();
+    bench.follower.refresh().await.unwrap();
+}
+
+#[tokio::test]
+async fn warnings_are_acknowledged_one_by_one_and_errors_never() {
+    let bench = Bench::new().await;
+    let path = "/evenkeel/v1/acknowledgements";
+    let post = async |check: &str, reason: &str| {
+        let body = json!({ "check": check, "reason": reason }).to_string();
+        bench.client.call(Method::POST, path, &body).await
+    };
+    let early = post("NFS mounts", "known").await;
+    assert_eq!(early.error().0, 404);
+    assert!(early.text.contains("gave no warnings"), "{}", early.text);
+
+    let finding = |check: &str, severity, about: &str| Finding {
+        check: check.to_owned(),
+        severity,
+        issue: "look".to_owned(),
+        action: "act".to_owned(),
+        about: [about.to_owned()].into(),
+        acknowledged: None,
+    };
+    let findings = vec![
+        finding("NFS mounts", Severity::Warning, "a soft mount"),
+        finding("Running Jobs Status", Severity::Error, "a move"),
+    ];
+    validated(&bench, findings).await;
+
+    let error = post("Running Jobs Status", "known").await;
+    assert_eq!(error.error().0, 400);
+    assert!(error.text.contains("errors cannot be acknowledged"));
+    let other = post("Manual checks", "known").await;
+    assert_eq!(other.error().0, 404);
+    assert!(
+        other
+            .text
+            .contains("can be acknowledged: \\\"NFS mounts\\\"")
+    );
+    for reason in ["", "two\nlines", "x".repeat(301).as_str()] {
+        assert_eq!(post("NFS mounts", reason).await.error().0, 400);
+    }
+    for _ in 0..2 {
+        let reply = post("NFS mounts", "a test client").await;
+        assert_eq!(reply.status, 201, "{}", reply.text);
+        assert_eq!(reply.json()["about"], json!(["a soft mount"]));
+    }
+    let all = bench.client.get(path).await.json();
+    assert_eq!(all["num_records"], 1);
+    let known = &all["records"][0];
+    assert_eq!(
+        (&known["check"], &known["reason"], &known["by"]),
+        (&json!("NFS mounts"), &json!("a test client"), &json!(USER))
+    );
+
+    let one = format!("{path}/NFS%20mounts");
+    assert_eq!(bench.client.delete(&one).await.status, 200);
+    assert_eq!(bench.client.delete(&one).await.error().0, 404);
+    assert_eq!(bench.client.get(path).await.json()["num_records"], 0);
+}

@@ -2,6 +2,7 @@
 
 mod crashes;
 mod determinism;
+mod faults;
 mod operator;
 mod others;
 mod record;

@@ -7,10 +7,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use evenkeel_api::{
-    Action, CheckStatus, Cluster, Download, DownloadState, EventLine, Explain, GateSettings, Ha,
-    History, HistoryState, Issue, Job, JobError, JobState, Key, NewKey, Node, NodeName, NodeRef,
-    Package, ReleaseVersion, Resource, Retention, Software, SoftwareImage, SoftwareNode,
-    UpdateDetails, UpdateState, ValidationResult,
+    Acknowledgement, Action, CheckStatus, Cluster, Download, DownloadState, EventLine, Explain,
+    GateSettings, Ha, History, HistoryState, Issue, Job, JobError, JobState, Key,
+    NewAcknowledgement, NewKey, Node, NodeName, NodeRef, Package, ReleaseVersion, Resource,
+    Retention, Software, SoftwareImage, SoftwareNode, UpdateDetails, UpdateState, ValidationResult,
 };
 use evenkeel_api::{EstimateRecord, PlanPreview};
 use evenkeel_download::Source;
@@ -293,6 +293,10 @@ impl evenkeel_rest::Cluster for Fake {
         Ok(GateSettings::default())
     }
 
+    async fn acknowledgements(&self) -> Result<Vec<Acknowledgement>, Refusal> {
+        Ok(Vec::new())
+    }
+
     async fn retention(&self) -> Result<Retention, Refusal> {
         Ok(Retention::default())
     }
@@ -430,6 +434,14 @@ impl evenkeel_rest::FrontDoor for Fake {
 
     async fn set_gates(&self, _: GatesChange, _: UserName) -> Result<(), Refusal> {
         Ok(())
+    }
+
+    async fn acknowledge(&self, _: NewAcknowledgement, _: UserName) -> Result<(), Refusal> {
+        Err(Refusal::new(code::NO_ENTRY, "Not here."))
+    }
+
+    async fn withdraw_acknowledgement(&self, _: &str, _: UserName) -> Result<(), Refusal> {
+        Err(Refusal::new(code::NO_ENTRY, "Not here."))
     }
 
     async fn set_retention(&self, _: Option<u32>, _: UserName) -> Result<(), Refusal> {

@@ -95,3 +95,34 @@ fn a_coordinator_that_wakes_up_stale_does_no_harm() {
     assert!(lab.versions().values().all(|version| version == "2.0"));
     lab.assert_no_harm();
 }
+
+#[test]
+fn a_warning_is_acknowledged_and_holds_until_there_is_more() {
+    const CHECK: &str = "NFS mounts";
+    let lab = Lab::up(2);
+    lab.upload("2.0");
+    let reason = ["--reason", "a test client, it may hang"];
+    let acknowledge = [&["image", "acknowledge", CHECK][..], &reason[..]].concat();
+    assert!(lab.refused(&acknowledge, 1).contains("gave no warning"));
+    lab.ok(&["lab", "fault", "soft-mount", "node1"]);
+    // A fault is a finding as soon as the node was looked at again.
+    let warned = |lab: &Lab, text: &str| {
+        let shown = lab.run(&["image", "validate", "2.0", "--json"]);
+        let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+        shown.contains(text).then_some(())
+    };
+    lab.until("the warning", |lab| warned(lab, CHECK));
+    assert!(lab.ok(&acknowledge).contains("does not block"));
+    let list = lab.ok(&["image", "acknowledgements"]);
+    assert!(list.contains(CHECK) && list.contains(reason[1]), "{list}");
+    lab.until("who acknowledged it", |lab| {
+        warned(lab, "Acknowledged by")
+    });
+    lab.ok(&["lab", "fault", "soft-mount", "node2"]);
+    lab.until("what is new", |lab| {
+        warned(lab, "has changed since it was acknowledged")
+    });
+    lab.ok(&["image", "acknowledgements", "--withdraw", CHECK]);
+    let list = lab.ok(&["image", "acknowledgements"]);
+    assert!(list.contains("No warning is acknowledged"), "{list}");
+}

@@ -12,14 +12,17 @@ use tokio::time::sleep;
 const SEEN: Duration = Duration::from_secs(10);
 
 /// These are of no check's concern while nothing moves, or of every check's: a node that does not answer.
-const ELSEWHERE: [Fault; 7] = [
+const ELSEWHERE: [Fault; 10] = [
     Fault::PowerOff,
     Fault::Cut,
     Fault::Slow,
     Fault::HangBoot,
     Fault::SlowBoot,
     Fault::BadImage,
+    Fault::Flap,
+    Fault::NoDaemon,
     Fault::RefuseGiveback,
+    Fault::HoldGiveback,
 ];
 
 /// Checks of packages and versions: no fault of hardware makes one of those.

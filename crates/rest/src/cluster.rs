@@ -5,9 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use evenkeel_api::{
-    Acknowledgement, NewAcknowledgement,
-    Action, Download, EstimateRecord, EventLine, Explain, GateSettings, History, Job, Key, NewKey,
-    Node, Package, PlanPreview, Retention, Software,
+    Acknowledgement, Action, Download, EstimateRecord, EventLine, Explain, GateSettings, History,
+    Job, Key, NewAcknowledgement, NewKey, Node, Package, PlanPreview, Retention, Software,
 };
 use evenkeel_download::Source;
 use evenkeel_model::{

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use evenkeel_api::{Action, NewAcknowledgement, Code, NewKey, PlanPreview};
+use evenkeel_api::{Action, Code, NewAcknowledgement, NewKey, PlanPreview};
 use evenkeel_download::{Client, Source};
 use evenkeel_model::{Awaiting, GetSource, JobId, NodeName, OperationKind, Refusal, UpdateRequest};
 use evenkeel_model::{PackagesStatus, UserName, Version, code};

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use evenkeel_api::{Acknowledgement, Code, Download, EstimateRecord, EventLine, Explain, OpenOperation};
+use evenkeel_api::{
+    Acknowledgement, Code, Download, EstimateRecord, EventLine, Explain, OpenOperation,
+};
 use evenkeel_api::{GateSettings, History, Job, Key, Node, Package, Retention, Software};
 use evenkeel_model::{Awaiting, JobId, Position, Refusal, UserName};
 use evenkeel_record::projections::{self as rows, At, OperationRow};

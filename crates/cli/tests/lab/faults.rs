@@ -115,9 +115,7 @@ fn a_warning_is_acknowledged_and_holds_until_there_is_more() {
     assert!(lab.ok(&acknowledge).contains("does not block"));
     let list = lab.ok(&["image", "acknowledgements"]);
     assert!(list.contains(CHECK) && list.contains(reason[1]), "{list}");
-    lab.until("who acknowledged it", |lab| {
-        warned(lab, "Acknowledged by")
-    });
+    lab.until("who acknowledged it", |lab| warned(lab, "Acknowledged by"));
     lab.ok(&["lab", "fault", "soft-mount", "node2"]);
     lab.until("what is new", |lab| {
         warned(lab, "has changed since it was acknowledged")

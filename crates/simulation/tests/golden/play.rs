@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use evenkeel_model::{JobId, NodeName, OperationKind, Refusal, TaskState, UpdateRequest, Version};
-use evenkeel_orchestrator::UpdateAction;
+use evenkeel_model::{
+    GateCondition, JobId, NodeName, OperationKind, Refusal, TaskState, UpdateRequest, Version,
+};
+use evenkeel_orchestrator::{GatesChange, UpdateAction};
 use evenkeel_platform::sim::Hardware;
 use evenkeel_record::View;
 use evenkeel_simulation::{Blow, Cluster, Settings, admin, run, stand_of};
@@ -116,6 +118,7 @@ impl Player {
                 };
                 answered(self.cluster.ask(ask).await)
             }
+            Command::Gates(conditions) => self.set_gates(conditions).await?,
             Command::Pause => self.act(UpdateAction::Pause).await,
             Command::Resume => self.act(UpdateAction::Resume).await,
             Command::Cancel => self.act(UpdateAction::Cancel).await,
@@ -131,6 +134,21 @@ impl Player {
     async fn act(&self, action: UpdateAction) -> Vec<String> {
         let ask = async |door: evenkeel_orchestrator::FrontDoor| door.act(action, admin()).await;
         answered(self.cluster.ask(ask).await)
+    }
+
+    async fn set_gates(&self, conditions: &[GateCondition]) -> Result<Vec<String>, String> {
+        let names = self.cluster.names();
+        let doors = names.iter().filter_map(|name| self.cluster.door(name));
+        let door = doors.into_iter().next().ok_or("no daemon runs")?;
+        let change = GatesChange {
+            conditions: Some(conditions.to_vec()),
+            hold_minutes: Some(2),
+            longest_minutes: Some(30),
+        };
+        Ok(vec![match door.set_gates(change, admin()).await {
+            Ok(()) => "accepted".to_owned(),
+            Err(refusal) => format!("refused, {}: {}", refusal.code, refusal.message),
+        }])
     }
 
     /// What needs no answer of the cluster.
@@ -166,6 +184,7 @@ impl Player {
             | Command::Update(..)
             | Command::Validate(_)
             | Command::Delete(_)
+            | Command::Gates(_)
             | Command::Pause
             | Command::Resume
             | Command::Cancel

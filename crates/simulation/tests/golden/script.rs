@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use evenkeel_model::NodeName;
+use evenkeel_model::{GateCondition, NodeName};
 use evenkeel_platform::sim::Fault;
 
 /// A line of a story, without its output.
@@ -93,6 +93,8 @@ pub(crate) enum Command {
     Validate(String),
     /// `delete 9.10.0`.
     Delete(String),
+    /// `gates paths_back load_below=50`: what holds for two minutes between nodes, for at most thirty.
+    Gates(Vec<GateCondition>),
     Pause,
     Resume,
     Cancel,
@@ -148,6 +150,13 @@ fn command(line: &str) -> Result<Command, String> {
         ["update", version, ref rest @ ..] => Command::Update(version.to_owned(), options(rest)),
         ["validate", version] => Command::Validate(version.to_owned()),
         ["delete", version] => Command::Delete(version.to_owned()),
+        ["gates", ref conditions @ ..] => {
+            let parse = |word: &&str| -> Result<GateCondition, String> {
+                word.parse()
+                    .map_err(|error: evenkeel_model::NoSuchCondition| error.to_string())
+            };
+            Command::Gates(conditions.iter().map(parse).collect::<Result<_, _>>()?)
+        }
         ["pause"] => Command::Pause,
         ["resume"] => Command::Resume,
         ["cancel"] => Command::Cancel,

@@ -614,6 +614,26 @@ async fn a_download_that_was_stored_before_its_daemon_died_is_not_fetched_again(
     );
 }
 
+/// The node says which daemon it runs: what older ones cannot read is refused before.
+async fn booted(bench: &Bench) {
+    let booted = ControlEvent::NodeBooted {
+        at: serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap(),
+        node: "a".parse().unwrap(),
+        boot_id: BootId(id(1)),
+        version: None,
+        daemon: "0.1.0".to_owned(),
+    };
+    let write = Write {
+        stream: StreamId::Control,
+        expected: Seq(3),
+        events: vec![Event::Control(booted)],
+    };
+    let record: Arc<dyn Record> = bench.memory.clone();
+    let writer = Writer::new(record, Arc::new(SeededIds::new(6)));
+    writer.append(Fence::None, vec![write]).await.unwrap();
+    bench.follower.refresh().await.unwrap();
+}
+
 /// A validation whose checks have run.
 async fn validated(bench: &Bench, findings: Vec<Finding>) {
     let at = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
@@ -633,7 +653,7 @@ async fn validated(bench: &Bench, findings: Vec<Finding>) {
     let writes = vec![
         Write {
             stream: StreamId::Control,
-            expected: Seq(3),
+            expected: Seq(4),
             events: vec![Event::Control(started)],
         },
         Write {
@@ -659,8 +679,11 @@ async fn warnings_are_acknowledged_one_by_one_and_errors_never() {
         let body = json!({ "check": check, "reason": reason }).to_string();
         bench.client.call(Method::POST, path, &body).await
     };
+    let mixed = post("NFS mounts", "known").await;
+    assert!(mixed.text.contains("different releases"), "{}", mixed.text);
+    booted(&bench).await;
     let early = post("NFS mounts", "known").await;
-    assert_eq!(early.error().0, 404);
+    assert_eq!(early.error().0, 404, "{}", early.text);
     assert!(early.text.contains("gave no warnings"), "{}", early.text);
 
     let finding = |check: &str, severity, about: &str| Finding {

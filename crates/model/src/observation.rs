@@ -223,6 +223,17 @@ pub enum SlotHealth {
     Good,
 }
 
+impl SlotHealth {
+    /// Whether the boot loader would boot it.
+    pub fn is_bootable(self) -> bool {
+        match self {
+            Self::Good => true,
+            Self::Untried { tries } => tries > 0,
+            Self::Unbootable => false,
+        }
+    }
+}
+
 /// An HA pair as one node's HA engine sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PairState {

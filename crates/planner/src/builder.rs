@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use evenkeel_model::{
     Action, CatalogueEntry, Digest, Executor, Gates, Lane, Milestone, NodeName, Plan, PlanMode,
-    Refusal, SlotHealth, Step, Task, TaskId, Version, code,
+    Refusal, Step, Task, TaskId, Version, code,
 };
 
 use crate::input::Input;
@@ -54,12 +54,7 @@ impl<'a> Builder<'a> {
                 .image
                 .as_ref()
                 .is_some_and(|image| image.digest == self.package);
-            let fit = match slot.health {
-                SlotHealth::Good => true,
-                SlotHealth::Untried { tries } => tries > 0,
-                SlotHealth::Unbootable => false,
-            };
-            same && fit
+            same && slot.health.is_bootable()
         })
     }
 

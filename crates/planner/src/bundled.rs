@@ -1,6 +1,6 @@
 //! The checks that a package brings: who still has to run them, and what they found.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use evenkeel_model::{
@@ -8,15 +8,17 @@ use evenkeel_model::{
     NodeName, Severity, Version,
 };
 
+use crate::checks::{NAMED, about, weight};
 use crate::input::{Decision, Input};
 use crate::next::awaiting;
 
 /// What findings are called that are about all checks of a package.
 const NAME: &str = "Package checks";
-/// Findings are part of an event: of more than these the rest is counted.
+/// More findings than these nobody reads: the rest is counted.
 const MAX_FINDINGS: usize = 48;
-/// Nodes that a finding names; of more the rest is counted.
-const MAX_NODES: usize = 20;
+/// Bytes of JSON that the findings of an event may have, everybody's together: the record takes no event over
+/// 64 KiB, and an update whose findings it never took would stand still for good.
+const EVENT_BUDGET: usize = 56 << 10;
 /// Taking the checks out of the package, beside running them: a big one is read to where they lie.
 const UNPACK: Duration = Duration::from_secs(120);
 
@@ -157,12 +159,21 @@ impl Found {
     fn findings(self) -> Vec<Finding> {
         let mut all: Vec<Finding> = self.by_text.into_iter().map(finding).collect();
         all.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
-        if all.len() > MAX_FINDINGS {
-            let left = all.split_off(MAX_FINDINGS);
-            all.extend(summed_up(&left));
-        }
         all
     }
+}
+
+/// The findings of the checks that the package brings, as many as fit into an event beside `others`.
+pub(crate) fn beside(others: &[Finding], mut own: Vec<Finding>) -> Vec<Finding> {
+    let mut bytes: usize = others.iter().map(weight).sum();
+    let fits = |finding: &&Finding| {
+        bytes += weight(finding);
+        bytes <= EVENT_BUDGET
+    };
+    let fitting = own.iter().take(MAX_FINDINGS).take_while(fits).count();
+    let left = own.split_off(fitting);
+    own.extend(summed_up(&left));
+    own
 }
 
 fn finding(
@@ -170,10 +181,10 @@ fn finding(
 ) -> Finding {
     let named: Vec<String> = nodes
         .iter()
-        .take(MAX_NODES)
+        .take(NAMED)
         .map(|node| format!("\"{node}\""))
         .collect();
-    let more = match nodes.len().saturating_sub(MAX_NODES) {
+    let more = match nodes.len().saturating_sub(NAMED) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
@@ -182,19 +193,20 @@ fn finding(
         severity,
         issue: format!("On {}{more}: {issue}", named.join(", ")),
         action,
-        about: nodes.iter().map(ToString::to_string).collect(),
+        about: about(&nodes.iter().map(ToString::to_string).collect(), NAMED),
         acknowledged: None,
     }
 }
 
 fn summed_up(left: &[Finding]) -> Option<Finding> {
     let severity = left.iter().map(|finding| finding.severity).max()?;
+    let nodes: BTreeSet<String> = left.iter().flat_map(|f| f.about.clone()).collect();
     Some(Finding {
         check: NAME.to_owned(),
         severity,
         issue: format!("The checks found {} more problems.", left.len()),
         action: "Mend those that are shown, then validate again.".to_owned(),
-        about: left.iter().flat_map(|f| f.about.clone()).collect(),
+        about: about(&nodes, NAMED),
         acknowledged: None,
     })
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use evenkeel_model::{Action, How, Operation, OperationId, TaskProgress, TaskState, WallTime};
 
+use crate::bounds::Tunables;
 use crate::estimate::task_seconds;
 
 /// Fewer measurements say nothing yet.
@@ -12,8 +13,9 @@ const ENOUGH: usize = 3;
 /// As many measurements of a task are remembered: older ones are of older releases and other loads, and a
 /// coordinator's memory has a bound.
 const REMEMBERED: usize = 64;
-/// A longer one is a clock that jumped, in 60-second minutes: every task's bound is far below.
-const LONGEST_S: u64 = 24 * 3600;
+/// So many times what is assumed of a task it may take, beside the time it may stand still: a longer one is a
+/// clock that jumped.
+const MOST_TIMES: u32 = 4;
 
 /// Durations of tasks, in seconds of 60-second minutes, per kind of task ([`Action::name`]).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -165,15 +167,24 @@ fn measured(task: &TaskProgress, minute: Duration) -> Option<u32> {
     if !in_one_go || !is_learned(&task.task.action) {
         return None;
     }
-    seconds_between(task.start, *at, minute)
+    seconds_between(task, *at, minute)
 }
 
-/// In seconds of 60-second minutes; none where a clock jumped.
-fn seconds_between(start: WallTime, end: WallTime, minute: Duration) -> Option<u32> {
-    if end.timestamp() < start.timestamp() || minute.is_zero() {
+/// In seconds of 60-second minutes; none where a clock jumped, or stood still.
+fn seconds_between(task: &TaskProgress, end: WallTime, minute: Duration) -> Option<u32> {
+    let took = end.shown_since(task.start);
+    if took.is_zero() || minute.is_zero() || took > longest(&task.task.action, minute) {
         return None;
     }
-    let ticks = end.shown_since(start).as_micros() * 60 / minute.as_micros().max(1);
-    let seconds = u64::try_from(ticks).ok().filter(|s| *s <= LONGEST_S)?;
-    u32::try_from(seconds).ok()
+    let ticks = took.as_micros() * 60 / minute.as_micros().max(1);
+    u32::try_from(ticks).ok()
+}
+
+/// Longer than that no task takes that is done in one go.
+fn longest(action: &Action, minute: Duration) -> Duration {
+    let tunables = Tunables {
+        minute,
+        ..Tunables::default()
+    };
+    tunables.no_progress(action) + minute * task_seconds(action) * MOST_TIMES / 60
 }

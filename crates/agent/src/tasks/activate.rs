@@ -1,6 +1,6 @@
 //! Activate: the slot that holds the package becomes the one that boots next.
 
-use evenkeel_model::{Digest, How, SlotHealth, SlotsState, TaskError};
+use evenkeel_model::{Digest, How, SlotsState, TaskError};
 
 use super::run::{Acted, Run, permanent, transient};
 
@@ -38,12 +38,7 @@ pub(super) async fn run(run: &Run, package: Digest) -> Result<How, TaskError> {
 
 fn is_default(slots: &SlotsState) -> bool {
     let slot = slots.alternate();
-    let bootable = match slots.slot(slot).health {
-        SlotHealth::Untried { tries } => tries > 0,
-        SlotHealth::Good => true,
-        SlotHealth::Unbootable => false,
-    };
-    slots.default == slot && bootable
+    slots.default == slot && slots.slot(slot).health.is_bootable()
 }
 
 fn check_image(run: &Run, slots: &SlotsState, package: Digest) -> Result<(), TaskError> {

@@ -1,7 +1,7 @@
 //! Reboot: a node that nobody can take over boots the slot that holds the package. The order outlives the boot:
 //! the next daemon finds it in the journal, and ends it.
 
-use evenkeel_model::{BootId, How, SlotHealth, SlotsState, TaskError, TaskErrorKind};
+use evenkeel_model::{BootId, How, SlotsState, TaskError, TaskErrorKind};
 use evenkeel_platform::RebootRequest;
 use tokio::time::sleep;
 
@@ -72,13 +72,8 @@ async fn conditions(run: &Run, slots: &SlotsState) -> Result<(), TaskError> {
 
 fn holds(run: &Run, slots: &SlotsState) -> bool {
     let slot = slots.slot(slots.default);
-    let bootable = match slot.health {
-        SlotHealth::Untried { tries } => tries > 0,
-        SlotHealth::Good => true,
-        SlotHealth::Unbootable => false,
-    };
     let image = slot.image.as_ref();
-    bootable && image.is_some_and(|image| image.digest == run.order().package)
+    slot.health.is_bootable() && image.is_some_and(|image| image.digest == run.order().package)
 }
 
 /// The daemon ends with the boot: what comes after the machine's yes is up to the next one.

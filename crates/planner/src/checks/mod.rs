@@ -19,6 +19,7 @@ use evenkeel_model::{
 pub use after::{PostInput, post_check};
 
 pub(crate) use acknowledge::{acknowledge, command};
+pub(crate) use render::{NAMED, about, weight};
 
 use collect::Collector;
 

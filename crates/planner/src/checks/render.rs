@@ -7,7 +7,7 @@ use evenkeel_model::{Finding, NodeName};
 use super::collect::Troubles;
 
 /// Troubles, and nodes of a list, that a finding names; of more it says how many.
-const NAMED: usize = 20;
+pub(crate) const NAMED: usize = 20;
 /// Bytes of JSON that all findings together may have: an event of theirs stays under 48 KiB, and the findings
 /// of the package's own checks fit in too.
 const BUDGET: usize = 32 << 10;
@@ -81,7 +81,7 @@ fn nodes_of(nodes: &BTreeSet<NodeName>, named: usize) -> String {
 
 /// What a finding is about. Names that do not fit are one name together, which any change among them changes:
 /// whoever acknowledged them is asked again.
-fn about(all: &BTreeSet<String>, named: usize) -> BTreeSet<String> {
+pub(crate) fn about(all: &BTreeSet<String>, named: usize) -> BTreeSet<String> {
     let short = |name: &String| match name.len() > ABOUT_MAX {
         true => format!(
             "{} {:016x}",
@@ -124,7 +124,7 @@ fn cut_end(mut sentence: String) -> String {
 }
 
 /// Bytes of a finding in JSON, or a few more.
-fn weight(finding: &Finding) -> usize {
+pub(crate) fn weight(finding: &Finding) -> usize {
     let escaped = |text: &str| -> usize {
         text.chars()
             .map(|c| match c {
@@ -135,6 +135,12 @@ fn weight(finding: &Finding) -> usize {
             .sum()
     };
     let about: usize = finding.about.iter().map(|name| escaped(name) + 3).sum();
+    let acknowledged = finding.acknowledged.as_ref();
+    let known = acknowledged.map_or(0, |a| escaped(a.by.as_str()) + escaped(&a.reason) + 96);
     let keys = 96;
-    keys + escaped(&finding.check) + escaped(&finding.issue) + escaped(&finding.action) + about
+    keys + known
+        + escaped(&finding.check)
+        + escaped(&finding.issue)
+        + escaped(&finding.action)
+        + about
 }

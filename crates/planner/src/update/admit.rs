@@ -43,6 +43,7 @@ pub(super) fn validate(input: &Input<'_>, version: &Version) -> Decision {
     };
     acknowledge(&mut bundled, &input.control.acknowledged);
     let mut findings = look(input, version);
+    let bundled = bundled::beside(&findings, bundled);
     findings.extend(bundled);
     let at = input.wall;
     Decision::events(vec![OperationEvent::Validated { at, findings }])

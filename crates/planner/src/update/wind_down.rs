@@ -1,10 +1,11 @@
 //! Trouble in one lane: nothing new is taken over, whoever is away comes home, then the update pauses.
 
-use evenkeel_model::{Action, Lane, Plan, Problem, Task};
+use evenkeel_model::{Action, Lane, Plan, Problem};
 
 use super::execute::{each, trouble, with_flight};
 use super::flight::{cut_gates, is_running};
 use super::pause_on;
+use crate::builder::takes_down;
 use crate::input::{Decision, Input};
 use crate::next::awaiting;
 use crate::pair::stands;
@@ -55,8 +56,7 @@ fn is_on_its_way_home(input: &Input<'_>, lane: &Lane) -> bool {
     if operation.is_restoring(lane) {
         return true;
     }
-    let down = |task: &&Task| matches!(task.action, Action::Takeover | Action::Reboot);
-    match lane.tasks.iter().find(down) {
+    match lane.tasks.iter().find(|task| takes_down(task)) {
         Some(task) if operation.is_done(task.id) => true,
         // An attempt that failed may have taken it over in part.
         Some(task) => (operation.tasks.get(&task.id))

@@ -4,6 +4,7 @@
 
 mod acknowledged;
 mod batches;
+mod bundled;
 mod checks;
 mod chores;
 mod gates;

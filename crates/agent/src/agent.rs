@@ -145,8 +145,21 @@ impl Agent {
         Ok(AgentResponse::Journal { reports })
     }
 
+    /// A disk that reports a failure may have kept the order all the same: one that is journaled and that
+    /// nobody works on is taken up when it is asked for, or sent again.
+    fn adopt(&self, known: &JournalEntry) {
+        let running = &self.inner.running;
+        let running = running.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_lost = known.end.is_none() && !running.contains_key(&known.order.key);
+        drop(running);
+        if is_lost {
+            self.take_up(known.clone());
+        }
+    }
+
     async fn start(&self, order: TaskOrder) -> Result<AgentResponse, DbError> {
         if let Some(known) = self.inner.parts.db.order(order.key)? {
+            self.adopt(&known);
             return Ok(AgentResponse::Journal {
                 reports: vec![self.inner.report(&known)],
             });
@@ -186,6 +199,7 @@ impl Agent {
         let mut reports = Vec::new();
         for key in keys {
             if let Some(entry) = self.inner.parts.db.order(*key)? {
+                self.adopt(&entry);
                 reports.push(self.inner.report(&entry));
             }
         }

@@ -22,6 +22,7 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::conditions::DiskState;
+use crate::daemon;
 use crate::hooks::ScriptedChecks;
 use crate::settings::{NEW, OLD, Settings, admin, digest, epoch, package};
 use crate::shelf::Shelf;
@@ -418,12 +419,26 @@ async fn take_in(
     package: PackageRef,
 ) -> Result<JobId, Refusal> {
     let description = "POST /api/cluster/software/upload";
-    let ticket = door
-        .begin_get(node, incarnation, GetSource::Upload, admin(), description)
-        .await?;
-    sleep(Duration::from_secs(1)).await;
-    shelf.put(package.digest);
-    door.staged(ticket, package, None).await
+    let begun = door.begin_get(
+        node.clone(),
+        incarnation,
+        GetSource::Upload,
+        admin(),
+        description,
+    );
+    let taken = match begun.await {
+        Ok(ticket) => {
+            sleep(Duration::from_secs(1)).await;
+            shelf.put(package.digest);
+            door.staged(ticket, package, None).await
+        }
+        Err(refusal) => Err(refusal),
+    };
+    if taken.is_err() {
+        // It may have begun, or be staged, all the same: what nobody receives is ended.
+        daemon::end_stale_gets(door.clone(), node, Uuid::nil()).await;
+    }
+    taken
 }
 
 fn setup_writer(world: &World, seed: u64) -> Writer {

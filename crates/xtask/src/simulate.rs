@@ -39,3 +39,17 @@ pub(crate) fn simulate(seeds: u64, first: u64, tell: bool) -> Result<()> {
         .env("EVENKEEL_SEEDS_FROM", first.to_string());
     run(&title, &mut command)
 }
+
+/// What is broken on purpose must be caught. A build of its own: nothing else is ever built so.
+pub(crate) fn sabotage() -> Result<()> {
+    let feature = "evenkeel-simulation/sabotage";
+    let tests = [
+        "test",
+        "--workspace",
+        "--features",
+        feature,
+        "--test",
+        "sabotage",
+    ];
+    run("rules broken on purpose are caught", cargo().args(tests))
+}

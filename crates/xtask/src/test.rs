@@ -18,6 +18,7 @@ pub(crate) fn run_all() -> Result<()> {
             .args(tests)
             .env(simulate::COUNT, simulate::TESTED.to_string()),
     )?;
+    simulate::sabotage()?;
     conformance::run_client(&bin_dir())?;
     eprintln!("== all tests passed");
     Ok(())

@@ -358,13 +358,17 @@ impl Storm<'_> {
                     return Err(format!("it completed, and {unfinished:?}"));
                 }
                 Stand::Ended(_) => {
+                    // A package that is on its way comes first.
+                    self.cluster.idle(REST).await.map_err(|stuck| stuck.0)?;
                     let mut again = self.request();
                     again.skip_warnings = true;
                     let _ = timeout(OPERATOR, self.cluster.start_update(again)).await;
                 }
-                Stand::PausedOnError(_) | Stand::PausedByUser(_) => {
+                Stand::PausedOnError(_) => {
+                    self.cluster.send_lifs_home();
                     self.act(UpdateAction::Resume).await;
                 }
+                Stand::PausedByUser(_) => self.act(UpdateAction::Resume).await,
             }
             stands.push(stand);
         }

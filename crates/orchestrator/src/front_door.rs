@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use evenkeel_interconnect::AgentClient;
 use evenkeel_model::{
-    Awaiting, CatalogueEvent, ControlEvent, Digest, GetSource, JobId, JobOutcome, NodeName,
-    Operation, OperationEnd, OperationEvent, OperationId, OperationState, PackageRef, PauseCause,
-    PausePoint, Refusal, Request, Sabotage, UpdateRequest, UserName, Version, WallTime, code,
+    CatalogueEvent, ControlEvent, Digest, GetSource, JobId, JobOutcome, NodeName, Operation,
+    OperationEnd, OperationEvent, OperationId, OperationState, PackageRef, PauseCause, PausePoint,
+    Refusal, Request, Sabotage, UpdateRequest, UserName, Version, WallTime, code,
 };
-use evenkeel_planner::{Tunables, explain};
+use evenkeel_planner::Tunables;
 use evenkeel_record::{AppendError, Fence, Follower, Record, View, Writer};
 use evenkeel_seam::watch;
 use evenkeel_seam::{Clock, Ids};
@@ -492,32 +492,6 @@ impl FrontDoor {
             Ok(Attempt::control(ControlEvent::GatesSet { at, by, gates }))
         })
         .await
-    }
-
-    /// What every open operation waits for: live on the coordinator, from the record elsewhere.
-    pub fn explain(&self) -> Vec<Awaiting> {
-        let view = self.follower.view();
-        // What the coordinator awaited before the newest event may be what that event ended.
-        if let Role::Coordinator {
-            awaiting,
-            decided_at,
-            ..
-        } = &*self.role.borrow()
-            && !awaiting.is_empty()
-            && *decided_at >= view.position()
-        {
-            return awaiting.clone();
-        }
-        let operations = view
-            .open_operations()
-            .map(|operation| (operation.id, operation.clone()))
-            .collect();
-        explain(
-            view.control(),
-            &operations,
-            self.clock.wall(),
-            &self.tunables,
-        )
     }
 
     pub(crate) async fn fresh(&self) -> Result<Arc<View>, Refusal> {

@@ -13,6 +13,7 @@ mod chores;
 mod commit;
 mod coordinate;
 mod elect;
+mod explain;
 mod front_door;
 mod gates;
 mod observe;

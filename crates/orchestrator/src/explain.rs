@@ -1,0 +1,78 @@
+//! What every open operation waits for, as this node can tell.
+
+use evenkeel_model::{Awaiting, OperationId};
+use evenkeel_planner::explain;
+use evenkeel_record::{Contact, View};
+
+use crate::elect::Role;
+use crate::front_door::FrontDoor;
+
+impl FrontDoor {
+    /// What every open operation waits for: live on the coordinator, from the record elsewhere. A node that does
+    /// not reach the record says that first: what follows is what the record last said.
+    pub fn explain(&self) -> Vec<Awaiting> {
+        let view = self.follower.view();
+        let mut awaiting = self.out_of_reach(&view, &self.follower.contact());
+        awaiting.extend(self.within_reach(&view));
+        awaiting
+    }
+
+    fn within_reach(&self, view: &View) -> Vec<Awaiting> {
+        // What the coordinator awaited before the newest event may be what that event ended.
+        if let Role::Coordinator {
+            awaiting,
+            decided_at,
+            ..
+        } = &*self.role.borrow()
+            && !awaiting.is_empty()
+            && *decided_at >= view.position()
+        {
+            return awaiting.clone();
+        }
+        let operations = view
+            .open_operations()
+            .map(|operation| (operation.id, operation.clone()))
+            .collect();
+        explain(
+            view.control(),
+            &operations,
+            self.clock.wall(),
+            &self.tunables,
+        )
+    }
+
+    /// The record, awaited by every open operation, or by the cluster while nothing is open.
+    fn out_of_reach(&self, view: &View, contact: &Contact) -> Vec<Awaiting> {
+        let Some(why) = &contact.trouble else {
+            return Vec::new();
+        };
+        let since = contact
+            .last
+            .map_or_else(|| self.clock.wall(), |last| last.wall);
+        let wait = |operation: Option<OperationId>| {
+            Awaiting {
+            operation,
+            node: None,
+            what: format!(
+                "the record, which node \"{}\" does not reach: what else is said here is as old as that",
+                self.me
+            ),
+            since,
+            seen: Some(why.clone()),
+            remaining: None,
+            unblock: "The record answering this node: see to the disk it is on and to the network to it. Tasks \
+                      that nodes have begun come to their end meanwhile; nothing new begins. All goes on by \
+                      itself then. Another node that reaches it tells more."
+                .to_owned(),
+        }
+        };
+        let mut open: Vec<Awaiting> = view
+            .open_operations()
+            .map(|operation| wait(Some(operation.id)))
+            .collect();
+        if open.is_empty() {
+            open.push(wait(None));
+        }
+        open
+    }
+}

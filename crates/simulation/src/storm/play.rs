@@ -144,7 +144,7 @@ impl Storm<'_> {
     fn request(&self) -> UpdateRequest {
         let script = self.script;
         let pair = |node: &usize| {
-            let first = node % self.names.len() & !1;
+            let first = (node % self.names.len()) & !1;
             (first..first + 2).filter_map(|n| self.names.get(n).cloned())
         };
         let nodes = script.only.iter().flat_map(pair).collect();

@@ -1,6 +1,6 @@
 //! The seam to the storage under the database: where the simulation lets a disk fail.
 
-/// What a storage does of what SQLite asks it for. The database on a real file has [`Sound`]: SQLite tells
+/// What a storage does of what SQLite asks it for. The database on a real file has `Sound`: SQLite tells
 /// of its troubles by itself.
 pub trait Disk: Send + Sync {
     /// Something is to be read.

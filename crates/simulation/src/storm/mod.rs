@@ -1,5 +1,5 @@
-//! Stories drawn from a seed: [`draw`] writes one, [`play`] plays it and says what went wrong,
-//! [`shrink`] finds the short story in one that went wrong.
+//! Stories drawn from a seed: [`draw()`] writes one, [`play()`] plays it and says what went wrong,
+//! [`shrink()`] finds the short story in one that went wrong.
 
 mod draw;
 mod play;

@@ -53,6 +53,7 @@ impl Activity {
                 }
             };
             tokio::select! {
+                biased;
                 () = late => return,
                 // This object holds the sender.
                 _ = deadlines.changed() => {}

@@ -1,6 +1,6 @@
 //! Breadth first over all states, so that what is found is told by a shortest story.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
 use evenkeel_agent::Memory;
@@ -80,7 +80,7 @@ struct Trail {
 struct Search {
     stepper: Stepper,
     rules: Rules,
-    known: HashMap<u64, u32>,
+    known: BTreeMap<u64, u32>,
     trails: Vec<Trail>,
     /// Moves that need no fault.
     free: Vec<(u32, u32)>,
@@ -95,7 +95,7 @@ pub fn explore(scope: Scope, rules: Rules) -> Report {
     let mut search = Search {
         stepper,
         rules,
-        known: HashMap::new(),
+        known: BTreeMap::new(),
         trails: Vec::new(),
         free: Vec::new(),
         open: VecDeque::new(),

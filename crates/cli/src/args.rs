@@ -291,7 +291,13 @@ pub(crate) struct UpdateOptions {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=60))]
     pub(crate) stabilize_minutes: Option<u32>,
     /// Update these nodes only: whole HA pairs.
-    #[arg(long, value_name = "NODE,NODE", value_delimiter = ',')]
+    // An empty one is a script's unset variable, never all nodes.
+    #[arg(
+        long,
+        value_name = "NODE,NODE",
+        value_delimiter = ',',
+        value_parser = clap::builder::NonEmptyStringValueParser::new()
+    )]
     pub(crate) nodes: Vec<String>,
     /// One node after the other, also with eight nodes and more.
     #[arg(long)]

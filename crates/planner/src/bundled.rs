@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use evenkeel_model::{
-    Awaiting, BundledFinding, BundledRun, BundledState, CatalogueEntry, CheckOrder, Finding,
-    NodeName, Severity, Version,
+    Awaiting, BundledFinding, BundledRun, BundledState, CatalogueEntry, CheckOrder, Digest,
+    Finding, NodeName, Severity, Version,
 };
 
 use crate::checks::{NAMED, about, weight};
@@ -62,7 +62,7 @@ pub(crate) fn judge(input: &Input<'_>, target: &Version) -> Bundled {
         wait.remaining = Some(patience.saturating_sub(input.idle));
     }
     match decision.awaiting.is_empty() {
-        true => Bundled::Over(found.findings()),
+        true => Bundled::Over(found.findings(entry.package.digest)),
         false => Bundled::Awaited(Box::new(decision)),
     }
 }
@@ -121,7 +121,7 @@ fn wait(input: &Input<'_>, node: &NodeName, target: &Version, seen: String) -> A
 /// Findings that say the same of several nodes are one.
 #[derive(Default)]
 struct Found {
-    by_text: BTreeMap<(String, Severity, String, String), Vec<NodeName>>,
+    by_text: BTreeMap<Said, Vec<NodeName>>,
 }
 
 impl Found {
@@ -156,8 +156,9 @@ impl Found {
     }
 
     /// Errors first: what is left out is no worse than what is said.
-    fn findings(self) -> Vec<Finding> {
-        let mut all: Vec<Finding> = self.by_text.into_iter().map(finding).collect();
+    fn findings(self, package: Digest) -> Vec<Finding> {
+        let of_package = |(said, nodes)| finding(package, said, nodes);
+        let mut all: Vec<Finding> = self.by_text.into_iter().map(of_package).collect();
         all.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
         all
     }
@@ -176,9 +177,17 @@ pub(crate) fn beside(others: &[Finding], mut own: Vec<Finding>) -> Vec<Finding> 
     own
 }
 
+type Said = (String, Severity, String, String);
+
+/// What a check of this package said, and where. It is about those very words: another package's check of the
+/// same name, or other words of this one, are none that anybody acknowledged.
 fn finding(
-    ((check, severity, issue, action), nodes): ((String, Severity, String, String), Vec<NodeName>),
+    package: Digest,
+    (check, severity, issue, action): Said,
+    nodes: Vec<NodeName>,
 ) -> Finding {
+    let subjects = nodes.iter().map(|node| format!("{node} {package} {issue}"));
+    let subjects = about(&subjects.collect(), NAMED);
     let named: Vec<String> = nodes
         .iter()
         .take(NAMED)
@@ -193,7 +202,7 @@ fn finding(
         severity,
         issue: format!("On {}{more}: {issue}", named.join(", ")),
         action,
-        about: about(&nodes.iter().map(ToString::to_string).collect(), NAMED),
+        about: subjects,
         acknowledged: None,
     }
 }

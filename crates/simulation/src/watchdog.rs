@@ -38,10 +38,15 @@ impl Transport for Watched {
             sleep(ACT + self.conditions.act_lag()).await;
             self.world.demand_intent(&self.node, &command);
         }
+        // A takeover that the engine refuses, because the pair has changed since, needs no consent any more.
+        let unasked = self.world.lacks_consent(&self.node, &command);
         let answer = self
             .world
             .machine()
             .call(&self.node, Some(self.boot_id), &command);
+        if let (Some(what), Ok(_)) = (unasked, &answer) {
+            self.world.violated(what);
+        }
         if acts {
             self.world.look();
             sleep(ACT).await;
@@ -144,10 +149,7 @@ impl World {
     /// No effect without its recorded intent.
     fn demand_intent(&self, node: &NodeName, command: &Command) {
         let intended = match command {
-            Command::TakeOver(request) => {
-                self.demand_consent(node, request.id);
-                self.has_transition(request.id)
-            }
+            Command::TakeOver(request) => self.has_transition(request.id),
             Command::GiveBack(request) => self.has_transition(request.id),
             Command::MarkUnbootable { .. } => self.has_started(|task| {
                 task.node == *node && matches!(task.action, Action::Install { .. })
@@ -174,15 +176,17 @@ impl World {
         }
     }
 
-    /// No takeover without the partner's durable word.
-    fn demand_consent(&self, by: &NodeName, id: TransitionId) {
-        let Some(partner) = self.topology.partner_of(by) else {
-            return self.violated(format!("{by} has no partner to take over"));
+    /// No takeover without the partner's durable word. Says what is wrong if it is not there.
+    fn lacks_consent(&self, by: &NodeName, command: &Command) -> Option<String> {
+        let Command::TakeOver(request) = command else {
+            return None;
         };
-        let given = self.nodes()[partner].db.consent(Side::Given, id);
-        if !matches!(given, Ok(Some(_))) {
-            self.violated(format!("{by} takes {partner} over without its consent"));
-        }
+        let Some(partner) = self.topology.partner_of(by) else {
+            return Some(format!("{by} has no partner to take over"));
+        };
+        let given = self.nodes()[partner].db.consent(Side::Given, request.id);
+        let missing = !matches!(given, Ok(Some(_)));
+        missing.then(|| format!("{by} takes {partner} over without its consent"))
     }
 
     fn has_transition(&self, id: TransitionId) -> bool {

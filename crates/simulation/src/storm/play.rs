@@ -27,6 +27,8 @@ const REST: Duration = Duration::from_secs(900);
 const PATIENCE: Duration = Duration::from_secs(25);
 /// How long a storm waits for an operator who does not get an answer.
 const OPERATOR: Duration = Duration::from_secs(60);
+/// How long a node's word of what it runs may be on its way.
+const SHOWN: Duration = Duration::from_secs(30);
 /// Following what is asked for must lead to the end, not in circles.
 const STOPS: usize = 12;
 
@@ -345,6 +347,7 @@ impl Storm<'_> {
         for _ in 0..stops {
             self.cluster.mend(REST).await.map_err(|stuck| stuck.0)?;
             if self.cluster.newest_update().is_none() {
+                self.cluster.idle(REST).await.map_err(|stuck| stuck.0)?;
                 self.start().await;
                 continue;
             }
@@ -354,6 +357,8 @@ impl Storm<'_> {
                 Stand::Ended(_) if unfinished.is_empty() => {
                     return self.cluster.idle(REST).await.map_err(|s| s.0);
                 }
+                // What a node runs is shown once its own word of it is recorded: it may be on its way.
+                Stand::Ended(OperationEnd::Completed) if self.shows_soon().await => continue,
                 Stand::Ended(OperationEnd::Completed) => {
                     return Err(format!("it completed, and {unfinished:?}"));
                 }
@@ -373,6 +378,12 @@ impl Storm<'_> {
             stands.push(stand);
         }
         Err(format!("it goes in circles: {stands:#?}"))
+    }
+
+    async fn shows_soon(&self) -> bool {
+        let nodes = self.request().nodes;
+        let due = |_: &View| self.cluster.unfinished_of(&nodes).is_empty().then_some(());
+        self.cluster.until(SHOWN, due).await.is_ok()
     }
 
     fn fingerprint(&self) -> u64 {

@@ -29,6 +29,9 @@ fn a_takeover_by_hand_in_the_middle_pauses_the_update() {
         &["image", "update", "2.0", "--pause-after", "all", "--watch"],
         3,
     );
+    // Before its first effect an update that is resumed is validated again, and would be refused.
+    lab.ok(&["image", "resume-update"]);
+    assert_eq!(lab.settled(), "paused_by_user");
     lab.ok(&["lab", "takeover", "node1"]);
     lab.ok(&["image", "resume-update"]);
     let mut state = lab.settled();

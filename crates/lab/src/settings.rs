@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lab_has_pairs() {
+    fn a_lab_has_pairs_or_one_node() {
         let ids = SeededIds::new(1);
         let dir = Path::new("/labs/pairs");
         let settings = Settings::make(dir, &asked(4), &ids).unwrap();
@@ -167,7 +167,9 @@ mod tests {
         assert_eq!(settings.topology.pairs().len(), 2);
         let twelve = Settings::make(dir, &asked(12), &ids).unwrap().topology;
         assert_eq!(twelve.nodes[0].name.as_str(), "node01");
-        for wrong in [0, 1, 3, 26] {
+        let alone = Settings::make(dir, &asked(1), &ids).unwrap().topology;
+        assert_eq!(alone.pairs().len(), 0);
+        for wrong in [0, 3, 26] {
             assert!(Settings::make(dir, &asked(wrong), &ids).is_err(), "{wrong}");
         }
     }

@@ -15,7 +15,7 @@ use rustix::thread::{
     set_capabilities_secure_bits,
 };
 
-use super::{CheckJob, NOT_CONFINED, read_job, view};
+use super::{CheckJob, NOT_CONFINED, calls, read_job, view};
 
 /// First of the user ids that no distribution gives to anyone. Each check that runs has one of its own, so that
 /// those of several daemons on a machine do not share a bound.
@@ -79,6 +79,7 @@ fn run(job: &CheckJob) -> Result<ExitStatus, String> {
     setrlimit(Resource::RLIMIT_CPU, seconds, seconds).map_err(|e| failed("limits", &e))?;
     give_up_capabilities()?;
     outside.become_nobody(job.number)?;
+    calls::refuse()?;
     start(job)
 }
 

@@ -9,6 +9,7 @@
 //! **Invariants.** What cannot be confined is not run. A check has no network, sees no process but its own,
 //! writes nowhere but in its own memory, and finds no file of the node beside its programs and libraries.
 
+mod calls;
 mod inner;
 mod outer;
 mod output;

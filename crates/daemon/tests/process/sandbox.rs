@@ -184,6 +184,39 @@ fn a_check_finds_nothing_of_the_node_and_writes_nowhere() {
 }
 
 #[test]
+fn the_kernel_answers_no_call_that_leads_out_or_past_the_bounds() {
+    let python = r#"
+import os, socket, threading
+def attempt(name, act):
+    try:
+        act()
+        print(name)
+    except OSError:
+        pass
+attempt("vsock", lambda: socket.socket(40, socket.SOCK_STREAM))
+attempt("packets", lambda: socket.socket(17, socket.SOCK_RAW))
+attempt("netlink", lambda: socket.socket(16, socket.SOCK_RAW))
+attempt("memory", lambda: os.memfd_create("m"))
+socket.socket(socket.AF_UNIX)
+one = threading.Thread(target=lambda: None)
+one.start()
+one.join()
+print("threads")
+"#;
+    let bench = Bench::new(&format!(
+        "{SAY}for flag in -U -Ur -m -n -p; do
+           unshare $flag true 2>/dev/null && say made a namespace $flag
+         done
+         if command -v python3 >/dev/null; then
+           said=$(python3 -c '{python}' | tr '\n' ' ')
+           [ \"$said\" = 'threads ' ] || say \"python: $said\"
+         fi
+         true"
+    ));
+    assert_eq!(bench.issues(), Vec::<String>::new());
+}
+
+#[test]
 fn time_output_and_memory_are_bounded() {
     let mut bench = Bench::new("sleep 1000");
     bench.within_ms = 700;

@@ -21,7 +21,17 @@ pub(crate) fn run(client: &Client, command: &ImageGates, json: bool) -> Result<(
     let gates: GateSettings = decode(&answer)?;
     match json {
         true => print_json(&answer),
-        false => print(&describe(&gates)),
+        false => print(&(describe(&gates) + when(command))),
+    }
+}
+
+/// From when on what was set counts.
+fn when(command: &ImageGates) -> &'static str {
+    match command {
+        ImageGates::Show => "",
+        ImageGates::Set(_) => {
+            "An update that is open takes these up when it is paused and resumed.\n"
+        }
     }
 }
 

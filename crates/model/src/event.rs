@@ -378,9 +378,10 @@ pub enum OperationEvent {
         at: WallTime,
         /// Who.
         by: UserName,
-        /// The cluster is validated and planned for again: it stood at the point after validation.
+        /// The plan is made anew: where it stood at the point after validation, the cluster is validated again
+        /// first.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        validate: bool,
+        anew: bool,
     },
     /// A person asked to end it.
     CancelRequested {

@@ -20,6 +20,16 @@ pub struct Gates {
 }
 
 impl Gates {
+    /// Whether nothing is waited for.
+    pub fn is_off(&self) -> bool {
+        self.conditions.is_empty()
+    }
+
+    /// Whether both make an update wait for the same.
+    pub fn same(&self, other: &Self) -> bool {
+        (self.is_off() && other.is_off()) || self == other
+    }
+
     /// Whether an operator's script is among the conditions.
     pub fn has_script(&self) -> bool {
         self.conditions.contains(&GateCondition::Script)

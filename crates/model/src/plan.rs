@@ -22,6 +22,9 @@ pub struct Plan {
     /// How the nodes take turns.
     #[serde(default)]
     pub mode: PlanMode,
+    /// What is waited for between nodes.
+    #[serde(default, skip_serializing_if = "Gates::is_off")]
+    pub gates: Gates,
     /// Why it is not what is usual for such a cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remark: Option<String>,

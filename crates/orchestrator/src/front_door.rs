@@ -249,7 +249,7 @@ impl FrontDoor {
                     OperationEvent::Resumed {
                         at,
                         by,
-                        validate: validates_again(view, update),
+                        anew: plans_anew(view, update),
                     },
                     "resume",
                 ),
@@ -582,14 +582,18 @@ fn stale_source<'a>(request: &'a Request, me: &NodeName, mine: Uuid) -> Option<&
     }
 }
 
-/// Whether a resume validates and plans anew: the update stands at the point before its first effect. Not
-/// while a daemon of an older release could read that.
-fn validates_again(view: &View, update: &Operation) -> bool {
+/// Whether a resume plans anew: the update stands at the point before its first effect, or the gates were
+/// changed since it was planned. Not while a daemon of an older release could read that.
+fn plans_anew(view: &View, update: &Operation) -> bool {
     let cause = PauseCause::User {
         point: PausePoint::Validation,
     };
     let stands_there = update.state == OperationState::Paused { cause };
-    stands_there && update.tasks.is_empty() && !view.control().mixed_daemons()
+    let control = view.control();
+    let gates = update.plan.as_ref().map(|plan| &plan.gates);
+    let anew = (stands_there && update.tasks.is_empty())
+        || gates.is_some_and(|gates| !gates.same(&control.gates));
+    anew && !control.mixed_daemons()
 }
 
 /// The record went silent while it was written to: "nothing was changed" might be a lie.

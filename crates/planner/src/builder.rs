@@ -278,6 +278,7 @@ impl<'a> Builder<'a> {
             mode,
             target: self.target,
             package: self.package,
+            gates: self.input.control.gates.clone(),
             remark,
             from,
             steps: self.steps,

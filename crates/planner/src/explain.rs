@@ -75,11 +75,16 @@ pub fn describe(task: &Task) -> Described {
         ),
         Action::Gate { .. } => (
             format!("see the conditions hold before the turn of node \"{node}\""),
-            "every condition holding for as long as was set".to_owned(),
+            "every condition holding for as long as was set; or other gates (\"evenkeel image gates set\"), \
+             then a pause and a resume"
+                .to_owned(),
         ),
         Action::GateScript { .. } => (
             format!("run the operator's script before the turn of node \"{node}\""),
-            format!("the script on {by} says to go on"),
+            format!(
+                "the script on {by} says to go on; or other gates (\"evenkeel image gates set\"), then a \
+                 pause and a resume"
+            ),
         ),
         Action::Reboot => (
             format!("reboot node \"{node}\" into the new image"),

@@ -127,7 +127,7 @@ impl Operation {
                     *at,
                 );
             }
-            OperationEvent::Resumed { at, by, validate } => self.resumed(*at, by, *validate),
+            OperationEvent::Resumed { at, by, anew } => self.resumed(*at, by, *anew),
             OperationEvent::CancelRequested { at, by } => {
                 self.asked_by = Some(by.clone());
                 self.forget_tries();
@@ -330,7 +330,7 @@ impl Operation {
         Ok(())
     }
 
-    fn resumed(&mut self, at: WallTime, by: &UserName, validate: bool) {
+    fn resumed(&mut self, at: WallTime, by: &UserName, anew: bool) {
         self.asked_by = Some(by.clone());
         self.forget_tries();
         let cause = match &self.state {
@@ -352,12 +352,14 @@ impl Operation {
         self.passed.push(PassedPoint { done_tasks });
         let point = PausePoint::Validation;
         // A record of an older release goes on without.
-        if validate && cause == Some(PauseCause::User { point }) && self.tasks.is_empty() {
+        if !anew {
+            self.enter(OperationState::Running, at);
+        } else if cause == Some(PauseCause::User { point }) && self.tasks.is_empty() {
             (self.findings, self.validated_at) = (None, None);
             (self.plan, self.planned_at) = (None, None);
             self.enter(OperationState::Requested, at);
         } else {
-            self.enter(OperationState::Running, at);
+            self.enter(OperationState::Replanning, at);
         }
     }
 

@@ -304,10 +304,10 @@ fn a_resume_after_validation_validates_again_unless_an_older_release_recorded_it
             point: PausePoint::Validation,
         },
     };
-    let resumed = |validate| OperationEvent::Resumed {
+    let resumed = |anew| OperationEvent::Resumed {
         at: at(4),
         by: user(),
-        validate,
+        anew,
     };
     let mut again = fold(running(), &[paused.clone(), resumed(true)]);
     assert_eq!(again.state, OperationState::Requested);
@@ -321,9 +321,29 @@ fn a_resume_after_validation_validates_again_unless_an_older_release_recorded_it
     assert_eq!(again.state, OperationState::Running);
 
     let older = r#"{"type":"resumed","at":"2026-01-01T00:00:00Z","by":"admin"}"#;
-    let Ok(OperationEvent::Resumed { validate, .. }) = serde_json::from_str(older) else {
+    let Ok(OperationEvent::Resumed { anew, .. }) = serde_json::from_str(older) else {
         panic!("it is one")
     };
-    let as_before = fold(running(), &[paused, resumed(validate)]);
+    let as_before = fold(running(), &[paused, resumed(anew)]);
     assert_eq!(as_before.state, OperationState::Running);
+}
+
+#[test]
+fn a_resume_with_other_gates_plans_anew_and_does_not_stop_at_the_same_place_again() {
+    let at_a_takeover = PauseCause::User {
+        point: PausePoint::Takeover,
+    };
+    let paused = OperationEvent::Paused {
+        at: at(3),
+        cause: at_a_takeover,
+    };
+    let resumed = OperationEvent::Resumed {
+        at: at(4),
+        by: user(),
+        anew: true,
+    };
+    let anew = fold(running(), &[paused, resumed]);
+    assert_eq!(anew.state, OperationState::Replanning);
+    assert_eq!(anew.passed.len(), 1);
+    assert!(anew.plan.is_some(), "what it did before is still known");
 }

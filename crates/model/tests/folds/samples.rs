@@ -74,6 +74,7 @@ pub(crate) fn plan(revision: u32, first: u32) -> Plan {
         target: version("2"),
         package: digest(2),
         mode: PlanMode::Rolling,
+        gates: Gates::default(),
         remark: None,
         from: BTreeMap::from([(node("n1"), version("1"))]),
         steps: vec![Step { lanes: vec![lane] }],
@@ -163,7 +164,7 @@ pub(crate) fn resumed() -> OperationEvent {
     OperationEvent::Resumed {
         at,
         by,
-        validate: false,
+        anew: false,
     }
 }
 

@@ -122,6 +122,21 @@ fn what_never_holds_pauses_the_update_and_names_the_condition() {
 }
 
 #[test]
+fn a_pause_and_a_resume_take_up_other_gates() {
+    let mut world = at_the_gate(&[GateCondition::LoadBelow { percent: 5 }]);
+    assert!(seen(&world).unblock.contains("then a pause and a resume"));
+    world.control.gates = Gates::default();
+    world.ask_pause();
+    world.run();
+    assert_eq!(world.point(), PausePoint::Giveback);
+    let (at, by) = (wall(), user());
+    world.append(vec![OperationEvent::Resumed { at, by, anew: true }]);
+    world.run();
+    assert_eq!(*ended(&world), OperationEnd::Completed);
+    assert!(world.operation.plan.as_ref().unwrap().gates.is_off());
+}
+
+#[test]
 fn what_is_not_known_does_not_hold() {
     let mut world = at_the_gate(&[GateCondition::ResyncDone]);
     world.masks.insert(name("n2"), Mask::Pools);

@@ -379,11 +379,11 @@ impl World {
 
     pub(crate) fn resume(&mut self) {
         let (at, by) = (wall(), user());
-        self.append(vec![OperationEvent::Resumed {
-            at,
-            by,
-            validate: true,
-        }]);
+        let cause = PauseCause::User {
+            point: PausePoint::Validation,
+        };
+        let anew = self.operation.state == OperationState::Paused { cause };
+        self.append(vec![OperationEvent::Resumed { at, by, anew }]);
     }
 
     pub(crate) fn cancel(&mut self) {

@@ -81,8 +81,8 @@ fn a_pause_is_no_work() {
         (before.elapsed, before.estimated)
     );
     let (at, by) = (story.now, user());
-    let validate = false;
-    story.operation(id, OperationEvent::Resumed { at, by, validate });
+    let anew = false;
+    story.operation(id, OperationEvent::Resumed { at, by, anew });
     let resumed = picture(&story);
     assert_eq!(
         (resumed.elapsed, resumed.estimated),
@@ -129,8 +129,8 @@ proptest! {
                 pass(&mut story, paused);
                 assert_true(&story);
                 let (at, by) = (story.tick(), user());
-                let validate = false;
-                story.operation(id, OperationEvent::Resumed { at, by, validate });
+                let anew = false;
+                story.operation(id, OperationEvent::Resumed { at, by, anew });
             }
             story.task_started(id, task, 1);
             assert_true(&story);

@@ -120,6 +120,7 @@ pub(crate) fn plan() -> Plan {
         target: version("2.0"),
         package: digest(2),
         mode: PlanMode::Rolling,
+        gates: Gates::default(),
         remark: None,
         from,
         steps,

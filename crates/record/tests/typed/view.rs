@@ -54,7 +54,7 @@ fn an_event_that_cannot_be_folded_stops_its_stream_only() {
         OperationEvent::Resumed {
             at,
             by: user(),
-            validate: false,
+            anew: false,
         },
     );
     story.validated(id, vec![]);
@@ -300,7 +300,7 @@ fn operation_event(
         Turn::Resumed => OperationEvent::Resumed {
             at,
             by,
-            validate: false,
+            anew: false,
         },
         Turn::CancelRequested => OperationEvent::CancelRequested { at, by },
         Turn::Updated(first) => OperationEvent::NodeUpdated {

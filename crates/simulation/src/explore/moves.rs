@@ -295,7 +295,7 @@ fn carry(stepper: &Stepper, rules: &Rules, state: &mut State, step: &Move) -> Ou
         Move::Resume => request(state, |at, by| OperationEvent::Resumed {
             at,
             by,
-            validate: false,
+            anew: false,
         }),
         Move::Cancel => request(state, |at, by| OperationEvent::CancelRequested { at, by }),
     }

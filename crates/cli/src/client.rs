@@ -24,6 +24,8 @@ const CONNECT: Duration = Duration::from_secs(3);
 /// How long a cluster may be unreachable before a command gives up: above an election after the
 /// coordinator's machine lost power.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// After so long a person is told what is waited for.
+const TELL_AFTER: Duration = Duration::from_secs(3);
 /// Pause between two tries.
 const RETRY: Duration = Duration::from_millis(250);
 /// Pause between two looks at a job.
@@ -251,6 +253,7 @@ impl Client {
         body: Option<&Value>,
     ) -> Result<(String, Response<Body>), CallError> {
         let waited = Stopwatch::start();
+        let mut is_told = false;
         loop {
             let mut last = String::new();
             for url in &self.target.urls {
@@ -278,6 +281,12 @@ impl Client {
             }
             if waited.elapsed() >= self.patience {
                 return Err(CallError::Unreachable(last));
+            }
+            // Nobody should wait without knowing for what.
+            if !is_told && waited.elapsed() >= TELL_AFTER && self.patience > TELL_AFTER {
+                let patience = self.patience.as_secs();
+                eprintln!("evenkeel: no answer yet ({last}); trying for {patience} s");
+                is_told = true;
             }
             thread::sleep(RETRY);
         }

@@ -358,6 +358,7 @@ impl<'a> Coordination<'a> {
         }
     }
 
+    /// What follows. A decision that can never be recorded holds up no other operation, and is told of.
     async fn not_appended(&self, operation: OperationId, error: CommitError) -> Stepped {
         match error {
             CommitError::Append(AppendError::Conflict { .. }) => Stepped::Again,
@@ -375,7 +376,7 @@ impl<'a> Coordination<'a> {
             )) => {
                 tracing::error!(%operation, %error, "a decision cannot be recorded");
                 sleep(IDLE_LOOK).await;
-                Stepped::Again
+                Stepped::Waits(vec![self.unrecordable(operation, &error)])
             }
         }
     }
@@ -451,6 +452,20 @@ impl<'a> Coordination<'a> {
     fn is_installed(&self, agent: &NodeName, order: &TaskOrder) -> bool {
         let pair_acts = matches!(order.task.action, Action::Takeover);
         self.installed.contains(agent) && (!pair_acts || self.installed.contains(&order.task.node))
+    }
+
+    fn unrecordable(&self, operation: OperationId, error: &CommitError) -> Awaiting {
+        Awaiting {
+            operation: Some(operation),
+            node: None,
+            what: "a decision that the record does not take to be dealt with".to_owned(),
+            since: self.parts.clock.wall(),
+            seen: Some(error.to_string()),
+            remaining: None,
+            unblock: "This is a defect: ask for support. What nodes have begun comes to its end; the decision is \
+                      taken anew every few seconds, and by the next coordinator."
+                .to_owned(),
+        }
     }
 
     fn quarantined(&self, operation: &Operation, why: &str) -> Awaiting {

@@ -65,6 +65,11 @@ impl Tunables {
         self.minutes(30).max(Duration::from_secs(60))
     }
 
+    /// From a try that failed in passing to the next: what passes by itself takes some seconds.
+    pub fn another_try(&self) -> Duration {
+        self.minute / 6
+    }
+
     /// How long post-update checks may take to come clean.
     pub fn settle(&self) -> Duration {
         self.minutes(5).max(Duration::from_secs(10))

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use evenkeel_model::{
     Awaiting, Catalogue, CatalogueEntry, ClusterObservation, Control, Digest, NodeName,
-    NodeObservation, Observed, Request, Topology, Version, WallTime,
+    NodeObservation, Observed, Request, Topology, Transition, Version, WallTime,
 };
 
 use crate::bounds::Tunables;
 use crate::carry::{coming, holders, needs_a_person, remedy, trouble};
+use crate::pair::all_standing;
 
 /// What the choice depends on.
 #[derive(Clone, Copy)]
@@ -57,6 +58,7 @@ pub fn chores(leisure: &Leisure<'_>) -> Chores {
         return Chores::default();
     }
     let mut chores = Chores::default();
+    chores.awaiting.extend(not_given_back(leisure));
     for entry in in_order(leisure.catalogue) {
         let digest = entry.package.digest;
         let holders = holders(leisure.topology, leisure.observations, digest);
@@ -82,6 +84,32 @@ pub fn chores(leisure: &Leisure<'_>) -> Chores {
         });
     }
     chores
+}
+
+/// Takeovers that stand while no update is open: nobody but a person gives them back.
+fn not_given_back(leisure: &Leisure<'_>) -> Vec<Awaiting> {
+    let standing = all_standing(leisure.topology, leisure.observations).into_iter();
+    let wait = |takeover: &Transition| {
+        let (node, by) = (&takeover.taken, &takeover.by);
+        let seen_at = match leisure.observations.get(by)? {
+            Observed::Known { at, .. } => *at,
+            Observed::Unknown { since, .. } => *since,
+        };
+        Some(Awaiting {
+            operation: None,
+            node: Some(node.clone()),
+            what: format!("node \"{node}\" to be given back"),
+            since: seen_at,
+            seen: Some(format!(
+                "node \"{by}\" serves for it, by no open update's doing"
+            )),
+            remaining: None,
+            unblock: format!(
+                "Find out why it was taken over; when node \"{node}\" is in \"waiting for giveback\" state, give it back."
+            ),
+        })
+    };
+    standing.filter_map(wait).collect()
 }
 
 /// Oldest first.

@@ -1,8 +1,8 @@
 //! What is seen of an HA pair: takeovers that stand, whose they are, and whether a new one may be made.
 
 use evenkeel_model::{
-    MemberHa, MemberState, NodeName, NodeObservation, PairState, PoolHealth, PoolState, TaskError,
-    Transition, TransitionId, TransitionStage,
+    ClusterObservation, MemberHa, MemberState, NodeName, NodeObservation, PairState, PoolHealth,
+    PoolState, TaskError, Topology, Transition, TransitionId, TransitionStage,
 };
 
 use crate::checks::SP;
@@ -16,6 +16,21 @@ pub(crate) fn pair_of<'a>(input: &Input<'a>, node: &NodeName) -> Option<&'a Pair
         seen.pair.known()?.as_ref()
     };
     by(node).or_else(|| by(input.topology.partner_of(node)?))
+}
+
+/// The takeovers that stand in the cluster, as either partner sees them.
+pub(crate) fn all_standing<'a>(
+    topology: &Topology,
+    observations: &'a ClusterObservation,
+) -> Vec<&'a Transition> {
+    let seen_by = |name: &NodeName| {
+        let pair = observations.get(name)?.known()?.pair.known()?.as_ref()?;
+        Some(pair)
+    };
+    let pairs = topology.pairs().into_iter();
+    pairs
+        .filter_map(|(node, partner)| standing(seen_by(node).or_else(|| seen_by(partner))?))
+        .collect()
 }
 
 /// One of the two members.

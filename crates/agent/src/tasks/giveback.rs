@@ -84,7 +84,7 @@ fn preconditions(run: &Run, pair: &PairState) -> Result<(), TaskError> {
         return Err(transient(
             format!("Node \"{node}\" is not in \"waiting for giveback\" state"),
             format!(
-                "See on the console of {node} that it boots; {own} serves for it. Then resume, or cancel again."
+                "See on the console of {node} that it boots; {own} serves for it. Then resume, or cancel."
             ),
         ));
     }

@@ -99,7 +99,10 @@ pub(crate) fn refusal(findings: &[Finding], skip_warnings: bool) -> Option<Refus
         let same = findings
             .iter()
             .filter(|finding| finding.severity == severity && finding.acknowledged.is_none());
-        same.map(|finding| finding.check.as_str()).collect()
+        let mut names: Vec<&str> = same.map(|finding| finding.check.as_str()).collect();
+        // A package's check may warn of several things.
+        names.dedup();
+        names
     };
     let (errors, warnings) = (of(Severity::Error), of(Severity::Warning));
     if !errors.is_empty() {

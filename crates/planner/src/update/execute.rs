@@ -2,8 +2,8 @@
 //! but for a pause.
 
 use evenkeel_model::{
-    Awaiting, Lane, Operation, OperationEvent, PauseCause, PausePoint, Plan, Problem, Task,
-    TaskErrorKind, TaskProgress, TaskState, UpdateRequest,
+    Awaiting, Lane, Operation, OperationEvent, OperationState, PauseCause, PausePoint, Plan,
+    Problem, Task, TaskError, TaskErrorKind, TaskProgress, TaskState, UpdateRequest,
 };
 
 use super::flight::{cut_gates, in_flight, is_running, settle};
@@ -112,12 +112,25 @@ fn failure(input: &Input<'_>) -> Option<Problem> {
 fn problem<'a>(input: &Input<'_>, progress: &'a TaskProgress) -> Option<(&'a Task, Problem)> {
     match &progress.state {
         TaskState::Failed { error, .. } if is_final(input, progress, error.kind) => {
-            let node = Some(progress.task.node.clone());
-            let problem = problem_of(node, &error.message, &error.action);
-            Some((&progress.task, problem))
+            Some((&progress.task, told(input, progress, error)))
         }
         TaskState::Failed { .. } | TaskState::Running | TaskState::Done { .. } => None,
     }
+}
+
+/// A failure as a person is told of it. What a lane was left for is not forgotten when its node cannot be
+/// brought home either.
+fn told(input: &Input<'_>, progress: &TaskProgress, error: &TaskError) -> Problem {
+    let node = &progress.task.node;
+    let (mut message, mut action) = (error.message.clone(), error.action.clone());
+    let first = input.operation.restoring.get(node);
+    if let Some(first) = first.filter(|first| first.error != message)
+        && input.operation.state != OperationState::CancelPending
+    {
+        message = format!("{}; and it is not home: {message}", first.error);
+        action = format!("{action} Then: {}", first.action);
+    }
+    problem_of(Some(node.clone()), &message, &action)
 }
 
 /// The same, of a task of the plan.
@@ -169,6 +182,10 @@ pub(super) fn each<'a>(input: &Input<'_>, tasks: impl IntoIterator<Item = &'a Ta
     let mut absent = Absent::default();
     for task in tasks {
         let decision = &mut advanced.decision;
+        if let Some(wait) = before_another_try(input, task) {
+            decision.awaiting.push(wait);
+            continue;
+        }
         match start(input, task, &mut absent) {
             Start::Intent(event) => decision.events.push(*event),
             Start::HandOver(to) => decision.hand_over = Some(to),
@@ -185,6 +202,32 @@ pub(super) fn each<'a>(input: &Input<'_>, tasks: impl IntoIterator<Item = &'a Ta
         }
     }
     advanced
+}
+
+/// What failed in passing is given a moment before it is tried again. What a coordinator watches is not: its
+/// timer only starts anew.
+fn before_another_try(input: &Input<'_>, task: &Task) -> Option<Awaiting> {
+    let progress = input.operation.tasks.get(&task.id)?;
+    let TaskState::Failed { error, .. } = &progress.state else {
+        return None;
+    };
+    if task.is_watched() || progress.tries == 0 {
+        return None;
+    }
+    let left = input.tunables.another_try().checked_sub(input.idle)?;
+    if left.is_zero() {
+        return None;
+    }
+    let what = format!("another try to {}", describe(task).what);
+    let mut wait = awaiting(
+        input,
+        what,
+        "The time passing; the update tries again by itself.",
+    );
+    wait.node = Some(task.node.clone());
+    wait.seen = Some(error.message.clone());
+    wait.remaining = Some(left);
+    Some(wait)
 }
 
 fn gated(input: &Input<'_>, task: &Task, why: String) -> Awaiting {

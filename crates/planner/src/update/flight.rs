@@ -17,6 +17,8 @@ use crate::pair::foreign;
 
 /// Most events of one kind in a decision: the record bounds an append.
 const MOST_AT_ONCE: usize = 800;
+/// Most events that the end of one task makes.
+const MOST_OF_A_TASK: usize = 2;
 
 pub(super) fn is_anything_running(input: &Input<'_>) -> bool {
     running_tasks(input).next().is_some()
@@ -63,8 +65,13 @@ pub(super) fn running_tasks<'a>(input: &Input<'a>) -> impl Iterator<Item = &'a T
 
 /// Records every result that is in.
 pub(super) fn settle(input: &Input<'_>) -> Vec<OperationEvent> {
-    let settled = running_tasks(input).flat_map(|task| settle_task(input, task));
-    settled.take(MOST_AT_ONCE).collect()
+    let settled = running_tasks(input).map(|task| settle_task(input, task));
+    // A task's end and what follows from it are never parted: only a running task is settled, once.
+    let ended = settled.filter(|events| !events.is_empty());
+    ended
+        .take(MOST_AT_ONCE / MOST_OF_A_TASK)
+        .flatten()
+        .collect()
 }
 
 fn settle_task(input: &Input<'_>, task: &TaskProgress) -> Vec<OperationEvent> {

@@ -10,7 +10,7 @@ mod start;
 mod wind_down;
 
 use evenkeel_model::{
-    NodeName, OperationEvent, OperationState, PauseCause, Problem, UpdateRequest,
+    NodeName, OperationEvent, OperationState, PauseCause, Problem, Transition, UpdateRequest,
 };
 
 pub(crate) use admit::{await_answers, close_jobs, look, refusal, validation};
@@ -19,6 +19,7 @@ use crate::build::{self, NoPlan};
 use crate::explain::or_cancel;
 use crate::input::{Decision, Input};
 use crate::next::awaiting;
+use crate::pair::all_standing;
 use crate::parts::planned;
 use flight::{cut_gates, in_flight, is_anything_running, settle};
 
@@ -82,12 +83,37 @@ fn paused(input: &Input<'_>, cause: &PauseCause) -> Decision {
         wait.seen = Some(problem.error.clone());
         wait.unblock = or_cancel(&problem.action);
     }
+    let away = who_is_away(input, wait.node.as_ref());
+    if !away.is_empty() {
+        let seen = wait.seen.iter().chain(&away).map(String::as_str);
+        wait.seen = Some(seen.collect::<Vec<_>>().join("; "));
+    }
     // Results that were on their way when the update paused are still recorded.
     Decision {
         events: settle(input),
         awaiting: vec![wait],
         ..Decision::default()
     }
+}
+
+/// Whose partner serves for two while the update stands still, and by whose doing. A takeover by another hand
+/// of the node that the problem names is the problem.
+fn who_is_away(input: &Input<'_>, named: Option<&NodeName>) -> Vec<String> {
+    let ours = |takeover: &Transition| input.operation.is_ours(takeover.id);
+    let told = |takeover: &Transition| !ours(takeover) && Some(&takeover.taken) == named;
+    let standing = all_standing(input.topology, input.observations).into_iter();
+    let text = |takeover: &Transition| {
+        let whose = match ours(takeover) {
+            true => "this update's",
+            false => "another hand's",
+        };
+        let (node, by) = (&takeover.taken, &takeover.by);
+        format!("node \"{by}\" serves for node \"{node}\", by {whose} doing")
+    };
+    standing
+        .filter(|takeover| !told(takeover))
+        .map(text)
+        .collect()
 }
 
 fn problem_of(node: Option<NodeName>, error: &str, action: &str) -> Problem {

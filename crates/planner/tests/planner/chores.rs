@@ -96,6 +96,23 @@ fn a_package_that_a_node_lacks_is_synchronized() {
 }
 
 #[test]
+fn a_takeover_that_no_update_gives_back_is_told_of() {
+    let mut idle = idle(0);
+    assert_eq!(idle.chores().awaiting, []);
+    idle.world.take_over_by_hand("n1");
+    let awaiting = idle.chores().awaiting;
+    let [wait] = &awaiting[..] else {
+        panic!("{awaiting:?}")
+    };
+    assert_eq!(wait.node, Some(name("n1")));
+    assert!(
+        wait.what.contains("node \"n1\" to be given back"),
+        "{wait:?}"
+    );
+    assert!(wait.unblock.contains("give it back"), "{wait:?}");
+}
+
+#[test]
 fn nothing_is_started_beside_an_open_operation() {
     let mut idle = idle(1);
     idle.lacks("n3", digest(10));

@@ -108,7 +108,18 @@ fn a_node_that_fell_back_comes_home_and_is_installed_anew() {
         error(TaskErrorKind::Permanent, "a veto"),
     ));
     world.run();
-    assert_eq!(world.problem().error, "a veto");
+    // What it was brought home for is not forgotten over why that did not work.
+    let problem = world.problem();
+    assert!(
+        problem
+            .error
+            .contains("fell back to 9.1; and it is not home: a veto"),
+        "{problem}"
+    );
+    assert!(
+        problem.action.contains("Then: See the node's console log"),
+        "{problem}"
+    );
     world.bad_image.clear();
     let plan = planned(&world).unwrap();
     let of_n3: Vec<String> = tasks(&plan)

@@ -120,6 +120,45 @@ fn a_permanent_failure_waits_for_what_runs_beside_it() {
 }
 
 #[test]
+fn what_failed_in_passing_is_given_a_moment() {
+    let mut world = World::update();
+    let kind = TaskErrorKind::Transient;
+    fails(&mut world, "n3", "do-giveback-job", kind, 1);
+    world.run_until(|world| world.events.iter().any(|event| is_passing(event)));
+    let decision = world.decide();
+    assert!(decision.events.is_empty(), "{:?}", decision.events);
+    let wait = &decision.awaiting[0];
+    assert!(wait.what.contains("another try to give back"), "{wait:?}");
+    assert_eq!(wait.seen.as_deref(), Some("no luck"));
+    assert_eq!(wait.remaining, Some(world.tunables.another_try()));
+    world.pass(world.tunables.another_try());
+    assert!(world.step(), "the second try");
+    world.run();
+    assert_eq!(*ended(&world), OperationEnd::Completed);
+}
+
+fn is_passing(event: &OperationEvent) -> bool {
+    matches!(event, OperationEvent::TaskEnded {
+        end: TaskEnd::Failed { error }, ..
+    } if error.kind == TaskErrorKind::Transient)
+}
+
+#[test]
+fn who_is_away_while_an_update_stands_still_is_told() {
+    let mut world =
+        World::update_with(|request| request.pause_after = PauseAfter::TakeoverGiveback);
+    world.run();
+    assert_eq!(world.point(), PausePoint::Takeover);
+    let seen = |world: &World| world.decide().awaiting[0].seen.clone().unwrap_or_default();
+    let ours = "node \"n4\" serves for node \"n3\", by this update's doing";
+    assert_eq!(seen(&world), ours);
+    world.take_over_by_hand("n1");
+    let told = seen(&world);
+    let other = "node \"n2\" serves for node \"n1\", by another hand's doing";
+    assert!(told.contains(ours) && told.contains(other), "{told}");
+}
+
+#[test]
 fn a_node_that_falls_back_is_given_back_then_the_update_pauses() {
     let mut world = World::update();
     world.bad_image.insert(name("n3"));

@@ -231,9 +231,9 @@ pub(super) fn found_errors(operation: &Operation) -> bool {
 /// leaves more than one: versions have no order, so there is no lowest.
 pub fn cluster_version(view: &View) -> Option<Version> {
     let control = view.control();
-    let update = control
-        .newest_of(&[OperationKind::Update])
-        .and_then(|id| view.operation(id));
+    // One that was refused has changed nothing.
+    let mut newest_first = view.operations().rev();
+    let update = newest_first.find(|it| it.kind() == OperationKind::Update && it.plan.is_some());
     let plan = update.and_then(|update| update.plan.as_ref());
     let names = control
         .topology

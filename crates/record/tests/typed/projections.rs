@@ -200,7 +200,7 @@ fn trouble_is_shown_where_it_is() {
         OperationEvent::Resumed {
             at,
             by: user(),
-            validate: false,
+            anew: false,
         },
     );
     assert_eq!(picture(&story).state, Some(UpdateState::InProgress));
@@ -297,6 +297,15 @@ fn a_canceled_update_leaves_a_row_for_each_node_it_began_with() {
     );
     let states = phases(&shown.update_details);
     assert_eq!(states[2..4], ["Data n1 Canceled", "Data n2 Completed"]);
+
+    // One that is refused changes nothing, not even what the cluster counts as.
+    let (id, _) = story.start_update();
+    story.validated(id, vec![finding("NFS mounts", Severity::Error)]);
+    let (code, message) = (10_551_396, "errors".to_owned());
+    story.end(id, OperationEnd::Failed { code, message });
+    let refused = picture(&story);
+    assert_eq!(refused.state, Some(UpdateState::Failed));
+    assert_eq!(refused.version, Some(version("1.0")));
 }
 
 #[test]

@@ -234,6 +234,8 @@ impl Agent {
             AgentRequest::Start { order } => self.start(*order).await,
             AgentRequest::Reports { keys } => self.reports(&keys),
             AgentRequest::RunChecks { order } => Ok(self.run_checks(order)),
+            // An agent coordinates nothing. Whoever wires it to a coordinator answers before it.
+            AgentRequest::Explain => Ok(refused("no coordinator answers here".to_owned())),
             AgentRequest::Consent { request } => {
                 match consent::give(&self.inner, from, &request).await? {
                     Ok(()) => Ok(AgentResponse::Consented {

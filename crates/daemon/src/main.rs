@@ -22,6 +22,7 @@ mod sandbox;
 mod scripts;
 mod scrub;
 mod start;
+mod telling;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

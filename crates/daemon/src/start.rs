@@ -43,6 +43,7 @@ use crate::packages::{NodePackages, Served};
 use crate::peers::Peers;
 use crate::scripts::{CheckRunner, GateRunner};
 use crate::scrub::{Scrubber, Suspects};
+use crate::telling::Telling;
 use crate::{bootstrap, derived};
 
 /// How long the machine may take to say which boot this is: without it nothing can be journaled.
@@ -95,8 +96,9 @@ pub(crate) async fn run(settings: NodeSettings, stop: CancellationToken) -> Resu
     };
     let mut tasks = JoinSet::new();
     let peering = peering(&base)?;
-    let suspects = start_agent(&base, &mut tasks, &peering, &stop).await?;
-    start_cluster(&base, &mut tasks, peering, suspects, &stop).await?;
+    let (telling, suspects) = start_agent(&base, &mut tasks, &peering, &stop).await?;
+    let front = start_cluster(&base, &mut tasks, peering, suspects, &stop).await?;
+    telling.set_front(front);
     notify(&[NotifyState::Ready]);
     tracing::info!(node = %base.settings.node, boot = %base.boot_id, "ready");
     tasks.spawn(until(
@@ -267,9 +269,10 @@ async fn start_agent(
     tasks: &mut JoinSet<()>,
     peering: &Peering,
     stop: &CancellationToken,
-) -> Result<Suspects> {
+) -> Result<(Arc<Telling>, Suspects)> {
     let agent = agent(base, peering);
-    let service: Arc<dyn AgentService> = Arc::clone(&agent) as Arc<dyn AgentService>;
+    let telling = Telling::new(Arc::clone(&agent) as Arc<dyn AgentService>);
+    let service: Arc<dyn AgentService> = Arc::clone(&telling) as Arc<dyn AgentService>;
     peering.client.set_own(&service);
     let resumed = agent.recover().context("cannot read the journal")?;
     if resumed > 0 {
@@ -295,7 +298,7 @@ async fn start_agent(
         evenkeel_interconnect::serve(parts, stop.cancelled_owned()).await;
         agent.stop();
     });
-    Ok(suspects)
+    Ok((telling, suspects))
 }
 
 /// Everything that needs the cluster: its record, its coordinator, its users.
@@ -305,7 +308,7 @@ async fn start_cluster(
     peering: Peering,
     suspects: Suspects,
     stop: &CancellationToken,
-) -> Result<()> {
+) -> Result<FrontDoor> {
     start_record_work(base, tasks, stop);
     let parts = Parts {
         me: base.settings.node.clone(),
@@ -340,7 +343,7 @@ async fn start_cluster(
     let inner = NodeDoor::new(NodeDoorParts {
         policy: base.policy(),
         incarnation,
-        admission: front,
+        admission: front.clone(),
         follower: Arc::clone(&base.follower),
         store: base.store.clone(),
         peers: Arc::new(peers),
@@ -350,7 +353,8 @@ async fn start_cluster(
     });
     tasks.spawn(until(stop.clone(), take_up_gets(inner.clone())));
     let door = Door { inner, incoming };
-    start_rest(base, tasks, door, live, role, stop).await
+    start_rest(base, tasks, door, live, role, stop).await?;
+    Ok(front)
 }
 
 /// Packages as the catalogue says, and as they were when they came in.

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use evenkeel_model::{
-    BootId, CheckOrder, Generation, NodeName, NodeObservation, TaskKey, TaskOrder, TaskReport,
-    TransitionId,
+    Awaiting, BootId, CheckOrder, Generation, NodeName, NodeObservation, TaskKey, TaskOrder,
+    TaskReport, TransitionId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +41,8 @@ pub enum AgentRequest {
         /// Which.
         order: CheckOrder,
     },
+    /// What does the coordinator, if you are it, wait for?
+    Explain,
     /// The partner asks for consent to take this node over.
     Consent {
         /// The request.
@@ -77,6 +79,11 @@ pub enum AgentResponse {
     Journal {
         /// The reports.
         reports: Vec<TaskReport>,
+    },
+    /// What the coordinator waits for.
+    Explained {
+        /// Of every open operation.
+        awaiting: Vec<Awaiting>,
     },
     /// The consent is durable.
     Consented {

@@ -1,13 +1,47 @@
 //! What every open operation waits for, as this node can tell.
 
+use std::time::Duration;
+
+use evenkeel_interconnect::{AgentRequest, AgentResponse};
 use evenkeel_model::{Awaiting, OperationId};
 use evenkeel_planner::explain;
 use evenkeel_record::{Contact, View};
+use tokio::time::timeout;
 
 use crate::elect::Role;
 use crate::front_door::FrontDoor;
 
+/// A coordinator answers within milliseconds; whoever asks should not wait for one that is gone.
+const ANSWER: Duration = Duration::from_secs(2);
+
 impl FrontDoor {
+    /// The same as [`FrontDoor::explain`], but live on every node: the coordinator is asked. From the record where
+    /// it does not answer.
+    pub async fn explain_live(&self) -> Vec<Awaiting> {
+        match self.ask_coordinator().await {
+            Some(awaiting) => awaiting,
+            None => self.explain(),
+        }
+    }
+
+    async fn ask_coordinator(&self) -> Option<Vec<Awaiting>> {
+        if self.coordinates() || self.follower.contact().trouble.is_some() {
+            return None;
+        }
+        let view = self.follower.view();
+        let coordinator = &view.control().coordinator.as_ref()?.node;
+        let asked = timeout(ANSWER, self.agents.call(coordinator, AgentRequest::Explain));
+        match asked.await.ok()?.ok()? {
+            AgentResponse::Explained { awaiting } => Some(awaiting),
+            _ => None,
+        }
+    }
+
+    /// Whether this node coordinates.
+    pub fn coordinates(&self) -> bool {
+        matches!(*self.role.borrow(), Role::Coordinator { .. })
+    }
+
     /// What every open operation waits for: live on the coordinator, from the record elsewhere. A node that does
     /// not reach the record says that first: what follows is what the record last said.
     pub fn explain(&self) -> Vec<Awaiting> {

@@ -254,7 +254,7 @@ impl FrontDoor for NodeDoor {
     }
 
     async fn awaiting(&self) -> Result<Vec<Awaiting>, Refusal> {
-        let mut awaiting = self.admission.explain();
+        let mut awaiting = self.admission.explain_live().await;
         // From the record alone nobody knows how far this node's own download is.
         for wait in awaiting.iter_mut().filter(|wait| wait.seen.is_none()) {
             let live = &self.fetcher.live;

@@ -1,6 +1,6 @@
 //! The ordinary case.
 
-use evenkeel_lab::Probe;
+use evenkeel_lab::{LabFile, Probe};
 use serde_json::json;
 
 use crate::harness::{Lab, OLD};
@@ -64,6 +64,13 @@ fn an_update_is_paused_resumed_and_canceled() {
     for _ in 0..2 {
         lab.ok(&["image", "resume-update"]);
         assert_eq!(lab.settled(), "paused_by_user");
+    }
+    // Only the coordinator sees who is away; every node can tell, by its own address.
+    for node in LabFile::read(&lab.dir).unwrap().nodes {
+        lab.until("what the coordinator sees, on every node", |lab| {
+            let told = lab.ok(&["--url", &node.url, "explain"]);
+            told.contains("by this update's doing").then_some(())
+        });
     }
     lab.ok(&["image", "cancel-update"]);
     assert_eq!(lab.settled(), "canceled");

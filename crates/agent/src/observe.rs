@@ -91,6 +91,10 @@ pub(crate) async fn observe(inner: &Inner) -> Result<NodeObservation, DbError> {
         package_room: status.room,
         pull_trouble: status.trouble,
         accepts_unsigned: status.accepts_unsigned,
+        gate_script: Observed::Known {
+            value: parts.gate.is_configured(),
+            at: parts.clock.wall(),
+        },
         bundled_checks: inner.bundled_run(),
     })
 }

@@ -187,6 +187,8 @@ pub enum GateAnswer {
 /// The operator's gate: asked again and again, until it opens.
 #[async_trait]
 pub trait GateScript: Send + Sync + 'static {
+    /// Whether there is a script to ask.
+    fn is_configured(&self) -> bool;
     /// Asks once. Bounded. Dropping the call ends what it runs.
     async fn ask(&self, context: &GateContext) -> GateAnswer;
 }

@@ -212,6 +212,10 @@ impl GateRunner {
 
 #[async_trait]
 impl GateScript for GateRunner {
+    fn is_configured(&self) -> bool {
+        self.script.is_some()
+    }
+
     async fn ask(&self, context: &GateContext) -> GateAnswer {
         let Some(script) = self.script.clone() else {
             let text = "no gate_script is configured in [update] of its evenkeeld.toml";

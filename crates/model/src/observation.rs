@@ -147,6 +147,9 @@ pub struct NodeObservation {
     /// It takes packages without a signature; says nothing while its packages are not known.
     #[serde(default)]
     pub accepts_unsigned: bool,
+    /// Whether it has an operator's script for gates.
+    #[serde(default = "Observed::unsaid")]
+    pub gate_script: Observed<bool>,
     /// Its newest run of a package's own checks; none since its evenkeeld started.
     #[serde(default)]
     pub bundled_checks: Option<BundledRun>,

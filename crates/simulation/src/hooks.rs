@@ -53,6 +53,10 @@ impl PackageChecks for Hooks {
 
 #[async_trait]
 impl GateScript for Hooks {
+    fn is_configured(&self) -> bool {
+        true
+    }
+
     async fn ask(&self, context: &GateContext) -> GateAnswer {
         sleep(SCRIPT).await;
         lock(&self.world.gate_asked).push(context.clone());

@@ -20,6 +20,10 @@ impl PackageChecks for Scripts {
 
 #[async_trait]
 impl GateScript for Scripts {
+    fn is_configured(&self) -> bool {
+        true
+    }
+
     async fn ask(&self, _context: &GateContext) -> GateAnswer {
         GateAnswer::Open
     }

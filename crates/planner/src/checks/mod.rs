@@ -13,7 +13,7 @@ mod storage;
 pub(crate) use nodes::SP;
 
 use evenkeel_model::{
-    Catalogue, ClusterObservation, Finding, NodeName, Topology, TrustedKey, Version,
+    Catalogue, ClusterObservation, Finding, Gates, NodeName, Topology, TrustedKey, Version,
 };
 
 pub use after::{PostInput, post_check};
@@ -36,6 +36,8 @@ pub struct CheckInput<'a> {
     pub observations: &'a ClusterObservation,
     /// The version to go to.
     pub target: &'a Version,
+    /// What an update waits for between nodes.
+    pub gates: &'a Gates,
     /// Whether the record would go on without these nodes, or why not.
     pub survives_without: &'a dyn Fn(&[NodeName]) -> Result<(), String>,
 }
@@ -64,6 +66,7 @@ pub fn check(input: &CheckInput<'_>) -> Vec<Finding> {
     nodes::boot(&mut findings);
     nodes::alerts(&mut findings);
     clients::clients(&mut findings);
+    software::gate_script(input, &mut findings);
     software::manual(input, &mut findings);
     findings.finish()
 }

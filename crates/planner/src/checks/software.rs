@@ -15,6 +15,7 @@ const IMAGE: &str = "Compatible New Image Check";
 const SLOTS: &str = "ONTAP Image Capability Status";
 const SPACE: &str = "Root file system space";
 const MANUAL: &str = "Manual checks";
+const GATE_SCRIPT: &str = "Gate script status";
 
 /// Free space that databases and logs need while an update runs, in bytes.
 const ROOT_FREE_MIN: u64 = 64 << 20;
@@ -212,6 +213,25 @@ pub(super) fn space(findings: &mut Collector<'_>) {
                 let issue =
                     format!("Node \"{node}\" has {free} bytes left for databases and logs.");
                 findings.error(SPACE, node, issue, "Free at least 64 MiB.");
+            }
+        },
+    );
+}
+
+/// An update that finds out when its first node is done stands still on two versions.
+pub(super) fn gate_script(input: &CheckInput<'_>, findings: &mut Collector<'_>) {
+    if !input.gates.has_script() {
+        return;
+    }
+    findings.each(
+        GATE_SCRIPT,
+        |seen| &seen.gate_script,
+        |findings, node, has_one| {
+            if !has_one {
+                let issue = format!("Node \"{node}\" has no script for the gate between nodes.");
+                let action = "Name it as gate_script in [update] of the node's evenkeeld.toml, or take the \
+                              condition off: evenkeel image gates set.";
+                findings.error(GATE_SCRIPT, node, issue, action);
             }
         },
     );

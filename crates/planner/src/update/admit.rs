@@ -57,6 +57,7 @@ pub(crate) fn look(input: &Input<'_>, version: &Version) -> Vec<Finding> {
         catalogue: input.catalogue,
         observations: input.observations,
         target: version,
+        gates: &input.control.gates,
         survives_without: input.survives_without,
     });
     acknowledge(&mut findings, &input.control.acknowledged);

@@ -16,6 +16,7 @@ fn findings(world: &World) -> Vec<Finding> {
             catalogue: input.catalogue,
             observations: input.observations,
             target: &target,
+            gates: &input.control.gates,
             survives_without: input.survives_without,
         })
     })
@@ -98,6 +99,7 @@ const BOOT_MENU: &str = "Boot Menu Status";
 const CIFS: &str = "CIFS compatibility status check";
 const SAN: &str = "SAN LIF association";
 const MANUAL: &str = "Manual checks";
+const GATE_SCRIPT: &str = "Gate script status";
 
 /// Check, severity, what the issue says, what the action says, and what breaks it.
 const RED: &[Red] = &[
@@ -602,6 +604,16 @@ const RED: &[Red] = &[
         },
     ),
     (
+        GATE_SCRIPT,
+        Error,
+        "Node \"n2\" has no script for the gate",
+        "gate_script in [update]",
+        |w| {
+            w.control.gates.conditions = vec![GateCondition::Script];
+            w.override_node("n2", |seen| seen.gate_script = known(false));
+        },
+    ),
+    (
         IMAGE,
         Error,
         "is not signed, and is refused so by \"n2\", \"n3\"",
@@ -689,6 +701,10 @@ const RED: &[Red] = &[
 
 /// The kind of observation that each check needs, made unknown on a node.
 const BLIND: &[(&str, Break)] = &[
+    (GATE_SCRIPT, |w| {
+        w.control.gates.conditions = vec![GateCondition::Script];
+        w.override_node("n3", |seen| seen.gate_script = unknown())
+    }),
     (HA, |w| w.override_node("n3", |seen| seen.pair = unknown())),
     (QUORUM, |w| {
         w.override_node("n3", |seen| seen.quorum = unknown())
@@ -827,6 +843,7 @@ fn a_check_that_cannot_run_is_an_error() {
 #[test]
 fn of_a_silent_node_every_check_is_blind() {
     let mut world = World::update();
+    world.control.gates.conditions = vec![GateCondition::Script];
     world.silence("n3", std::time::Duration::from_secs(1));
     let found = findings(&world);
     let blind: BTreeSet<&str> = BLIND.iter().map(|(check, _)| *check).collect();
@@ -1068,6 +1085,7 @@ fn crowd_findings(topology: &Topology, observations: &ClusterObservation) -> Vec
         catalogue: &world.catalogue,
         observations,
         target: &target,
+        gates: &world.control.gates,
         survives_without: &|_| Ok(()),
     })
 }

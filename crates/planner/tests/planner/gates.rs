@@ -167,3 +167,18 @@ fn another_coordinator_counts_anew() {
     world.run();
     assert_eq!(*ended(&world), OperationEnd::Completed);
 }
+
+#[test]
+fn a_script_that_a_node_does_not_have_is_found_before_anything_begins() {
+    let mut world = gated(&[GateCondition::Script]);
+    world.override_node("n2", |seen| seen.gate_script = known(false));
+    world.run();
+    let end = ended(&world).clone();
+    assert!(
+        matches!(&end, OperationEnd::Failed { message, .. } if message.contains("Gate script status")),
+        "{end:?}"
+    );
+    let findings = world.operation.findings.as_deref().unwrap();
+    assert!(findings[0].issue.contains("Node \"n2\" has no script"));
+    assert!(world.operation.tasks.is_empty());
+}

@@ -493,6 +493,7 @@ fn healthy(node: &str, n: u128) -> NodeObservation {
         package_room: None,
         pull_trouble: BTreeMap::new(),
         accepts_unsigned: true,
+        gate_script: known(true),
         bundled_checks: None,
         node: name(node),
         boot_id: boot(n),

@@ -488,6 +488,10 @@ impl PackageChecks for Nobody {
 
 #[async_trait]
 impl GateScript for Nobody {
+    fn is_configured(&self) -> bool {
+        true
+    }
+
     async fn ask(&self, _context: &GateContext) -> GateAnswer {
         GateAnswer::Open
     }

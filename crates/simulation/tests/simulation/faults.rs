@@ -25,8 +25,9 @@ const ELSEWHERE: [Fault; 10] = [
     Fault::HoldGiveback,
 ];
 
-/// Checks of packages and versions: no fault of hardware makes one of those.
-const OF_PACKAGES: [&str; 3] = [
+/// Checks of packages, versions and settings: no fault of hardware makes one of those.
+const OF_PACKAGES: [&str; 4] = [
+    "Gate script status",
     "Upgrade Version Compatibility Status",
     "Compatible New Image Check",
     "Manual checks",

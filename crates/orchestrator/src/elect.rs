@@ -111,8 +111,14 @@ impl Orchestrator {
             .parts
             .record
             .lease(LEASE, &self.parts.me, LEASE_TTL)
-            .await
-            .ok()?;
+            .await;
+        let lease = match lease {
+            Ok(lease) => lease,
+            Err(error) => {
+                tracing::warn!(%error, "the record does not say who may coordinate");
+                return None;
+            }
+        };
         if !lease.is_held_by(&self.parts.me) {
             return None;
         }

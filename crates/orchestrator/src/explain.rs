@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use evenkeel_interconnect::{AgentRequest, AgentResponse};
-use evenkeel_model::{Awaiting, OperationId};
+use evenkeel_model::{Awaiting, NodeName, OperationId};
 use evenkeel_planner::explain;
 use evenkeel_record::{Contact, View};
 use tokio::time::timeout;
@@ -16,24 +16,52 @@ const ANSWER: Duration = Duration::from_secs(2);
 
 impl FrontDoor {
     /// The same as [`FrontDoor::explain`], but live on every node: the coordinator is asked. From the record where
-    /// it does not answer.
+    /// it does not answer, which is said first.
     pub async fn explain_live(&self) -> Vec<Awaiting> {
-        match self.ask_coordinator().await {
-            Some(awaiting) => awaiting,
-            None => self.explain(),
+        let view = self.follower.view();
+        let elsewhere = view.control().coordinator.as_ref();
+        let Some(coordinator) = elsewhere.filter(|it| it.node != self.me) else {
+            return self.explain();
+        };
+        if self.follower.contact().trouble.is_some() {
+            return self.explain();
+        }
+        match self.ask(&coordinator.node).await {
+            Ok(awaiting) => awaiting,
+            Err(why) => {
+                let mut awaiting = vec![self.silent(&coordinator.node, why)];
+                awaiting.extend(self.explain());
+                awaiting
+            }
         }
     }
 
-    async fn ask_coordinator(&self) -> Option<Vec<Awaiting>> {
-        if self.coordinates() || self.follower.contact().trouble.is_some() {
-            return None;
+    async fn ask(&self, coordinator: &NodeName) -> Result<Vec<Awaiting>, String> {
+        let call = self.agents.call(coordinator, AgentRequest::Explain);
+        match timeout(ANSWER, call).await {
+            Ok(Ok(AgentResponse::Explained { awaiting })) => Ok(awaiting),
+            Ok(Ok(AgentResponse::Refused { reason, .. })) => Err(reason),
+            Ok(Ok(other)) => Err(format!("an answer to another question: {other:?}")),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(format!("no answer within {} s", ANSWER.as_secs())),
         }
-        let view = self.follower.view();
-        let coordinator = &view.control().coordinator.as_ref()?.node;
-        let asked = timeout(ANSWER, self.agents.call(coordinator, AgentRequest::Explain));
-        match asked.await.ok()?.ok()? {
-            AgentResponse::Explained { awaiting } => Some(awaiting),
-            _ => None,
+    }
+
+    /// The coordinator does not answer. Mostly another one is there in a moment.
+    fn silent(&self, coordinator: &NodeName, why: String) -> Awaiting {
+        Awaiting {
+            operation: None,
+            node: Some(coordinator.clone()),
+            what: format!(
+                "node \"{coordinator}\", which coordinates, to answer, or another node to take its place"
+            ),
+            since: self.clock.wall(),
+            seen: Some(why),
+            remaining: None,
+            unblock: format!(
+                "Another node takes its place within seconds, by itself. If none does, evenkeeld of node \
+                 \"{coordinator}\" is frozen while it writes the record: restart it."
+            ),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Trouble that a lab can make on purpose.
 
+use std::time::Duration;
+
 use nix::sys::signal::Signal;
 
 use crate::harness::{Lab, OLD};
@@ -89,10 +91,20 @@ fn a_coordinator_that_wakes_up_stale_does_no_harm() {
     let first = events.coordinator().unwrap();
     // Its connections hang with it.
     drop(events);
-    lab.signal_daemon(&first, Signal::SIGSTOP);
-    lab.until("another coordinator", |lab| {
-        (lab.coordinator() != first).then_some(())
-    });
+    // Frozen amid a write it holds the record in its hands, and nobody can be elected: a service manager's
+    // watchdog would end it. Here it is let go on for a moment, and frozen again.
+    let replaced = |lab: &Lab| {
+        lab.signal_daemon(&first, Signal::SIGSTOP);
+        let replaced = (0..100).any(|_| {
+            std::thread::sleep(Duration::from_millis(100));
+            lab.coordinator() != first
+        });
+        if !replaced {
+            lab.signal_daemon(&first, Signal::SIGCONT);
+        }
+        replaced.then_some(())
+    };
+    lab.until("another coordinator", replaced);
     lab.signal_daemon(&first, Signal::SIGCONT);
     assert_eq!(lab.settled(), "completed", "{}", lab.tail());
     assert!(lab.versions().values().all(|version| version == "2.0"));

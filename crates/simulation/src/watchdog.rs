@@ -32,7 +32,7 @@ pub(crate) struct Watched {
 #[async_trait]
 impl Transport for Watched {
     async fn call(&self, command: Command) -> Result<Reply, PlatformError> {
-        let acts = is_act(&command);
+        let acts = command.acts();
         if acts {
             self.world.demand_last_look(&self.node, &command);
             sleep(ACT + self.conditions.act_lag()).await;
@@ -64,40 +64,6 @@ pub(crate) fn slot_of(path: &Path) -> Slot {
     match path.ends_with(Slot::A.as_str()) {
         true => Slot::A,
         false => Slot::B,
-    }
-}
-
-fn is_act(command: &Command) -> bool {
-    match command {
-        Command::TakeOver(_)
-        | Command::GiveBack(_)
-        | Command::ServeAlone
-        | Command::MarkUnbootable { .. }
-        | Command::SetDefault { .. }
-        | Command::MarkGood { .. }
-        | Command::Reboot(_)
-        | Command::SendHome { .. } => true,
-        Command::Pair
-        | Command::Slots
-        | Command::BootId
-        | Command::Sp
-        | Command::Lifs
-        | Command::Pools
-        | Command::Disks
-        | Command::Load
-        | Command::TimeSync
-        | Command::ExclusiveJobs
-        | Command::Alerts
-        | Command::ClientHazards
-        | Command::Space
-        | Command::Witness
-        | Command::Fencing
-        | Command::BootSettings
-        | Command::PartnerSp
-        | Command::Ports
-        | Command::UnownedDisks
-        | Command::Shelves
-        | Command::ClientRisks => false,
     }
 }
 

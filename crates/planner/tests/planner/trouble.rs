@@ -124,7 +124,7 @@ fn what_failed_in_passing_is_given_a_moment() {
     let mut world = World::update();
     let kind = TaskErrorKind::Transient;
     fails(&mut world, "n3", "do-giveback-job", kind, 1);
-    world.run_until(|world| world.events.iter().any(|event| is_passing(event)));
+    world.run_until(|world| world.events.iter().any(is_passing));
     let decision = world.decide();
     assert!(decision.events.is_empty(), "{:?}", decision.events);
     let wait = &decision.awaiting[0];

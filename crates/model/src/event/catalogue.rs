@@ -1,0 +1,66 @@
+//! Events of the catalogue.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{Digest, NodeName};
+use crate::manifest::ManifestSummary;
+use crate::time::WallTime;
+
+/// Events of the catalogue stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum CatalogueEvent {
+    /// A verified package is durable on at least one node.
+    PackageAdded {
+        /// When: the API's `create_time`.
+        at: WallTime,
+        /// The package.
+        package: Box<PackageRef>,
+        /// The node that took it in.
+        node: NodeName,
+    },
+    /// The package is to be removed from every node, also from those that return later.
+    PackageRemoved {
+        /// When.
+        at: WallTime,
+        /// Its manifest digest.
+        digest: Digest,
+    },
+    /// A node found its copy of a package changed on disk, and put it aside. It pulls another one.
+    CopyDamaged {
+        /// When.
+        at: WallTime,
+        /// Whose copy.
+        node: NodeName,
+        /// Manifest digest of the package.
+        digest: Digest,
+        /// What was found.
+        why: String,
+    },
+    /// A node that had lost its copy has a verified one again.
+    CopyRestored {
+        /// When.
+        at: WallTime,
+        /// Who.
+        node: NodeName,
+        /// Manifest digest of the package.
+        digest: Digest,
+    },
+}
+
+/// A package in the catalogue. Its identity is the manifest's digest; the archive's digest and size
+/// only guide transfer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackageRef {
+    /// Manifest digest.
+    pub digest: Digest,
+    /// SHA-256 of the archive's chunk list: of the SHA-256 digests of its chunks, one after the other.
+    pub archive_digest: Digest,
+    /// Bytes of the archive.
+    pub archive_bytes: u64,
+    /// What the manifest says.
+    pub summary: ManifestSummary,
+    /// Id of the key that signed it; none for an unsigned one of a lab.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<String>,
+}

@@ -219,7 +219,8 @@ impl<R: Read> Serial<R> {
                 Err(wrap(VerifyError::Truncated { after }))
             }
             Ok(Status::Ok | Status::BufError) => self.input.more().map(|()| Step::More),
-            Err(fault) => Err(self.corrupt(fault)),
+            // In our words: those of the library hang on how much it was given at once.
+            Err(_) => Err(self.corrupt("bytes that do not inflate")),
         }
     }
 

@@ -2,6 +2,7 @@
 //! coordinator gathers it again from the agents' journals.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_model::{
@@ -157,6 +158,7 @@ fn running_tasks(operation: &Operation) -> impl Iterator<Item = &TaskProgress> {
     operation
         .tasks
         .values()
+        .map(Arc::as_ref)
         .filter(|task| matches!(task.state, TaskState::Running))
 }
 

@@ -135,7 +135,7 @@ pub fn replan(input: &Input<'_>, request: &UpdateRequest) -> Result<Plan, NoPlan
 /// Numbers of tasks are unique over all revisions.
 fn first_id(input: &Input<'_>) -> u32 {
     let started = input.operation.tasks.keys().copied();
-    let planned = input.operation.plan.iter().flat_map(Plan::tasks);
+    let planned = input.operation.plan.iter().flat_map(|plan| plan.tasks());
     let used = started.chain(planned.map(|task| task.id));
     used.max().map_or(1, |id| id.0 + 1)
 }

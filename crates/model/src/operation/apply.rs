@@ -1,6 +1,7 @@
 //! The fold itself: which event a state takes, and what becomes of it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::{Job, Operation, OperationState, PassedPoint, Pause, TaskProgress, TaskState, Updated};
 use crate::event::{OperationEvent, OperationKind, PauseCause};
@@ -258,7 +259,7 @@ impl Operation {
             return Err(Illegal::new("planned", state));
         }
         self.revisions = plan.revision;
-        self.plan = Some(plan);
+        self.plan = Some(Arc::new(plan));
         self.planned_at.get_or_insert(at);
         self.restoring.clear();
         self.enter(OperationState::Running, at);
@@ -301,7 +302,7 @@ impl Operation {
             before,
             state,
         };
-        self.tasks.insert(id, progress);
+        self.tasks.insert(id, Arc::new(progress));
         Ok(())
     }
 
@@ -320,7 +321,7 @@ impl Operation {
             let state = format!("attempt {attempt} of task {id} does not run");
             return Err(Illegal::new("task_ended", state));
         };
-        task.state = match end {
+        Arc::make_mut(task).state = match end {
             TaskEnd::Done { how } => TaskState::Done { how: *how, at },
             TaskEnd::Failed { error } => TaskState::Failed {
                 error: error.clone(),
@@ -365,7 +366,8 @@ impl Operation {
 
     /// A person intervened: the bound on attempts counts anew.
     fn forget_tries(&mut self) {
-        self.tasks.values_mut().for_each(|task| task.tries = 0);
+        let tasks = self.tasks.values_mut();
+        tasks.for_each(|task| Arc::make_mut(task).tries = 0);
     }
 }
 

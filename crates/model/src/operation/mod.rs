@@ -3,6 +3,7 @@
 mod apply;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::estimate::PlanEstimate;
 use crate::event::{JobOutcome, OperationEnd, OperationKind, PauseCause, Request, UpdateRequest};
@@ -12,7 +13,8 @@ use crate::plan::{Action, Lane, Plan, Step, Task, TaskId};
 use crate::task::{Before, How, TaskError};
 use crate::time::{Monotonic, WallTime};
 
-/// An operation, from its events.
+/// An operation, from its events. What grows with the cluster is shared: every event makes a copy on every
+/// node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation {
     /// Its id.
@@ -44,7 +46,7 @@ pub struct Operation {
     /// The estimate that was asked for, once it is made.
     pub estimate: Option<PlanEstimate>,
     /// The plan's newest revision; none while the cluster is validated again before the first effect.
-    pub plan: Option<Plan>,
+    pub plan: Option<Arc<Plan>>,
     /// How many revisions of the plan there were.
     pub revisions: u32,
     /// Steps of the plan that is about to come, when it is too big for one event.
@@ -52,7 +54,7 @@ pub struct Operation {
     /// When its first revision was made.
     pub planned_at: Option<WallTime>,
     /// Every task that was ever started, of all revisions.
-    pub tasks: BTreeMap<TaskId, TaskProgress>,
+    pub tasks: BTreeMap<TaskId, Arc<TaskProgress>>,
     /// Lanes of the present revision that were left early, and why.
     pub restoring: BTreeMap<NodeName, Problem>,
     /// The pauses at pause points that were resumed, in order.
@@ -233,7 +235,7 @@ impl Operation {
 
     /// Tasks whose goal was verified: grows with the update, over all revisions of its plan.
     pub fn done_tasks(&self) -> usize {
-        let done = |task: &&TaskProgress| matches!(task.state, TaskState::Done { .. });
+        let done = |task: &&Arc<TaskProgress>| matches!(task.state, TaskState::Done { .. });
         self.tasks.values().filter(done).count()
     }
 
@@ -247,14 +249,14 @@ impl Operation {
 
     /// The newest takeover of `node` by this operation, of whatever revision.
     pub fn takeover_of(&self, node: &NodeName) -> Option<&TaskProgress> {
-        let mut newest_first = self.tasks.values().rev();
+        let mut newest_first = self.tasks.values().map(Arc::as_ref).rev();
         newest_first.find(|t| t.task.node == *node && t.task.action == Action::Takeover)
     }
 
     /// The newest task of this operation that took `node` out of service: its takeover, or its reboot when
     /// nobody can take it over.
     pub fn taken_down(&self, node: &NodeName) -> Option<&TaskProgress> {
-        let mut newest_first = self.tasks.values().rev();
+        let mut newest_first = self.tasks.values().map(Arc::as_ref).rev();
         newest_first.find(|t| {
             t.task.node == *node && matches!(t.task.action, Action::Takeover | Action::Reboot)
         })

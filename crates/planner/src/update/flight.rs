@@ -1,6 +1,7 @@
 //! Tasks under way: what is ordered, what is awaited, what ended and what follows from it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_model::{
@@ -60,6 +61,7 @@ pub(super) fn running_tasks<'a>(input: &Input<'a>) -> impl Iterator<Item = &'a T
         .operation
         .tasks
         .values()
+        .map(Arc::as_ref)
         .filter(|task| matches!(task.state, TaskState::Running))
 }
 

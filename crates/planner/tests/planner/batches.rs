@@ -212,7 +212,7 @@ fn trouble_with_one_lets_the_others_come_home_then_pauses() {
         .push((name("n3"), "do-failover-job", failure));
     world.run_until(|w| {
         let failed = |t: &TaskProgress| matches!(t.state, TaskState::Failed { .. });
-        w.operation.tasks.values().any(failed) && w.decide().events.is_empty()
+        w.operation.tasks.values().any(|t| failed(t)) && w.decide().events.is_empty()
     });
     let waits = world.decide().awaiting;
     assert!(waits.iter().all(|wait| wait.remaining.is_some()));
@@ -403,7 +403,7 @@ fn a_plan_too_big_for_one_event_is_cut_and_folds_to_the_same() {
         assert!(bytes <= 48 * 1024, "{bytes}");
     }
     world.append(events);
-    assert_eq!(world.operation.plan.as_ref(), Some(&whole));
+    assert_eq!(world.operation.plan.as_deref(), Some(&whole));
     for task in whole.tasks() {
         assert_eq!(whole.task(task.id), Some(task));
     }

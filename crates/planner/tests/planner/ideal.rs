@@ -1,6 +1,7 @@
 //! An ideal machine room: orders are carried out at once, watched tasks come true, time passes when nothing
 //! else happens. And the guard that every test has: no takeover starts that would cost a pair.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_model::*;
@@ -92,7 +93,7 @@ impl World {
     }
 
     pub(crate) fn running_tasks(&self) -> Vec<Task> {
-        let running = |t: &&TaskProgress| matches!(t.state, TaskState::Running);
+        let running = |t: &&Arc<TaskProgress>| matches!(t.state, TaskState::Running);
         let tasks = self.operation.tasks.values().filter(running);
         tasks.map(|t| t.task.clone()).collect()
     }

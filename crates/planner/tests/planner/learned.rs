@@ -1,5 +1,6 @@
 //! Estimates from the cluster's own history.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_model::*;
@@ -43,7 +44,7 @@ fn ended(id: u128, action: &Action, took: &[(i64, How)]) -> Operation {
                 at: at(*ms),
             },
         };
-        operation.tasks.insert(id, progress);
+        operation.tasks.insert(id, Arc::new(progress));
     }
     let end = OperationEnd::Completed;
     operation.state = OperationState::Ended { end };
@@ -96,7 +97,7 @@ fn only_what_was_done_here_in_one_go_and_on_a_steady_clock_counts() {
     ];
     odd.extend(seconds(&[300, 310, 320]));
     let mut operation = ended(1, &boot, &odd);
-    let again = operation.tasks.get_mut(&TaskId(6)).unwrap();
+    let again = Arc::make_mut(operation.tasks.get_mut(&TaskId(6)).unwrap());
     (again.attempt, again.tries) = (2, 1);
     let learned = learn([&operation], MINUTE);
     let measured = learned.of(&boot).unwrap();

@@ -1,5 +1,6 @@
 //! Phases and tasks of an update or validation, per node.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_model::{
@@ -136,7 +137,11 @@ fn updates(view: &View, operation: &Operation, node: &NodeName, at: At) -> Phase
     let state = updates_state(view, operation, node);
     let over = match state {
         UpdateState::Completed => {
-            let own = operation.tasks.values().filter(|t| t.task.node == *node);
+            let own = operation
+                .tasks
+                .values()
+                .map(Arc::as_ref)
+                .filter(|t| t.task.node == *node);
             // One that had nothing to be done was done with it at once.
             last_end(own).or(operation.planned_at)
         }
@@ -206,7 +211,8 @@ fn updates_end(operation: &Operation) -> Option<WallTime> {
     let plan = operation.plan.as_ref()?;
     let all_over = plan.lanes().all(|lane| operation.lane_over(lane));
     let all_over = all_over && operation.restoring.is_empty();
-    all_over.then(|| last_end(operation.tasks.values()).or(operation.planned_at))?
+    all_over
+        .then(|| last_end(operation.tasks.values().map(Arc::as_ref)).or(operation.planned_at))?
 }
 
 /// The last of the ends, as shown.

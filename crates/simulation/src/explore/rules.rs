@@ -69,7 +69,12 @@ pub(crate) fn without_right(state: &State, node: usize, command: &Command) -> Op
             && task.transition == Some(request.id)
             && matches!(task.state, TaskState::Done { .. })
     };
-    if state.operation().tasks.values().any(given_back) {
+    if state
+        .operation()
+        .tasks
+        .values()
+        .any(|task| given_back(task))
+    {
         return Some(format!("I2: {by} makes a takeover a second time"));
     }
     let partner = &state.nodes[1 - node].memory;

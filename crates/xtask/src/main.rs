@@ -46,6 +46,19 @@ enum Command {
         #[arg(long)]
         tell: bool,
     },
+    /// Every order of messages, decisions and crashes in the update of one pair, breadth first. The tests explore
+    /// all of no fault with one request, and of one fault with none.
+    Explore {
+        /// Faults in one run: a crash, a lost or repeated message, an unknown outcome, a lost lease …
+        #[arg(long, default_value_t = 1)]
+        faults: u8,
+        /// Pauses, resumptions and cancels in one run.
+        #[arg(long, default_value_t = 0)]
+        requests: u8,
+        /// Gives up, saying so, when there are more states; a million take about a gigabyte and a minute.
+        #[arg(long, default_value_t = 5_000_000)]
+        most_states: usize,
+    },
     /// Measures speed and memory, paired with the shell commands that do the same.
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -64,6 +77,11 @@ fn main() -> ExitCode {
         Command::Test { mixed: true, from } => mixed::run_mixed(&from),
         Command::Generate => check::generate(),
         Command::Simulate { seeds, first, tell } => simulate::simulate(seeds, first, tell),
+        Command::Explore {
+            faults,
+            requests,
+            most_states,
+        } => simulate::explore(faults, requests, most_states),
         Command::Bench(bench) => bench::run(&bench),
         Command::Demo { arguments } => demo::run(&arguments),
     };

@@ -40,6 +40,22 @@ pub(crate) fn simulate(seeds: u64, first: u64, tell: bool) -> Result<()> {
     run(&title, &mut command)
 }
 
+/// Explores an update of one pair to the end of what the given faults and requests may lead to.
+pub(crate) fn explore(faults: u8, requests: u8, most_states: usize) -> Result<()> {
+    let title = format!("all that {faults} faults and {requests} requests may lead to");
+    let mut command = cargo();
+    let of_all = ["test", "--workspace", "--test", "explore", "--"];
+    let exactly = ["--include-ignored", "--exact", "--nocapture"];
+    command
+        .args(of_all)
+        .args(exactly)
+        .arg("as_much_as_is_asked_for")
+        .env("EVENKEEL_EXPLORE_FAULTS", faults.to_string())
+        .env("EVENKEEL_EXPLORE_REQUESTS", requests.to_string())
+        .env("EVENKEEL_EXPLORE_STATES", most_states.to_string());
+    run(&title, &mut command)
+}
+
 /// What is broken on purpose must be caught. A build of its own: nothing else is ever built so.
 pub(crate) fn sabotage() -> Result<()> {
     let feature = "evenkeel-simulation/sabotage";

@@ -138,10 +138,7 @@ fn observe(stepper: &Stepper, state: &State, me: usize, reached: [bool; 2]) -> C
         };
         let seen = match reached[node] {
             false => unknown("it does not answer"),
-            true => match stepper
-                .answer(node, me, &state.scenery(), AgentRequest::Observe)
-                .0
-            {
+            true => match stepper.observe(node, me, &state.scenery()) {
                 AgentResponse::Observation { observation } => Observed::Known {
                     value: *observation,
                     at: epoch(),

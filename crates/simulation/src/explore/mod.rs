@@ -27,6 +27,8 @@
 //! a slot is written whole or not at all. Fingerprints have 64 bits and leave out what is over and can no
 //! longer be asked for. What more than [`Scope::faults`] faults do is not explored: the seeds try that.
 
+mod append;
+mod carry;
 mod coordinate;
 mod kept;
 mod moves;
@@ -34,6 +36,8 @@ mod rules;
 mod search;
 mod stage;
 mod state;
+mod told;
+mod work;
 
 pub use rules::Rules;
 pub use search::{Report, Scope, explore};

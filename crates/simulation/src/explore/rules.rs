@@ -2,11 +2,11 @@
 
 use evenkeel_agent::{Memory, Stage};
 use evenkeel_model::{
-    Action, MemberHa, OperationState, PauseCause, Slot, SlotHealth, TaskState, TransitionStage,
+    Action, MemberHa, OperationState, PauseCause, Slot, SlotHealth, TaskOrder, TaskState,
+    TransitionStage,
 };
 use evenkeel_platform::sim::{Command, Hardware};
 
-use super::moves::{acting, serves};
 use super::state::{State, name};
 
 /// Rules of the product that an exploration may break on purpose, to show that it would tell.
@@ -199,5 +199,25 @@ pub(crate) fn lasts(state: &State) -> Option<Lasts> {
         | OperationState::PausePending
         | OperationState::Replanning
         | OperationState::CancelPending => None,
+    }
+}
+
+/// What a node remembers, for the rules.
+fn acting(memory: &Memory) -> impl Iterator<Item = &TaskOrder> {
+    let acting = memory.orders.iter().filter(|e| e.stage == Stage::Acting);
+    acting.map(|entry| &entry.order)
+}
+
+/// Whether the act is one that the order of a task makes.
+fn serves(command: &Command, action: &Action) -> bool {
+    match command {
+        Command::TakeOver(_) => *action == Action::Takeover,
+        Command::GiveBack(_) | Command::SendHome { .. } => *action == Action::Giveback,
+        Command::MarkUnbootable { .. } => matches!(action, Action::Install { .. }),
+        Command::SetDefault { .. } => {
+            matches!(action, Action::Activate { .. } | Action::Deactivate)
+        }
+        Command::MarkGood { .. } => *action == Action::MarkGood,
+        _ => false,
     }
 }

@@ -5,15 +5,16 @@ use std::fmt;
 
 use evenkeel_agent::Memory;
 use evenkeel_model::{
-    CatalogueEvent, ControlEvent, Event, OperationEvent, OperationKind, Request, Slot, SlotImage,
-    StreamId, UpdateRequest,
+    CatalogueEvent, ControlEvent, Event, Generation, OperationEvent, OperationKind, Request, Slot,
+    SlotImage, StreamId, UpdateRequest,
 };
 use evenkeel_platform::sim::Hardware;
 use evenkeel_record::{Append, Fence, MemoryHub, View};
 
+use super::carry::apply;
 use super::coordinate::writes;
 use super::kept::Kept;
-use super::moves::{Move, apply, moves, patience};
+use super::moves::{Move, moves, patience};
 use super::rules::{Lasts, Rules, lasts};
 use super::stage::{Stepper, keep_memory};
 use super::state::{Budget, Node, Recorded, State, name, operation_id};
@@ -27,6 +28,8 @@ pub struct Scope {
     pub faults: u8,
     /// Pauses, resumptions and cancels that an operator asks for in one run.
     pub requests: u8,
+    /// Only runs of which the first coordinator is this node: halves that can be explored side by side.
+    pub first: Option<usize>,
     /// Gives up, saying so, when there are more states.
     pub most_states: usize,
 }
@@ -78,6 +81,7 @@ struct Trail {
 }
 
 struct Search {
+    first: Option<usize>,
     stepper: Stepper,
     rules: Rules,
     known: BTreeMap<u64, u32>,
@@ -93,6 +97,7 @@ pub fn explore(scope: Scope, rules: Rules) -> Report {
     let mut stepper = Stepper::new();
     stepper.forgets_generations = !rules.nodes_fence;
     let mut search = Search {
+        first: scope.first,
         stepper,
         rules,
         known: BTreeMap::new(),
@@ -142,6 +147,9 @@ impl Search {
     fn expand(&mut self, number: u32, state: &State) -> Option<String> {
         let mut goes_on = false;
         for step in moves(state) {
+            if self.of_another_half(state, &step) {
+                continue;
+            }
             let free = step.faults(state) == 0;
             match self.take(number, state, step, false) {
                 Err(violation) => return Some(violation),
@@ -158,6 +166,15 @@ impl Search {
             }
         }
         None
+    }
+
+    /// Whether the move begins runs of another half.
+    fn of_another_half(&self, state: &State, step: &Move) -> bool {
+        let unled = state.recorded.view.control().generation == Generation(0);
+        match (step, self.first) {
+            (Move::Elect(node), Some(first)) => unled && *node != first,
+            _ => false,
+        }
     }
 
     fn take(
@@ -320,6 +337,6 @@ fn first_append(state: &State, topology: evenkeel_model::Topology) -> Append {
     ];
     Append {
         fence: Fence::None,
-        writes: writes(state, evenkeel_model::Generation(0), events),
+        writes: writes(state, Generation(0), events),
     }
 }

@@ -4,6 +4,8 @@
 //! where it was. Looks at the machine, and questions to the partner that only read, are answered at once
 //! from the state at hand; acts, and what may change the partner's mind, wait for the explorer.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::future::{Future, pending};
 use std::path::PathBuf;
 use std::pin::{Pin, pin};
@@ -64,6 +66,14 @@ pub(crate) struct Scenery {
     pub(crate) up: [Option<BootId>; 2],
 }
 
+impl Scenery {
+    /// Of all that an observation depends on: orders that ended are no part of it.
+    fn print(&self) -> u64 {
+        let memories = self.memories.each_ref().map(|memory| memory.print);
+        join(&(self.hardware.print, memories, self.up))
+    }
+}
+
 /// Where a future came to.
 pub(crate) enum CameTo {
     Asks(Ask),
@@ -95,7 +105,12 @@ pub(crate) struct Stepper {
     view: watch::Receiver<ClusterView>,
     /// A rule that is broken on purpose: nodes forget the generations they have seen.
     pub(crate) forgets_generations: bool,
+    /// What nodes lately saw, by all that they look at: many states differ in nothing that is seen.
+    seen: RefCell<BTreeMap<u64, AgentResponse>>,
 }
+
+/// Most observations that are kept.
+const MOST_SEEN: usize = 4_096;
 
 impl Stepper {
     pub(crate) fn new() -> Self {
@@ -113,7 +128,23 @@ impl Stepper {
             clock: Arc::new(StoodStill),
             view: watch::channel(view).1,
             forgets_generations: false,
+            seen: RefCell::default(),
         }
+    }
+
+    /// What a node's agent sees.
+    pub(crate) fn observe(&self, me: usize, from: usize, scenery: &Scenery) -> AgentResponse {
+        let print = join(&(me, from, scenery.print()));
+        if let Some(known) = self.seen.borrow().get(&print) {
+            return known.clone();
+        }
+        let (seen, _) = self.answer(me, from, scenery, AgentRequest::Observe);
+        let mut all = self.seen.borrow_mut();
+        if all.len() >= MOST_SEEN {
+            all.clear();
+        }
+        all.insert(print, seen.clone());
+        seen
     }
 
     /// Brings an order's work from its beginning over all that it was answered to where it asks, sleeps or ends.

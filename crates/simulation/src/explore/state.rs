@@ -2,7 +2,7 @@
 //! way, what coordinators know and hold, and what is on the wire.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use evenkeel_agent::{JournalEntry, Memory, Stage};
 use evenkeel_model::{
@@ -18,7 +18,9 @@ use super::stage::{Ask, Scenery, Script, entry_print};
 
 /// The names of the two nodes.
 pub(crate) fn name(number: usize) -> NodeName {
-    crate::Settings::new(2).name(number)
+    static NAMES: LazyLock<[NodeName; 2]> =
+        LazyLock::new(|| [0, 1].map(|node| crate::Settings::new(2).name(node)));
+    NAMES[number].clone()
 }
 
 /// The update that is explored.

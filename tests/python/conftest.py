@@ -101,13 +101,13 @@ def path_in(folder, path):
 class Lab:
     """`evenkeel lab up` in the background."""
 
-    def __init__(self, evenkeel, folder):
-        self.evenkeel, self.folder = evenkeel, folder
+    def __init__(self, evenkeel, folder, *options):
+        self.evenkeel, self.folder, self.options = evenkeel, folder, options
         self.log = folder.parent / "lab.log"
 
     def __enter__(self):
         command = [self.evenkeel, "lab", "up", "--dir", self.folder, "--minute", "250ms"]
-        command += ["--address", f"127.0.0.1:{free_port()}"]
+        command += ["--address", f"127.0.0.1:{free_port()}", *self.options]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         try:

@@ -199,10 +199,49 @@ def test_validating(cluster):
     assert not errors, errors
 
 
-def start_update(cluster):
+def a_pair():
+    """A node and its partner; none on a cluster of one node."""
+    nodes = list(Node.get_collection(fields="name,ha"))
+    if len(nodes) == 1:
+        pytest.skip("a cluster of one node has no pairs")
+    return [nodes[0].name, nodes[0].ha.partners[0].name]
+
+
+def test_choosing_nodes(cluster):
+    node, partner = a_pair()
+    before = software("state,validation_results").to_dict()
+
+    def named(*names, **options):
+        wanted = Software()
+        wanted.version = cluster.version
+        return wanted.patch(nodes_to_update=",".join(names), force_rolling=True, **options)
+
+    for options in ({}, {"estimate_only": True}):
+        refused(lambda: named(node, **options), 10551368, 400)
+        refused(lambda: named(node, partner, "nobody", **options), 262197, 400)
+    assert software("state,validation_results").to_dict() == before, "a refusal changes nothing"
+
+
+def test_estimating(cluster):
+    before = software("state,elapsed_duration,pending_version,nodes").to_dict()
     wanted = Software()
     wanted.version = cluster.version
-    response = wanted.patch(skip_warnings=True, stabilize_minutes=1, hydrate=True)
+    response = wanted.patch(estimate_only=True, skip_warnings=True)
+    assert not response.is_err, response
+    assert software("state,elapsed_duration,pending_version,nodes").to_dict() == before
+    record = raw(cluster, "/evenkeel/v1/estimates").json()["records"][-1]
+    assert record["version"] == cluster.version and record["requested_by"] == cluster.user, record
+    estimate = record["estimate"]
+    assert estimate["estimated_duration"] > 0, estimate
+    named = {name for moment in estimate["moments"] for name in moment["nodes"]}
+    assert named == {node.name for node in Node.get_collection()}, named
+
+
+def start_update(cluster, **options):
+    wanted = Software()
+    wanted.version = cluster.version
+    options = {"skip_warnings": True, "stabilize_minutes": 1, "hydrate": True} | options
+    response = wanted.patch(**options)
     assert not response.is_err, response
     # A state of before here would be read as the end of this update.
     state = software("state").state
@@ -211,7 +250,8 @@ def start_update(cluster):
 
 
 def test_pausing_and_canceling(cluster):
-    start_update(cluster)
+    pair = a_pair()
+    start_update(cluster, nodes_to_update=",".join(pair), force_rolling=True)
     again = Software()
     again.version = cluster.version
     refused(again.patch, 10551357)
@@ -223,6 +263,9 @@ def test_pausing_and_canceling(cluster):
     assert seen[-1] == "paused_by_user", seen
     body = check_picture(cluster)
     assert body["pending_version"] == cluster.version, body
+    assert "metrocluster" not in body, "it spans no sites"
+    concerned = {row["node"]["name"] for row in body["update_details"]}
+    assert concerned == set(pair), concerned
     by_body = Software()
     by_body.action = "cancel"
     persist(by_body.patch)

@@ -38,6 +38,7 @@ pub use query::{
 };
 pub use resource::{Cost, Field, Identity, Resource};
 pub use software::{
-    Action, Advice, CheckStatus, Issue, NodeName, Software, SoftwareImage, SoftwareNode,
-    StatusAdvice, StatusDetails, StatusIssue, UpdateDetails, UpdateState, ValidationResult,
+    Action, Advice, CheckStatus, Issue, Metrocluster, MetroclusterSite, NodeName, ProgressText,
+    Software, SoftwareImage, SoftwareNode, StatusAdvice, StatusDetails, StatusIssue, UpdateDetails,
+    UpdateState, ValidationResult,
 };

@@ -91,6 +91,45 @@ pub struct Software {
     /// Phases per node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub update_details: Option<Vec<UpdateDetails>>,
+    /// Its sites, where the cluster spans some; absent elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrocluster: Option<Metrocluster>,
+}
+
+/// The sites of a cluster that spans some.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Metrocluster {
+    /// Every site.
+    pub clusters: Vec<MetroclusterSite>,
+    /// How far it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress_summary: Option<ProgressText>,
+    /// What goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress_details: Option<ProgressText>,
+}
+
+/// A site.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetroclusterSite {
+    /// Its name.
+    pub name: String,
+    /// State of the update or validation there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<UpdateState>,
+    /// Seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimated_duration: Option<u64>,
+    /// Seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elapsed_duration: Option<u64>,
+}
+
+/// A sentence about progress.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgressText {
+    /// For people.
+    pub message: String,
 }
 
 /// One node's software.
@@ -230,7 +269,10 @@ impl Resource for Software {
         "status_details.issue.code", "status_details.action.message", "status_details.action.code",
         "status_details.start_time", "status_details.end_time", "status_details.node.name",
         "update_details.phase", "update_details.state", "update_details.estimated_duration",
-        "update_details.elapsed_duration", "update_details.node.name";
+        "update_details.elapsed_duration", "update_details.node.name",
+        "metrocluster.clusters.name", "metrocluster.clusters.state",
+        "metrocluster.clusters.estimated_duration", "metrocluster.clusters.elapsed_duration",
+        "metrocluster.progress_summary.message", "metrocluster.progress_details.message";
         expensive "nodes.software_images.package"
     ];
 }
@@ -295,6 +337,20 @@ mod tests {
                 elapsed_duration: Some(1),
                 node: NodeName { name: "n".into() },
             }]),
+            metrocluster: Some(Metrocluster {
+                clusters: vec![MetroclusterSite {
+                    name: "a".into(),
+                    state: Some(UpdateState::Waiting),
+                    estimated_duration: Some(1),
+                    elapsed_duration: Some(1),
+                }],
+                progress_summary: Some(ProgressText {
+                    message: "s".into(),
+                }),
+                progress_details: Some(ProgressText {
+                    message: "d".into(),
+                }),
+            }),
         };
         crate::resource::assert_fields_complete(&full);
     }

@@ -1,8 +1,8 @@
 //! `evenkeel image`: packages, validation, updates.
 
 use evenkeel_api::{
-    CheckStatus, History, Job, Package, Software, StatusDetails, UpdateDetails, ValidationResult,
-    encode_component,
+    CheckStatus, History, Job, Metrocluster, Package, Software, StatusDetails, UpdateDetails,
+    ValidationResult, encode_component,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -217,11 +217,30 @@ fn show(client: &Client, json: bool) -> Result<(), Stop> {
     if let Some(pending) = &software.pending_version {
         text += &format!("Updating to:     {pending}\n");
     }
+    if let Some(metrocluster) = &software.metrocluster {
+        text += &sites(metrocluster);
+    }
     let mut table = Table::new(&["Node", "Version"]);
     for node in software.nodes {
         table.row([node.name, node.version]);
     }
     print(&format!("{text}\n{}", table.render("No node is known.")))
+}
+
+/// The sites, and what the cluster says of them.
+fn sites(metrocluster: &Metrocluster) -> String {
+    let names = metrocluster.clusters.iter().map(|site| site.name.as_str());
+    let names = names.collect::<Vec<_>>().join(", ");
+    let texts = [
+        &metrocluster.progress_summary,
+        &metrocluster.progress_details,
+    ];
+    let texts = texts
+        .into_iter()
+        .flatten()
+        .map(|text| text.message.as_str());
+    let said = texts.map(|text| format!("                 {text}\n"));
+    format!("Sites:           {names}\n{}", said.collect::<String>())
 }
 
 fn show_progress(client: &Client, json: bool) -> Result<(), Stop> {

@@ -88,6 +88,9 @@ pub struct Up {
     /// Number of nodes, an even one [default: 4].
     #[arg(long, value_name = "N", value_parser = parse_nodes)]
     nodes: Option<usize>,
+    /// Number of sites that the pairs are dealt out to: `site_A`, `site_B` … [default: 1].
+    #[arg(long, value_name = "N")]
+    sites: Option<usize>,
     /// Length of a minute of stabilize, boot and gate times [default: 60s].
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     minute: Option<Duration>,
@@ -241,6 +244,7 @@ async fn run_up(args: Up, tools: &dyn Tools) -> Result<()> {
     let options = UpOptions {
         dir: args.lab.dir,
         nodes: args.nodes,
+        sites: args.sites,
         minute: args.minute,
         address: args.address,
         scrub_every: args.scrub_every,

@@ -17,6 +17,8 @@ use crate::addresses::{INTERCONNECT_PORT, LIF_PORT, Network, REST_PORT, cluster_
 pub const PLATFORM: &str = "lab-x86_64";
 /// Most nodes of a lab: addresses of nodes and of LIFs share a network of 256.
 pub const MAX_NODES: usize = 24;
+/// Sites are called by a letter each.
+const MAX_SITES: usize = 8;
 /// The user of a lab's REST API.
 pub(crate) const USER: &str = "admin";
 
@@ -42,6 +44,7 @@ pub(crate) struct Settings {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Asked {
     pub(crate) nodes: Option<usize>,
+    pub(crate) sites: Option<usize>,
     pub(crate) minute: Option<Duration>,
     pub(crate) address: Option<String>,
     pub(crate) scrub_every: Option<Duration>,
@@ -61,15 +64,26 @@ pub(crate) fn check_nodes(nodes: usize) -> Result<usize> {
     Ok(nodes)
 }
 
+/// A pair stands at one site, so that a site that burns takes no pair's half.
+fn check_sites(sites: usize, nodes: usize) -> Result<()> {
+    ensure!(
+        sites == 1 || (2..=MAX_SITES).contains(&sites) && 2 * sites <= nodes,
+        "a lab of {nodes} nodes cannot span {sites} sites: at most {MAX_SITES}, each with an HA pair or more"
+    );
+    Ok(())
+}
+
 impl Settings {
     /// Decides.
     pub(crate) fn make(dir: &Path, asked: &Asked, ids: &dyn Ids) -> Result<Self> {
         let nodes = asked.nodes.unwrap_or(DEFAULT_NODES);
         check_nodes(nodes)?;
+        let sites = asked.sites.unwrap_or(1);
+        check_sites(sites, nodes)?;
         let address = asked.address.as_deref().unwrap_or(DEFAULT_ADDRESS);
         let minute = asked.minute.unwrap_or(DEFAULT_MINUTE);
         Ok(Self {
-            topology: topology(Network::choose(dir, nodes)?, nodes, ids)?,
+            topology: topology(Network::choose(dir, nodes)?, nodes, sites, ids)?,
             address: cluster_address(address, dir)?,
             minute_ms: minute.as_millis() as u64,
             scrub_every_ms: asked.scrub_every.and_then(millis),
@@ -85,6 +99,11 @@ impl Settings {
         ensure!(
             asked.nodes.is_none_or(|asked| asked == nodes),
             "this lab has {nodes} nodes, and their number cannot be changed"
+        );
+        let sites = self.topology.sites().len().max(1);
+        ensure!(
+            asked.sites.is_none_or(|asked| asked == sites),
+            "this lab spans {sites} sites, and that cannot be changed"
         );
         if let Some(minute) = asked.minute {
             self.minute_ms = minute.as_millis() as u64;
@@ -110,7 +129,7 @@ fn millis(duration: Duration) -> Option<NonZeroU64> {
     NonZeroU64::new(duration.as_millis() as u64)
 }
 
-fn topology(network: Network, nodes: usize, ids: &dyn Ids) -> Result<Topology> {
+fn topology(network: Network, nodes: usize, sites: usize, ids: &dyn Ids) -> Result<Topology> {
     let name =
         |index: usize| NodeName::new(format!("node{:0width$}", index + 1, width = digits(nodes)));
     let mut configs = Vec::new();
@@ -126,7 +145,7 @@ fn topology(network: Network, nodes: usize, ids: &dyn Ids) -> Result<Topology> {
             rest: format!("{}:{REST_PORT}", network.node(index)),
             variant: None,
             features: Vec::new(),
-            site: None,
+            site: site(index, nodes, sites),
             platform: PlatformName::new(PLATFORM)?,
             lifs: vec![LifConfig {
                 name: LifName::new(format!("lif_{node}"))?,
@@ -136,6 +155,13 @@ fn topology(network: Network, nodes: usize, ids: &dyn Ids) -> Result<Topology> {
         });
     }
     Topology::new(ClusterId(ids.uuid()), "lab".to_owned(), configs).context("the lab's topology")
+}
+
+/// Pairs are dealt out to the sites in order: `site_A` has the first ones.
+fn site(index: usize, nodes: usize, sites: usize) -> Option<String> {
+    let (pair, pairs) = (index / 2, nodes / 2);
+    let letter = |place: usize| char::from(b'A' + place as u8);
+    (sites > 1).then(|| format!("site_{}", letter(pair * sites / pairs)))
 }
 
 /// Names sort as numbers do.
@@ -171,6 +197,25 @@ mod tests {
         assert_eq!(alone.pairs().len(), 0);
         for wrong in [0, 3, 26] {
             assert!(Settings::make(dir, &asked(wrong), &ids).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn pairs_are_dealt_out_to_sites() {
+        let make = |nodes, sites| {
+            let asked = Asked {
+                sites: Some(sites),
+                ..asked(nodes)
+            };
+            Settings::make(Path::new("/labs/sites"), &asked, &SeededIds::new(1))
+        };
+        let topology = make(6, 2).unwrap().topology;
+        let sites: Vec<_> = topology.nodes.iter().map(|n| n.site.clone()).collect();
+        let [a, b] = ["site_A", "site_B"].map(|site| Some(site.to_owned()));
+        assert_eq!(sites, [&a, &a, &a, &a, &b, &b].map(Clone::clone));
+        assert!(make(4, 1).unwrap().topology.sites().is_empty());
+        for (nodes, wrong) in [(2, 2), (4, 3), (4, 0), (24, 9)] {
+            assert!(make(nodes, wrong).is_err(), "{nodes} nodes, {wrong} sites");
         }
     }
 

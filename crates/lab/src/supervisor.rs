@@ -36,6 +36,8 @@ pub struct UpOptions {
     pub dir: PathBuf,
     /// Number of nodes; a lab that exists keeps its own.
     pub nodes: Option<usize>,
+    /// Number of sites that its pairs are dealt out to; a lab that exists keeps its own.
+    pub sites: Option<usize>,
     /// Length of a minute.
     pub minute: Option<Duration>,
     /// The cluster's address; port 0 is any free one.
@@ -65,6 +67,7 @@ pub async fn up(
     let _lock = Lock::take(&layout.lock())?;
     let asked = Asked {
         nodes: options.nodes,
+        sites: options.sites,
         minute: options.minute,
         address: options.address.clone(),
         scrub_every: options.scrub_every,

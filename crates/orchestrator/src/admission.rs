@@ -33,7 +33,13 @@ pub(crate) fn package<'a>(
         })
 }
 
-/// An update that this cluster cannot make, or whose nodes are at the version already, is refused at once.
+/// Whether this cluster could make such an update at all, told from its topology.
+pub(crate) fn possible(view: &View, request: &UpdateRequest) -> Result<(), Refusal> {
+    let topology = view.control().topology.as_ref();
+    topology.map_or(Ok(()), |topology| chosen(topology, request).map(drop))
+}
+
+/// An update whose nodes are at the version already is refused at once.
 pub(crate) fn not_there_yet(view: &View, request: &UpdateRequest) -> Result<(), Refusal> {
     let control = view.control();
     let Some(topology) = &control.topology else {

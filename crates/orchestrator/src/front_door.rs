@@ -14,7 +14,7 @@ use evenkeel_seam::watch;
 use evenkeel_seam::{Clock, Ids};
 use uuid::Uuid;
 
-use crate::admission::{UpdateAction, not_there_yet, package, update_for};
+use crate::admission::{UpdateAction, not_there_yet, package, possible, update_for};
 use crate::commit::{Batch, CommitError, commit};
 use crate::elect::{Parts, Role};
 use crate::gates::{GatesChange, changed};
@@ -137,6 +137,7 @@ impl FrontDoor {
         by: UserName,
     ) -> Result<JobId, Refusal> {
         let fits = |view: &View| {
+            possible(view, &request)?;
             package(view, &request.version)?;
             not_there_yet(view, &request)
         };

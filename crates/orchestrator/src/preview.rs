@@ -11,7 +11,7 @@ use evenkeel_model::{
 use evenkeel_planner::{Input, Preview, learn, preview};
 use evenkeel_record::{Survival, View};
 
-use crate::admission::package;
+use crate::admission::{package, possible};
 use crate::front_door::FrontDoor;
 use crate::observe::Observer;
 
@@ -20,6 +20,7 @@ impl FrontDoor {
     pub async fn estimate(&self, request: UpdateRequest, by: UserName) -> Result<JobId, Refusal> {
         let fits = |view: &View| {
             refuse_mixed(view, "An estimate")?;
+            possible(view, &request)?;
             package(view, &request.version).map(drop)
         };
         let description = "PATCH /api/cluster/software?estimate_only=true";
@@ -31,6 +32,7 @@ impl FrontDoor {
     /// What an update would do, from what every node sees now. Nothing is recorded.
     pub async fn preview(&self, request: &UpdateRequest, by: UserName) -> Result<Preview, Refusal> {
         let view = self.fresh().await?;
+        possible(&view, request)?;
         package(&view, &request.version)?;
         let control = view.control();
         let topology = control.topology.clone().ok_or_else(|| {

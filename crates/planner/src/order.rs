@@ -15,13 +15,14 @@ pub fn chosen(topology: &Topology, request: &UpdateRequest) -> Result<BTreeSet<N
     if !sites.is_empty() {
         let sites: Vec<&str> = sites.into_iter().collect();
         let text = format!(
-            "The cluster spans sites ({}). Updates by switchover are not supported.",
+            "The cluster spans sites ({}). Its update needs a switchover between them, which this release of \
+             Evenkeel cannot carry out: nothing was changed. Validating works.",
             sites.join(", ")
         );
         return Err(Refusal::new(code::NOT_SUPPORTED, text));
     }
     if request.force_rolling && topology.names().count() == 1 {
-        let text = "A cluster of one node has no rolling update.";
+        let text = "force_rolling does not apply to a cluster of one node. Leave it out.";
         return Err(Refusal::new(code::NOT_SUPPORTED, text).about("force_rolling"));
     }
     for name in &request.nodes {

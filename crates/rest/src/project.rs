@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use evenkeel_api::{
     Acknowledgement, Advice, Awaiting, CheckStatus, Cluster, Code, Download, DownloadState, Ha,
-    History, HistoryState, Issue, Job, JobError, JobState, Key, KeyState, Node, NodeName, NodeRef,
-    OpenOperation, Package, ReleaseVersion, Software, SoftwareNode, StatusAdvice, StatusDetails,
-    StatusIssue, UpdateDetails, UpdateState, ValidationResult,
+    History, HistoryState, Issue, Job, JobError, JobState, Key, KeyState, Metrocluster,
+    MetroclusterSite, Node, NodeName, NodeRef, OpenOperation, Package, ProgressText,
+    ReleaseVersion, Software, SoftwareNode, StatusAdvice, StatusDetails, StatusIssue,
+    UpdateDetails, UpdateState, ValidationResult,
 };
 use evenkeel_model::{
     Acknowledged, Finding, OperationKind, Severity, TrustedKey, Version, WallTime,
@@ -114,6 +115,22 @@ pub(crate) fn software(row: rows::Software) -> Software {
             .then(|| row.status_details.into_iter().map(task).collect()),
         update_details: is_about_something
             .then(|| row.update_details.into_iter().map(phase).collect()),
+        metrocluster: row.sites.map(metrocluster),
+    }
+}
+
+fn metrocluster(row: rows::SitesRow) -> Metrocluster {
+    let site = |site: rows::SiteRow| MetroclusterSite {
+        name: site.name,
+        state: site.state.map(state),
+        estimated_duration: site.estimated.map(seconds),
+        elapsed_duration: site.elapsed.map(seconds),
+    };
+    let text = |message| ProgressText { message };
+    Metrocluster {
+        clusters: row.sites.into_iter().map(site).collect(),
+        progress_summary: row.summary.map(text),
+        progress_details: row.details.map(text),
     }
 }
 

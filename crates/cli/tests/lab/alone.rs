@@ -35,6 +35,16 @@ fn a_single_node_runs_the_packages_check_and_comes_back_from_its_reboot() {
     assert!(shown.contains("It was told."), "{shown}");
     assert!(shown.contains("data is not served while"), "{shown}");
     lab.refused(&["image", "update", "2.0", "--watch"], 1);
+    for options in [
+        &["--force-rolling"][..],
+        &["--force-rolling", "--estimate-only"],
+    ] {
+        let said = lab.refused(&[&["image", "update", "2.0"], options].concat(), 1);
+        assert!(
+            said.contains("force_rolling") && said.contains("10551558"),
+            "{said}"
+        );
+    }
     lab.ok(&["image", "update", "2.0", "--skip-warnings", "--watch"]);
     assert!(lab.versions().values().all(|version| version == "2.0"));
     lab.assert_no_harm();

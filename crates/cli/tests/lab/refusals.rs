@@ -85,6 +85,24 @@ fn an_update_to_what_runs_already_is_refused() {
 }
 
 #[test]
+fn a_cluster_that_spans_sites_shows_them_and_is_not_updated() {
+    let lab = Lab::up_with(4, &["--sites", "2"]);
+    assert!(lab.ok(&["image", "show"]).contains("site_A, site_B"));
+    let commands: [&[&str]; 3] = [
+        &["image", "update", "2.0"],
+        &["image", "update", "2.0", "--estimate-only"],
+        &["image", "plan", "2.0"],
+    ];
+    for command in commands {
+        let said = lab.refused(command, 1);
+        assert!(
+            said.contains("switchover") && said.contains("10551558"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn of_two_updates_at_once_on_different_nodes_one_is_admitted() {
     let lab = Lab::up(2);
     lab.upload("2.0");

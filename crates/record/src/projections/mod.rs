@@ -11,6 +11,7 @@ mod estimates;
 mod history;
 mod job;
 mod package;
+mod sites;
 mod software;
 
 use std::time::Duration;
@@ -24,6 +25,7 @@ pub use estimates::{EstimateRow, estimates};
 pub use history::{HistoryRow, HistoryState, history};
 pub use job::{JobRow, JobState, job, jobs};
 pub use package::{PackageRow, package, packages};
+pub use sites::{SiteRow, SitesRow};
 pub use software::{Software, SoftwareNode, UpdateState, cluster_version, software, update_state};
 
 /// When, and in which measure, things are shown.

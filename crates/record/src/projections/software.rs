@@ -11,6 +11,7 @@ use evenkeel_model::{
 use super::At;
 use super::details::{CHECKS_ESTIMATE_S, PhaseRow, TaskRow, phases, tasks, total_estimate};
 use super::durations::worked;
+use super::sites::{Shown, SitesRow, sites};
 use crate::view::View;
 
 /// State of an update or validation, of a phase, or of a task, in the API's words.
@@ -59,6 +60,8 @@ pub struct Software {
     pub status_details: Vec<TaskRow>,
     /// Phases per node.
     pub update_details: Vec<PhaseRow>,
+    /// Its sites, where the cluster spans some.
+    pub sites: Option<SitesRow>,
 }
 
 /// A node's software.
@@ -80,19 +83,28 @@ pub fn software(view: &View, at: At) -> Software {
         ..Software::default()
     };
     let Some(operation) = newest(view) else {
-        return installed;
+        return Software {
+            sites: sites(view, None),
+            ..installed
+        };
     };
     let is_open = view.control().open.contains_key(&operation.id);
+    let state = update_state(view, operation);
+    let (begin, end) = (operation.requested_at, operation.ended_at);
+    let elapsed = Some(worked(operation, begin, end, at));
+    let estimated = estimated(operation, at);
+    let shown = Shown {
+        operation,
+        state,
+        estimated,
+        elapsed,
+    };
     Software {
         pending_version: operation.version().filter(|_| is_open).cloned(),
-        state: Some(update_state(view, operation)),
-        elapsed: Some(worked(
-            operation,
-            operation.requested_at,
-            operation.ended_at,
-            at,
-        )),
-        estimated: estimated(operation, at),
+        state: Some(state),
+        elapsed,
+        estimated,
+        sites: sites(view, Some(shown)),
         validation_results: fresh_findings(operation, at).map(unique),
         post_update_checks: operation.post_checks.as_deref().map(unique),
         status_details: tasks(view, operation),

@@ -81,6 +81,11 @@ impl Bench {
 
     /// A pair, a user, and nothing going on.
     async fn begin(&self) {
+        self.begin_at([None, None]).await;
+    }
+
+    /// The same, at these sites.
+    async fn begin_at(&self, sites: [Option<&str>; 2]) {
         let config = |own: &str, partner: &str, n| NodeConfig {
             id: NodeId(id(n)),
             name: name(own),
@@ -89,7 +94,7 @@ impl Bench {
             rest: "127.0.0.1:2".to_owned(),
             variant: None,
             features: Vec::new(),
-            site: None,
+            site: sites[n as usize - 11].map(str::to_owned),
             platform: "lab-x86_64".parse().unwrap(),
             lifs: vec![],
         };
@@ -193,6 +198,28 @@ async fn the_cluster_and_its_nodes() {
     ] {
         assert_eq!(software.get(absent), None, "nothing was ever asked for");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_at_one_place_has_no_metrocluster_and_one_at_sites_has_them_all() {
+    let plain = Bench::new().await.get("/api/cluster/software").await;
+    assert_eq!(plain.get("metrocluster"), None);
+    let bench = Bench::empty().await;
+    bench.begin_at([Some("north"), Some("south")]).await;
+    let block = async || {
+        let fields = "/api/cluster/software?fields=metrocluster";
+        bench.get(fields).await["metrocluster"].clone()
+    };
+    let idle = json!({"clusters": [{"name": "north"}, {"name": "south"}]});
+    assert_eq!(block().await, idle, "nothing is said of what there was not");
+    bench.start_validation().await;
+    let site = |name| json!({"name": name, "state": "in_progress", "elapsed_duration": 20, "estimated_duration": 600});
+    let expected = json!({
+        "clusters": [site("north"), site("south")],
+        "progress_summary": {"message": "Validation in progress."},
+        "progress_details": {"message": "Pre-update checks on sites \"north\", \"south\"."},
+    });
+    assert_eq!(block().await, expected);
 }
 
 #[tokio::test(start_paused = true)]

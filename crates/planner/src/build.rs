@@ -9,7 +9,7 @@ use evenkeel_model::{
 use crate::builder::Builder;
 use crate::input::Input;
 use crate::order::{chosen, order, turns};
-use crate::pair::{foreign, member, pair_of, standing};
+use crate::pair::{foreign, giveback_unproven, member, pair_of, standing};
 
 /// The first revision of an update's plan, or why there can be none. Rolling: one pair after the other, one
 /// node at a time. From eight nodes on in two batches of whole pairs, never both nodes of a pair at a time.
@@ -97,12 +97,16 @@ pub fn replan(input: &Input<'_>, request: &UpdateRequest) -> Result<Plan, NoPlan
     let from = previous.map(|plan| plan.from.clone()).unwrap_or_default();
     let chosen = from.keys().cloned().collect();
     let mut groups = order(input, request, &chosen);
-    let (mut away, mut home, mut stands) = (Vec::new(), Vec::new(), BTreeMap::new());
+    let (mut away, mut half_home, mut home) = (Vec::new(), Vec::new(), Vec::new());
+    let mut stands = BTreeMap::new();
     for node in groups.iter().flatten() {
         let stand = stand(input, node)?;
         let is_new = from.get(node) != Some(&request.version);
         match &stand {
             Stand::TakenByUs { version } => away.push((node.clone(), version.clone())),
+            Stand::Serving { version } if giveback_unproven(input, node) => {
+                half_home.push((node.clone(), version.clone()));
+            }
             // It came home by hand.
             Stand::Serving { version } if *version == request.version => {
                 if is_new && !input.operation.updated.contains_key(node) {
@@ -121,6 +125,7 @@ pub fn replan(input: &Input<'_>, request: &UpdateRequest) -> Result<Plan, NoPlan
     let mut builder = Builder::new(input, entry, request.stabilize_minutes, first_id(input));
     // Whoever is with its partner comes home before anything new begins.
     builder.come_home(&away).map_err(as_problem)?;
+    builder.finish_giveback(&half_home).map_err(as_problem)?;
     builder.confirm(&home, input.topology.nodes.len() > 1);
     let bare = groups.iter().flatten().filter(|n| !builder.holds_image(n));
     let to_install: Vec<NodeName> = bare.cloned().collect();

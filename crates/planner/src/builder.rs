@@ -193,23 +193,46 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
+    /// The rest of the way of nodes that have their pools again, while nobody has seen that their giveback came
+    /// to its end: it is asked for once more, which finds what is done and does what is left.
+    pub(crate) fn finish_giveback(&mut self, nodes: &[(NodeName, Version)]) -> Result<(), Refusal> {
+        let lanes = nodes.iter().map(|(node, version)| {
+            let partner = self.partner(node)?;
+            let (tasks, restore) = match *version == self.target {
+                true => (
+                    self.given_back(node, &partner),
+                    self.restore(node, &partner),
+                ),
+                false => (self.restore(node, &partner), Vec::new()),
+            };
+            Ok(Lane {
+                node: node.clone(),
+                tasks,
+                restore,
+                undo: Vec::new(),
+            })
+        });
+        let lanes = lanes.collect::<Result<_, _>>()?;
+        self.push(lanes);
+        Ok(())
+    }
+
     /// From takeover to the end: up on the new version, steady, home, steady, good.
     fn homeward(&mut self, node: &NodeName, partner: &NodeName) -> Vec<Task> {
         let (version, minutes) = (self.target.clone(), self.stabilize_minutes);
+        let after = Milestone::Takeover;
+        let mut tasks = vec![
+            self.watched(node, Action::AwaitBoot { version }),
+            self.watched(node, Action::Stabilize { minutes, after }),
+        ];
+        tasks.extend(self.given_back(node, partner));
+        tasks
+    }
+
+    /// From giveback to the end: home, steady, good.
+    fn given_back(&mut self, node: &NodeName, partner: &NodeName) -> Vec<Task> {
+        let (version, minutes) = (self.target.clone(), self.stabilize_minutes);
         vec![
-            self.watched(
-                node,
-                Action::AwaitBoot {
-                    version: version.clone(),
-                },
-            ),
-            self.watched(
-                node,
-                Action::Stabilize {
-                    minutes,
-                    after: Milestone::Takeover,
-                },
-            ),
             self.task(node, Executor::Agent(partner.clone()), Action::Giveback),
             self.watched(
                 node,

@@ -1,8 +1,9 @@
 //! What is seen of an HA pair: takeovers that stand, whose they are, and whether a new one may be made.
 
 use evenkeel_model::{
-    ClusterObservation, MemberHa, MemberState, NodeName, NodeObservation, PairState, PoolHealth,
-    PoolState, TaskError, Topology, Transition, TransitionId, TransitionStage,
+    Action, ClusterObservation, MemberHa, MemberState, NodeName, NodeObservation, PairState,
+    PoolHealth, PoolState, TaskError, TaskState, Topology, Transition, TransitionId,
+    TransitionStage,
 };
 
 use crate::checks::SP;
@@ -175,6 +176,23 @@ fn service_processor_lost(input: &Input<'_>, node: &NodeName) -> Result<(), Stri
             "whether the service processor of node \"{node}\" answers is not known: {why}"
         )),
     }
+}
+
+/// Whether the node has its pools again after a takeover of ours, and no giveback of ours came to its end: what
+/// comes after the pools, the LIFs above all, was not seen at home by any of our tasks.
+pub(crate) fn giveback_unproven(input: &Input<'_>, node: &NodeName) -> bool {
+    let newest = pair_of(input, node).and_then(|pair| pair.transition.as_ref());
+    let given_back = |t: &&Transition| t.taken == *node && t.stage == TransitionStage::GivenBack;
+    let Some(newest) = newest.filter(given_back) else {
+        return false;
+    };
+    let proven = input.operation.tasks.values().any(|progress| {
+        progress.task.action == Action::Giveback
+            && progress.transition == newest.id
+            && matches!(progress.state, TaskState::Done { .. })
+    });
+    let is_over = input.operation.updated.contains_key(node);
+    input.operation.is_ours(newest.id) && !proven && !is_over
 }
 
 /// Why the node that carries `node` does not give it back for now.

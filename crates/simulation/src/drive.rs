@@ -189,20 +189,6 @@ impl Cluster {
         .await
     }
 
-    /// Does by hand what "bring the node into the awaited state" asks for when a LIF is not home.
-    pub fn send_lifs_home(&self) {
-        for node in self.names() {
-            self.hardware(|hardware, now| {
-                let lifs = hardware.lif_states(&node).into_iter();
-                let away = lifs.filter(|l| l.home == node && l.current.as_ref() != Some(&node));
-                for lif in away {
-                    // Refused while the node is not up: its update pauses again, and says so.
-                    let _ = hardware.handle(&node, &Command::SendHome { lif: lif.name }, now);
-                }
-            });
-        }
-    }
-
     /// Nodes whose standing takeover is no update's.
     pub fn taken_by_others(&self) -> Vec<NodeName> {
         let view = self.view();

@@ -10,7 +10,7 @@ use super::flight::{busy_nodes, cut_gates, settle};
 use super::{pause_on, problem_of};
 use crate::input::{Decision, Input};
 use crate::next::awaiting;
-use crate::pair::{member, pair_of, standing};
+use crate::pair::{giveback_unproven, member, pair_of, standing};
 
 pub(super) fn cancel(input: &Input<'_>) -> Decision {
     let mut events = settle(input);
@@ -96,7 +96,8 @@ fn way_home<'a>(input: &Input<'_>, lane: &'a Lane) -> WayHome<'a> {
     };
     // A takeover that is not ours is not ours to give back.
     let ours = standing(pair).filter(|t| t.taken == lane.node && input.operation.is_ours(t.id));
-    if ours.is_some() && !is_restoring && !lane.restore.is_empty() {
+    let is_due = ours.is_some() || giveback_unproven(input, node);
+    if is_due && !is_restoring && !lane.restore.is_empty() {
         return WayHome::Leave(Box::new(leave(input, lane)));
     }
     match member(pair, &lane.node).ha {

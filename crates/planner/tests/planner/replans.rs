@@ -90,12 +90,51 @@ fn a_node_that_came_home_by_hand_is_confirmed() {
         .into_iter()
         .filter(|t| t.starts_with("n3"))
         .collect();
-    let jobs = ["verify", "stabilize-after-giveback", "commit"];
+    // Nobody saw its LIFs come home.
+    let jobs = ["giveback", "verify", "stabilize-after-giveback", "commit"];
     assert_eq!(of_n3, jobs.map(|job| format!("n3 do-{job}-job")));
-    assert_eq!(tasks(&plan)[..3], of_n3, "before anything is taken over");
+    assert_eq!(tasks(&plan)[..4], of_n3, "before anything is taken over");
     let world = finishes(world);
     let row = &world.operation.updated[&name("n3")];
     assert_eq!((&row.from, &row.to), (&old(), &new()));
+}
+
+#[test]
+fn a_giveback_that_was_seen_to_its_end_is_not_asked_for_again() {
+    let mut world = World::update();
+    let failure = error(TaskErrorKind::Permanent, "a bad day");
+    world.failures.push((name("n3"), "do-commit-job", failure));
+    world.run();
+    let plan = planned(&world).unwrap();
+    assert_eq!(tasks(&plan)[0], "n3 do-verify-job");
+    finishes(world);
+}
+
+/// The pools are home, and the LIFs could not be seen: whoever goes on, or out, finishes the giveback first.
+#[test]
+fn a_giveback_that_could_not_be_seen_is_not_done() {
+    let mut world = stopped_at("n3", "do-giveback-job");
+    world.give_back("n3");
+    let mut cancelled = world.clone();
+    let before = cancelled.operation.tasks.len();
+    cancelled.cancel();
+    cancelled.run();
+    assert_eq!(*ended(&cancelled), OperationEnd::Canceled);
+    let since = cancelled.operation.tasks.values().skip(before);
+    let actions: Vec<&str> = since.map(|t| t.task.action.name()).collect();
+    assert!(
+        actions.contains(&"do-giveback-job") && actions.contains(&"do-verify-job"),
+        "{actions:?}"
+    );
+    world.resume();
+    let failure = error(TaskErrorKind::Permanent, "the LIFs are not known");
+    world
+        .failures
+        .push((name("n3"), "do-giveback-job", failure));
+    world.run();
+    assert_eq!(world.problem().error, "the LIFs are not known");
+    assert_eq!(world.operation.updated.len(), 0, "it was not seen at home");
+    finishes(world);
 }
 
 #[test]

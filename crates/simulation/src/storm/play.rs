@@ -369,11 +369,9 @@ impl Storm<'_> {
                     again.skip_warnings = true;
                     let _ = timeout(OPERATOR, self.cluster.start_update(again)).await;
                 }
-                Stand::PausedOnError(_) => {
-                    self.cluster.send_lifs_home();
+                Stand::PausedOnError(_) | Stand::PausedByUser(_) => {
                     self.act(UpdateAction::Resume).await;
                 }
-                Stand::PausedByUser(_) => self.act(UpdateAction::Resume).await,
             }
             stands.push(stand);
         }

@@ -155,6 +155,16 @@ impl Cluster {
         &self,
         question: impl AsyncFn(FrontDoor) -> Result<JobId, Refusal>,
     ) -> Result<JobId, Refusal> {
+        let answer = self.tell(question).await;
+        lock(&self.world.accepted).extend(&answer);
+        answer
+    }
+
+    /// The same of what has no job.
+    pub async fn tell<T>(
+        &self,
+        question: impl AsyncFn(FrontDoor) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
         loop {
             for node in self.names() {
                 let Some(door) = self.door(&node) else {
@@ -167,7 +177,6 @@ impl Cluster {
                     answer = timeout(ANSWER, question(door)) => answer,
                 };
                 if let Ok(answer) = answer {
-                    lock(&self.world.accepted).extend(&answer);
                     return answer;
                 }
             }

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use evenkeel_model::{
-    Action, Event, EventId, JobOutcome, MemberHa, NodeName, OperationEvent, OperationKind,
-    Severity, SlotHealth, TaskId, TransitionId,
+    Action, ControlEvent, Event, EventId, Finding, JobOutcome, MemberHa, NodeName, Operation,
+    OperationEvent, OperationKind, Severity, SlotHealth, TaskId, TransitionId,
 };
 use evenkeel_model::{Generation, OperationId, StreamId};
 use evenkeel_platform::sim::Fault;
@@ -32,6 +32,8 @@ pub(crate) struct Rules {
     requested: BTreeMap<OperationId, Instant>,
     /// The takeover that a task makes.
     takeovers: BTreeMap<(OperationId, TaskId), TransitionId>,
+    /// What people ever acknowledged.
+    acknowledged: Vec<(String, BTreeSet<String>)>,
     /// Operations whose first job succeeded.
     promised_done: BTreeSet<OperationId>,
 }
@@ -88,8 +90,15 @@ impl World {
         let mut broken = Vec::new();
         {
             let mut rules = lock(&self.rules);
-            let Ok(Event::Operation(event)) = Event::decode(entry.stream, &entry.body) else {
-                return;
+            let event = match Event::decode(entry.stream, &entry.body) {
+                Ok(Event::Operation(event)) => event,
+                Ok(Event::Control(ControlEvent::WarningAcknowledged { check, about, .. })) => {
+                    rules.acknowledged.push((check, about));
+                    return;
+                }
+                Ok(Event::Control(_) | Event::Catalogue(_) | Event::Foreign { .. }) | Err(_) => {
+                    return;
+                }
             };
             let StreamId::Operation(id) = entry.stream else {
                 return;
@@ -140,8 +149,16 @@ impl World {
                 let has_error = findings.iter().any(|f| f.severity == Severity::Error);
                 let since = *rules.requested.get(&id)?;
                 let mut hidden = rules.blind.iter().filter(|(_, at)| **at < since);
-                let ((node, fault), _) = hidden.find(|_| !has_error)?;
-                Some(format!("{node} has {fault}, and validation found no error"))
+                if let Some(((node, fault), _)) = hidden.find(|_| !has_error) {
+                    return Some(format!("{node} has {fault}, and validation found no error"));
+                }
+                let mut false_names = findings.iter().filter(|f| !rules.is_true(f));
+                let named = false_names.next()?;
+                Some(format!("nobody acknowledged {named:?}"))
+            }
+            OperationEvent::Planned { .. } => {
+                let operation = operation?;
+                (operation.revisions == 0).then(|| not_admitted(operation))?
             }
             OperationEvent::TaskStarted {
                 task, transition, ..
@@ -210,6 +227,28 @@ impl World {
         open.map(|id| format!("the job of {id} succeeded before it ended"))
             .collect()
     }
+}
+
+impl Rules {
+    /// Whether the finding is marked as acknowledged only if somebody did so.
+    fn is_true(&self, finding: &Finding) -> bool {
+        let covers = |(check, about): &(String, BTreeSet<String>)| {
+            *check == finding.check && finding.about.is_subset(about)
+        };
+        let is_warning = finding.severity == Severity::Warning;
+        finding.acknowledged.is_none() || (is_warning && self.acknowledged.iter().any(covers))
+    }
+}
+
+/// What should have kept an update from being planned.
+fn not_admitted(operation: &Operation) -> Option<String> {
+    let skips = operation.update().is_some_and(|u| u.skip_warnings);
+    let blocks = |finding: &&Finding| match finding.severity {
+        Severity::Error => true,
+        Severity::Warning => !skips && finding.acknowledged.is_none(),
+    };
+    let found = operation.findings.iter().flatten().find(blocks)?;
+    Some(format!("an update is planned in spite of {found:?}"))
 }
 
 /// Whether only a coordinator says this. A package get is its receiver's until the package is there.

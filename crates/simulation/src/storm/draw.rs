@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use evenkeel_model::PauseAfter;
+use evenkeel_model::{GateCondition, PauseAfter};
 use evenkeel_platform::sim::Fault;
 use evenkeel_record::MemoryFaults;
 
-use super::script::{Act, Gust, Script, When};
+use super::script::{Act, Finds, Gate, Gust, Script, When};
 use crate::dice::Dice;
 
 /// Faults of the hardware that pass.
@@ -36,6 +36,45 @@ const FAULTS: &[Fault] = &[
     Fault::ReadonlySlot,
 ];
 
+/// Faults that only warn.
+const WARNINGS: &[Fault] = &[
+    Fault::SpDead,
+    Fault::LifAway,
+    Fault::SoftMount,
+    Fault::Alert,
+    Fault::NoTimeSource,
+    Fault::OldSmb,
+    Fault::ShelfSensor,
+];
+
+/// What may be waited for between nodes.
+const CONDITIONS: &[&[GateCondition]] = &[
+    &[],
+    &[GateCondition::Script],
+    &[GateCondition::LifsHome],
+    &[GateCondition::PathsBack, GateCondition::ResyncDone],
+    &[
+        GateCondition::LoadBelow { percent: 60 },
+        GateCondition::Script,
+    ],
+    &[
+        GateCondition::PathsBack,
+        GateCondition::ResyncDone,
+        GateCondition::LifsHome,
+        GateCondition::LoadBelow { percent: 80 },
+        GateCondition::Script,
+    ],
+];
+
+/// What an operator of a story is busy with, beside pausing and resuming.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Busy {
+    Little,
+    Gates,
+    Warnings,
+    Looking,
+}
+
 /// Tasks amid which something happens.
 const TASKS: &[&str] = &[
     "do-download-job",
@@ -53,13 +92,20 @@ const TASKS: &[&str] = &[
 pub fn draw(seed: u64) -> Script {
     let mut dice = Dice::new(seed ^ 0x5eed);
     let nodes = match dice.roll(100) {
-        0..60 => 2,
+        0..8 => 1,
+        8..60 => 2,
         60..91 => 4,
         91..97 => 6,
         97..99 => 8,
         _ => 12,
     };
     let gusts = dice.between(3, 13) as usize;
+    let busy = match dice.roll(100) {
+        0..55 => Busy::Little,
+        55..70 => Busy::Gates,
+        70..88 => Busy::Warnings,
+        _ => Busy::Looking,
+    };
     let early = if dice.chance(15) {
         dice.between(1, 2) as usize
     } else {
@@ -75,14 +121,19 @@ pub fn draw(seed: u64) -> Script {
             _ => PauseAfter::None,
         },
         skip_warnings: dice.chance(25),
-        force_rolling: dice.chance(20),
+        force_rolling: dice.chance(20) && nodes > 1,
         first: dice.chance(20).then(|| dice.roll(nodes as u64) as usize),
         only: match dice.chance(15) {
             true => vec![dice.roll(nodes as u64) as usize],
             false => Vec::new(),
         },
+        gates: (busy == Busy::Gates && dice.chance(70)).then(|| gate(&mut dice)),
+        checks: busy == Busy::Warnings && dice.chance(40),
+        acknowledges: busy == Busy::Warnings && dice.chance(60),
         early,
-        gusts: (0..gusts).map(|_| gust(&mut dice, nodes as u64)).collect(),
+        gusts: (0..gusts)
+            .map(|_| gust(&mut dice, nodes as u64, busy))
+            .collect(),
     }
 }
 
@@ -99,7 +150,16 @@ fn record(dice: &mut Dice) -> MemoryFaults {
     }
 }
 
-fn gust(dice: &mut Dice, nodes: u64) -> Gust {
+fn gate(dice: &mut Dice) -> Gate {
+    let hold = dice.roll(4) as u32;
+    Gate {
+        conditions: dice.pick(CONDITIONS),
+        hold,
+        longest: hold + dice.between(2, 25) as u32,
+    }
+}
+
+fn gust(dice: &mut Dice, nodes: u64, busy: Busy) -> Gust {
     let when = match dice.chance(45) {
         true => When::Into {
             task: dice.pick(TASKS),
@@ -111,7 +171,57 @@ fn gust(dice: &mut Dice, nodes: u64) -> Gust {
     };
     Gust {
         when,
-        act: act(dice, nodes),
+        act: match busy != Busy::Little && dice.chance(40) {
+            true => errand(dice, nodes, busy),
+            false => act(dice, nodes),
+        },
+    }
+}
+
+/// What an operator does who is busy with that, or what makes it interesting.
+fn errand(dice: &mut Dice, nodes: u64, busy: Busy) -> Act {
+    let node = dice.roll(nodes) as usize;
+    let ms = dice.between(200, 20_000);
+    match busy {
+        Busy::Little => act(dice, nodes),
+        Busy::Gates => match dice.roll(8) {
+            0..=2 => Act::Gates(gate(dice)),
+            3..=4 => Act::ScriptHolds {
+                trouble: dice.chance(25),
+                ms,
+            },
+            5 => Act::Pause,
+            6 => Act::Resume,
+            _ => Act::Fault {
+                node,
+                fault: dice.pick(&[Fault::HighLoad, Fault::LosePath, Fault::ResyncPool]),
+                ms,
+            },
+        },
+        Busy::Warnings => match dice.roll(10) {
+            0..=2 => Act::Acknowledge,
+            3 => Act::Withdraw,
+            4..=5 => Act::Validate,
+            6 => Act::Check {
+                node,
+                finds: dice.pick(&[Finds::Warning, Finds::Error, Finds::Hangs]),
+                ms,
+            },
+            _ => Act::Fault {
+                node,
+                fault: dice.pick(WARNINGS),
+                ms: ms * 3,
+            },
+        },
+        Busy::Looking => match dice.roll(8) {
+            0..=3 => Act::Estimate {
+                rolling: dice.chance(30),
+                only: dice.chance(30).then_some(node),
+            },
+            4..=5 => Act::Preview { node },
+            6 => Act::Validate,
+            _ => Act::Delete,
+        },
     }
 }
 

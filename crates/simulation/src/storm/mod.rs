@@ -2,11 +2,12 @@
 //! [`shrink()`] finds the short story in one that went wrong.
 
 mod draw;
+mod hands;
 mod play;
 mod script;
 mod shrink;
 
 pub use draw::draw;
 pub use play::{Played, play, tell};
-pub use script::{Act, Gust, Script, When};
+pub use script::{Act, Finds, Gate, Gust, Script, When};
 pub use shrink::{Shrunk, shrink};

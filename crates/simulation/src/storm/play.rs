@@ -4,6 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use evenkeel_agent::GateAnswer;
 use evenkeel_interconnect::Echo;
 use evenkeel_model::{NodeName, OperationEnd, OperationKind, UpdateRequest};
 use evenkeel_orchestrator::UpdateAction;
@@ -16,6 +17,7 @@ use super::script::{Act, Gust, Script, When};
 use crate::cluster::{Cluster, run};
 use crate::conditions::DiskState;
 use crate::drive::{Stand, stand_of};
+use crate::hooks::ScriptedChecks;
 use crate::settings::Settings;
 use crate::world::Blow;
 
@@ -26,7 +28,7 @@ const REST: Duration = Duration::from_secs(900);
 /// How long a gust waits for its task.
 const PATIENCE: Duration = Duration::from_secs(25);
 /// How long a storm waits for an operator who does not get an answer.
-const OPERATOR: Duration = Duration::from_secs(60);
+pub(super) const OPERATOR: Duration = Duration::from_secs(60);
 /// How long a node's word of what it runs may be on its way.
 const SHOWN: Duration = Duration::from_secs(30);
 /// Following what is asked for must lead to the end, not in circles.
@@ -69,6 +71,9 @@ async fn storm(script: &Script, tells: bool) -> Played {
     let mut settings = Settings::new(script.nodes);
     settings.seed = script.seed;
     settings.record_faults = script.record;
+    if script.checks {
+        settings.checks = vec![super::hands::check()];
+    }
     let cluster = Cluster::start(settings).await;
     let mut storm = Storm {
         names: cluster.names(),
@@ -89,9 +94,9 @@ async fn storm(script: &Script, tells: bool) -> Played {
     }
 }
 
-struct Storm<'a> {
-    cluster: Cluster,
-    script: &'a Script,
+pub(super) struct Storm<'a> {
+    pub(super) cluster: Cluster,
+    pub(super) script: &'a Script,
     names: Vec<NodeName>,
     bell: watch::Receiver<u64>,
     /// What ends by itself, and when.
@@ -99,7 +104,7 @@ struct Storm<'a> {
 }
 
 #[derive(Clone, Copy)]
-enum Undo {
+pub(super) enum Undo {
     Cut(usize),
     Record(usize),
     Delay(usize),
@@ -107,11 +112,16 @@ enum Undo {
     Machine(usize),
     Disk(usize),
     Fault(usize, Fault),
+    Script,
+    Check(usize),
 }
 
 impl Storm<'_> {
     async fn play(&mut self) -> Result<(), String> {
         let script = self.script;
+        if let Some(gate) = script.gates {
+            self.set_gates(gate).await;
+        }
         let early = script.early.min(script.gusts.len());
         for gust in &script.gusts[..early] {
             self.gust(gust).await?;
@@ -139,17 +149,20 @@ impl Storm<'_> {
         }
     }
 
-    fn node(&self, number: usize) -> &NodeName {
+    pub(super) fn node(&self, number: usize) -> &NodeName {
         &self.names[number % self.names.len()]
+    }
+
+    pub(super) fn pair_of(&self, node: usize) -> Vec<NodeName> {
+        let first = (node % self.names.len()) & !1;
+        let pair = (first..first + 2).filter_map(|n| self.names.get(n).cloned());
+        pair.collect()
     }
 
     fn request(&self) -> UpdateRequest {
         let script = self.script;
-        let pair = |node: &usize| {
-            let first = (node % self.names.len()) & !1;
-            (first..first + 2).filter_map(|n| self.names.get(n).cloned())
-        };
-        let nodes = script.only.iter().flat_map(pair).collect();
+        let nodes = script.only.iter().flat_map(|node| self.pair_of(*node));
+        let nodes = nodes.collect();
         Cluster::request_with(|request| {
             request.pause_after = script.pause_after;
             request.skip_warnings = script.skip_warnings;
@@ -229,7 +242,7 @@ impl Storm<'_> {
         }
     }
 
-    fn ends_in(&mut self, ms: u64, undo: Undo) {
+    pub(super) fn ends_in(&mut self, ms: u64, undo: Undo) {
         let at = Instant::now() + Duration::from_millis(ms);
         self.undo.push((at, undo));
     }
@@ -244,6 +257,10 @@ impl Storm<'_> {
             Undo::Machine(node) => cluster.set_act_lag(self.node(node), Duration::ZERO),
             Undo::Disk(node) => cluster.set_disk(self.node(node), DiskState::default()),
             Undo::Fault(node, fault) => cluster.set_fault(self.node(node), fault, false),
+            Undo::Script => cluster.script_gate(GateAnswer::Open),
+            Undo::Check(node) => {
+                cluster.script_checks(self.node(node), ScriptedChecks::default());
+            }
         }
     }
 
@@ -336,6 +353,15 @@ impl Storm<'_> {
             Act::Upload { node } => {
                 let _ = timeout(OPERATOR, cluster.upload(self.node(node), EXTRA)).await;
             }
+            Act::Delete => self.delete().await,
+            Act::Validate => self.validate().await,
+            Act::Acknowledge => self.acknowledge().await,
+            Act::Withdraw => self.withdraw().await,
+            Act::Estimate { rolling, only } => self.estimate(rolling, only).await,
+            Act::Preview { node } => self.preview(node).await,
+            Act::Gates(gate) => self.set_gates(gate).await,
+            Act::ScriptHolds { trouble, ms } => self.hold_script(trouble, ms),
+            Act::Check { node, finds, ms } => self.script_check(node, finds, ms),
         }
     }
 
@@ -366,7 +392,10 @@ impl Storm<'_> {
                     // A package that is on its way comes first.
                     self.cluster.idle(REST).await.map_err(|stuck| stuck.0)?;
                     let mut again = self.request();
-                    again.skip_warnings = true;
+                    match self.script.acknowledges {
+                        true => self.acknowledge().await,
+                        false => again.skip_warnings = true,
+                    }
                     let _ = timeout(OPERATOR, self.cluster.start_update(again)).await;
                 }
                 Stand::PausedOnError(_) | Stand::PausedByUser(_) => {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use evenkeel_model::PauseAfter;
+use evenkeel_model::{GateCondition, Gates, PauseAfter};
 use evenkeel_platform::sim::Fault;
 use evenkeel_record::MemoryFaults;
 
@@ -26,10 +26,58 @@ pub struct Script {
     pub first: Option<usize>,
     /// Only the pairs of these nodes are updated; all when empty.
     pub only: Vec<usize>,
+    /// Set before everything else.
+    pub gates: Option<Gate>,
+    /// The package brings a check.
+    pub checks: bool,
+    /// Warnings are acknowledged in the calm, where they would be skipped else.
+    pub acknowledges: bool,
     /// So many gusts come before the update is asked for.
     pub early: usize,
     /// What happens, in order.
     pub gusts: Vec<Gust>,
+}
+
+/// What is waited for between nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gate {
+    /// All that must hold.
+    pub conditions: &'static [GateCondition],
+    /// For so many minutes.
+    pub hold: u32,
+    /// Within so many.
+    pub longest: u32,
+}
+
+impl fmt::Display for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "gates")?;
+        for condition in self.conditions {
+            write!(f, " {condition}")?;
+        }
+        write!(f, " for {} of {} minutes", self.hold, self.longest)
+    }
+}
+
+impl Gate {
+    pub(super) fn gates(self) -> Gates {
+        Gates {
+            conditions: self.conditions.to_vec(),
+            hold_minutes: self.hold,
+            longest_minutes: self.longest,
+        }
+    }
+}
+
+/// What the check that comes with the package does on a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finds {
+    /// It warns.
+    Warning,
+    /// It fails.
+    Error,
+    /// It never ends.
+    Hangs,
 }
 
 /// Something that happens once.
@@ -137,11 +185,38 @@ pub enum Act {
     Upload {
         node: usize,
     },
+    Delete,
+    Validate,
+    Acknowledge,
+    Withdraw,
+    Estimate {
+        rolling: bool,
+        only: Option<usize>,
+    },
+    Preview {
+        node: usize,
+    },
+    Gates(Gate),
+    ScriptHolds {
+        trouble: bool,
+        ms: u64,
+    },
+    Check {
+        node: usize,
+        finds: Finds,
+        ms: u64,
+    },
 }
 
 impl fmt::Display for Script {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "cluster nodes={} seed={}", self.nodes, self.seed)?;
+        if self.checks {
+            writeln!(f, "# the package brings a check")?;
+        }
+        if let Some(gate) = self.gates {
+            writeln!(f, "{gate}")?;
+        }
         if self.record != MemoryFaults::default() {
             let MemoryFaults {
                 unknown_per_mille,
@@ -166,9 +241,13 @@ impl fmt::Display for Script {
         if self.early >= self.gusts.len() {
             self.write_request(f)?;
         }
+        let and = match self.acknowledges {
+            true => ", acknowledge warnings",
+            false => "",
+        };
         writeln!(
             f,
-            "heal everything, do what is asked for, until the update is complete"
+            "heal everything, do what is asked for{and}, until the update is complete"
         )
     }
 }
@@ -278,6 +357,38 @@ impl fmt::Display for Act {
             Self::Resume => f.write_str("resume"),
             Self::Cancel => f.write_str("cancel"),
             Self::Upload { node } => write!(f, "upload {} to {}", super::play::EXTRA, name(node)),
+            Self::Delete => write!(f, "delete {}", super::play::EXTRA),
+            Self::Validate => f.write_str("validate"),
+            Self::Acknowledge => f.write_str("acknowledge every warning"),
+            Self::Withdraw => f.write_str("withdraw every acknowledgement"),
+            Self::Estimate { rolling, only } => {
+                f.write_str("estimate")?;
+                if rolling {
+                    f.write_str(" force_rolling")?;
+                }
+                match only {
+                    Some(node) => write!(f, " pair_of={}", name(node)),
+                    None => Ok(()),
+                }
+            }
+            Self::Preview { node } => write!(f, "look at the plan on {}", name(node)),
+            Self::Gates(gate) => gate.fmt(f),
+            Self::ScriptHolds { trouble, ms } => {
+                let what = if trouble { "fails" } else { "says not yet" };
+                write!(f, "the gate script {what} for {ms} ms")
+            }
+            Self::Check { node, finds, ms } => {
+                let finds = match finds {
+                    Finds::Warning => "warns",
+                    Finds::Error => "fails",
+                    Finds::Hangs => "hangs",
+                };
+                write!(
+                    f,
+                    "the package's check {finds} on {} for {ms} ms",
+                    name(node)
+                )
+            }
         }
     }
 }

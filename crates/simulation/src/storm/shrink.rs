@@ -37,7 +37,10 @@ impl Shrunk {
     /// One round of everything that may be left out. False: nothing could be.
     fn smaller(&mut self) -> bool {
         let fewer_gusts = self.drop_gusts();
-        let changes: [fn(&mut Script); 7] = [
+        let changes: [fn(&mut Script); 10] = [
+            |s| s.gates = None,
+            |s| s.checks = false,
+            |s| s.acknowledges = false,
             |s| s.nodes = s.nodes.min(2),
             |s| s.nodes = s.nodes.min(4),
             |s| s.record = MemoryFaults::default(),

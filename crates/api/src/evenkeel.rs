@@ -13,6 +13,10 @@ pub struct Explain {
     /// What the cluster itself waits for, an election for example.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waiting: Vec<Awaiting>,
+    /// How the newest update left the cluster, where that is not plain from its end: after a cancel. While none
+    /// is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<String>,
     /// How old this answer is, when it comes from a mirror and not from the record itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub age_seconds: Option<u64>,

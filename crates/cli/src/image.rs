@@ -64,7 +64,7 @@ pub(crate) fn run(client: &Client, command: Image, json: bool) -> Result<(), Sto
         }
         Image::ResumeUpdate => act(client, "resume", json, "The update goes on."),
         Image::CancelUpdate => {
-            let text = "The update ends as soon as high availability is back.";
+            let text = "The update ends as soon as high availability is back; `evenkeel explain` then says how it left the cluster.";
             act(client, "cancel", json, text)
         }
         Image::Show => show(client, json),

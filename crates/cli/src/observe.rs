@@ -90,6 +90,7 @@ fn explanation(explain: &Explain) -> String {
     if text.is_empty() {
         text = "Nothing is going on.\n".to_owned();
     }
+    text.extend(explain.left.iter().map(|left| format!("{left}\n")));
     if let Some(age) = explain.age_seconds {
         text += &format!("(as it was {age} s ago: the record cannot be reached)\n");
     }
@@ -162,6 +163,7 @@ mod tests {
         let explain = Explain {
             operations: vec![operation],
             waiting: vec![],
+            left: None,
             age_seconds: Some(3),
         };
         let text = explanation(&explain);

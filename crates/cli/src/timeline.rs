@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use evenkeel_api::EventLine;
 use evenkeel_model::{
     Action, Milestone, Operation, OperationEnd, OperationEvent, OperationId, PauseCause, Request,
-    TaskEnd, TaskId, WallTime,
+    TaskEnd, TaskErrorKind, TaskId, WallTime,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -152,13 +152,14 @@ impl Timeline {
                 let text = format!("post-update checks: {} findings", findings.len());
                 self.note(*at, None, text);
             }
-            E::Ended { at, end } => {
+            E::Ended { at, end, left } => {
                 let text = match end {
                     OperationEnd::Completed => "completed".to_owned(),
                     OperationEnd::Canceled => "canceled".to_owned(),
                     OperationEnd::Failed { code, message } => format!("failed ({code}): {message}"),
                 };
-                self.note(*at, None, text);
+                let left = left.iter().map(|left| format!(". {left}"));
+                self.note(*at, None, text + &left.collect::<String>());
             }
             E::JobOpened { .. }
             | E::JobClosed { .. }
@@ -208,7 +209,16 @@ impl Timeline {
             return;
         };
         bar.end = Some(at);
-        if let TaskEnd::Failed { error } = end {
+        if let TaskEnd::Failed { error } = end
+            && progress.task.action.is_gate()
+            && error.kind == TaskErrorKind::Transient
+        {
+            self.note(
+                at,
+                Some(node),
+                format!("waits at its gate: {}", error.message),
+            );
+        } else if let TaskEnd::Failed { error } = end {
             bar.error = Some(error.message.clone());
             let text = format!("{name} failed (attempt {}): {}", bar.attempt, error.message);
             self.note(at, Some(node), text);

@@ -4,7 +4,7 @@ use evenkeel_model::{
     CatalogueEntry, Operation, OperationEnd, OperationKind, OperationState, Refusal, UpdateRequest,
     Version, code,
 };
-use evenkeel_planner::chosen;
+use evenkeel_planner::{all_there, chosen};
 use evenkeel_record::View;
 
 /// What a user may do with an update that is open.
@@ -54,13 +54,7 @@ pub(crate) fn not_there_yet(view: &View, request: &UpdateRequest) -> Result<(), 
     };
     let all_run = nodes.iter().all(|name| runs(name) == Some(version));
     match all_run && !was_given_up(view) {
-        true => {
-            let text = match request.nodes.is_empty() {
-                true => format!("All nodes run {version} already."),
-                false => format!("All nodes named run {version} already."),
-            };
-            Err(Refusal::new(code::ALREADY_AT_VERSION, text).about("version"))
-        }
+        true => Err(all_there(request)),
         false => Ok(()),
     }
 }

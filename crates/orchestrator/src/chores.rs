@@ -66,7 +66,7 @@ impl Memory {
             | Request::Validate { .. }
             | Request::Delete { .. } => return,
         };
-        if let Some(OperationEvent::Ended { at, end }) = last {
+        if let Some(OperationEvent::Ended { at, end, .. }) = last {
             self.ended(digest, end, *at, observations);
         }
     }

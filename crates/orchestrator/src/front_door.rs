@@ -355,7 +355,7 @@ impl FrontDoor {
                         job: ticket.job,
                         outcome,
                     },
-                    OperationEvent::Ended { at, end },
+                    OperationEvent::ended(at, end),
                 ],
             };
             Ok(Attempt::Append {

@@ -8,7 +8,7 @@ use evenkeel_model::{
 
 use crate::builder::Builder;
 use crate::input::Input;
-use crate::order::{chosen, order, turns};
+use crate::order::{all_there, chosen, order, turns};
 use crate::pair::{foreign, giveback_unproven, member, pair_of, standing};
 
 /// The first revision of an update's plan, or why there can be none. Rolling: one pair after the other, one
@@ -35,11 +35,7 @@ pub fn plan(input: &Input<'_>, request: &UpdateRequest) -> Result<Plan, Refusal>
         .collect();
     keep(&mut groups, is_due);
     if groups.is_empty() && unproven.is_empty() {
-        let text = match request.nodes.is_empty() {
-            true => format!("All nodes run {} already.", request.version),
-            false => format!("All nodes named run {} already.", request.version),
-        };
-        return Err(Refusal::new(code::ALREADY_AT_VERSION, text).about("version"));
+        return Err(all_there(request));
     }
     let turns = turns(input, request, &groups);
     let mut builder = Builder::new(input, entry, request.stabilize_minutes, first_id(input));

@@ -11,6 +11,7 @@ use evenkeel_model::{
 use crate::checks::{NAMED, about, weight};
 use crate::input::{Decision, Input};
 use crate::next::awaiting;
+use crate::words;
 
 /// What findings are called that are about all checks of a package.
 const NAME: &str = "Package checks";
@@ -188,19 +189,11 @@ fn finding(
 ) -> Finding {
     let subjects = nodes.iter().map(|node| format!("{node} {package} {issue}"));
     let subjects = about(&subjects.collect(), NAMED);
-    let named: Vec<String> = nodes
-        .iter()
-        .take(NAMED)
-        .map(|node| format!("\"{node}\""))
-        .collect();
-    let more = match nodes.len().saturating_sub(NAMED) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
+    let named = words::quoted(&nodes, NAMED);
     Finding {
         check,
         severity,
-        issue: format!("On {}{more}: {issue}", named.join(", ")),
+        issue: format!("On {named}: {issue}"),
         action,
         about: subjects,
         acknowledged: None,

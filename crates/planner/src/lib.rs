@@ -31,6 +31,7 @@ mod pair;
 mod parts;
 mod preview;
 mod update;
+mod words;
 
 pub use bounds::Tunables;
 pub use build::{NoPlan, plan, replan};
@@ -42,5 +43,5 @@ pub use explain::{Described, describe, explain};
 pub use input::{Decision, GateLook, GateMemory, Input, Running};
 pub use learn::{Expected, Learned, Learner, Measured, learn};
 pub use next::next;
-pub use order::chosen;
+pub use order::{all_there, chosen};
 pub use preview::{Preview, plan_estimate, preview};

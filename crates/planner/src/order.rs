@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use evenkeel_model::{NodeName, PlanMode, Refusal, Topology, UpdateRequest, code};
 
 use crate::input::Input;
+use crate::words;
 
 /// From so many nodes on, pairs are updated in two batches.
 const BATCH_FROM: usize = 8;
@@ -49,6 +50,16 @@ pub fn chosen(topology: &Topology, request: &UpdateRequest) -> Result<BTreeSet<N
         }
     }
     Ok(chosen)
+}
+
+/// Nothing is to be done.
+pub fn all_there(request: &UpdateRequest) -> Refusal {
+    let which = match request.nodes.is_empty() {
+        true => "All nodes",
+        false => "All nodes named",
+    };
+    let text = format!("{which} run {} already.", request.version);
+    Refusal::new(code::ALREADY_AT_VERSION, text).about("version")
 }
 
 fn known(topology: &Topology, name: &NodeName, field: &str) -> Result<(), Refusal> {
@@ -151,10 +162,5 @@ fn batches(input: &Input<'_>, groups: &[Vec<NodeName>]) -> Vec<Vec<NodeName>> {
 /// Some of the nodes by name, and how many more.
 pub(crate) fn named(nodes: &[NodeName]) -> String {
     const SHOWN: usize = 8;
-    let shown = nodes.iter().take(SHOWN).map(|node| format!("\"{node}\""));
-    let shown = shown.collect::<Vec<_>>().join(", ");
-    match nodes.len().saturating_sub(SHOWN) {
-        0 => format!("nodes {shown}"),
-        more => format!("nodes {shown} and {more} more"),
-    }
+    words::nodes(nodes, SHOWN)
 }

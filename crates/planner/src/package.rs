@@ -276,6 +276,6 @@ fn end(input: &Input<'_>, end: OperationEnd, outcome: JobOutcome) -> Decision {
             outcome: outcome.clone(),
         });
     let mut events: Vec<OperationEvent> = closed.collect();
-    events.push(OperationEvent::Ended { at, end });
+    events.push(OperationEvent::ended(at, end));
     Decision::events(events)
 }

@@ -1,6 +1,8 @@
 //! Cuts a plan that is too big for one event.
 
-use evenkeel_model::{Event, Lane, OperationEvent, Plan, Step, WallTime};
+use evenkeel_model::{Event, Lane, OperationEvent, Plan, Refusal, Step, WallTime, code};
+
+use crate::input::Input;
 
 /// Longest event that a plan is put into. The record's own limit is higher.
 const MOST_BYTES: usize = 48 * 1024;
@@ -33,6 +35,23 @@ pub(crate) fn planned(at: WallTime, mut plan: Plan) -> Vec<OperationEvent> {
     let mut events = parts(at, revision, steps, &sizes);
     events.push(OperationEvent::Planned { at, plan });
     events
+}
+
+/// Why a plan in parts cannot be recorded now, if it cannot: a daemon of an older release may not read parts.
+/// One that reads those of the plan before does.
+pub(crate) fn not_readable(input: &Input<'_>, events: &[OperationEvent]) -> Option<Refusal> {
+    let in_parts = events.len() > 1;
+    if !in_parts || !input.control.mixed_daemons() {
+        return None;
+    }
+    let before = input.operation.plan.as_deref().cloned();
+    if before.is_some_and(|before| planned(input.wall, before).len() > 1) {
+        return None;
+    }
+    let text = "The plan is too long to be recorded while the nodes run different releases of evenkeeld, or one \
+                has not said which: not every one would understand it. Bring all nodes to one release first, or \
+                update fewer nodes at a time (nodes_to_update).";
+    Some(Refusal::new(code::WRONG_STATE, text))
 }
 
 /// Bytes of a lane, and of what stands around it.

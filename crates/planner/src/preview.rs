@@ -229,7 +229,7 @@ pub(crate) fn estimate(input: &Input<'_>, request: &UpdateRequest) -> Decision {
         }
     };
     events.extend(close_jobs(input, &outcome));
-    events.push(OperationEvent::Ended { at, end });
+    events.push(OperationEvent::ended(at, end));
     Decision::events(events)
 }
 

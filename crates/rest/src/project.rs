@@ -273,6 +273,16 @@ pub(crate) fn open_operation(
     }
 }
 
+/// How the newest update left the cluster.
+pub(crate) fn left(row: rows::LeftRow) -> String {
+    format!(
+        "The update to {} was canceled at {}, and left the cluster so: {}",
+        row.version,
+        row.at.to_api(),
+        row.left
+    )
+}
+
 pub(crate) fn awaiting(awaiting: evenkeel_model::Awaiting, now: WallTime) -> Awaiting {
     Awaiting {
         awaiting: awaiting.what,

@@ -276,6 +276,7 @@ impl Cluster for RecordCluster {
             .collect();
         let age_seconds = self.age().map(|age| age.as_secs());
         Ok(Explain {
+            left: rows::left_behind(&view).map(project::left),
             operations,
             waiting,
             age_seconds,

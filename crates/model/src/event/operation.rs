@@ -179,7 +179,19 @@ pub enum OperationEvent {
         at: WallTime,
         /// How.
         end: OperationEnd,
+        /// The state in which it leaves the cluster, in sentences, where that is not plain from its end: who
+        /// runs what after a cancel, and who is in takeover.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        left: Option<String>,
     },
+}
+
+impl OperationEvent {
+    /// The end of an operation that leaves nothing more to say.
+    pub fn ended(at: WallTime, end: OperationEnd) -> Self {
+        let left = None;
+        Self::Ended { at, end, left }
+    }
 }
 
 /// How a job ended.

@@ -44,6 +44,7 @@ impl Operation {
             post_checks: None,
             post_checks_at: None,
             ended_at: None,
+            left: None,
         })
     }
 
@@ -148,7 +149,8 @@ impl Operation {
                 self.post_checks = Some(findings.clone());
                 self.post_checks_at.get_or_insert(*at);
             }
-            OperationEvent::Ended { at, end } => {
+            OperationEvent::Ended { at, end, left } => {
+                self.left.clone_from(left);
                 self.ended_at = Some(*at);
                 self.enter(OperationState::Ended { end: end.clone() }, *at);
             }

@@ -69,6 +69,8 @@ pub struct Operation {
     pub post_checks_at: Option<WallTime>,
     /// When it ended.
     pub ended_at: Option<WallTime>,
+    /// The state in which it left the cluster, where that was said.
+    pub left: Option<String>,
 }
 
 /// A time during which an update stood still.

@@ -188,5 +188,5 @@ pub(crate) fn restoring() -> OperationEvent {
 
 pub(crate) fn over() -> OperationEvent {
     let end = OperationEnd::Completed;
-    OperationEvent::Ended { at: at(20), end }
+    OperationEvent::ended(at(20), end)
 }

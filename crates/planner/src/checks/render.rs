@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use evenkeel_model::{Finding, NodeName};
+use evenkeel_model::Finding;
 
 use super::collect::Troubles;
+use crate::words;
 
 /// Troubles, and nodes of a list, that a finding names; of more it says how many.
 pub(crate) const NAMED: usize = 20;
@@ -43,7 +44,7 @@ fn finding(found: &Troubles, named: usize) -> Finding {
         act(&sentence.action);
     }
     for (why, nodes) in found.blind.iter().take(named) {
-        let nodes = nodes_of(nodes, named);
+        let nodes = words::nodes(nodes, named);
         issues.push(cut_end(format!(
             "The check could not run on {nodes}: {why}"
         )));
@@ -61,21 +62,6 @@ fn finding(found: &Troubles, named: usize) -> Finding {
         action: actions.join(" "),
         about: about(&found.about, named),
         acknowledged: None,
-    }
-}
-
-/// `node "a"`, or `nodes "a", "b" and 3 more`.
-fn nodes_of(nodes: &BTreeSet<NodeName>, named: usize) -> String {
-    let list: Vec<String> = nodes
-        .iter()
-        .take(named)
-        .map(|node| format!("\"{node}\""))
-        .collect();
-    let list = list.join(", ");
-    match (nodes.len(), nodes.len().saturating_sub(named)) {
-        (1, _) => format!("node {list}"),
-        (_, 0) => format!("nodes {list}"),
-        (_, more) => format!("nodes {list} and {more} more"),
     }
 }
 

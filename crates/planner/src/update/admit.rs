@@ -28,7 +28,7 @@ pub(crate) fn validation(input: &Input<'_>, version: &Version) -> Decision {
     };
     let message = "success".to_owned();
     let mut events = close_jobs(input, &JobOutcome::Success { message });
-    events.push(OperationEvent::Ended { at, end });
+    events.push(OperationEvent::ended(at, end));
     Decision::events(events)
 }
 
@@ -137,9 +137,12 @@ pub(super) fn admit(input: &Input<'_>, request: &UpdateRequest) -> Decision {
         },
     };
     let at = input.wall;
+    let planned = planned.and_then(|plan| {
+        let events = parts::planned(at, plan);
+        parts::not_readable(input, &events).map_or(Ok(events), Err)
+    });
     match planned {
-        Ok(plan) => {
-            let mut events = parts::planned(at, plan);
+        Ok(mut events) => {
             events.extend(close_jobs(
                 input,
                 &JobOutcome::Success {
@@ -154,10 +157,10 @@ pub(super) fn admit(input: &Input<'_>, request: &UpdateRequest) -> Decision {
                 message: message.clone(),
             };
             let mut events = close_jobs(input, &outcome);
-            events.push(OperationEvent::Ended {
+            events.push(OperationEvent::ended(
                 at,
-                end: OperationEnd::Failed { code, message },
-            });
+                OperationEnd::Failed { code, message },
+            ));
             Decision::events(events)
         }
     }

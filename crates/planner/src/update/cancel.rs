@@ -7,6 +7,7 @@ use evenkeel_model::{
 
 use super::execute::{Advanced, each, trouble, with_flight};
 use super::flight::{busy_nodes, cut_gates, settle};
+use super::left::left_behind;
 use super::{pause_on, problem_of};
 use crate::input::{Decision, Input};
 use crate::next::awaiting;
@@ -52,7 +53,8 @@ pub(super) fn cancel(input: &Input<'_>) -> Decision {
         }
         if unknown.is_empty() {
             let (at, end) = (input.wall, OperationEnd::Canceled);
-            return Decision::events(vec![OperationEvent::Ended { at, end }]);
+            let left = Some(left_behind(input));
+            return Decision::events(vec![OperationEvent::Ended { at, end, left }]);
         }
         if input.idle > input.tunables.silence {
             return pause_on(input, unknown.remove(0));

@@ -21,10 +21,7 @@ pub(super) fn finish(input: &Input<'_>, request: &UpdateRequest) -> Decision {
     if findings.is_empty() {
         return Decision::events(vec![
             OperationEvent::PostChecked { at, findings },
-            OperationEvent::Ended {
-                at,
-                end: OperationEnd::Completed,
-            },
+            OperationEvent::ended(at, OperationEnd::Completed),
         ]);
     }
     if input.idle <= input.tunables.settle() {

@@ -40,13 +40,18 @@ pub(super) fn cut_gates(input: &Input<'_>) -> Vec<OperationEvent> {
         end: TaskEnd::Failed {
             error: TaskError {
                 kind: TaskErrorKind::Transient,
-                message: "the update does not go on now; the conditions are looked at anew then"
-                    .to_owned(),
+                message: cut_short(awaited(input, progress).seen),
                 action: String::new(),
             },
         },
     });
     cut.take(MOST_AT_ONCE).collect()
+}
+
+/// What is said of a gate that is left before it opened.
+fn cut_short(seen: Option<String>) -> String {
+    let seen = seen.map_or_else(String::new, |seen| format!("; last seen: {seen}"));
+    format!("the update does not go on now; its conditions are looked at anew when it does{seen}")
 }
 
 /// Nodes with a task under way.

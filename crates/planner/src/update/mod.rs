@@ -5,6 +5,7 @@ mod cancel;
 mod execute;
 mod finish;
 mod flight;
+mod left;
 mod pause;
 mod start;
 mod wind_down;
@@ -20,7 +21,7 @@ use crate::explain::or_cancel;
 use crate::input::{Decision, Input};
 use crate::next::awaiting;
 use crate::pair::all_standing;
-use crate::parts::planned;
+use crate::parts;
 use flight::{cut_gates, in_flight, is_anything_running, settle};
 
 /// The next step of an update.
@@ -49,7 +50,16 @@ fn replan(input: &Input<'_>, request: &UpdateRequest) -> Decision {
         return in_flight(input);
     }
     match build::replan(input, request) {
-        Ok(plan) => Decision::events(planned(input.wall, plan)),
+        Ok(plan) => {
+            let events = parts::planned(input.wall, plan);
+            match parts::not_readable(input, &events) {
+                None => Decision::events(events),
+                Some(refusal) => {
+                    let action = "Bring all nodes to one release, then resume; or cancel.";
+                    pause_on(input, problem_of(None, &refusal.message, action))
+                }
+            }
+        }
         Err(NoPlan::Unknown(problem)) if input.idle <= input.tunables.silence => {
             let mut wait = awaiting(
                 input,

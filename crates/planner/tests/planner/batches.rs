@@ -392,6 +392,25 @@ fn a_single_node_is_updated_by_a_reboot_and_the_warning_says_so() {
 }
 
 #[test]
+fn a_plan_in_parts_is_refused_while_a_daemon_may_not_read_them() {
+    for (nodes, told) in [(4, false), (512, true)] {
+        let mut world = World::update_of(nodes, |_| {});
+        // Nobody has said which release runs.
+        world.control.topology = Some(world.topology.clone());
+        assert!(world.control.mixed_daemons());
+        assert!(world.step(), "validated");
+        let events = world.decide().events;
+        let refused = events.iter().any(|event| match event {
+            OperationEvent::Ended { end, .. } => {
+                matches!(end, OperationEnd::Failed { message, .. } if message.contains("different releases"))
+            }
+            _ => false,
+        });
+        assert_eq!(refused, told, "{nodes} nodes");
+    }
+}
+
+#[test]
 fn a_plan_too_big_for_one_event_is_cut_and_folds_to_the_same() {
     let mut world = World::update_of(512, |_| {});
     let whole = planned(&world).unwrap();

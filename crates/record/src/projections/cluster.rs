@@ -63,6 +63,28 @@ pub struct OperationRow {
     pub quarantine: Option<String>,
 }
 
+/// How a cancelled update left the cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftRow {
+    /// The version it was to.
+    pub version: Version,
+    /// When it ended.
+    pub at: WallTime,
+    /// Who runs what, and who is in takeover, as it was then.
+    pub left: String,
+}
+
+/// How the newest update left the cluster, while none is open and where it said so.
+pub fn left_behind(view: &View) -> Option<LeftRow> {
+    let newest = view.control().newest_of(&[OperationKind::Update])?;
+    let update = view.operation(newest)?;
+    Some(LeftRow {
+        version: update.version()?.clone(),
+        at: update.ended_at?,
+        left: update.left.clone()?,
+    })
+}
+
 /// The cluster, once it exists.
 pub fn cluster(view: &View) -> Option<ClusterRow> {
     let topology = view.control().topology.as_ref()?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use evenkeel_model::{
     Action, Milestone, NodeName, Operation, OperationKind, OperationState, PauseCause, Problem,
-    TaskProgress, TaskState, WallTime,
+    TaskError, TaskErrorKind, TaskProgress, TaskState, WallTime,
 };
 
 use super::At;
@@ -181,9 +181,28 @@ fn updates_state(view: &View, operation: &Operation, node: &NodeName) -> UpdateS
         return UpdateState::Completed;
     }
     let begun = operation.tasks.values().any(|task| task.task.node == *node);
-    match begun || operation.is_ended() {
+    match (begun && is_concerned(operation, node)) || operation.is_ended() {
         true => update_state(view, operation),
         false => UpdateState::Waiting,
+    }
+}
+
+/// Whether what the update stands still for is this node's: trouble of one node is no other's.
+fn is_concerned(operation: &Operation, node: &NodeName) -> bool {
+    match &operation.state {
+        OperationState::Paused {
+            cause: PauseCause::Error { problem },
+        } => problem.node.as_ref().is_none_or(|named| named == node),
+        OperationState::Requested
+        | OperationState::Validated
+        | OperationState::Running
+        | OperationState::PausePending
+        | OperationState::Paused {
+            cause: PauseCause::User { .. },
+        }
+        | OperationState::Replanning
+        | OperationState::CancelPending
+        | OperationState::Ended { .. } => true,
     }
 }
 
@@ -312,6 +331,11 @@ fn task_row(operation: &Operation, task: &TaskProgress) -> TaskRow {
             None,
         ),
         TaskState::Done { .. } => (UpdateState::Completed, done_text(&task.task.action), None),
+        // A gate that is left is looked at anew; nothing failed.
+        TaskState::Failed { error, .. } if was_left(task, error) => {
+            let state = gate_state(operation);
+            (state, (0, error.message.as_str()), None)
+        }
         TaskState::Failed { error, .. } => {
             let action = Some(error.action.clone()).filter(|action| !action.is_empty());
             (UpdateState::Failed, (0, error.message.as_str()), action)
@@ -328,6 +352,29 @@ fn task_row(operation: &Operation, task: &TaskProgress) -> TaskRow {
         action,
         start: task.first_start,
         end: end_of(task),
+    }
+}
+
+fn was_left(task: &TaskProgress, error: &TaskError) -> bool {
+    task.task.action.is_gate() && error.kind == TaskErrorKind::Transient
+}
+
+/// How a gate stands that did not open before the update stood still.
+fn gate_state(operation: &Operation) -> UpdateState {
+    match &operation.state {
+        OperationState::Paused {
+            cause: PauseCause::User { .. },
+        } => UpdateState::PausedByUser,
+        OperationState::Ended { .. } => UpdateState::Canceled,
+        OperationState::Requested
+        | OperationState::Validated
+        | OperationState::Running
+        | OperationState::PausePending
+        | OperationState::Paused {
+            cause: PauseCause::Error { .. },
+        }
+        | OperationState::Replanning
+        | OperationState::CancelPending => UpdateState::Waiting,
     }
 }
 

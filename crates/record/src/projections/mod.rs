@@ -18,7 +18,9 @@ use std::time::Duration;
 
 use evenkeel_model::WallTime;
 
-pub use cluster::{ClusterRow, NodeRow, OperationRow, cluster, nodes, open_operations};
+pub use cluster::{
+    ClusterRow, LeftRow, NodeRow, OperationRow, cluster, left_behind, nodes, open_operations,
+};
 pub use details::{Issue, PhaseRow, TaskRow, phases, tasks};
 pub use download::{DownloadRow, DownloadState, download};
 pub use estimates::{EstimateRow, estimates};

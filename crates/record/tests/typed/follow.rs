@@ -304,10 +304,7 @@ async fn an_append_to_several_streams_is_seen_whole() {
             .unwrap();
         let ended = ControlEvent::OperationEnded { at, operation: id };
         let ended = writes(Seq(expected + 1), Event::Control(ended), StreamId::Control);
-        let completed = OperationEvent::Ended {
-            at,
-            end: OperationEnd::Completed,
-        };
+        let completed = OperationEvent::ended(at, OperationEnd::Completed);
         let completed = writes(Seq(1), Event::Operation(completed), stream);
         bench
             .writer

@@ -346,7 +346,7 @@ impl Story {
 
     pub(crate) fn end(&mut self, id: OperationId, end: OperationEnd) {
         let at = self.tick();
-        self.operation(id, OperationEvent::Ended { at, end });
+        self.operation(id, OperationEvent::ended(at, end));
         self.control(ControlEvent::OperationEnded { at, operation: id });
     }
 

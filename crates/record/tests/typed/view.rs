@@ -313,20 +313,11 @@ fn operation_event(
             at,
             findings: vec![],
         },
-        Turn::Ended(0) => OperationEvent::Ended {
-            at,
-            end: OperationEnd::Completed,
-        },
-        Turn::Ended(1) => OperationEvent::Ended {
-            at,
-            end: OperationEnd::Canceled,
-        },
+        Turn::Ended(0) => OperationEvent::ended(at, OperationEnd::Completed),
+        Turn::Ended(1) => OperationEvent::ended(at, OperationEnd::Canceled),
         Turn::Ended(_) => {
             let message = "refused".to_owned();
-            OperationEvent::Ended {
-                at,
-                end: OperationEnd::Failed { code: 1, message },
-            }
+            OperationEvent::ended(at, OperationEnd::Failed { code: 1, message })
         }
         Turn::CloseJob(true) => {
             let outcome = JobOutcome::Success {

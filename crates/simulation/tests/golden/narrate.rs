@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use evenkeel_model::{
     ControlEvent, Event, Finding, How, Lane, NodeName, OperationEnd, OperationEvent, OperationId,
-    PauseCause, PausePoint, Plan, Severity, StreamId, TaskEnd, TaskId,
+    PauseCause, PausePoint, Plan, Severity, StreamId, TaskEnd, TaskErrorKind, TaskId,
 };
 use evenkeel_record::Entry;
 use evenkeel_simulation::Cluster;
@@ -124,11 +124,15 @@ impl Narrator {
                 vec![format!("{node} is updated from {from} to {to}")]
             }
             OperationEvent::PostChecked { findings, .. } => found("post-update checks", findings),
-            OperationEvent::Ended { end, .. } => vec![match end {
-                OperationEnd::Completed => "COMPLETED".to_owned(),
-                OperationEnd::Canceled => "CANCELED".to_owned(),
-                OperationEnd::Failed { code, message } => format!("FAILED, {code}: {message}"),
-            }],
+            OperationEvent::Ended { end, left, .. } => {
+                let end = match end {
+                    OperationEnd::Completed => "COMPLETED".to_owned(),
+                    OperationEnd::Canceled => "CANCELED".to_owned(),
+                    OperationEnd::Failed { code, message } => format!("FAILED, {code}: {message}"),
+                };
+                let left = left.iter().map(|left| format!("  {left}"));
+                [end].into_iter().chain(left).collect()
+            }
             _ => Vec::new(),
         }
     }
@@ -182,8 +186,11 @@ impl Narrator {
                 vec![format!("{name} {how}, in {took}")]
             }
             TaskEnd::Failed { error } => {
+                // A gate that is left is looked at anew.
+                let is_left = error.kind == TaskErrorKind::Transient && name.contains("do-gate");
+                let how = if is_left { "left" } else { "failed" };
                 vec![
-                    format!("{name} failed, after {took}"),
+                    format!("{name} {how}, after {took}"),
                     format!("  {}", error.message),
                 ]
             }

@@ -27,7 +27,7 @@ const NOBODY: u32 = 65_534;
 /// The last capability that a kernel may have.
 const LAST_CAPABILITY: u32 = 63;
 
-/// Bounds on what a check uses. Memory is for each process; time is also bounded from outside.
+/// Bounds on what a check uses. Memory is for each process here; that of all, and time, are bounded from outside.
 const LIMITS: [(Resource, u64); 6] = [
     (Resource::RLIMIT_AS, 1 << 30),
     (Resource::RLIMIT_NPROC, 64),

@@ -1,7 +1,7 @@
 //! Runs what others wrote: the checks that packages bring, confined, and the operator's gate script.
 //!
 //! For a check the daemon executes itself twice. [`outer`] (`evenkeeld run-check`) leaves the namespaces of
-//! the machine, watches time and output, and says what came of it. [`inner`] (`evenkeeld run-check-inside`)
+//! the machine, watches time, memory and output, and says what came of it. [`inner`] (`evenkeeld run-check-inside`)
 //! is the first process in there: it builds the view of the filesystem, gives up every privilege and starts
 //! the check. When either of them or the daemon ends, however it ends, the kernel ends all of it: the first
 //! process of a process namespace takes the others with it.
@@ -11,6 +11,7 @@
 
 mod calls;
 mod inner;
+mod memory;
 mod outer;
 mod output;
 mod script;

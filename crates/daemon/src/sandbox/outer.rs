@@ -1,4 +1,4 @@
-//! The process around a check: leaves the machine's namespaces, watches time and output, says what came of it.
+//! The process around a check: leaves the machine's namespaces, watches time, memory and output, says what came of it.
 
 use std::fs;
 use std::io::{self, Write};
@@ -11,6 +11,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+use super::memory::Proc;
 use super::output::{self, MAX_OUTPUT_BYTES};
 use super::{CheckEnd, CheckJob, NOT_CONFINED, input_ends, read_job};
 
@@ -72,6 +73,7 @@ fn leave_the_machine() -> Result<(), String> {
 }
 
 async fn watch(job: &CheckJob) -> Result<CheckEnd, String> {
+    let proc = Proc::open().map_err(|error| format!("its memory cannot be watched: {error}"))?;
     let mut child = Command::new("/proc/self/exe")
         .arg("run-check-inside")
         .env_clear()
@@ -82,9 +84,18 @@ async fn watch(job: &CheckJob) -> Result<CheckEnd, String> {
         .spawn()
         .map_err(|error| format!("it cannot be started: {error}"))?;
     let within = Duration::from_millis(job.within_ms);
+    let first = child.id();
+    let too_big = async {
+        match first {
+            Some(first) => proc.outgrown(first).await,
+            // It has ended before it was looked at.
+            None => std::future::pending().await,
+        }
+    };
     let end = tokio::select! {
         biased;
         () = input_ends() => Err("the daemon ended".to_owned()),
+        why = too_big => Ok(could_not(why)),
         end = timeout(within, talk(job, &mut child)) => match end {
             Ok(end) => Ok(end),
             Err(_) => Ok(could_not(format!("it did not end within {} s", within.as_secs_f64()))),

@@ -97,9 +97,23 @@ fn finding(check: &str, line: &str) -> Result<BundledFinding, Nonsense> {
     Ok(BundledFinding {
         check: check.to_owned(),
         severity: said.status,
-        issue: shown(&said.issue),
-        action: shown(&said.action),
+        issue: text(line, "issue", &said.issue)?,
+        action: text(line, "action", &said.action)?,
     })
+}
+
+/// A text that says something: a person is to act on it.
+fn text(line: &str, name: &str, said: &str) -> Result<String, Nonsense> {
+    let text = shown(said);
+    match text.trim().is_empty() {
+        true => {
+            let line = shown(line);
+            Err(Nonsense(format!(
+                "it writes {line:?}, whose {name} is empty"
+            )))
+        }
+        false => Ok(text),
+    }
 }
 
 #[cfg(test)]
@@ -123,6 +137,10 @@ mod tests {
         assert!(no(b"all is well").contains("\"all is well\", which is no finding"));
         assert!(no(b"{\"status\":\"fatal\",\"issue\":\"i\",\"action\":\"a\"}").contains("fatal"));
         assert!(no(b"{\"status\":\"error\",\"issue\":\"i\"}").contains("action"));
+        let empty = no(b"{\"status\":\"error\",\"issue\":\" \\u0001\",\"action\":\"a\"}");
+        assert!(empty.contains("whose issue is empty"), "{empty}");
+        let empty = no(b"{\"status\":\"warning\",\"issue\":\"i\",\"action\":\"\"}");
+        assert!(empty.contains("whose action is empty"), "{empty}");
         assert!(no(&[0xff]).contains("UTF-8"));
         let one = b"{\"status\":\"error\",\"issue\":\"i\",\"action\":\"a\"}\n";
         assert!(no(&one.repeat(17)).contains("17 problems"));

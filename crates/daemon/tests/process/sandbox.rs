@@ -123,6 +123,9 @@ fn what_a_check_does_not_say_clearly_is_no_pass() {
     );
     let why = Bench::new("echo the disk is gone >&2; exit 3").why();
     assert_eq!(why, "it ended with exit code 3: the disk is gone");
+    let silent = r#"echo '{"status":"warning","issue":"","action":"none"}'"#;
+    let why = Bench::new(silent).why();
+    assert!(why.contains("whose issue is empty"), "{why}");
     let why = Bench::new("kill -9 $$; sleep 60").why();
     assert!(
         why.contains("exit code 137") || why.contains("within"),
@@ -147,9 +150,9 @@ fn a_check_reaches_no_network() {
          else
            bash -c 'exec 3<>/dev/tcp/127.0.0.1/{port}' 2>/dev/null && say connected
          fi
-         say \"$(ls /sys/class/net 2>/dev/null)\""
+         say \"sees $(ls /sys/class/net 2>/dev/null)\""
     ));
-    assert_eq!(bench.issues(), [""]);
+    assert_eq!(bench.issues(), ["sees"]);
     listener.set_nonblocking(true).unwrap();
     assert!(listener.accept().is_err(), "nobody came");
 }
@@ -227,6 +230,15 @@ fn time_output_and_memory_are_bounded() {
     assert_eq!(why, "it ended with exit code 4: y");
     let why = Bench::new("dd if=/dev/zero of=/tmp/big bs=1M count=200 2>/dev/null || exit 9").why();
     assert!(why.contains("exit code 9"), "{why}");
+    // None of them has more than it may have alone.
+    let why = Bench::new(
+        "for i in 1 2 3; do { dd if=/dev/zero bs=200M count=1 2>/dev/null | sleep 60; } & done; wait",
+    );
+    let why = why.why();
+    assert_eq!(
+        why,
+        "its processes use more than 512 MiB of memory together"
+    );
 }
 
 /// A command line that is found among the machine's processes, and in no other test.

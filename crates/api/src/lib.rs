@@ -30,7 +30,8 @@ pub use job::{Job, JobError, JobLink, JobRef, JobState};
 pub use links::{Href, Links, NodeRef};
 pub use package::{Download, DownloadState, History, HistoryState, Package};
 pub use plan::{
-    Alone, EstimateRecord, Estimates, PlanEstimate, PlanMoment, PlanPreview, PlanRefusal,
+    Alone, EstimateRecord, Estimates, PlanAcknowledged, PlanEstimate, PlanFinding, PlanMoment,
+    PlanPreview, PlanRefusal,
 };
 pub use query::{
     BodyError, CollectionQuery, Direction, MAX_RECORDS, Order, Params, ReadQuery, Selection,

@@ -17,9 +17,37 @@ pub struct PlanPreview {
     pub refused: Option<PlanRefusal>,
     /// What the checks find now.
     pub validation_results: Vec<ValidationResult>,
+    /// The same one by one: with which code each would refuse the update, or who acknowledged it.
+    #[serde(default)]
+    pub findings: Vec<PlanFinding>,
     /// What they would answer to the update now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked: Option<PlanRefusal>,
+}
+
+/// A finding, and what it means for the update.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanFinding {
+    /// What was found.
+    #[serde(flatten)]
+    pub finding: ValidationResult,
+    /// The API's code that it refuses the update with; none where it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// Who knows of it, if someone acknowledged it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<PlanAcknowledged>,
+}
+
+/// Who acknowledged a warning.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanAcknowledged {
+    /// Who.
+    pub by: String,
+    /// When.
+    pub at: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// Why an update would not start.

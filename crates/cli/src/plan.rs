@@ -9,6 +9,7 @@ use crate::client::Client;
 use crate::image::{SOFTWARE, decode, findings_table};
 use crate::outcome::{Stop, print, print_json};
 use crate::table::{Table, seconds};
+use crate::watch::word;
 
 /// The options as a query, each behind a `&`.
 pub(crate) fn query(options: &UpdateOptions) -> String {
@@ -44,7 +45,10 @@ pub(crate) fn plan(client: &Client, args: &PlanArgs, json: bool) -> Result<(), S
     let preview: PlanPreview = decode(&body)?;
     print(&shown(&preview))?;
     match preview.refused {
-        Some(refused) => Err(Stop::Failed(refused.message)),
+        Some(refused) => Err(Stop::Failed(format!(
+            "{} (code {})",
+            refused.message, refused.code
+        ))),
         None => Ok(()),
     }
 }
@@ -55,10 +59,7 @@ fn shown(preview: &PlanPreview) -> String {
         text += &format!("Update to {}, {}", preview.version, totals(estimate));
         text += &moments_table(&estimate.moments).render("Nothing is to be done.");
     }
-    if !preview.validation_results.is_empty() {
-        text += "\nThe checks find now:\n";
-        text += &findings_table(&preview.validation_results).render("");
-    }
+    text += &found(preview);
     text += &match &preview.blocked {
         Some(blocked) => format!(
             "\nIt would be refused now ({}): {}\n",
@@ -69,6 +70,45 @@ fn shown(preview: &PlanPreview) -> String {
         }
         None => String::new(),
     };
+    text
+}
+
+/// What the checks find, and who knows of it.
+fn found(preview: &PlanPreview) -> String {
+    let mut text = String::new();
+    if preview.validation_results.is_empty() {
+        return text;
+    }
+    text += "\nThe checks find now:\n";
+    // A daemon of an older release does not tell one by one.
+    if preview.findings.is_empty() {
+        return text + &findings_table(&preview.validation_results).render("");
+    }
+    let mut table = Table::new(&["Check", "Status", "Blocks", "Issue", "Action"]);
+    let mut known = Table::new(&["Acknowledged", "By", "At", "Reason"]);
+    for found in &preview.findings {
+        let finding = &found.finding;
+        let blocks = match (&found.code, &found.acknowledged) {
+            (Some(code), _) => code.clone(),
+            (None, Some(_)) => "no, acknowledged".to_owned(),
+            (None, None) => "no, skipped".to_owned(),
+        };
+        table.row([
+            finding.update_check.clone(),
+            word(&finding.status),
+            blocks,
+            finding.issue.message.clone(),
+            finding.action.message.clone(),
+        ]);
+        if let Some(by) = &found.acknowledged {
+            let (check, reason) = (finding.update_check.clone(), by.reason.clone());
+            known.row([check, by.by.clone(), by.at.clone(), reason]);
+        }
+    }
+    text += &table.render("");
+    if !known.is_empty() {
+        text += &format!("\n{}", known.render(""));
+    }
     text
 }
 
@@ -147,7 +187,10 @@ pub(crate) fn estimate(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use evenkeel_api::{Alone, PlanRefusal};
+    use evenkeel_api::{
+        Advice, Alone, CheckStatus, Issue, PlanAcknowledged, PlanFinding, PlanRefusal,
+        ValidationResult,
+    };
 
     #[test]
     fn a_plan_shows_who_stands_alone_and_what_blocks() {
@@ -162,6 +205,17 @@ mod tests {
                 away: "n1".to_owned(),
             }],
         };
+        let message = |text: &str| text.to_owned();
+        let finding = ValidationResult {
+            update_check: "Running Jobs Status".to_owned(),
+            status: CheckStatus::Warning,
+            issue: Issue {
+                message: message("a job runs"),
+            },
+            action: Advice {
+                message: message("Wait."),
+            },
+        };
         let preview = PlanPreview {
             version: "9.2".to_owned(),
             estimate: Some(PlanEstimate {
@@ -175,7 +229,23 @@ mod tests {
                 moments: vec![moment],
             }),
             refused: None,
-            validation_results: vec![],
+            validation_results: vec![finding.clone()],
+            findings: vec![
+                PlanFinding {
+                    finding: finding.clone(),
+                    code: Some("10551395".to_owned()),
+                    acknowledged: None,
+                },
+                PlanFinding {
+                    finding,
+                    code: None,
+                    acknowledged: Some(PlanAcknowledged {
+                        by: "ann".to_owned(),
+                        at: "2026-01-01T00:00:00+00:00".to_owned(),
+                        reason: "the backup ends at noon".to_owned(),
+                    }),
+                },
+            ],
             blocked: Some(PlanRefusal {
                 code: "10551396".to_owned(),
                 message: "Validation failed: HA.".to_owned(),
@@ -187,6 +257,9 @@ mod tests {
             "n2 for n1",
             "10551396",
             "13m10s",
+            "warning  10551395          a job runs",
+            "warning  no, acknowledged  a job runs",
+            "Running Jobs Status  ann  2026-01-01T00:00:00+00:00  the backup ends at noon",
         ] {
             assert!(text.contains(part), "{part} is not in {text}");
         }

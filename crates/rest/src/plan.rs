@@ -6,10 +6,10 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use evenkeel_api::{
-    Alone, ApiError, Code, EstimateRecord, Estimates, PlanEstimate, PlanMoment, PlanPreview,
-    PlanRefusal,
+    Alone, ApiError, Code, EstimateRecord, Estimates, PlanAcknowledged, PlanEstimate, PlanFinding,
+    PlanMoment, PlanPreview, PlanRefusal,
 };
-use evenkeel_model::{Moment, PlanMode, Refusal, UpdateRequest};
+use evenkeel_model::{Finding, Moment, PlanMode, Refusal, Severity, UpdateRequest, code};
 use evenkeel_orchestrator::Preview;
 use evenkeel_record::projections::EstimateRow;
 
@@ -81,8 +81,29 @@ pub(crate) fn preview(request: &UpdateRequest, preview: Preview, minute: Duratio
         version: request.version.to_string(),
         estimate,
         refused,
+        findings: (preview.findings.iter())
+            .map(|finding| plan_finding(finding, request.skip_warnings))
+            .collect(),
         validation_results: project::findings(preview.findings),
         blocked: preview.blocked.map(refusal_of),
+    }
+}
+
+fn plan_finding(finding: &Finding, skip_warnings: bool) -> PlanFinding {
+    let code = match (finding.severity, &finding.acknowledged) {
+        (Severity::Error, _) => Some(code::VALIDATION_FAILED),
+        (Severity::Warning, Some(_)) => None,
+        (Severity::Warning, None) => (!skip_warnings).then_some(code::VALIDATION_WARNINGS),
+    };
+    let known = finding.acknowledged.as_ref();
+    PlanFinding {
+        finding: project::finding(finding.clone()),
+        code: code.map(|code| code.to_string()),
+        acknowledged: known.map(|known| PlanAcknowledged {
+            by: known.by.to_string(),
+            at: known.at.to_api(),
+            reason: known.reason.clone(),
+        }),
     }
 }
 

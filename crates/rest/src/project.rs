@@ -140,7 +140,11 @@ pub(crate) fn seconds(duration: Duration) -> u64 {
 }
 
 pub(crate) fn findings(found: Vec<Finding>) -> Vec<ValidationResult> {
-    let result = |finding: Finding| ValidationResult {
+    found.into_iter().map(finding).collect()
+}
+
+pub(crate) fn finding(finding: Finding) -> ValidationResult {
+    ValidationResult {
         update_check: finding.check,
         status: match finding.severity {
             Severity::Warning => CheckStatus::Warning,
@@ -152,8 +156,7 @@ pub(crate) fn findings(found: Vec<Finding>) -> Vec<ValidationResult> {
         action: Advice {
             message: finding.action,
         },
-    };
-    found.into_iter().map(result).collect()
+    }
 }
 
 fn task(row: rows::TaskRow) -> StatusDetails {

@@ -45,6 +45,13 @@ fn a_single_node_runs_the_packages_check_and_comes_back_from_its_reboot() {
             "{said}"
         );
     }
+    let check = "High Availability status";
+    lab.ok(&["image", "acknowledge", check, "--reason", "at night"]);
+    let plan = lab.ok(&["image", "plan", "2.0"]);
+    assert!(
+        plan.contains("no, acknowledged") && plan.contains("at night"),
+        "{plan}"
+    );
     lab.ok(&["image", "update", "2.0", "--skip-warnings", "--watch"]);
     assert!(lab.versions().values().all(|version| version == "2.0"));
     lab.assert_no_harm();

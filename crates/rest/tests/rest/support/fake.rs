@@ -358,6 +358,7 @@ impl evenkeel_rest::FrontDoor for Fake {
             message: format!("{request:?}"),
         };
         Ok(PlanPreview {
+            findings: Vec::new(),
             version: request.version.to_string(),
             estimate: None,
             refused: Some(refused),

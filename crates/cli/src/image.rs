@@ -263,6 +263,15 @@ fn show_progress(client: &Client, json: bool) -> Result<(), Stop> {
     if !steps.is_empty() {
         text += &format!("\n{}", steps.render(""));
     }
+    for (title, findings) in [
+        ("Pre-update checks", software.validation_results),
+        ("Post-update checks", software.post_update_checks),
+    ] {
+        let table = findings_table(&findings.unwrap_or_default());
+        if !table.is_empty() {
+            text += &format!("\n{title} found:\n{}", table.render(""));
+        }
+    }
     print(&text)
 }
 
@@ -278,13 +287,23 @@ fn phases_table(details: Option<Vec<UpdateDetails>>) -> Table {
 }
 
 fn steps_table(details: Option<Vec<StatusDetails>>) -> Table {
-    let mut steps = Table::new(&["Step", "Node", "State", "Start", "End", "Message"]);
+    let mut steps = Table::new(&["Step", "Node", "State", "Start", "End", "Message", "Action"]);
     for step in details.unwrap_or_default() {
         let message = step.issue.map(|issue| issue.message).unwrap_or_default();
         let start = step.start_time.unwrap_or_default();
         let end = step.end_time.unwrap_or_default();
         let state = word(&step.state);
-        steps.row([step.name, step.node.name, state, start, end, message]);
+        let action = step.action.map(|action| action.message);
+        let action = action.unwrap_or_default();
+        steps.row([
+            step.name,
+            step.node.name,
+            state,
+            start,
+            end,
+            message,
+            action,
+        ]);
     }
     steps
 }

@@ -1,0 +1,11 @@
+//! Admits what users ask for. An id that is returned here is durable.
+
+mod admit;
+mod packages;
+mod settings;
+mod updates;
+
+pub(crate) use admit::Attempt;
+pub use admit::{FrontDoor, GetTicket};
+pub use packages::{CopyNote, CopyState, StaleGet};
+pub use settings::NewKey;

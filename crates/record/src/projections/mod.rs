@@ -4,15 +4,16 @@
 //! are what the clocks say, and zero when a clock went backwards.
 
 mod cluster;
-mod details;
 mod download;
 mod durations;
 mod estimates;
 mod history;
 mod job;
 mod package;
+mod phases;
 mod sites;
 mod software;
+mod tasks;
 
 use std::time::Duration;
 
@@ -21,14 +22,15 @@ use evenkeel_model::WallTime;
 pub use cluster::{
     ClusterRow, LeftRow, NodeRow, OperationRow, cluster, left_behind, nodes, open_operations,
 };
-pub use details::{Issue, PhaseRow, TaskRow, phases, tasks};
 pub use download::{DownloadRow, DownloadState, download};
 pub use estimates::{EstimateRow, estimates};
 pub use history::{HistoryRow, HistoryState, history};
 pub use job::{JobRow, JobState, job, jobs};
 pub use package::{PackageRow, package, packages};
+pub use phases::{PhaseRow, phases};
 pub use sites::{SiteRow, SitesRow};
 pub use software::{Software, SoftwareNode, UpdateState, cluster_version, software, update_state};
+pub use tasks::{Issue, TaskRow, tasks};
 
 /// When, and in which measure, things are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,9 +9,10 @@ use evenkeel_model::{
 };
 
 use super::At;
-use super::details::{CHECKS_ESTIMATE_S, PhaseRow, TaskRow, phases, tasks, total_estimate};
 use super::durations::worked;
+use super::phases::{CHECKS_ESTIMATE_S, PhaseRow, phases, total_estimate};
 use super::sites::{Shown, SitesRow, sites};
+use super::tasks::{TaskRow, tasks};
 use crate::view::View;
 
 /// State of an update or validation, of a phase, or of a task, in the API's words.

@@ -72,7 +72,9 @@ pub(crate) fn foreign(input: &Input<'_>, node: &NodeName) -> Option<TaskError> {
     }
     Some(permanent(
         format!("node \"{taken}\" was taken over by node \"{by}\", not by this update"),
-        "Find out why, give it back, then resume.",
+        &format!(
+            "Find out why. When node \"{taken}\" is in \"waiting for giveback\" state, give it back, then resume."
+        ),
     ))
 }
 

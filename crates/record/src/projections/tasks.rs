@@ -123,12 +123,26 @@ fn task_row(operation: &Operation, task: &TaskProgress) -> TaskRow {
         },
         action,
         start: task.first_start,
-        end: end_of(task),
+        // What stands still has not ended.
+        end: end_of(task).filter(|_| !stands(state)),
     }
 }
 
 fn was_left(task: &TaskProgress, error: &TaskError) -> bool {
     task.task.action.is_gate() && error.kind == TaskErrorKind::Transient
+}
+
+/// Whether a task in this state is still to be done.
+fn stands(state: UpdateState) -> bool {
+    match state {
+        UpdateState::InProgress
+        | UpdateState::Waiting
+        | UpdateState::PausedByUser
+        | UpdateState::PausedOnError
+        | UpdateState::PausePending
+        | UpdateState::CancelPending => true,
+        UpdateState::Completed | UpdateState::Canceled | UpdateState::Failed => false,
+    }
 }
 
 /// How a gate stands that did not open before the update stood still.

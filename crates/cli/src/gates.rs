@@ -50,7 +50,7 @@ fn describe(gates: &GateSettings) -> String {
         return "Between nodes an update waits for no condition.\n".to_owned();
     }
     format!(
-        "Between nodes an update waits until these have held for {} minutes: {}. After {} minutes it pauses.\n",
+        "Between nodes an update waits until these have held for {} min: {}. After {} min it pauses.\n",
         gates.hold_minutes,
         gates.conditions.join(", "),
         gates.longest_minutes

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use evenkeel_model::{
-    GateCondition, Gates, NodeName, NodeObservation, PoolHealth, TaskId, TaskProgress, TaskState,
+    Action, GateCondition, Gates, NodeName, NodeObservation, PoolHealth, Task, TaskId,
+    TaskProgress, TaskState,
 };
 
 use crate::input::{Decision, GateLook, Input};
@@ -66,7 +67,7 @@ pub(crate) fn remaining(input: &Input<'_>, progress: &TaskProgress, gates: &Gate
 pub(crate) fn looks(input: &Input<'_>, decision: &mut Decision) {
     let running = input.operation.tasks.values();
     for progress in running.filter(|task| matches!(task.state, TaskState::Running)) {
-        if let evenkeel_model::Action::Gate { gates } = &progress.task.action {
+        if let Action::Gate { gates } = &progress.task.action {
             let look = match failing(input, &progress.task.node, gates) {
                 None => GateLook::Holds,
                 Some(what) => GateLook::Fails(what),
@@ -75,6 +76,23 @@ pub(crate) fn looks(input: &Input<'_>, decision: &mut Decision) {
             decision.gates.insert(id, look);
         }
     }
+}
+
+/// The gates at which an update stands still, as they are seen now.
+pub(crate) fn stood_at(input: &Input<'_>) -> Vec<String> {
+    let operation = input.operation;
+    let lanes = operation.plan.iter().flat_map(|plan| plan.lanes());
+    let due = lanes.filter_map(|lane| operation.next_task(lane));
+    let begun = due.filter(|task| operation.tasks.contains_key(&task.id));
+    let text = |task: &Task| {
+        let Action::Gate { gates } = &task.action else {
+            return None;
+        };
+        let seen = failing(input, &task.node, gates);
+        let seen = seen.unwrap_or_else(|| "every condition holds now".to_owned());
+        Some(format!("node \"{}\" stands at its gate: {seen}", task.node))
+    };
+    begun.filter_map(text).collect()
 }
 
 /// The first condition that does not hold, and where. What is not known does not hold.

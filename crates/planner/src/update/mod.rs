@@ -18,6 +18,7 @@ pub(crate) use admit::{await_answers, close_jobs, look, refusal, validation};
 
 use crate::build::{self, NoPlan};
 use crate::explain::or_cancel;
+use crate::gate;
 use crate::input::{Decision, Input};
 use crate::next::awaiting;
 use crate::pair::all_standing;
@@ -93,9 +94,10 @@ fn paused(input: &Input<'_>, cause: &PauseCause) -> Decision {
         wait.seen = Some(problem.error.clone());
         wait.unblock = or_cancel(&problem.action);
     }
-    let away = who_is_away(input, wait.node.as_ref());
-    if !away.is_empty() {
-        let seen = wait.seen.iter().chain(&away).map(String::as_str);
+    let mut more = who_is_away(input, wait.node.as_ref());
+    more.extend(gate::stood_at(input));
+    if !more.is_empty() {
+        let seen = wait.seen.iter().chain(&more).map(String::as_str);
         wait.seen = Some(seen.collect::<Vec<_>>().join("; "));
     }
     // Results that were on their way when the update paused are still recorded.

@@ -164,6 +164,8 @@ mod tests {
     fn every_code_of_planning_and_admission_has_its_status_here() {
         use evenkeel_model::code;
         let used = [
+            (code::DUPLICATE, 409),
+            (code::IN_USE, 409),
             (code::INVALID_VALUE, 400),
             (code::NO_UPDATE, 409),
             (code::NO_UPDATE_TO_PAUSE, 409),

@@ -16,6 +16,7 @@ mod plan;
 mod query;
 mod resource;
 mod software;
+mod users;
 
 pub use cluster::{Cluster, Ha, HaPartner, Node, ReleaseVersion};
 pub use code::{Class, Code};
@@ -43,3 +44,4 @@ pub use software::{
     Software, SoftwareImage, SoftwareNode, StatusAdvice, StatusDetails, StatusIssue, UpdateDetails,
     UpdateState, ValidationResult,
 };
+pub use users::{NewUser, Secret, User, UserChange, Users};

@@ -80,6 +80,8 @@ async fn append(
         at,
         user,
         password_hash,
+        account: None,
+        by: None,
     }));
     let keys = start.trusted_keys.iter().cloned();
     events.extend(keys.map(|public_key| key_trusted(at, public_key)));

@@ -4,9 +4,10 @@ use async_trait::async_trait;
 use evenkeel_api::{Action, NewAcknowledgement, NewKey, PlanPreview};
 use evenkeel_download::Source;
 use evenkeel_model::{
-    Awaiting, JobId, NodeName, PackagesStatus, Refusal, UpdateRequest, UserName, Version,
+    AccountChange, Awaiting, JobId, NodeName, PackagesStatus, Refusal, UpdateRequest, UserName,
+    Version,
 };
-use evenkeel_orchestrator::GatesChange;
+use evenkeel_orchestrator::{GatesChange, UserChange};
 use evenkeel_rest::{FrontDoor, NodeDoor, Upload};
 
 use crate::keeper::Incoming;
@@ -84,6 +85,28 @@ impl FrontDoor for Door {
 
     async fn set_gates(&self, change: GatesChange, by: UserName) -> Result<(), Refusal> {
         self.inner.set_gates(change, by).await
+    }
+
+    async fn create_user(
+        &self,
+        user: &UserName,
+        account: AccountChange,
+        by: UserName,
+    ) -> Result<(), Refusal> {
+        self.inner.create_user(user, account, by).await
+    }
+
+    async fn change_user(
+        &self,
+        user: &UserName,
+        change: UserChange,
+        by: UserName,
+    ) -> Result<(), Refusal> {
+        self.inner.change_user(user, change, by).await
+    }
+
+    async fn delete_user(&self, user: &UserName, by: UserName) -> Result<(), Refusal> {
+        self.inner.delete_user(user, by).await
     }
 
     async fn awaiting(&self) -> Result<Vec<Awaiting>, Refusal> {

@@ -11,14 +11,15 @@ use crate::id::{BootId, Generation, NodeName, OperationId, UserName, Version};
 use crate::refusal::{Refusal, code};
 use crate::time::WallTime;
 use crate::topology::Topology;
+use crate::user::{Account, AccountChange, Role};
 
 /// State of the control stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Control {
     /// The members, once the cluster exists.
     pub topology: Option<Topology>,
-    /// PHC strings by user.
-    pub users: BTreeMap<UserName, String>,
+    /// Who may use the API.
+    pub users: BTreeMap<UserName, Account>,
     /// The keys whose signatures are believed, and those that were revoked, in the order of their coming.
     pub trusted_keys: Vec<TrustedKey>,
     /// How many packages that nothing needs are kept; none: all.
@@ -106,11 +107,18 @@ impl Control {
                 }
             }
             ControlEvent::UserSet {
+                at,
                 user,
                 password_hash,
-                ..
+                account,
+                by,
             } => {
-                self.users.insert(user.clone(), password_hash.clone());
+                let older = AccountChange::Set {
+                    role: Role::Admin,
+                    password_hash: Some(password_hash.clone()),
+                    certificate: false,
+                };
+                self.set_user(*at, user, account.as_ref().unwrap_or(&older), by.as_ref());
             }
             ControlEvent::KeyTrusted {
                 at,
@@ -202,6 +210,32 @@ impl Control {
             }
         }
         Ok(())
+    }
+
+    fn set_user(
+        &mut self,
+        at: WallTime,
+        user: &UserName,
+        change: &AccountChange,
+        by: Option<&UserName>,
+    ) {
+        match change {
+            AccountChange::Set {
+                role,
+                password_hash,
+                certificate,
+            } => {
+                let account = Account {
+                    role: *role,
+                    password_hash: password_hash.clone(),
+                    certificate: *certificate,
+                    set_at: at,
+                    set_by: by.cloned(),
+                };
+                self.users.insert(user.clone(), account);
+            }
+            AccountChange::Removed => drop(self.users.remove(user)),
+        }
     }
 
     fn elect(&mut self, at: WallTime, to: Generation, node: &NodeName) -> Result<(), Illegal> {

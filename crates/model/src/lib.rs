@@ -24,6 +24,7 @@ mod task;
 mod time;
 mod topology;
 mod transfer;
+mod user;
 
 pub use bundled::{BundledFinding, BundledRun, BundledState, CheckOrder};
 pub use catalogue::{Catalogue, CatalogueEntry};
@@ -60,3 +61,4 @@ pub use task::{
 pub use time::{Monotonic, WallTime};
 pub use topology::{LifConfig, NodeConfig, Topology, TopologyError};
 pub use transfer::{PackagesStatus, Transfer, TransferSource, Trouble};
+pub use user::{Account, AccountChange, NoSuchRole, Role};

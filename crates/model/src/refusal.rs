@@ -34,6 +34,10 @@ impl Refusal {
 
 /// The codes that planning and admission use. Texts and sources: `docs` of the crate `api`.
 pub mod code {
+    /// There is one of that name already.
+    pub const DUPLICATE: u32 = 1;
+    /// Others depend on it as it is.
+    pub const IN_USE: u32 = 8;
     /// The entry named does not exist.
     pub const NO_ENTRY: u32 = 4;
     /// A value is not valid for a field.

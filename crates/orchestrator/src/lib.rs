@@ -23,5 +23,5 @@ mod track;
 pub use admission::UpdateAction;
 pub use elect::{Orchestrator, Parts, Role};
 pub use evenkeel_planner::Preview;
-pub use front_door::{CopyNote, CopyState, FrontDoor, GetTicket, NewKey, StaleGet};
+pub use front_door::{CopyNote, CopyState, FrontDoor, GetTicket, NewKey, StaleGet, UserChange};
 pub use gates::GatesChange;

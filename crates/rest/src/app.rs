@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn_with_state, map_request};
 use axum::response::{IntoResponse, Response};
@@ -12,16 +13,17 @@ use evenkeel_api::{ApiError, Code, Download, History, Job, Node, Package, Resour
 use evenkeel_seam::Ids;
 
 use crate::auth::Auth;
+use crate::caller::{Caller, Peer};
 use crate::cluster::{Cluster, FrontDoor};
 use crate::resources::{collection, member, singleton};
 use crate::respond::Failure;
-use crate::{events, plan, settings, software, transfers, upload};
+use crate::{events, permit, plan, settings, software, transfers, upload, users};
 
 /// What every handler shares.
 pub(crate) struct App {
     pub(crate) cluster: Arc<dyn Cluster>,
     pub(crate) door: Arc<dyn FrontDoor>,
-    auth: Auth,
+    pub(crate) auth: Auth,
 }
 
 pub(crate) type Shared = State<Arc<App>>;
@@ -49,11 +51,11 @@ pub fn router(cluster: Arc<dyn Cluster>, door: Arc<dyn FrontDoor>, ids: &dyn Ids
             get(singleton::<Download>).merge(post(software::download)),
         )
         .route(
-            "/api/cluster/software/upload",
+            permit::UPLOAD,
             post(upload::upload).layer(DefaultBodyLimit::disable()),
         )
         .route(
-            "/evenkeel/v1/packages",
+            permit::PACKAGES,
             put(upload::put).layer(DefaultBodyLimit::disable()),
         )
         .route(History::PATH, get(collection::<History>))
@@ -90,6 +92,11 @@ pub fn router(cluster: Arc<dyn Cluster>, door: Arc<dyn FrontDoor>, ids: &dyn Ids
             "/evenkeel/v1/gates",
             get(settings::gates).patch(settings::set_gates),
         )
+        .route(permit::USERS, get(users::users).post(users::create))
+        .route(
+            permit::USER,
+            get(users::user).patch(users::change).delete(users::delete),
+        )
         .route("/evenkeel/v1/transfers", get(transfers::transfers))
         .fallback(unknown_url)
         .method_not_allowed_fallback(other_method)
@@ -101,14 +108,12 @@ pub fn router(cluster: Arc<dyn Cluster>, door: Arc<dyn FrontDoor>, ids: &dyn Ids
         .layer(map_request(tidy_path))
 }
 
-async fn authenticate(State(app): Shared, mut request: Request, next: Next) -> Response {
-    match app
-        .auth
-        .check(app.cluster.as_ref(), request.headers())
-        .await
-    {
-        Ok(user) => {
-            request.extensions_mut().insert(user);
+async fn authenticate(State(app): Shared, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    match admit(&app, &parts).await {
+        Ok(caller) => {
+            parts.extensions.insert(caller);
+            let request = Request::from_parts(parts, body);
             let is_read = request.method().is_safe();
             let mut response = next.run(request).await;
             if let Some(age) = app.cluster.age().filter(|_| is_read) {
@@ -118,8 +123,18 @@ async fn authenticate(State(app): Shared, mut request: Request, next: Next) -> R
             }
             response
         }
-        Err(error) => Failure::new(request.headers(), error).into_response(),
+        Err(error) => Failure::new(&parts.headers, error).into_response(),
     }
+}
+
+/// Who asks, if that one may.
+async fn admit(app: &App, parts: &Parts) -> Result<Caller, ApiError> {
+    let peer = parts.extensions.get::<Peer>().cloned().unwrap_or_default();
+    let cluster = app.cluster.as_ref();
+    let caller = app.auth.check(cluster, &parts.headers, &peer).await?;
+    let route = parts.extensions.get::<MatchedPath>();
+    permit::check(&caller, &parts.method, route.map(MatchedPath::as_str))?;
+    Ok(caller)
 }
 
 async fn unknown_url(request: Request) -> Failure {

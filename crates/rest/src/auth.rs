@@ -1,7 +1,8 @@
-//! HTTP Basic authentication against argon2id hashes.
+//! Who is asking: HTTP Basic against argon2id hashes, a client certificate, or the local socket.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
 
 use argon2::password_hash::{PasswordHasher, PasswordVerifier, phc};
 use argon2::{Algorithm, Argon2, Params, Version};
@@ -9,12 +10,15 @@ use axum::http::{HeaderMap, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use evenkeel_api::{ApiError, Code};
-use evenkeel_model::UserName;
+use evenkeel_model::{Account, UserName};
 use evenkeel_seam::Ids;
 use sha2::{Digest, Sha256};
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
+use tokio::time::{Instant, sleep_until};
 
-use crate::cluster::{Cluster, PasswordHash};
+use crate::caller::{Caller, Origin, Peer};
+use crate::cluster::Cluster;
+use crate::throttle::{Throttle, TooMany};
 
 /// Verifications at once: each takes tens of milliseconds of a core and 19 MiB, so that guessing
 /// cannot take the daemon's memory or all of its cores.
@@ -22,6 +26,14 @@ const VERIFICATIONS: usize = 2;
 
 /// A password longer than this is not one; it bounds the work of hashing it.
 const MAX_PASSWORD_BYTES: usize = 1024;
+
+/// A shorter one is guessed before it is used.
+const MIN_PASSWORD_CHARACTERS: usize = 8;
+
+/// What the password of a user is checked against who is not there, or has none: that takes as long as a
+/// wrong one, so that names cannot be told by time. Of a text that nobody knows.
+const DECOY: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IGtub3dzIGl0$\
+                     l2XH0Jq0xkJb8m7H0g0T7l0v5xQe4l9kJmQmZ2b1c3Q";
 
 /// A password that could not be hashed.
 #[derive(Debug, thiserror::Error)]
@@ -36,11 +48,23 @@ pub fn hash_password(password: &str) -> Result<String, HashError> {
         .map_err(|error| HashError(error.to_string()))
 }
 
+/// A password as it was given, and where from.
+struct Try {
+    user: UserName,
+    password: String,
+    source: Option<IpAddr>,
+}
+
+/// One verification that several requests wait for.
+type Verdict = Arc<OnceCell<bool>>;
+
 /// Knows who is asking. Credentials once verified are remembered as a digest under a key of this
 /// process, so that argon2 does not run on each request; a changed hash forgets them.
 pub(crate) struct Auth {
     key: [u8; 32],
     verified: Mutex<HashMap<UserName, [u8; 32]>>,
+    under_way: Mutex<HashMap<[u8; 32], Verdict>>,
+    throttle: Throttle,
     turns: Semaphore,
 }
 
@@ -52,57 +76,90 @@ impl Auth {
         Self {
             key,
             verified: Mutex::default(),
+            under_way: Mutex::default(),
+            throttle: Throttle::new(Instant::now()),
             turns: Semaphore::new(VERIFICATIONS),
         }
     }
 
+    /// Who asks. Credentials that are given count, and a certificate only where none are.
     pub(crate) async fn check(
         &self,
         cluster: &dyn Cluster,
         headers: &HeaderMap,
-    ) -> Result<UserName, ApiError> {
-        let unauthorized = || ApiError::new(Code::NotAuthorized);
-        let (user, password) = credentials(headers).ok_or_else(unauthorized)?;
-        // An unknown user costs as much as a wrong password, so that names cannot be told by time.
-        let (known, hash) = match cluster.password_hash(&user).await? {
-            PasswordHash::Of(hash) => (true, hash),
-            PasswordHash::NoSuchUser(Some(other)) => (false, other),
-            PasswordHash::NoSuchUser(None) => return Err(unauthorized()),
-        };
-        if known && self.remembers(&user, &password, &hash) {
-            return Ok(user);
+        peer: &Peer,
+    ) -> Result<Caller, ApiError> {
+        match (peer.origin, headers.get(header::AUTHORIZATION)) {
+            (Origin::Local { .. }, _) => Ok(Caller::local()),
+            (Origin::Address(_) | Origin::Unknown, Some(_)) => {
+                let (user, password) = credentials(headers).ok_or_else(unauthorized)?;
+                let source = peer.origin.source();
+                let tried = Try {
+                    user,
+                    password,
+                    source,
+                };
+                self.by_password(cluster, tried).await
+            }
+            (Origin::Address(_) | Origin::Unknown, None) => {
+                by_certificate(cluster, peer.certificate.as_ref()).await
+            }
         }
-        let digest = self.digest(&user, &password, &hash);
-        let matches = self.verify(password, hash).await;
-        if !matches || !known {
-            return Err(unauthorized());
-        }
-        self.verified
-            .lock()
-            .expect("no panic while held")
-            .insert(user.clone(), digest);
-        Ok(user)
     }
 
-    fn remembers(&self, user: &UserName, password: &str, hash: &str) -> bool {
-        let digest = self.digest(user, password, hash);
+    async fn by_password(&self, cluster: &dyn Cluster, tried: Try) -> Result<Caller, ApiError> {
+        let account = cluster.account(&tried.user).await?;
+        let hash = account.as_ref().and_then(|it| it.password_hash.clone());
+        let is_known = hash.is_some();
+        let hash = hash.unwrap_or_else(|| DECOY.to_owned());
+        let digest = self.digest(&tried, &hash);
+        let matches = is_known && self.remembers(&tried.user, &digest)
+            || self.decide(&tried, hash, digest).await?;
+        match account {
+            Some(account) if matches && is_known => {
+                self.remember(&tried.user, digest);
+                Ok(caller(tried.user, &account))
+            }
+            Some(_) | None => Err(unauthorized()),
+        }
+    }
+
+    fn remembers(&self, user: &UserName, digest: &[u8; 32]) -> bool {
         let verified = self.verified.lock().expect("no panic while held");
         verified
             .get(user)
-            .is_some_and(|known| equal_in_constant_time(known, &digest))
+            .is_some_and(|known| equal_in_constant_time(known, digest))
     }
 
-    fn digest(&self, user: &UserName, password: &str, hash: &str) -> [u8; 32] {
-        let mut digest = Sha256::new_with_prefix(self.key);
-        for part in [user.as_str(), password, hash] {
-            digest.update(part.len().to_be_bytes());
-            digest.update(part);
-        }
-        digest.finalize().into()
+    fn remember(&self, user: &UserName, digest: [u8; 32]) {
+        let mut verified = self.verified.lock().expect("no panic while held");
+        verified.insert(user.clone(), digest);
     }
 
-    async fn verify(&self, password: String, hash: String) -> bool {
-        let _turn = self.turns.acquire().await.expect("never closed");
+    /// Verifies, once for all requests that bring the same credentials from the same source meanwhile: a
+    /// client's many connections are not taken for many tries.
+    async fn decide(&self, tried: &Try, hash: String, digest: [u8; 32]) -> Result<bool, ApiError> {
+        let verdict = {
+            let mut under_way = self.under_way.lock().expect("no panic while held");
+            Arc::clone(under_way.entry(digest).or_default())
+        };
+        let decided = verdict
+            .get_or_try_init(|| self.verify(tried, hash))
+            .await
+            .copied();
+        self.under_way
+            .lock()
+            .expect("no panic while held")
+            .remove(&digest);
+        decided
+    }
+
+    async fn verify(&self, tried: &Try, hash: String) -> Result<bool, ApiError> {
+        let name = tried.user.as_str();
+        let at = self.throttle.try_at(tried.source, name, Instant::now());
+        sleep_until(at.map_err(|TooMany| too_many())?).await;
+        let turn = self.turns.acquire().await.expect("never closed");
+        let password = tried.password.clone();
         let verify = move || {
             phc::PasswordHash::new(&hash).is_ok_and(|hash| {
                 Argon2::default()
@@ -110,8 +167,79 @@ impl Auth {
                     .is_ok()
             })
         };
-        tokio::task::spawn_blocking(verify).await.unwrap_or(false)
+        let matches = tokio::task::spawn_blocking(verify).await.unwrap_or(false);
+        drop(turn);
+        if matches {
+            self.throttle.succeeded(tried.source, name, Instant::now());
+        }
+        Ok(matches)
     }
+
+    fn digest(&self, tried: &Try, hash: &str) -> [u8; 32] {
+        let source = tried.source.map(|ip| ip.to_string()).unwrap_or_default();
+        let mut digest = Sha256::new_with_prefix(self.key);
+        for part in [tried.user.as_str(), &tried.password, hash, &source] {
+            digest.update(part.len().to_be_bytes());
+            digest.update(part);
+        }
+        digest.finalize().into()
+    }
+
+    /// The hash of a new password, or why it is none.
+    pub(crate) async fn hash_new(&self, password: String) -> Result<String, ApiError> {
+        let refused = |why: &str| {
+            let message = format!("The password is refused: {why}.");
+            Err(ApiError::with(Code::InvalidField, message).target("password"))
+        };
+        if password.chars().count() < MIN_PASSWORD_CHARACTERS {
+            return refused(&format!(
+                "it has fewer than {MIN_PASSWORD_CHARACTERS} characters"
+            ));
+        }
+        if password.len() > MAX_PASSWORD_BYTES {
+            return refused(&format!("it has more than {MAX_PASSWORD_BYTES} bytes"));
+        }
+        if password.chars().any(char::is_control) {
+            return refused("it holds a control character");
+        }
+        let turn = self.turns.acquire().await.expect("never closed");
+        let hashed = tokio::task::spawn_blocking(move || hash_password(&password)).await;
+        drop(turn);
+        match hashed {
+            Ok(Ok(hash)) => Ok(hash),
+            Ok(Err(error)) => Err(ApiError::with(Code::InternalError, error.to_string())),
+            Err(error) => Err(ApiError::with(Code::InternalError, error.to_string())),
+        }
+    }
+}
+
+async fn by_certificate(
+    cluster: &dyn Cluster,
+    name: Option<&UserName>,
+) -> Result<Caller, ApiError> {
+    let user = name.ok_or_else(unauthorized)?;
+    match cluster.account(user).await? {
+        Some(account) if account.certificate => Ok(caller(user.clone(), &account)),
+        Some(_) | None => Err(unauthorized()),
+    }
+}
+
+fn caller(user: UserName, account: &Account) -> Caller {
+    Caller {
+        user,
+        role: account.role,
+        is_local: false,
+    }
+}
+
+fn unauthorized() -> ApiError {
+    ApiError::new(Code::NotAuthorized)
+}
+
+/// Nobody looked at the credentials, so they are not called wrong: clients give up on that.
+fn too_many() -> ApiError {
+    let message = "Too many wrong passwords came from this address; try again in a moment.";
+    ApiError::with(Code::TemporarilyUnavailable, message)
 }
 
 /// User and password of `Authorization: Basic …`; one client sends a space after it.
@@ -134,4 +262,21 @@ fn equal_in_constant_time(a: &[u8; 32], b: &[u8; 32]) -> bool {
         .zip(b)
         .fold(0, |difference, (a, b)| difference | (a ^ b))
         == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_decoy_costs_what_a_real_hash_costs() {
+        let decoy = phc::PasswordHash::new(DECOY).unwrap();
+        let real = hash_password("correct horse").unwrap();
+        let real = phc::PasswordHash::new(&real).unwrap();
+        assert_eq!(decoy.params, real.params);
+        assert_eq!(
+            (decoy.algorithm, decoy.version),
+            (real.algorithm, real.version)
+        );
+    }
 }

@@ -6,13 +6,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use evenkeel_api::{
     Acknowledgement, Action, Download, EstimateRecord, EventLine, Explain, GateSettings, History,
-    Job, Key, NewAcknowledgement, NewKey, Node, Package, PlanPreview, Retention, Software,
+    Job, Key, NewAcknowledgement, NewKey, Node, Package, PlanPreview, Retention, Software, User,
 };
 use evenkeel_download::Source;
 use evenkeel_model::{
-    Awaiting, JobId, NodeName, PackagesStatus, Refusal, UpdateRequest, UserName, Version,
+    Account, AccountChange, Awaiting, JobId, NodeName, PackagesStatus, Refusal, UpdateRequest,
+    UserName, Version,
 };
-use evenkeel_orchestrator::GatesChange;
+use evenkeel_orchestrator::{GatesChange, UserChange};
 use futures_util::stream::BoxStream;
 
 /// Events as they happen, from some position on.
@@ -39,8 +40,10 @@ pub trait Cluster: Send + Sync + 'static {
     async fn job(&self, id: JobId) -> Result<Option<Job>, Refusal>;
     /// The job once it has ended, or as it is after `limit`.
     async fn wait_job(&self, id: JobId, limit: Duration) -> Result<Option<Job>, Refusal>;
-    /// What a user's password is checked against.
-    async fn password_hash(&self, user: &UserName) -> Result<PasswordHash, Refusal>;
+    /// Who that user is, if there is one.
+    async fn account(&self, user: &UserName) -> Result<Option<Account>, Refusal>;
+    /// All users, by name.
+    async fn users(&self) -> Result<Vec<User>, Refusal>;
     /// The keys that packages are signed with, those that were revoked too.
     async fn keys(&self) -> Result<Vec<Key>, Refusal>;
     /// The warnings that somebody knows of.
@@ -59,15 +62,6 @@ pub trait Cluster: Send + Sync + 'static {
     async fn refresh(&self) -> Result<(), Refusal>;
     /// How old the picture is, when it comes from a mirror and the record cannot be reached.
     fn age(&self) -> Option<Duration>;
-}
-
-/// What a password is checked against: an argon2id hash as a PHC string.
-#[derive(Clone, PartialEq, Eq)]
-pub enum PasswordHash {
-    /// The user's.
-    Of(String),
-    /// There is no such user. Another's hash, if there is one, makes the refusal take as long.
-    NoSuchUser(Option<String>),
 }
 
 /// Asks the coordinator, wherever it is. A job id that is returned is durable in the record. `upload`,
@@ -105,6 +99,22 @@ pub trait FrontDoor: Send + Sync + 'static {
     async fn acknowledge(&self, new: NewAcknowledgement, by: UserName) -> Result<(), Refusal>;
     /// Takes an acknowledgement back.
     async fn withdraw_acknowledgement(&self, check: &str, by: UserName) -> Result<(), Refusal>;
+    /// Adds a user.
+    async fn create_user(
+        &self,
+        user: &UserName,
+        account: AccountChange,
+        by: UserName,
+    ) -> Result<(), Refusal>;
+    /// Changes a user.
+    async fn change_user(
+        &self,
+        user: &UserName,
+        change: UserChange,
+        by: UserName,
+    ) -> Result<(), Refusal>;
+    /// Removes a user.
+    async fn delete_user(&self, user: &UserName, by: UserName) -> Result<(), Refusal>;
     /// What the coordinator waits for.
     async fn awaiting(&self) -> Result<Vec<Awaiting>, Refusal>;
     /// What each node says of its packages; `None` for one that does not answer.

@@ -6,9 +6,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use evenkeel_api::{Action, Code, NewAcknowledgement, NewKey, PlanPreview};
 use evenkeel_download::{Client, Source};
+use evenkeel_model::{AccountChange, PackagesStatus, UserName, Version, code};
 use evenkeel_model::{Awaiting, GetSource, JobId, NodeName, OperationKind, Refusal, UpdateRequest};
-use evenkeel_model::{PackagesStatus, UserName, Version, code};
-use evenkeel_orchestrator::{FrontDoor as Admission, GatesChange, UpdateAction};
+use evenkeel_orchestrator::{FrontDoor as Admission, GatesChange, UpdateAction, UserChange};
 use evenkeel_package_store::{PublicKey, StageError, StageLimits, Staging, Store};
 use evenkeel_record::Follower;
 use uuid::Uuid;
@@ -251,6 +251,28 @@ impl FrontDoor for NodeDoor {
 
     async fn set_gates(&self, change: GatesChange, by: UserName) -> Result<(), Refusal> {
         self.admission.set_gates(change, by).await
+    }
+
+    async fn create_user(
+        &self,
+        user: &UserName,
+        account: AccountChange,
+        by: UserName,
+    ) -> Result<(), Refusal> {
+        self.admission.create_user(user, account, by).await
+    }
+
+    async fn change_user(
+        &self,
+        user: &UserName,
+        change: UserChange,
+        by: UserName,
+    ) -> Result<(), Refusal> {
+        self.admission.change_user(user, change, by).await
+    }
+
+    async fn delete_user(&self, user: &UserName, by: UserName) -> Result<(), Refusal> {
+        self.admission.delete_user(user, by).await
     }
 
     async fn awaiting(&self) -> Result<Vec<Awaiting>, Refusal> {

@@ -12,6 +12,7 @@
 mod app;
 mod asynchronous;
 mod auth;
+mod caller;
 mod cluster;
 mod door;
 mod events;
@@ -19,6 +20,7 @@ mod fetch;
 mod incoming;
 mod list;
 mod live;
+mod permit;
 mod plan;
 mod policy;
 mod project;
@@ -30,15 +32,16 @@ mod select;
 mod server;
 mod settings;
 mod software;
+mod throttle;
 mod tls;
 mod transfers;
 mod upload;
+mod users;
 
 pub use app::router;
 pub use auth::{HashError, hash_password};
-pub use cluster::{
-    Cluster, EventStream, FrontDoor, NoPeerRoom, PasswordHash, PeerRoom, Upload, UploadError,
-};
+pub use caller::{Origin, Peer};
+pub use cluster::{Cluster, EventStream, FrontDoor, NoPeerRoom, PeerRoom, Upload, UploadError};
 pub use door::{NodeDoor, NodeDoorParts};
 pub use live::LiveDownload;
 pub use policy::PackagePolicy;

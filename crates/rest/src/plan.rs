@@ -28,7 +28,7 @@ pub(crate) async fn plan(State(app): Shared, asked: Asked) -> Result<Response, F
         params.finish()?;
         let version = version.ok_or_else(|| ApiError::new(Code::NoVersion).target("version"))?;
         let request = options.request(crate::software::parse_version(&version)?);
-        Ok(app.door.preview(request, asked.user.clone()).await?)
+        Ok(app.door.preview(request, asked.caller.user.clone()).await?)
     };
     let preview = result.await.map_err(|error| asked.failure(error))?;
     Ok(asked.form.answer(StatusCode::OK, json(&preview)))

@@ -7,10 +7,11 @@ use evenkeel_api::{
     History, HistoryState, Issue, Job, JobError, JobState, Key, KeyState, Metrocluster,
     MetroclusterSite, Node, NodeName, NodeRef, OpenOperation, Package, ProgressText,
     ReleaseVersion, Software, SoftwareNode, StatusAdvice, StatusDetails, StatusIssue,
-    UpdateDetails, UpdateState, ValidationResult,
+    UpdateDetails, UpdateState, User, ValidationResult,
 };
 use evenkeel_model::{
-    Acknowledged, Finding, OperationKind, Severity, TrustedKey, Version, WallTime,
+    Account, Acknowledged, Finding, OperationKind, Severity, TrustedKey, UserName, Version,
+    WallTime,
 };
 use evenkeel_record::projections as rows;
 
@@ -306,6 +307,17 @@ pub(crate) fn acknowledgement((check, known): (&String, &Acknowledged)) -> Ackno
         by: known.by.clone().into(),
         at: known.at.to_api(),
         about: known.about.iter().cloned().collect(),
+    }
+}
+
+pub(crate) fn user((name, account): (&UserName, &Account)) -> User {
+    User {
+        name: name.as_str().to_owned(),
+        role: account.role.to_string(),
+        password: account.password_hash.is_some(),
+        certificate: account.certificate,
+        changed_at: account.set_at.to_api(),
+        changed_by: account.set_by.clone().map(String::from),
     }
 }
 

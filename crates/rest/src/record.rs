@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use evenkeel_api::{
     Acknowledgement, Code, Download, EstimateRecord, EventLine, Explain, OpenOperation,
 };
-use evenkeel_api::{GateSettings, History, Job, Key, Node, Package, Retention, Software};
-use evenkeel_model::{Awaiting, JobId, Position, Refusal, UserName};
+use evenkeel_api::{GateSettings, History, Job, Key, Node, Package, Retention, Software, User};
+use evenkeel_model::{Account, Awaiting, JobId, Position, Refusal, UserName};
 use evenkeel_record::projections::{self as rows, At, OperationRow};
 use evenkeel_record::{Entry, Follower, Record, Unavailable, View};
 use evenkeel_seam::Clock;
@@ -17,7 +17,7 @@ use futures_util::{StreamExt, stream};
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
-use crate::cluster::{Cluster, EventStream, PasswordHash};
+use crate::cluster::{Cluster, EventStream};
 use crate::live::LiveDownload;
 use crate::{plan, project};
 
@@ -211,17 +211,18 @@ impl Cluster for RecordCluster {
         self.job(id).await
     }
 
-    async fn password_hash(&self, user: &UserName) -> Result<PasswordHash, Refusal> {
+    async fn account(&self, user: &UserName) -> Result<Option<Account>, Refusal> {
         let view = self.view();
         if view.control().topology.is_none() {
             // Knowing no users yet is no reason to call someone a stranger: clients give up on that.
             return Err(not_yet());
         }
-        let users = &view.control().users;
-        Ok(match users.get(user) {
-            Some(hash) => PasswordHash::Of(hash.clone()),
-            None => PasswordHash::NoSuchUser(users.values().next().cloned()),
-        })
+        Ok(view.control().users.get(user).cloned())
+    }
+
+    async fn users(&self) -> Result<Vec<User>, Refusal> {
+        let view = self.view();
+        Ok(view.control().users.iter().map(project::user).collect())
     }
 
     async fn keys(&self) -> Result<Vec<Key>, Refusal> {
@@ -368,13 +369,27 @@ impl Reader {
 fn line(entry: Entry) -> EventLine {
     let mut event: Value =
         serde_json::from_str(&entry.body).unwrap_or_else(|_| Value::String(entry.body.clone()));
-    if let Some(hash) = event.get_mut("password_hash") {
-        *hash = Value::String("(hidden)".to_owned());
-    }
+    hide_passwords(&mut event);
     EventLine {
         seq: entry.position.0,
         time: event.get("at").and_then(Value::as_str).map(str::to_owned),
         stream: entry.stream.to_string(),
         event,
+    }
+}
+
+/// Hashes are nobody's business, wherever in an event they are.
+fn hide_passwords(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            for (name, inner) in map {
+                match name.as_str() {
+                    "password_hash" => *inner = Value::String("(hidden)".to_owned()),
+                    _ => hide_passwords(inner),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(hide_passwords),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }

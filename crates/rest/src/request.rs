@@ -8,9 +8,10 @@ use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use bytes::Bytes;
 use evenkeel_api::{ApiError, Code, Params, Resource, decode_component, parse_body};
-use evenkeel_model::UserName;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use crate::caller::Caller;
 use crate::respond::{Failure, Form};
 
 /// Bytes of a JSON body. The largest legitimate one is a whole software object sent back.
@@ -22,7 +23,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// The head of a request: who asks, how, and the answer's form.
 pub(crate) struct Asked {
     pub(crate) form: Form,
-    pub(crate) user: UserName,
+    pub(crate) caller: Caller,
     key: String,
     query: String,
     headers: HeaderMap,
@@ -33,11 +34,11 @@ impl<S: Sync> FromRequestParts<S> for Asked {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
         // The authentication layer put it there; without it nobody is authorized.
-        let user = parts.extensions.get::<UserName>().cloned();
+        let caller = parts.extensions.get::<Caller>().cloned();
         let unknown = || Failure::new(&parts.headers, ApiError::new(Code::NotAuthorized));
         Ok(Self {
             form: Form::of(&parts.headers),
-            user: user.ok_or_else(unknown)?,
+            caller: caller.ok_or_else(unknown)?,
             key: parts
                 .uri
                 .path()
@@ -113,6 +114,26 @@ impl Fields {
         };
         let message = format!("Field \"{name}\" {text}.");
         Err(ApiError::with(code, message).target(name.clone()))
+    }
+}
+
+/// Reads a body that is one of Evenkeel's own objects. What is wrong is said without repeating values: one of
+/// them may be a password.
+pub(crate) async fn object<T: DeserializeOwned>(body: Body) -> Result<T, ApiError> {
+    let map = parse_body(&read_body(body).await?)?;
+    serde_json::from_value(map.into()).map_err(|error| {
+        let error = without_values(&error.to_string());
+        ApiError::with(Code::BadValue, format!("The body is not right: {error}."))
+    })
+}
+
+/// A deserialization error quotes values of a wrong type in double quotes, and names of fields in backquotes.
+fn without_values(error: &str) -> String {
+    match (error.find('"'), error.rfind('"')) {
+        (Some(first), Some(last)) if first < last => {
+            format!("{}\"...\"{}", &error[..first], &error[last + 1..])
+        }
+        (Some(_) | None, _) => error.to_owned(),
     }
 }
 

@@ -6,14 +6,12 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use evenkeel_api::{
     Acknowledgements, ApiError, Code, GateChange, Key, Keys, NewAcknowledgement, NewKey, Retention,
-    parse_body,
 };
 use evenkeel_model::{GateCondition, NoSuchCondition};
 use evenkeel_orchestrator::GatesChange;
-use serde::de::DeserializeOwned;
 
 use crate::app::Shared;
-use crate::request::{Asked, read_body};
+use crate::request::{Asked, object};
 use crate::respond::{Failure, json};
 
 /// `GET /evenkeel/v1/keys`.
@@ -40,7 +38,7 @@ pub(crate) async fn trust(
     let result = async {
         asked.params()?.finish()?;
         let key: NewKey = object(body).await?;
-        let id = app.door.trust_key(key, asked.user.clone()).await?;
+        let id = app.door.trust_key(key, asked.caller.user.clone()).await?;
         Ok(json(&key_of(&app, &id).await?))
     };
     let body = result.await.map_err(|error| asked.failure(error))?;
@@ -52,7 +50,7 @@ pub(crate) async fn revoke(State(app): Shared, asked: Asked) -> Result<Response,
     let result = async {
         asked.params()?.finish()?;
         let id = asked.key();
-        app.door.revoke_key(&id, asked.user.clone()).await?;
+        app.door.revoke_key(&id, asked.caller.user.clone()).await?;
         Ok(json(&key_of(&app, &id).await?))
     };
     let body = result.await.map_err(|error| asked.failure(error))?;
@@ -93,7 +91,7 @@ pub(crate) async fn acknowledge(
         asked.params()?.finish()?;
         let new: NewAcknowledgement = object(body).await?;
         let check = new.check.clone();
-        app.door.acknowledge(new, asked.user.clone()).await?;
+        app.door.acknowledge(new, asked.caller.user.clone()).await?;
         let all = app.cluster.acknowledgements().await?;
         let known = all.into_iter().find(|known| known.check == check);
         // Another user may have taken it back meanwhile.
@@ -109,7 +107,7 @@ pub(crate) async fn withdraw(State(app): Shared, asked: Asked) -> Result<Respons
     let result = async {
         asked.params()?.finish()?;
         let check = asked.key();
-        let by = asked.user.clone();
+        let by = asked.caller.user.clone();
         app.door.withdraw_acknowledgement(&check, by).await?;
         Ok(serde_json::json!({}))
     };
@@ -137,7 +135,7 @@ pub(crate) async fn set_retention(
         asked.params()?.finish()?;
         let retention: Retention = object(body).await?;
         app.door
-            .set_retention(retention.keep, asked.user.clone())
+            .set_retention(retention.keep, asked.caller.user.clone())
             .await?;
         Ok(json(&app.cluster.retention().await?))
     };
@@ -164,7 +162,9 @@ pub(crate) async fn set_gates(
     let result = async {
         asked.params()?.finish()?;
         let change = change_of(object(body).await?)?;
-        app.door.set_gates(change, asked.user.clone()).await?;
+        app.door
+            .set_gates(change, asked.caller.user.clone())
+            .await?;
         Ok(json(&app.cluster.gates().await?))
     };
     let body = result.await.map_err(|error| asked.failure(error))?;
@@ -185,11 +185,4 @@ fn change_of(change: GateChange) -> Result<GatesChange, ApiError> {
         hold_minutes: change.hold_minutes,
         longest_minutes: change.longest_minutes,
     })
-}
-
-/// Reads a body that is one of Evenkeel's own objects.
-async fn object<T: DeserializeOwned>(body: Body) -> Result<T, ApiError> {
-    let map = parse_body(&read_body(body).await?)?;
-    serde_json::from_value(map.into())
-        .map_err(|error| ApiError::with(Code::BadValue, format!("The body is not right: {error}.")))
 }

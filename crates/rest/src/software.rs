@@ -11,7 +11,7 @@ use axum::response::Response;
 use evenkeel_api::{Action, ApiError, Code, Download, Package, Params, Software};
 use evenkeel_download::{Source, UrlError};
 use evenkeel_model::{
-    DEFAULT_STABILIZE_MINUTES, JobId, NodeName, PauseAfter, UpdateRequest, Version,
+    DEFAULT_STABILIZE_MINUTES, JobId, NodeName, PauseAfter, Role, UpdateRequest, Version,
 };
 
 use crate::app::{App, Shared};
@@ -52,7 +52,11 @@ pub(crate) async fn patch(
 }
 
 async fn admit(app: &App, asked: &Asked, change: Change) -> Result<JobId, ApiError> {
-    let by = asked.user.clone();
+    asked.caller.require(match &change {
+        Change::Validate(_) | Change::Estimate(_) => Role::Stager,
+        Change::Act(_) | Change::Update(_) => Role::Admin,
+    })?;
+    let by = asked.caller.user.clone();
     let admitted = match change {
         Change::Act(action) => app.door.act(action, by).await,
         Change::Validate(version) => app.door.validate(version, by).await,
@@ -202,7 +206,7 @@ pub(crate) async fn download(
         params.take_bool("return_records")?;
         params.finish()?;
         let source = source(Fields::read(body).await?)?;
-        let (door, by) = (Arc::clone(&app.door), asked.user.clone());
+        let (door, by) = (Arc::clone(&app.door), asked.caller.user.clone());
         // In a task of its own: a client that leaves must not cut the admission from what follows it.
         let admitted = tokio::spawn(async move { door.download(source, by).await }).await;
         let job = admitted.map_err(|error| {
@@ -255,7 +259,10 @@ pub(crate) async fn delete_package(
         Fields::read(body).await?.finish::<Package>()?;
         let absent = |_| ApiError::new(Code::NoPackage).target("version");
         let version = Version::new(asked.key()).map_err(absent)?;
-        let job = app.door.delete_package(version, asked.user.clone()).await?;
+        let job = app
+            .door
+            .delete_package(version, asked.caller.user.clone())
+            .await?;
         answer(
             app.cluster.as_ref(),
             job,

@@ -218,7 +218,11 @@ async fn receive_raw(
 }
 
 async fn begin(app: &App, asked: &Asked, head: &Head) -> Result<Box<dyn Upload>, ApiError> {
-    let (door, user, declared) = (Arc::clone(&app.door), asked.user.clone(), head.declared);
+    let (door, user, declared) = (
+        Arc::clone(&app.door),
+        asked.caller.user.clone(),
+        head.declared,
+    );
     let begun = to_its_end(async move { door.upload(declared, user).await }).await?;
     Ok(begun?)
 }

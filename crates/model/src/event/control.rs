@@ -8,6 +8,7 @@ use crate::gate::Gates;
 use crate::id::{BootId, Generation, NodeName, OperationId, UserName, Version};
 use crate::time::WallTime;
 use crate::topology::Topology;
+use crate::user::{Account, AccountChange};
 
 /// Events of the control stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,14 +21,21 @@ pub enum ControlEvent {
         /// The members.
         topology: Topology,
     },
-    /// A user was added or changed.
+    /// A user was added, changed or removed.
     UserSet {
         /// When.
         at: WallTime,
         /// Who.
         user: UserName,
-        /// PHC string, argon2id.
+        /// What releases before roles check the password of an admin against: a PHC string, argon2id, or a text
+        /// that nothing matches.
         password_hash: String,
+        /// All of it. None in what those releases recorded: an admin with that password.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        account: Option<AccountChange>,
+        /// Who said so; none for a user that the cluster began with.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<UserName>,
     },
     /// Packages signed with this key are accepted from now on.
     KeyTrusted {
@@ -143,6 +151,24 @@ pub enum ControlEvent {
         /// Build version of the daemon.
         daemon: String,
     },
+}
+
+impl ControlEvent {
+    /// A change of a user, which older releases read as well as they can.
+    pub fn account(
+        at: WallTime,
+        user: UserName,
+        change: AccountChange,
+        by: Option<UserName>,
+    ) -> Self {
+        Self::UserSet {
+            at,
+            user,
+            password_hash: Account::seen_by_older(&change),
+            account: Some(change),
+            by,
+        }
+    }
 }
 
 /// Kinds of operations.

@@ -179,6 +179,8 @@ fn a_key_is_trusted_once_and_the_newest_word_of_a_user_counts() {
         at: at(0),
         user: user(),
         password_hash: hash.to_owned(),
+        account: None,
+        by: None,
     };
     for event in [&trust, &trust, &set("a"), &set("b")] {
         control.apply(event).unwrap();
@@ -189,7 +191,62 @@ fn a_key_is_trusted_once_and_the_newest_word_of_a_user_counts() {
         .map(|k| k.public_key.as_str())
         .collect();
     assert_eq!(texts, ["key"]);
-    assert_eq!(control.users[&user()], "b");
+    let account = &control.users[&user()];
+    assert_eq!(account.password_hash.as_deref(), Some("b"));
+    assert_eq!(account.role, Role::Admin, "before roles everybody was one");
+}
+
+#[test]
+fn releases_before_roles_let_nobody_in_whom_they_would_take_for_an_admin() {
+    let set = |role, hash: Option<&str>| AccountChange::Set {
+        role,
+        password_hash: hash.map(str::to_owned),
+        certificate: false,
+    };
+    let cases = [
+        (set(Role::Admin, Some("hash")), "hash"),
+        (set(Role::Admin, None), "!"),
+        (set(Role::Stager, Some("hash")), "!"),
+        (set(Role::Readonly, Some("hash")), "!"),
+        (AccountChange::Removed, "!"),
+    ];
+    let mut control = Control::default();
+    for (change, seen) in cases {
+        let event = ControlEvent::account(at(1), user(), change.clone(), None);
+        let body = Event::Control(event).encode();
+        let json: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(json["password_hash"], seen, "{change:?}");
+        let Ok(Event::Control(read)) = Event::decode(StreamId::Control, &body) else {
+            panic!("{body}")
+        };
+        control.apply(&read).unwrap();
+        let role = control.users.get(&user()).map(|account| account.role);
+        match change {
+            AccountChange::Set { role: given, .. } => assert_eq!(role, Some(given)),
+            AccountChange::Removed => assert_eq!(role, None),
+        }
+    }
+}
+
+#[test]
+fn a_role_of_a_later_release_may_do_nothing() {
+    let body = r#"{"type":"user_set","at":"2026-01-01T00:00:00Z","user":"u","password_hash":"!",
+        "account":{"account":"set","role":"auditor","password_hash":"h"}}"#;
+    let Ok(Event::Control(event)) = Event::decode(StreamId::Control, body) else {
+        panic!("not read")
+    };
+    let mut control = Control::default();
+    control.apply(&event).unwrap();
+    let role = control.users[&user_named("u")].role;
+    for needed in Role::ALL {
+        assert!(!role.covers(needed), "{needed}");
+    }
+    assert!(Role::Admin.covers(Role::Stager) && !Role::Stager.covers(Role::Admin));
+    assert!(Role::Stager.covers(Role::Readonly) && !Role::Readonly.covers(Role::Stager));
+}
+
+fn user_named(name: &str) -> UserName {
+    name.parse().unwrap()
 }
 
 /// The operators' table of what keeps what from starting.

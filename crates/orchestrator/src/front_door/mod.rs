@@ -4,8 +4,10 @@ mod admit;
 mod packages;
 mod settings;
 mod updates;
+mod users;
 
 pub(crate) use admit::Attempt;
 pub use admit::{FrontDoor, GetTicket};
 pub use packages::{CopyNote, CopyState, StaleGet};
 pub use settings::NewKey;
+pub use users::UserChange;

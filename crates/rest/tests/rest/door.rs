@@ -42,7 +42,7 @@ impl AgentClient for NoAgents {
     }
 }
 
-struct Bench {
+pub(crate) struct Bench {
     memory: Arc<MemoryRecord>,
     policy: PackagePolicy,
     admission: FrontDoor,
@@ -51,7 +51,7 @@ struct Bench {
     key: SecretKey,
     store: Store,
     follower: Arc<Follower>,
-    client: Client,
+    pub(crate) client: Client,
     rooms: Rooms,
 }
 
@@ -75,7 +75,7 @@ fn id(n: u128) -> uuid::Uuid {
 }
 
 impl Bench {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let hub = MemoryHub::new();
         let memory = Arc::new(hub.client(1));
         let record: Arc<dyn Record> = memory.clone();
@@ -200,6 +200,8 @@ async fn found(record: &Arc<dyn Record>, key: &SecretKey, at: WallTime) {
             at,
             user: USER.parse().unwrap(),
             password_hash: hash_password(PASSWORD).unwrap(),
+            account: None,
+            by: None,
         },
         ControlEvent::KeyTrusted {
             at,

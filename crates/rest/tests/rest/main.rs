@@ -11,3 +11,4 @@ mod plumbing;
 mod recorded;
 mod support;
 mod tls;
+mod users;

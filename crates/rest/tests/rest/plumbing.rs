@@ -1,6 +1,6 @@
 //! What real clients demand of the plumbing, whatever they ask for.
 
-use crate::support::{Client, PASSWORD, USER, request};
+use crate::support::{Client, PASSWORD, USER, admin, request};
 use axum::body::Body;
 use axum::http::{Method, Request};
 use base64::Engine;
@@ -211,7 +211,7 @@ async fn a_changed_or_removed_password_is_forgotten_at_once() {
     let new_hash = hash_password("another").unwrap();
     client
         .fake
-        .edit(|state| drop(state.users.insert(USER.parse().unwrap(), new_hash)));
+        .edit(|state| drop(state.users.insert(USER.parse().unwrap(), admin(new_hash))));
     assert_eq!(with_authorization(&client, Some(&old)).await.status, 401);
     assert_eq!(
         with_authorization(&client, Some(&basic(USER, "another")))

@@ -111,6 +111,8 @@ impl Bench {
             at: wall(1),
             user: USER.parse().unwrap(),
             password_hash: hash_password(PASSWORD).unwrap(),
+            account: None,
+            by: None,
         };
         let events = [
             ControlEvent::TopologySet {

@@ -10,15 +10,17 @@ use evenkeel_api::{
     Acknowledgement, Action, CheckStatus, Cluster, Download, DownloadState, EventLine, Explain,
     GateSettings, Ha, History, HistoryState, Issue, Job, JobError, JobState, Key,
     NewAcknowledgement, NewKey, Node, NodeName, NodeRef, Package, ReleaseVersion, Resource,
-    Retention, Software, SoftwareImage, SoftwareNode, UpdateDetails, UpdateState, ValidationResult,
+    Retention, Software, SoftwareImage, SoftwareNode, UpdateDetails, UpdateState, User,
+    ValidationResult,
 };
 use evenkeel_api::{EstimateRecord, PlanPreview};
 use evenkeel_download::Source;
 use evenkeel_model::{
-    Awaiting, JobId, PackagesStatus, Refusal, UpdateRequest, UserName, Version, code,
+    Account, AccountChange, Awaiting, JobId, PackagesStatus, Refusal, Role, UpdateRequest,
+    UserName, Version, code,
 };
-use evenkeel_orchestrator::GatesChange;
-use evenkeel_rest::{EventStream, PasswordHash, Upload, UploadError};
+use evenkeel_orchestrator::{GatesChange, UserChange};
+use evenkeel_rest::{EventStream, Upload, UploadError};
 use evenkeel_seam::watch;
 use evenkeel_seam::{Ids, SeededIds};
 use futures_util::StreamExt;
@@ -37,7 +39,7 @@ pub(crate) struct State {
     pub(crate) packages: Vec<Package>,
     pub(crate) history: Vec<History>,
     pub(crate) jobs: Vec<Job>,
-    pub(crate) users: BTreeMap<UserName, String>,
+    pub(crate) users: BTreeMap<UserName, Account>,
     /// Every change asked for, in words.
     pub(crate) asked: Vec<String>,
     /// What the next change is refused with.
@@ -93,7 +95,7 @@ impl Fake {
                 package("9.9.1", 1),
                 package("odd name+x", 3),
             ],
-            users: BTreeMap::from([(UserName::new(USER).unwrap(), HASH.clone())]),
+            users: BTreeMap::from([(UserName::new(USER).unwrap(), admin(HASH.clone()))]),
             history: vec![history("a", NODE_A, 1), history("b", NODE_B, 2)],
             ..State::default()
         };
@@ -182,6 +184,17 @@ impl Fake {
     }
 }
 
+/// An admin with that password.
+pub(crate) fn admin(password_hash: String) -> Account {
+    Account {
+        role: Role::Admin,
+        password_hash: Some(password_hash),
+        certificate: false,
+        set_at: serde_json::from_value("2026-01-01T00:00:00Z".into()).unwrap(),
+        set_by: None,
+    }
+}
+
 fn history(name: &str, uuid: &str, second: u32) -> History {
     History {
         node: NodeRef::new(name, uuid),
@@ -267,11 +280,12 @@ impl evenkeel_rest::Cluster for Fake {
         }
     }
 
-    async fn password_hash(&self, user: &UserName) -> Result<PasswordHash, Refusal> {
-        Ok(self.see(|state| match state.users.get(user) {
-            Some(hash) => PasswordHash::Of(hash.clone()),
-            None => PasswordHash::NoSuchUser(state.users.values().next().cloned()),
-        }))
+    async fn account(&self, user: &UserName) -> Result<Option<Account>, Refusal> {
+        Ok(self.see(|state| state.users.get(user).cloned()))
+    }
+
+    async fn users(&self) -> Result<Vec<User>, Refusal> {
+        Ok(Vec::new())
     }
 
     async fn refresh(&self) -> Result<(), Refusal> {
@@ -447,6 +461,31 @@ impl evenkeel_rest::FrontDoor for Fake {
 
     async fn set_retention(&self, _: Option<u32>, _: UserName) -> Result<(), Refusal> {
         Err(Refusal::new(code::NO_ENTRY, "Not here."))
+    }
+
+    async fn create_user(
+        &self,
+        user: &UserName,
+        _: AccountChange,
+        by: UserName,
+    ) -> Result<(), Refusal> {
+        self.edit(|state| state.asked.push(format!("{by}: create {user}")));
+        Ok(())
+    }
+
+    async fn change_user(
+        &self,
+        user: &UserName,
+        _: UserChange,
+        by: UserName,
+    ) -> Result<(), Refusal> {
+        self.edit(|state| state.asked.push(format!("{by}: change {user}")));
+        Ok(())
+    }
+
+    async fn delete_user(&self, user: &UserName, by: UserName) -> Result<(), Refusal> {
+        self.edit(|state| state.asked.push(format!("{by}: delete {user}")));
+        Ok(())
     }
 
     async fn awaiting(&self) -> Result<Vec<Awaiting>, Refusal> {

@@ -9,11 +9,12 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use evenkeel_rest::Peer;
 use evenkeel_seam::SeededIds;
 use serde_json::Value;
 use tower::ServiceExt;
 
-pub(crate) use fake::{Fake, PASSWORD, State, USER};
+pub(crate) use fake::{Fake, PASSWORD, State, USER, admin};
 
 /// An answer, read to its end.
 #[derive(Debug)]
@@ -89,6 +90,24 @@ impl Client {
             headers: parts.headers,
             text,
         }
+    }
+
+    /// As another user, from an address.
+    pub(crate) async fn call_as(
+        &self,
+        who: (&str, &str),
+        peer: Peer,
+        (method, uri): (Method, &str),
+        body: &str,
+    ) -> Reply {
+        let credentials = STANDARD.encode(format!("{}:{}", who.0, who.1));
+        let request = Request::builder()
+            .method(method)
+            .uri(uri)
+            .header("authorization", format!("Basic {credentials}"))
+            .extension(peer);
+        self.send(request.body(Body::from(body.to_owned())).unwrap())
+            .await
     }
 
     pub(crate) async fn call(&self, method: Method, uri: &str, body: &str) -> Reply {

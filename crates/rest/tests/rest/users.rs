@@ -1,0 +1,294 @@
+//! Users, their roles, and how they are let in.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{Method, Request};
+use evenkeel_rest::{Origin, Peer};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::door::Bench;
+use crate::support::{Client, PASSWORD, Reply, USER};
+
+const USERS: &str = "/evenkeel/v1/users";
+const SECRET: &str = "a good password";
+
+fn from(last: u8) -> Peer {
+    Peer {
+        origin: Origin::Address(([192, 0, 2, last], 40000).into()),
+        certificate: None,
+    }
+}
+
+async fn create(client: &Client, name: &str, role: &str) -> Reply {
+    let body = json!({"name": name, "role": role, "password": SECRET}).to_string();
+    client.call(Method::POST, USERS, &body).await
+}
+
+async fn send_as(client: &Client, user: &str, method: Method, uri: &str, body: &str) -> Reply {
+    let peer = Peer::default();
+    client
+        .call_as((user, SECRET), peer, (method, uri), body)
+        .await
+}
+
+#[tokio::test]
+async fn a_user_is_made_shown_changed_and_removed_and_its_password_never_told() {
+    let client = Bench::new().await.client;
+    let made = create(&client, "monitor", "readonly").await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    let user = made.json();
+    assert_eq!(
+        (&user["role"], &user["password"]),
+        (&json!("readonly"), &json!(true))
+    );
+    assert_eq!(user["changed_by"], USER);
+    assert_eq!(create(&client, "monitor", "admin").await.error().0, 409);
+    let uri = format!("{USERS}/monitor");
+    let seen = send_as(&client, "monitor", Method::GET, "/api/cluster", "").await;
+    assert_eq!(seen.status, 200);
+    let body = json!({"role": "stager"}).to_string();
+    assert_eq!(client.patch(&uri, &body).await.json()["role"], "stager");
+    let listed = client.get(USERS).await;
+    assert_eq!(listed.json()["num_records"], 2);
+    let events = client.get("/evenkeel/v1/events?follow=false").await;
+    for told in [&listed.text, &events.text] {
+        assert!(!told.contains("argon2"), "{told}");
+    }
+    assert!(events.text.contains("\"password_hash\":\"(hidden)\""));
+    assert_eq!(client.delete(&uri).await.status, 200);
+    let gone = send_as(&client, "monitor", Method::GET, "/api/cluster", "").await;
+    assert_eq!(gone.error().0, 401);
+    assert_eq!(client.delete(&uri).await.error().0, 404);
+}
+
+#[tokio::test]
+async fn each_role_may_do_its_own_and_no_more() {
+    let client = Bench::new().await.client;
+    create(&client, "watcher", "readonly").await;
+    create(&client, "stager", "stager").await;
+    let software = "/api/cluster/software";
+    let version = json!({"version": "9.9"}).to_string();
+    let download = json!({"url": "http://127.0.0.1:1/p.tgz"}).to_string();
+    // What is refused for another reason than the role has passed the role.
+    let asks: [(Method, &str, &str, bool); 9] = [
+        (
+            Method::PATCH,
+            "/api/cluster/software?validate_only=true",
+            &version,
+            true,
+        ),
+        (
+            Method::PATCH,
+            "/api/cluster/software?estimate_only=true",
+            &version,
+            true,
+        ),
+        (
+            Method::POST,
+            "/api/cluster/software/download",
+            &download,
+            true,
+        ),
+        (Method::PATCH, software, &version, false),
+        (
+            Method::PATCH,
+            "/api/cluster/software?action=pause",
+            "{}",
+            false,
+        ),
+        (
+            Method::DELETE,
+            "/api/cluster/software/packages/9.9",
+            "{}",
+            false,
+        ),
+        (
+            Method::PUT,
+            "/evenkeel/v1/retention",
+            r#"{"keep": 1}"#,
+            false,
+        ),
+        (Method::POST, "/evenkeel/v1/keys", "{}", false),
+        (Method::DELETE, "/evenkeel/v1/users/admin", "{}", false),
+    ];
+    for (method, uri, body, may_stager) in asks {
+        let watcher = send_as(&client, "watcher", method.clone(), uri, body).await;
+        assert_eq!(watcher.error().0, 403, "{method} {uri}");
+        assert_eq!(watcher.error().1, "6");
+        let stager = send_as(&client, "stager", method.clone(), uri, body).await;
+        let refused = stager.status == 403;
+        assert_eq!(refused, !may_stager, "{method} {uri}: {}", stager.text);
+    }
+    for uri in [software, USERS, "/evenkeel/v1/explain"] {
+        let seen = send_as(&client, "watcher", Method::GET, uri, "").await;
+        assert_eq!(seen.status, 200, "{uri}");
+    }
+}
+
+#[tokio::test]
+async fn everybody_changes_their_own_password_and_nothing_else() {
+    let client = Bench::new().await.client;
+    create(&client, "watcher", "readonly").await;
+    let own = format!("{USERS}/watcher");
+    let new = json!({"password": "another password"}).to_string();
+    let more = json!({"password": "another password", "role": "admin"}).to_string();
+    let refused = send_as(&client, "watcher", Method::PATCH, &own, &more).await;
+    assert_eq!(refused.error().0, 403);
+    let refused = send_as(
+        &client,
+        "watcher",
+        Method::PATCH,
+        "/evenkeel/v1/users/admin",
+        &new,
+    )
+    .await;
+    assert_eq!(refused.error().0, 403);
+    let done = send_as(&client, "watcher", Method::PATCH, &own, &new).await;
+    assert_eq!(done.status, 200, "{}", done.text);
+    let old = send_as(&client, "watcher", Method::GET, USERS, "").await;
+    assert_eq!(old.error().0, 401, "at once");
+}
+
+#[tokio::test]
+async fn the_last_admin_stays_and_weak_or_odd_users_are_refused() {
+    let client = Bench::new().await.client;
+    let admin = format!("{USERS}/{USER}");
+    assert_eq!(client.delete(&admin).await.error().1, "8");
+    let demoted = client.patch(&admin, r#"{"role": "readonly"}"#).await;
+    assert_eq!(demoted.error().0, 409);
+    assert_eq!(create(&client, "second", "admin").await.status, 201);
+    assert_eq!(client.delete(&admin).await.status, 200);
+    let client = Bench::new().await.client;
+    let refused = [
+        (
+            json!({"name": "x", "role": "root", "password": SECRET}),
+            "role",
+        ),
+        (
+            json!({"name": "x y", "role": "admin", "password": SECRET}),
+            "name",
+        ),
+        (
+            json!({"name": "local-root", "role": "admin", "password": SECRET}),
+            "name",
+        ),
+        (
+            json!({"name": "x", "role": "admin", "password": "short"}),
+            "password",
+        ),
+        (
+            json!({"name": "x", "role": "admin", "password": "a\u{7}bcdefghi"}),
+            "password",
+        ),
+    ];
+    for (body, target) in refused {
+        let reply = client.call(Method::POST, USERS, &body.to_string()).await;
+        assert_eq!(reply.error().2.as_deref(), Some(target), "{body}");
+    }
+    let odd = json!({"name": "x", "role": ["s3cret"], "password": "s3cret"}).to_string();
+    let reply = client.call(Method::POST, USERS, &odd).await;
+    assert_eq!(reply.status, 400);
+    assert!(!reply.text.contains("s3cret"), "{}", reply.text);
+}
+
+#[tokio::test]
+async fn a_certificate_lets_those_in_who_have_asked_for_it() {
+    let client = Bench::new().await.client;
+    for (name, certificate) in [("robot", true), ("human", false)] {
+        let body = json!({"name": name, "role": "stager", "certificate": certificate});
+        let made = client.call(Method::POST, USERS, &body.to_string()).await;
+        assert_eq!(made.status, 201);
+    }
+    let status = async |name: &str| {
+        let peer = Peer {
+            certificate: Some(name.parse().unwrap()),
+            ..from(1)
+        };
+        let request = Request::builder().uri("/api/cluster").extension(peer);
+        client
+            .send(request.body(Body::empty()).unwrap())
+            .await
+            .status
+    };
+    assert_eq!(status("robot").await, 200);
+    assert_eq!(status("human").await, 401);
+    assert_eq!(status(USER).await, 401);
+    assert_eq!(status("nobody").await, 401);
+}
+
+#[tokio::test]
+async fn root_on_a_controller_makes_users_and_nothing_else() {
+    let client = Bench::new().await.client;
+    let send = async |method: Method, uri: &str, body: Value| {
+        let peer = Peer {
+            origin: Origin::Local { uid: 0 },
+            certificate: None,
+        };
+        let request = Request::builder().method(method).uri(uri).extension(peer);
+        client
+            .send(request.body(Body::from(body.to_string())).unwrap())
+            .await
+    };
+    let new = json!({"password": "found again"});
+    let reset = send(Method::PATCH, "/evenkeel/v1/users/admin", new).await;
+    assert_eq!(reset.status, 200, "{}", reset.text);
+    assert_eq!(reset.json()["changed_by"], "local-root");
+    let peer = from(1);
+    let seen = client
+        .call_as((USER, "found again"), peer, (Method::GET, USERS), "")
+        .await;
+    assert_eq!(seen.status, 200);
+    let update = json!({"version": "2"});
+    let refused = send(Method::PATCH, "/api/cluster/software", update).await;
+    assert_eq!(refused.error().0, 403);
+}
+
+#[tokio::test(start_paused = true)]
+async fn guessing_is_slowed_where_it_comes_from_and_locks_nobody_out() {
+    let client = Client::new();
+    let get = (Method::GET, "/api/cluster");
+    let good = async |last| {
+        let begun = Instant::now();
+        let reply = client
+            .call_as((USER, PASSWORD), from(last), get.clone(), "")
+            .await;
+        assert_eq!(reply.status, 200);
+        begun.elapsed()
+    };
+    good(1).await;
+    let begun = Instant::now();
+    for n in 0..8 {
+        let wrong = format!("guess {n}");
+        let reply = client
+            .call_as((USER, &wrong), from(2), get.clone(), "")
+            .await;
+        assert_eq!(reply.error().0, 401);
+    }
+    assert!(
+        begun.elapsed() > Duration::from_secs(5),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert_eq!(good(1).await, Duration::ZERO, "remembered");
+    assert!(good(3).await < Duration::from_millis(1), "from elsewhere");
+    let many = (0..50).map(|n| {
+        let (client, get) = (&client, get.clone());
+        async move {
+            let wrong = format!("many {n}");
+            let reply = client.call_as((USER, &wrong), from(2), get, "").await;
+            reply.status.as_u16()
+        }
+    });
+    let statuses = futures_util::future::join_all(many).await;
+    assert!(statuses.contains(&503), "not looked at: {statuses:?}");
+    let reply = client
+        .call_as((USER, PASSWORD), from(2), get.clone(), "")
+        .await;
+    assert!(
+        [200, 503].contains(&reply.status.as_u16()),
+        "{}",
+        reply.text
+    );
+}

@@ -236,6 +236,7 @@ impl Agent {
             AgentRequest::RunChecks { order } => Ok(self.run_checks(order)),
             // An agent coordinates nothing. Whoever wires it to a coordinator answers before it.
             AgentRequest::Explain => Ok(refused("no coordinator answers here".to_owned())),
+            AgentRequest::Audit { .. } => Ok(refused("no API is served here".to_owned())),
             AgentRequest::Consent { request } => {
                 match consent::give(&self.inner, from, &request).await? {
                     Ok(()) => Ok(AgentResponse::Consented {

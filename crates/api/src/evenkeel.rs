@@ -1,5 +1,7 @@
 //! Evenkeel's own part of the API, under `/evenkeel/v1`.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -149,6 +151,60 @@ pub struct NewAcknowledgement {
     pub check: String,
     /// Why it may be so.
     pub reason: String,
+}
+
+/// `GET /evenkeel/v1/audit`: who asked for which change, and what became of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Audit {
+    /// Oldest first.
+    pub records: Vec<Audited>,
+    /// How many.
+    pub num_records: usize,
+    /// Nodes that did not answer: what was asked of them is missing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub silent_nodes: Vec<String>,
+}
+
+/// A request that would have changed something, or one that was not let in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Audited {
+    /// The node that was asked.
+    pub node: String,
+    /// When.
+    pub at: String,
+    /// Who asked, when that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// As what.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// Where from.
+    pub from: String,
+    /// The method.
+    pub method: String,
+    /// The path.
+    pub path: String,
+    /// What was asked, as far as it is no secret.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub what: BTreeMap<String, String>,
+    /// Whether it is known what became of it. If not, it is still being carried out, or its daemon was killed.
+    pub is_over: bool,
+    /// The HTTP status of the answer; absent when the client left before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// The code of an error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// The job that it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
+    /// So many like it came before it that are not listed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub left_out: u64,
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 /// `GET` and `PUT /evenkeel/v1/retention`: how many packages that nothing needs are kept.

@@ -22,9 +22,9 @@ pub use cluster::{Cluster, Ha, HaPartner, Node, ReleaseVersion};
 pub use code::{Class, Code};
 pub use error::{ApiError, ErrorArgument, ErrorBody, ErrorObject};
 pub use evenkeel::{
-    Acknowledgement, Acknowledgements, Awaiting, EventLine, Explain, GateChange, GateSettings, Key,
-    KeyState, Keys, NewAcknowledgement, NewKey, NodeTransfers, OpenOperation, Retention, Transfer,
-    TransferTrouble, Transfers,
+    Acknowledgement, Acknowledgements, Audit, Audited, Awaiting, EventLine, Explain, GateChange,
+    GateSettings, Key, KeyState, Keys, NewAcknowledgement, NewKey, NodeTransfers, OpenOperation,
+    Retention, Transfer, TransferTrouble, Transfers,
 };
 pub use filter::{Filter, FilterError};
 pub use job::{Job, JobError, JobLink, JobRef, JobState};

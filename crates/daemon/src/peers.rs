@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use evenkeel_interconnect::PackageClient;
-use evenkeel_model::{NodeName, PackagesStatus};
-use evenkeel_rest::PeerRoom;
+use evenkeel_interconnect::{AgentClient, AgentRequest, AgentResponse, PackageClient};
+use evenkeel_model::{AuditRecord, NodeName, PackagesStatus};
+use evenkeel_rest::{Audits, PeerRoom};
 use futures_util::future::join_all;
 
 use crate::packages::NodePackages;
@@ -15,9 +15,11 @@ use crate::packages::NodePackages;
 const ANSWER: Duration = Duration::from_secs(2);
 
 /// Asks all members at once.
+#[derive(Clone)]
 pub(crate) struct Peers {
     pub(crate) packages: Arc<NodePackages>,
     pub(crate) client: Arc<dyn PackageClient>,
+    pub(crate) agents: Arc<dyn AgentClient>,
 }
 
 impl Peers {
@@ -33,6 +35,15 @@ impl Peers {
         }
         let asked = tokio::time::timeout(ANSWER, self.client.status(node));
         asked.await.ok()?.ok()
+    }
+
+    async fn ask_audit(&self, node: &NodeName, most: usize) -> Option<Vec<AuditRecord>> {
+        let call = self.agents.call(node, AgentRequest::Audit { most });
+        match tokio::time::timeout(ANSWER, call).await.ok()?.ok()? {
+            AgentResponse::Audited { records } => Some(records),
+            // A daemon of an earlier release keeps none.
+            _ => None,
+        }
     }
 }
 
@@ -50,5 +61,15 @@ impl PeerRoom for Peers {
         let members = self.members();
         let states = join_all(members.iter().map(|node| self.ask(node))).await;
         members.into_iter().zip(states).collect()
+    }
+}
+
+#[async_trait]
+impl Audits for Peers {
+    async fn newest(&self, most: usize) -> Vec<(NodeName, Option<Vec<AuditRecord>>)> {
+        let members = self.members();
+        let asked = members.iter().map(|node| self.ask_audit(node, most));
+        let logs = join_all(asked).await;
+        members.into_iter().zip(logs).collect()
     }
 }

@@ -19,7 +19,9 @@ use evenkeel_platform::{SharedPlatform, sim};
 use evenkeel_record::{
     FollowOptions, Follower, LinkedRecord, OpenError, Record, SqliteOptions, SqliteRecord, Writer,
 };
-use evenkeel_rest::{Limits, LiveDownload, NodeDoor, NodeDoorParts, PackagePolicy, RecordCluster};
+use evenkeel_rest::{
+    Api, AuditLog, Limits, LiveDownload, NodeDoor, NodeDoorParts, PackagePolicy, RecordCluster,
+};
 use evenkeel_seam::watch;
 use evenkeel_seam::{Clock, Ids, RandomIds, SystemClock};
 use sd_notify::NotifyState;
@@ -97,8 +99,11 @@ pub(crate) async fn run(settings: NodeSettings, stop: CancellationToken) -> Resu
     let mut tasks = JoinSet::new();
     let peering = peering(&base)?;
     let (telling, suspects) = start_agent(&base, &mut tasks, &peering, &stop).await?;
-    let front = start_cluster(&base, &mut tasks, peering, suspects, &stop).await?;
+    let (front, audit) = start_cluster(&base, &mut tasks, peering, suspects, &stop).await?;
     telling.set_front(front);
+    if let Some(audit) = audit {
+        telling.set_audit(audit);
+    }
     notify(&[NotifyState::Ready]);
     tracing::info!(node = %base.settings.node, boot = %base.boot_id, "ready");
     tasks.spawn(until(
@@ -308,7 +313,7 @@ async fn start_cluster(
     peering: Peering,
     suspects: Suspects,
     stop: &CancellationToken,
-) -> Result<FrontDoor> {
+) -> Result<(FrontDoor, Option<Arc<AuditLog>>)> {
     start_record_work(base, tasks, stop);
     let parts = Parts {
         me: base.settings.node.clone(),
@@ -339,6 +344,7 @@ async fn start_cluster(
     let peers = Peers {
         packages: Arc::clone(&peering.packages),
         client: Arc::clone(&peering.client) as Arc<dyn PackageClient>,
+        agents: Arc::clone(&peering.client) as Arc<dyn AgentClient>,
     };
     let inner = NodeDoor::new(NodeDoorParts {
         policy: base.policy(),
@@ -346,15 +352,22 @@ async fn start_cluster(
         admission: front.clone(),
         follower: Arc::clone(&base.follower),
         store: base.store.clone(),
-        peers: Arc::new(peers),
+        peers: Arc::new(peers.clone()),
         client: download_client(&base.settings.download),
         live: live.clone(),
         upload_enabled: base.settings.upload.enabled,
     });
     tasks.spawn(until(stop.clone(), take_up_gets(inner.clone())));
     let door = Door { inner, incoming };
-    start_rest(base, tasks, door, live, role, stop).await?;
-    Ok(front)
+    let audit = audit_log(base);
+    let rest = Rest {
+        door,
+        live,
+        peers,
+        audit: audit.clone(),
+    };
+    start_rest(base, tasks, rest, role, stop).await?;
+    Ok((front, audit))
 }
 
 /// Packages as the catalogue says, and as they were when they came in.
@@ -440,11 +453,33 @@ fn start_record_work(base: &Base, tasks: &mut JoinSet<()>, stop: &CancellationTo
     tasks.spawn(until(stop.clone(), reporter.run()));
 }
 
+/// What the REST API is made of.
+struct Rest {
+    door: Door,
+    live: LiveDownload,
+    peers: Peers,
+    audit: Option<Arc<AuditLog>>,
+}
+
+/// Who asked this node for what.
+///
+/// A log that cannot be kept is no reason not to serve, and not to coordinate.
+fn audit_log(base: &Base) -> Option<Arc<AuditLog>> {
+    let folder = base.settings.data.join("audit");
+    let (clock, ids) = (Arc::clone(&base.clock), Arc::clone(&base.ids));
+    match AuditLog::open(&folder, clock, ids) {
+        Ok(log) => Some(log),
+        Err(error) => {
+            tracing::error!(error = chain(&error), "requests are not noted");
+            None
+        }
+    }
+}
+
 async fn start_rest(
     base: &Base,
     tasks: &mut JoinSet<()>,
-    door: Door,
-    live: LiveDownload,
+    rest: Rest,
     role: watch::Receiver<evenkeel_orchestrator::Role>,
     stop: &CancellationToken,
 ) -> Result<()> {
@@ -458,8 +493,9 @@ async fn start_rest(
         Arc::clone(&base.clock),
         base.minute(),
     )
-    .with_live(live);
-    let router = evenkeel_rest::router(Arc::new(cluster), Arc::new(door), base.ids.as_ref());
+    .with_live(rest.live);
+    let api = Api::new(Arc::new(cluster), Arc::new(rest.door), base.ids.as_ref());
+    let router = api.with_audit(rest.audit, Arc::new(rest.peers)).router();
     let front = Front {
         tls,
         router,

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use evenkeel_model::{
-    Awaiting, BootId, CheckOrder, Generation, NodeName, NodeObservation, TaskKey, TaskOrder,
-    TaskReport, TransitionId,
+    AuditRecord, Awaiting, BootId, CheckOrder, Generation, NodeName, NodeObservation, TaskKey,
+    TaskOrder, TaskReport, TransitionId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +43,11 @@ pub enum AgentRequest {
     },
     /// What does the coordinator, if you are it, wait for?
     Explain,
+    /// What was asked of your API lately? The newest so many requests.
+    Audit {
+        /// At most.
+        most: usize,
+    },
     /// The partner asks for consent to take this node over.
     Consent {
         /// The request.
@@ -84,6 +89,11 @@ pub enum AgentResponse {
     Explained {
         /// Of every open operation.
         awaiting: Vec<Awaiting>,
+    },
+    /// What was asked of the node's API, oldest first.
+    Audited {
+        /// Requests.
+        records: Vec<AuditRecord>,
     },
     /// The consent is durable.
     Consented {

@@ -3,6 +3,7 @@
 //!
 //! [`Event`] is what the record holds; [`Control`], [`Catalogue`] and [`Operation`] are its folds.
 
+mod audit;
 mod bundled;
 mod catalogue;
 mod config;
@@ -26,6 +27,7 @@ mod topology;
 mod transfer;
 mod user;
 
+pub use audit::{AuditOutcome, AuditRecord};
 pub use bundled::{BundledFinding, BundledRun, BundledState, CheckOrder};
 pub use catalogue::{Catalogue, CatalogueEntry};
 pub use config::{

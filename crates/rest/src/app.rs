@@ -3,18 +3,18 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
-use axum::http::request::Parts;
-use axum::http::{Method, StatusCode, Uri, header};
-use axum::middleware::{Next, from_fn_with_state, map_request};
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{Method, StatusCode, Uri};
+use axum::middleware::{from_fn_with_state, map_request};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, patch, post, put};
 use evenkeel_api::{ApiError, Code, Download, History, Job, Node, Package, Resource, Software};
 use evenkeel_seam::Ids;
 
+use crate::audit::{AuditLog, Audits};
 use crate::auth::Auth;
-use crate::caller::{Caller, Peer};
 use crate::cluster::{Cluster, FrontDoor};
+use crate::enter::enter;
 use crate::resources::{collection, member, singleton};
 use crate::respond::Failure;
 use crate::{events, permit, plan, settings, software, transfers, upload, users};
@@ -24,17 +24,50 @@ pub(crate) struct App {
     pub(crate) cluster: Arc<dyn Cluster>,
     pub(crate) door: Arc<dyn FrontDoor>,
     pub(crate) auth: Auth,
+    pub(crate) audit: Option<Arc<AuditLog>>,
+    pub(crate) audits: Option<Arc<dyn Audits>>,
 }
 
 pub(crate) type Shared = State<Arc<App>>;
 
-/// The whole API.
+/// What the API is made of.
+pub struct Api {
+    app: App,
+}
+
+impl Api {
+    /// The API, without a log of what is asked.
+    pub fn new(cluster: Arc<dyn Cluster>, door: Arc<dyn FrontDoor>, ids: &dyn Ids) -> Self {
+        let app = App {
+            auth: Auth::new(ids),
+            cluster,
+            door,
+            audit: None,
+            audits: None,
+        };
+        Self { app }
+    }
+
+    /// Keeps what is asked of this node in `log`, where there is one, and shows the logs of all.
+    #[must_use]
+    pub fn with_audit(mut self, log: Option<Arc<AuditLog>>, all: Arc<dyn Audits>) -> Self {
+        self.app.audit = log;
+        self.app.audits = Some(all);
+        self
+    }
+
+    /// The whole API.
+    pub fn router(self) -> Router {
+        routes(Arc::new(self.app))
+    }
+}
+
+/// The whole API, without a log of what is asked.
 pub fn router(cluster: Arc<dyn Cluster>, door: Arc<dyn FrontDoor>, ids: &dyn Ids) -> Router {
-    let app = Arc::new(App {
-        auth: Auth::new(ids),
-        cluster,
-        door,
-    });
+    Api::new(cluster, door, ids).router()
+}
+
+fn routes(app: Arc<App>) -> Router {
     let routes = Router::new()
         .route(
             evenkeel_api::Cluster::PATH,
@@ -97,44 +130,16 @@ pub fn router(cluster: Arc<dyn Cluster>, door: Arc<dyn FrontDoor>, ids: &dyn Ids
             permit::USER,
             get(users::user).patch(users::change).delete(users::delete),
         )
+        .route(permit::AUDIT, get(events::audit))
         .route("/evenkeel/v1/transfers", get(transfers::transfers))
         .fallback(unknown_url)
         .method_not_allowed_fallback(other_method)
         .with_state(Arc::clone(&app))
-        .layer(from_fn_with_state(app, authenticate));
+        .layer(from_fn_with_state(app, enter));
     // Paths are put in order before they are matched, so the routes sit behind another router.
     Router::new()
         .fallback_service(routes)
         .layer(map_request(tidy_path))
-}
-
-async fn authenticate(State(app): Shared, request: Request, next: Next) -> Response {
-    let (mut parts, body) = request.into_parts();
-    match admit(&app, &parts).await {
-        Ok(caller) => {
-            parts.extensions.insert(caller);
-            let request = Request::from_parts(parts, body);
-            let is_read = request.method().is_safe();
-            let mut response = next.run(request).await;
-            if let Some(age) = app.cluster.age().filter(|_| is_read) {
-                response
-                    .headers_mut()
-                    .insert(header::AGE, age.as_secs().into());
-            }
-            response
-        }
-        Err(error) => Failure::new(&parts.headers, error).into_response(),
-    }
-}
-
-/// Who asks, if that one may.
-async fn admit(app: &App, parts: &Parts) -> Result<Caller, ApiError> {
-    let peer = parts.extensions.get::<Peer>().cloned().unwrap_or_default();
-    let cluster = app.cluster.as_ref();
-    let caller = app.auth.check(cluster, &parts.headers, &peer).await?;
-    let route = parts.extensions.get::<MatchedPath>();
-    permit::check(&caller, &parts.method, route.map(MatchedPath::as_str))?;
-    Ok(caller)
 }
 
 async fn unknown_url(request: Request) -> Failure {

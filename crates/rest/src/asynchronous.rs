@@ -23,7 +23,10 @@ pub(crate) async fn answer(
         Some(()) => done,
         None => StatusCode::ACCEPTED,
     };
-    Ok(form.answer(status, json(&JobLink::new(job.to_string()))))
+    let mut response = form.answer(status, json(&JobLink::new(job.to_string())));
+    // For those who only see the answer.
+    response.extensions_mut().insert(job);
+    Ok(response)
 }
 
 /// `None` while the job goes on. Failing to look at it is no failure of the job, which is recorded.

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use evenkeel_api::{ApiError, Code};
-use evenkeel_model::{Account, UserName};
+use evenkeel_model::{Account, Refusal, UserName};
 use evenkeel_seam::Ids;
 use sha2::{Digest, Sha256};
 use tokio::sync::{OnceCell, Semaphore};
@@ -55,6 +55,25 @@ struct Try {
     source: Option<IpAddr>,
 }
 
+/// Somebody who was not let in.
+pub(crate) struct NotLetIn {
+    /// As whom it was tried; none when there is no such user.
+    pub(crate) user: Option<UserName>,
+    pub(crate) error: ApiError,
+}
+
+impl From<ApiError> for NotLetIn {
+    fn from(error: ApiError) -> Self {
+        Self { user: None, error }
+    }
+}
+
+impl From<Refusal> for NotLetIn {
+    fn from(refusal: Refusal) -> Self {
+        ApiError::from(refusal).into()
+    }
+}
+
 /// One verification that several requests wait for.
 type Verdict = Arc<OnceCell<bool>>;
 
@@ -88,7 +107,7 @@ impl Auth {
         cluster: &dyn Cluster,
         headers: &HeaderMap,
         peer: &Peer,
-    ) -> Result<Caller, ApiError> {
+    ) -> Result<Caller, NotLetIn> {
         match (peer.origin, headers.get(header::AUTHORIZATION)) {
             (Origin::Local { .. }, _) => Ok(Caller::local()),
             (Origin::Address(_) | Origin::Unknown, Some(_)) => {
@@ -107,7 +126,7 @@ impl Auth {
         }
     }
 
-    async fn by_password(&self, cluster: &dyn Cluster, tried: Try) -> Result<Caller, ApiError> {
+    async fn by_password(&self, cluster: &dyn Cluster, tried: Try) -> Result<Caller, NotLetIn> {
         let account = cluster.account(&tried.user).await?;
         let hash = account.as_ref().and_then(|it| it.password_hash.clone());
         let is_known = hash.is_some();
@@ -120,7 +139,11 @@ impl Auth {
                 self.remember(&tried.user, digest);
                 Ok(caller(tried.user, &account))
             }
-            Some(_) | None => Err(unauthorized()),
+            Some(_) => Err(NotLetIn {
+                user: Some(tried.user),
+                error: unauthorized(),
+            }),
+            None => Err(unauthorized().into()),
         }
     }
 
@@ -216,11 +239,15 @@ impl Auth {
 async fn by_certificate(
     cluster: &dyn Cluster,
     name: Option<&UserName>,
-) -> Result<Caller, ApiError> {
+) -> Result<Caller, NotLetIn> {
     let user = name.ok_or_else(unauthorized)?;
     match cluster.account(user).await? {
         Some(account) if account.certificate => Ok(caller(user.clone(), &account)),
-        Some(_) | None => Err(unauthorized()),
+        // The name is in a certificate that was verified: it is no password.
+        Some(_) | None => Err(NotLetIn {
+            user: Some(user.clone()),
+            error: unauthorized(),
+        }),
     }
 }
 

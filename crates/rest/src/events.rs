@@ -5,12 +5,17 @@ use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use evenkeel_api::EventLine;
+use evenkeel_api::{ApiError, Audit, Code, EventLine};
 use futures_util::StreamExt;
 
 use crate::app::Shared;
+use crate::project;
 use crate::request::Asked;
 use crate::respond::{Failure, json};
+
+/// Requests that an answer shows of the audit log, and those it shows unless more are asked for.
+const MOST_AUDITED: u32 = 1000;
+const USUALLY_AUDITED: u32 = 100;
 
 /// `GET /evenkeel/v1/explain`.
 pub(crate) async fn explain(State(app): Shared, asked: Asked) -> Result<Response, Failure> {
@@ -30,7 +35,7 @@ pub(crate) async fn events(State(app): Shared, asked: Asked) -> Result<Response,
         let since = params.take("since");
         let since = since.map_or(Ok(0), |text| {
             text.parse()
-                .map_err(|_| evenkeel_api::ApiError::invalid("since", &text, "integer"))
+                .map_err(|_| ApiError::invalid("since", &text, "integer"))
         })?;
         let follow = params.take_bool("follow")?.unwrap_or(true);
         params.finish()?;
@@ -42,6 +47,44 @@ pub(crate) async fn events(State(app): Shared, asked: Asked) -> Result<Response,
     let jsonl = HeaderValue::from_static("application/jsonl");
     response.headers_mut().insert(header::CONTENT_TYPE, jsonl);
     Ok(response)
+}
+
+/// `GET /evenkeel/v1/audit?max_records=N&user=NAME`: the newest requests that would have changed something, of
+/// all nodes.
+pub(crate) async fn audit(State(app): Shared, asked: Asked) -> Result<Response, Failure> {
+    let result = async {
+        let mut params = asked.params()?;
+        let most = params.take_int("max_records", 1..=MOST_AUDITED)?;
+        let most = most.unwrap_or(USUALLY_AUDITED) as usize;
+        let user = params.take("user");
+        params.finish()?;
+        let absent = || ApiError::new(Code::UnknownUrl);
+        let audits = app.audits.as_ref().ok_or_else(absent)?;
+        // Of one user's requests as many as there are among the newest of each node.
+        let wanted = if user.is_some() {
+            MOST_AUDITED as usize
+        } else {
+            most
+        };
+        let (mut silent_nodes, mut records) = (Vec::new(), Vec::new());
+        for (node, known) in audits.newest(wanted).await {
+            match known {
+                Some(known) => records.extend(known.into_iter().map(|it| (node.clone(), it))),
+                None => silent_nodes.push(node.to_string()),
+            }
+        }
+        records.retain(|(_, it)| user.is_none() || it.user == user);
+        records.sort_by_key(|(_, it)| it.at.timestamp());
+        let records = records.split_off(records.len().saturating_sub(most));
+        let audit = Audit {
+            num_records: records.len(),
+            records: records.into_iter().map(project::audited).collect(),
+            silent_nodes,
+        };
+        Ok(audit)
+    };
+    let audit = result.await.map_err(|error| asked.failure(error))?;
+    Ok(asked.form.answer(StatusCode::OK, json(&audit)))
 }
 
 fn line(event: &EventLine) -> Bytes {

@@ -11,10 +11,12 @@
 
 mod app;
 mod asynchronous;
+mod audit;
 mod auth;
 mod caller;
 mod cluster;
 mod door;
+mod enter;
 mod events;
 mod fetch;
 mod incoming;
@@ -38,7 +40,8 @@ mod transfers;
 mod upload;
 mod users;
 
-pub use app::router;
+pub use app::{Api, router};
+pub use audit::{AuditError, AuditLog, Audits};
 pub use auth::{HashError, hash_password};
 pub use caller::{Origin, Peer};
 pub use cluster::{Cluster, EventStream, FrontDoor, NoPeerRoom, PeerRoom, Upload, UploadError};

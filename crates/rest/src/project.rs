@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use evenkeel_api::{
-    Acknowledgement, Advice, Awaiting, CheckStatus, Cluster, Code, Download, DownloadState, Ha,
-    History, HistoryState, Issue, Job, JobError, JobState, Key, KeyState, Metrocluster,
-    MetroclusterSite, Node, NodeName, NodeRef, OpenOperation, Package, ProgressText,
+    Acknowledgement, Advice, Audited, Awaiting, CheckStatus, Cluster, Code, Download,
+    DownloadState, Ha, History, HistoryState, Issue, Job, JobError, JobState, Key, KeyState,
+    Metrocluster, MetroclusterSite, Node, NodeName, NodeRef, OpenOperation, Package, ProgressText,
     ReleaseVersion, Software, SoftwareNode, StatusAdvice, StatusDetails, StatusIssue,
     UpdateDetails, UpdateState, User, ValidationResult,
 };
 use evenkeel_model::{
-    Account, Acknowledged, Finding, OperationKind, Severity, TrustedKey, UserName, Version,
-    WallTime,
+    Account, Acknowledged, AuditRecord, Finding, OperationKind, Severity, TrustedKey, UserName,
+    Version, WallTime,
 };
 use evenkeel_record::projections as rows;
 
@@ -307,6 +307,25 @@ pub(crate) fn acknowledgement((check, known): (&String, &Acknowledged)) -> Ackno
         by: known.by.clone().into(),
         at: known.at.to_api(),
         about: known.about.iter().cloned().collect(),
+    }
+}
+
+pub(crate) fn audited((node, record): (evenkeel_model::NodeName, AuditRecord)) -> Audited {
+    let outcome = record.outcome.as_ref();
+    Audited {
+        node: node.into(),
+        at: record.at.to_api(),
+        user: record.user,
+        role: record.role,
+        from: record.from,
+        method: record.method,
+        path: record.path,
+        what: record.what,
+        is_over: outcome.is_some(),
+        status: outcome.and_then(|it| it.status),
+        code: outcome.and_then(|it| it.code).map(|code| code.to_string()),
+        job: outcome.and_then(|it| it.job).map(|job| job.to_string()),
+        left_out: record.left_out,
     }
 }
 

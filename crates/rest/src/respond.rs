@@ -102,6 +102,10 @@ pub(crate) fn json<T: Serialize>(value: &T) -> Value {
     serde_json::to_value(value).expect("wire types have text keys and no failing fields")
 }
 
+/// The code of an error's answer, for those who only see the answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ErrorNumber(pub(crate) u32);
+
 /// An error on its way out.
 pub(crate) struct Failure {
     form: Form,
@@ -122,6 +126,9 @@ impl IntoResponse for Failure {
         let status = StatusCode::from_u16(self.error.status);
         let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = self.form.answer(status, json(&self.error.body()));
+        response
+            .extensions_mut()
+            .insert(ErrorNumber(self.error.number));
         if self.error.number == Code::NotAuthorized.number() {
             let challenge = HeaderValue::from_static("Basic realm=\"Evenkeel\", charset=\"UTF-8\"");
             response

@@ -3,6 +3,7 @@
 
 #![cfg(test)]
 
+mod audit;
 mod changes;
 mod collections;
 mod door;

@@ -1,0 +1,132 @@
+//! What every request passes before its handler, and what is kept of it.
+
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header;
+use axum::http::request::Parts;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use evenkeel_api::{ApiError, Code};
+use evenkeel_model::{AuditOutcome, JobId};
+
+use crate::app::{App, Shared};
+use crate::audit::{Asking, Noted, of_body, of_query};
+use crate::auth::NotLetIn;
+use crate::caller::{Caller, Origin, Peer};
+use crate::permit;
+use crate::request::read_body;
+use crate::respond::{ErrorNumber, Failure};
+
+/// Longest path that is kept of a request.
+const MAX_PATH: usize = 300;
+
+/// Lets in who may, and notes what would change something.
+pub(crate) async fn enter(State(app): Shared, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let peer = parts.extensions.get::<Peer>().cloned().unwrap_or_default();
+    let caller = match admit(&app, &parts, &peer).await {
+        Ok(caller) => caller,
+        Err(refused) => return turn_away(&app, &parts, &peer, refused).await,
+    };
+    parts.extensions.insert(caller.clone());
+    if parts.method.is_safe() {
+        let mut response = next.run(Request::from_parts(parts, body)).await;
+        if let Some(age) = app.cluster.age() {
+            let headers = response.headers_mut();
+            headers.insert(header::AGE, age.as_secs().into());
+        }
+        return response;
+    }
+    let mut asking = asking(&parts, &peer);
+    asking.user = Some(caller.user.to_string());
+    asking.role = Some(caller.role.to_string());
+    let body = match examined(&mut asking, &parts, body).await {
+        Ok(body) => body,
+        Err(error) => return Failure::new(&parts.headers, error).into_response(),
+    };
+    let noted = note(&app, asking).await;
+    let response = next.run(Request::from_parts(parts, body)).await;
+    if let Some(noted) = noted {
+        noted.ended(outcome(&response)).await;
+    }
+    response
+}
+
+/// Who asks, if that one may.
+async fn admit(app: &App, parts: &Parts, peer: &Peer) -> Result<Caller, NotLetIn> {
+    let cluster = app.cluster.as_ref();
+    let caller = app.auth.check(cluster, &parts.headers, peer).await?;
+    let route = parts.extensions.get::<MatchedPath>();
+    match permit::check(&caller, &parts.method, route.map(MatchedPath::as_str)) {
+        Ok(()) => Ok(caller),
+        Err(error) => Err(NotLetIn {
+            user: Some(caller.user),
+            error,
+        }),
+    }
+}
+
+/// Answers who may not. A client that asks without credentials first, to learn which are wanted, is not
+/// worth a note.
+async fn turn_away(app: &App, parts: &Parts, peer: &Peer, refused: NotLetIn) -> Response {
+    let is_refusal = refused.error.number != Code::TemporarilyUnavailable.number();
+    let tried = peer.certificate.is_some() || parts.headers.contains_key(header::AUTHORIZATION);
+    if let Some(log) = &app.audit
+        && is_refusal
+        && (tried || !parts.method.is_safe())
+    {
+        let mut asking = asking(parts, peer);
+        asking.user = refused.user.map(String::from);
+        let outcome = AuditOutcome {
+            status: Some(refused.error.status),
+            code: Some(refused.error.number),
+            job: None,
+        };
+        log.refused(asking, outcome).await;
+    }
+    Failure::new(&parts.headers, refused.error).into_response()
+}
+
+fn asking(parts: &Parts, peer: &Peer) -> Asking {
+    let path = parts.uri.path();
+    let mut asking = Asking {
+        from: peer.origin.to_string(),
+        method: parts.method.to_string(),
+        path: path.chars().take(MAX_PATH).collect(),
+        ..Asking::default()
+    };
+    of_query(&mut asking.what, parts.uri.query().unwrap_or_default());
+    if let (Origin::Address(_), Some(name)) = (peer.origin, &peer.certificate) {
+        asking
+            .what
+            .insert("client_certificate".to_owned(), name.to_string());
+    }
+    asking
+}
+
+/// Reads a body that is not a package, to see what is asked.
+async fn examined(asking: &mut Asking, parts: &Parts, body: Body) -> Result<Body, ApiError> {
+    let path = parts.uri.path();
+    if [permit::UPLOAD, permit::PACKAGES].contains(&path) {
+        return Ok(body);
+    }
+    let bytes = read_body(body).await?;
+    of_body(&mut asking.what, &bytes);
+    Ok(Body::from(bytes))
+}
+
+async fn note(app: &App, asking: Asking) -> Option<Noted> {
+    match &app.audit {
+        Some(log) => Some(log.asked(asking).await),
+        None => None,
+    }
+}
+
+fn outcome(response: &Response) -> AuditOutcome {
+    let extensions = response.extensions();
+    AuditOutcome {
+        status: Some(response.status().as_u16()),
+        code: extensions.get::<ErrorNumber>().map(|number| number.0),
+        job: extensions.get::<JobId>().copied(),
+    }
+}

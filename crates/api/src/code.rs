@@ -91,6 +91,10 @@ codes! {
     InvalidField = 262197, Invalid, "The value is invalid for the field.";
     NotInBody = 262203, Invalid, "The field is not supported in the body of the request.";
     RequiredField = 262278, Invalid, "A required field is missing.";
+    JobIsOver = 458762, Conflict, "The job is over, and stays as it is.";
+    JobIsRunning = 458771, Conflict, "The job is running.";
+    JobCannotPause = 458783, Invalid, "The job does not support pause.";
+    JobCannotCancel = 458784, Invalid, "The job does not support cancel.";
     NotAuthorized = 6691623, Unauthorized, "User is not authorized.";
     NoUpdateFound = 10551297, Conflict, "No update is in progress.";
     NoUpdateToPause = 10551300, Conflict, "There is no update to be paused.";

@@ -1,8 +1,13 @@
 //! The query language of a filter's value: `x`, `!x`, `<x`, `>=x`, `a..b`, `a|b`, `a*`, `null`, `"literal"`.
+//!
+//! In quotes nothing has a meaning but `\"` and `\\`, which stand for the second character. What is printed
+//! reads back as the same filter.
+
+use std::cmp::Ordering;
+use std::fmt;
 
 use jiff::Timestamp;
 use serde_json::Value;
-use std::cmp::Ordering;
 
 /// A filter's value that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,14 +26,19 @@ pub struct Filter {
     alternatives: Vec<Term>,
 }
 
+/// One alternative: a test, or its opposite.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Term {
+struct Term {
+    negated: bool,
+    test: Test,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Test {
     Is(Pattern),
-    Not(Pattern),
     Compare(Compare, String),
     Range(String, String),
     Unset,
-    Set,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,18 +53,37 @@ enum Compare {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Pattern(Vec<String>);
 
-/// A character, and whether it was quoted and so has no meaning of its own.
-type Quoted = (char, bool);
+/// A character of a filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sign {
+    /// One that may have a meaning.
+    Plain(char),
+    /// One that was quoted, and stands for itself.
+    Literal(char),
+    /// A quote: it keeps an empty literal from looking like an absent value.
+    Quote,
+}
 
 impl Filter {
     /// Reads a decoded value.
     pub fn parse(value: &str) -> Result<Self, FilterError> {
-        let chars = unquote(value)?;
-        let alternatives = chars
-            .split(|c| matches!(c, ('|' | ',', false)))
+        let signs = unquote(value)?;
+        let alternatives = signs
+            .split(|sign| matches!(sign, Sign::Plain('|' | ',')))
             .map(Term::parse)
             .collect::<Result<_, _>>()?;
         Ok(Self { alternatives })
+    }
+
+    /// What matches any of these texts.
+    pub fn any_of(texts: impl IntoIterator<Item = String>) -> Self {
+        let term = |text| Term {
+            negated: false,
+            test: Test::Is(Pattern(vec![text])),
+        };
+        Self {
+            alternatives: texts.into_iter().map(term).collect(),
+        }
     }
 
     /// Whether a record matches, given all values its field has (several in arrays, none if unset).
@@ -64,14 +93,34 @@ impl Filter {
 }
 
 impl Term {
-    fn parse(chars: &[Quoted]) -> Result<Self, FilterError> {
-        match chars {
-            [('!', false), rest @ ..] if is_null(rest) => Ok(Self::Set),
-            [('!', false), rest @ ..] => Ok(Self::Not(Pattern::parse(rest))),
-            [('<', false), ('=', _), rest @ ..] => Self::compare(Compare::LessOrEqual, rest),
-            [('>', false), ('=', _), rest @ ..] => Self::compare(Compare::GreaterOrEqual, rest),
-            [('<', false), rest @ ..] => Self::compare(Compare::Less, rest),
-            [('>', false), rest @ ..] => Self::compare(Compare::Greater, rest),
+    fn parse(signs: &[Sign]) -> Result<Self, FilterError> {
+        let negations = signs
+            .iter()
+            .take_while(|sign| **sign == Sign::Plain('!'))
+            .count();
+        Ok(Self {
+            negated: negations % 2 == 1,
+            test: Test::parse(&signs[negations..])?,
+        })
+    }
+
+    /// An unset field matches nothing but `null`, not even `!x`.
+    fn matches(&self, values: &[&Value]) -> bool {
+        match &self.test {
+            Test::Unset => values.is_empty() != self.negated,
+            test => !values.is_empty() && values.iter().any(|v| test.holds(v)) != self.negated,
+        }
+    }
+}
+
+impl Test {
+    fn parse(signs: &[Sign]) -> Result<Self, FilterError> {
+        use Sign::Plain;
+        match signs {
+            [Plain('<'), Plain('='), rest @ ..] => Self::compare(Compare::LessOrEqual, rest),
+            [Plain('>'), Plain('='), rest @ ..] => Self::compare(Compare::GreaterOrEqual, rest),
+            [Plain('<'), rest @ ..] => Self::compare(Compare::Less, rest),
+            [Plain('>'), rest @ ..] => Self::compare(Compare::Greater, rest),
             rest if is_null(rest) => Ok(Self::Unset),
             rest => match range(rest) {
                 Some((from, to)) => Ok(Self::Range(operand(from)?, operand(to)?)),
@@ -80,23 +129,20 @@ impl Term {
         }
     }
 
-    fn compare(how: Compare, rest: &[Quoted]) -> Result<Self, FilterError> {
+    fn compare(how: Compare, rest: &[Sign]) -> Result<Self, FilterError> {
         Ok(Self::Compare(how, operand(rest)?))
     }
 
-    /// An unset field matches nothing but `null`, not even `!x`.
-    fn matches(&self, values: &[&Value]) -> bool {
-        let any = |test: &dyn Fn(&Value) -> bool| values.iter().any(|value| test(value));
+    /// Whether a value passes; none passes the test for there being none.
+    fn holds(&self, value: &Value) -> bool {
         match self {
-            Self::Unset => values.is_empty(),
-            Self::Set => !values.is_empty(),
-            Self::Is(pattern) => any(&|value| pattern.matches(value)),
-            Self::Not(pattern) => !values.is_empty() && !any(&|value| pattern.matches(value)),
-            Self::Compare(how, bound) => any(&|value| how.holds(order(value, bound))),
-            Self::Range(from, to) => any(&|value| {
+            Self::Unset => false,
+            Self::Is(pattern) => pattern.matches(value),
+            Self::Compare(how, bound) => how.holds(order(value, bound)),
+            Self::Range(from, to) => {
                 Compare::GreaterOrEqual.holds(order(value, from))
                     && Compare::LessOrEqual.holds(order(value, to))
-            }),
+            }
         }
     }
 }
@@ -110,11 +156,20 @@ impl Compare {
             Self::GreaterOrEqual => order.is_ge(),
         })
     }
+
+    fn sign(self) -> &'static str {
+        match self {
+            Self::Less => "<",
+            Self::LessOrEqual => "<=",
+            Self::Greater => ">",
+            Self::GreaterOrEqual => ">=",
+        }
+    }
 }
 
 impl Pattern {
-    fn parse(chars: &[Quoted]) -> Self {
-        let pieces = chars.split(|c| *c == ('*', false)).map(text);
+    fn parse(signs: &[Sign]) -> Self {
+        let pieces = signs.split(|sign| *sign == Sign::Plain('*')).map(text);
         Self(pieces.collect())
     }
 
@@ -140,6 +195,61 @@ impl Pattern {
             [] => false,
         }
     }
+}
+
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, term) in self.alternatives.iter().enumerate() {
+            let bar = if index == 0 { "" } else { "|" };
+            write!(f, "{bar}{term}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Term {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let not = if self.negated { "!" } else { "" };
+        write!(f, "{not}{}", self.test)
+    }
+}
+
+impl fmt::Display for Test {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Is(pattern) => pattern.fmt(f),
+            Self::Compare(how, bound) => write!(f, "{}{}", how.sign(), quoted(bound)),
+            Self::Range(from, to) => write!(f, "{}..{}", quoted(from), quoted(to)),
+            Self::Unset => f.write_str("null"),
+        }
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_slice() {
+            [exact] => f.write_str(&quoted(exact)),
+            // Beside a star nothing is mistaken for an absent value.
+            pieces => {
+                let piece = |piece: &String| match piece.as_str() {
+                    "" => String::new(),
+                    text => quoted(text),
+                };
+                let pieces: Vec<_> = pieces.iter().map(piece).collect();
+                f.write_str(&pieces.join("*"))
+            }
+        }
+    }
+}
+
+/// The text so that all of it stands for itself.
+fn quoted(text: &str) -> String {
+    let has_meaning = |c| matches!(c, '!' | '<' | '>' | '=' | '|' | ',' | '*' | '"');
+    let may_be_range = text.contains("..") || text.starts_with('.') || text.ends_with('.');
+    if !text.is_empty() && text != "null" && !may_be_range && !text.contains(has_meaning) {
+        return text.to_owned();
+    }
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// Compares as numbers, booleans, times or text, whatever the value is.
@@ -174,51 +284,53 @@ fn shown(value: &Value) -> String {
     }
 }
 
-fn unquote(value: &str) -> Result<Vec<Quoted>, FilterError> {
-    let mut quoted = false;
-    let mut out = Vec::with_capacity(value.len());
-    for c in value.chars() {
-        match c {
-            '"' => {
-                quoted = !quoted;
-                // An empty literal must not look like an absent value.
-                out.push(('\0', true));
+fn unquote(value: &str) -> Result<Vec<Sign>, FilterError> {
+    let mut is_quoted = false;
+    let mut signs = Vec::with_capacity(value.len());
+    let mut chars = value.chars();
+    while let Some(c) = chars.next() {
+        signs.push(match (c, is_quoted) {
+            ('"', _) => {
+                is_quoted = !is_quoted;
+                Sign::Quote
             }
-            c => out.push((c, quoted)),
-        }
+            ('\\', true) => Sign::Literal(chars.next().ok_or(FilterError::OpenQuote)?),
+            (c, true) => Sign::Literal(c),
+            (c, false) => Sign::Plain(c),
+        });
     }
-    if quoted {
+    if is_quoted {
         Err(FilterError::OpenQuote)
     } else {
-        Ok(out)
+        Ok(signs)
     }
 }
 
-fn is_null(chars: &[Quoted]) -> bool {
-    chars.iter().all(|(_, quoted)| !quoted) && text(chars) == "null"
+fn is_null(signs: &[Sign]) -> bool {
+    signs.iter().all(|sign| matches!(sign, Sign::Plain(_))) && text(signs) == "null"
 }
 
-fn text(chars: &[Quoted]) -> String {
-    chars
-        .iter()
-        .map(|(c, _)| *c)
-        .filter(|c| *c != '\0')
-        .collect()
+fn text(signs: &[Sign]) -> String {
+    let own = |sign: &Sign| match sign {
+        Sign::Plain(c) | Sign::Literal(c) => Some(*c),
+        Sign::Quote => None,
+    };
+    signs.iter().filter_map(own).collect()
 }
 
-fn operand(chars: &[Quoted]) -> Result<String, FilterError> {
-    if chars.is_empty() {
+fn operand(signs: &[Sign]) -> Result<String, FilterError> {
+    if signs.is_empty() {
         Err(FilterError::MissingValue)
     } else {
-        Ok(text(chars))
+        Ok(text(signs))
     }
 }
 
-fn range(chars: &[Quoted]) -> Option<(&[Quoted], &[Quoted])> {
-    let at = chars
+fn range(signs: &[Sign]) -> Option<(&[Sign], &[Sign])> {
+    let at = signs
         .windows(2)
-        .position(|pair| pair == [('.', false), ('.', false)])?;
-    Some((&chars[..at], &chars[at + 2..]))
+        .position(|pair| pair == [Sign::Plain('.'), Sign::Plain('.')])?;
+    Some((&signs[..at], &signs[at + 2..]))
 }
 
 #[cfg(test)]
@@ -269,5 +381,58 @@ mod tests {
         assert_eq!(Filter::parse("\"a"), Err(FilterError::OpenQuote));
         assert_eq!(Filter::parse(">="), Err(FilterError::MissingValue));
         assert_eq!(Filter::parse("1.."), Err(FilterError::MissingValue));
+    }
+
+    #[test]
+    fn negation_goes_before_any_test_and_quotes_take_meanings_away() {
+        assert!(holds("!<5", json!(5)) && !holds("!<5", json!(4)));
+        assert!(holds("!4..6", json!(7)) && !holds("!4..6", json!(5)));
+        assert!(holds("!9.1*", json!("9.9")) && holds("!!a", json!("a")));
+        assert!(holds("\"!a\"", json!("!a")) && holds("\"null\"", json!("null")));
+        assert!(holds("\"a*\"*", json!("a*b")) && !holds("\"a*\"*", json!("ab")));
+        assert!(holds("\"a..b\"", json!("a..b")) && holds(">\"=b\"", json!("=c")));
+        assert!(holds(r#""a \"b\" \\c""#, json!(r#"a "b" \c"#)));
+        assert!(holds(r"a\b", json!(r"a\b")) && Filter::parse(r#""a\""#).is_err());
+    }
+
+    #[test]
+    fn what_is_printed_is_what_was_meant() {
+        for (given, printed) in [
+            ("a,b", "a|b"),
+            ("!\"\"", "!\"\""),
+            ("\"9\".\"1\"*", "9.1*"),
+            ("!!!>=\"5\"", "!>=5"),
+            ("1.. 2", "1.. 2"),
+            ("\"null\"|null", "\"null\"|null"),
+        ] {
+            assert_eq!(Filter::parse(given).unwrap().to_string(), printed);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_can_be_read_reads_the_same_when_printed(
+            raw in proptest::prop_oneof![
+                ".*",
+                r#"([ab5.]|[!<>=|,*."\\]|null|\.\.|""){0,16}"#,
+            ]
+        ) {
+            if let Ok(filter) = Filter::parse(&raw) {
+                proptest::prop_assert_eq!(Filter::parse(&filter.to_string()), Ok(filter));
+            }
+        }
+
+        #[test]
+        fn no_value_makes_a_filter_panic(raw: String, text: String, number: i64) {
+            if let Ok(filter) = Filter::parse(&raw) {
+                filter.matches(&[&json!(text), &json!(number), &json!(true), &json!([])]);
+            }
+        }
+
+        #[test]
+        fn any_text_can_be_asked_for(text: String) {
+            let printed = Filter::any_of([text.clone(), "other".to_owned()]).to_string();
+            proptest::prop_assert!(holds(&printed, json!(text)));
+        }
     }
 }

@@ -100,6 +100,18 @@ pub struct JobRef {
     pub links: Links,
 }
 
+/// The jobs of a change of many records.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobLinks {
+    /// Records that were changed, or are being changed by their job.
+    pub num_records: usize,
+    /// A job for each.
+    pub jobs: Vec<JobRef>,
+    /// Where to ask for the rest, if there is more than fits into the time of one call.
+    #[serde(rename = "_links", default, skip_serializing_if = "Option::is_none")]
+    pub links: Option<Links>,
+}
+
 impl JobLink {
     /// The link to a job.
     pub fn new(uuid: impl Into<String>) -> Self {

@@ -4,20 +4,24 @@
 //! Invariants: an unset field is omitted, never `null`; numbers are integers; times are text in whole
 //! seconds with a numeric offset (see `WallTime::to_api`).
 
+mod body;
 mod cluster;
 mod code;
 mod error;
 mod evenkeel;
 mod filter;
+mod firmware;
 mod job;
 mod links;
 mod package;
+mod params;
 mod plan;
 mod query;
 mod resource;
 mod software;
 mod users;
 
+pub use body::{BodyError, parse_body};
 pub use cluster::{Cluster, Ha, HaPartner, Node, ReleaseVersion};
 pub use code::{Class, Code};
 pub use error::{ApiError, ErrorArgument, ErrorBody, ErrorObject};
@@ -27,17 +31,19 @@ pub use evenkeel::{
     Retention, Transfer, TransferTrouble, Transfers,
 };
 pub use filter::{Filter, FilterError};
-pub use job::{Job, JobError, JobLink, JobRef, JobState};
+pub use firmware::{
+    FirmwareHistory, FirmwareUpdateState, FirmwareWorker, FirmwareWorkerError,
+    FirmwareWorkerStatus, WorkerState,
+};
+pub use job::{Job, JobError, JobLink, JobLinks, JobRef, JobState};
 pub use links::{Href, Links, NodeRef};
 pub use package::{Download, DownloadState, History, HistoryState, Package};
+pub use params::{Params, decode_component, encode_component};
 pub use plan::{
     Alone, EstimateRecord, Estimates, PlanAcknowledged, PlanEstimate, PlanFinding, PlanMoment,
     PlanPreview, PlanRefusal,
 };
-pub use query::{
-    BodyError, CollectionQuery, Direction, MAX_RECORDS, Order, Params, ReadQuery, Selection,
-    decode_component, encode_component, parse_body,
-};
+pub use query::{CollectionQuery, Direction, MAX_RECORDS, Order, ReadQuery, Search, Selection};
 pub use resource::{Cost, Field, Identity, Resource};
 pub use software::{
     Action, Advice, CheckStatus, Issue, Metrocluster, MetroclusterSite, NodeName, ProgressText,

@@ -1,143 +1,12 @@
-//! Query strings and request bodies: decoding, the common parameters, and what is left over.
+//! What a `GET` asks for: the parameters common to all of them.
 
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use serde_json::{Map, Value};
-
-use crate::{ApiError, Code, Filter, Identity, Resource};
+use crate::params::unexpected;
+use crate::{ApiError, Filter, Identity, Params, Resource, encode_component};
 
 /// Records in one page at most, whatever is asked for.
 pub const MAX_RECORDS: usize = 10_000;
-
-/// Longest time a call may be asked to wait, in seconds.
-const RETURN_TIMEOUT: RangeInclusive<u32> = 0..=120;
-
-const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'~');
-
-/// Encodes a path segment or a query value; everything but unreserved characters.
-pub fn encode_component(text: &str) -> String {
-    utf8_percent_encode(text, UNRESERVED).to_string()
-}
-
-/// Decodes a path segment, a query name or value: `%XX`, and `+` for a space as Python and Ansible
-/// send it. `None` if that is not UTF-8.
-pub fn decode_component(text: &str) -> Option<String> {
-    let spaced = text.replace('+', " ");
-    percent_decode_str(&spaced)
-        .decode_utf8()
-        .ok()
-        .map(Into::into)
-}
-
-/// The parameters of a request, taken out one by one; `finish` refuses what nobody took.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Params {
-    pairs: Vec<(String, String)>,
-}
-
-impl Params {
-    /// Reads a raw query string. Blank values count as absent, as Python clients drop them. A
-    /// parameter given twice is refused: clients collapse such, so its meaning would depend on them.
-    pub fn parse(raw: &str) -> Result<Self, ApiError> {
-        let mut pairs: Vec<(String, String)> = Vec::new();
-        for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let decoded = decode_component(name).zip(decode_component(value));
-            let (name, value) = decoded.ok_or_else(|| {
-                ApiError::with(Code::BadValue, format!("Argument \"{name}\" is not UTF-8."))
-            })?;
-            if pairs.iter().any(|(seen, _)| *seen == name) {
-                let message = format!("Argument \"{name}\" is given more than once.");
-                return Err(ApiError::with(Code::BadValue, message).target(name));
-            }
-            if !value.is_empty() {
-                pairs.push((name, value));
-            }
-        }
-        Ok(Self { pairs })
-    }
-
-    /// One parameter that came by another way than a query string.
-    pub fn from_pair(name: &str, value: &str) -> Self {
-        Self {
-            pairs: vec![(name.to_owned(), value.to_owned())],
-        }
-    }
-
-    /// Takes a parameter.
-    pub fn take(&mut self, name: &str) -> Option<String> {
-        let at = self.pairs.iter().position(|(given, _)| given == name)?;
-        Some(self.pairs.remove(at).1)
-    }
-
-    /// Takes a boolean: `true`, `True`, `1` and their opposites.
-    pub fn take_bool(&mut self, name: &str) -> Result<Option<bool>, ApiError> {
-        let Some(value) = self.take(name) else {
-            return Ok(None);
-        };
-        match value.to_ascii_lowercase().as_str() {
-            "true" | "1" => Ok(Some(true)),
-            "false" | "0" => Ok(Some(false)),
-            _ => Err(ApiError::invalid(name, &value, "true|false")),
-        }
-    }
-
-    /// Takes an integer within a range.
-    pub fn take_int(
-        &mut self,
-        name: &str,
-        range: RangeInclusive<u32>,
-    ) -> Result<Option<u32>, ApiError> {
-        let Some(value) = self.take(name) else {
-            return Ok(None);
-        };
-        let number = value.parse().ok().filter(|number| range.contains(number));
-        let hint = format!("{}..{}", range.start(), range.end());
-        number
-            .map(Some)
-            .ok_or_else(|| ApiError::invalid(name, &value, &hint))
-    }
-
-    /// Takes one of several words.
-    pub fn take_word<T: serde::de::DeserializeOwned>(
-        &mut self,
-        name: &str,
-        words: &str,
-    ) -> Result<Option<T>, ApiError> {
-        let Some(value) = self.take(name) else {
-            return Ok(None);
-        };
-        match serde_json::from_value(Value::String(value.clone())) {
-            Ok(word) => Ok(Some(word)),
-            Err(_) => Err(ApiError::invalid(name, &value, words)),
-        }
-    }
-
-    /// Takes `return_timeout`: how long the call may wait for its result, at most 120 s.
-    pub fn take_return_timeout(&mut self, default: Duration) -> Result<Duration, ApiError> {
-        let seconds = self.take_int("return_timeout", RETURN_TIMEOUT)?;
-        Ok(seconds.map_or(default, |seconds| Duration::from_secs(seconds.into())))
-    }
-
-    /// Refuses the first parameter that nobody took.
-    pub fn finish(self) -> Result<(), ApiError> {
-        match self.pairs.into_iter().next() {
-            None => Ok(()),
-            Some((name, _)) => Err(unexpected(&name)),
-        }
-    }
-}
-
-fn unexpected(name: &str) -> ApiError {
-    let message = format!("Unexpected argument \"{name}\".");
-    ApiError::with(Code::UnexpectedArgument, message).target(name)
-}
 
 /// Which fields are asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -226,6 +95,15 @@ pub struct Order {
     pub direction: Direction,
 }
 
+/// A condition that any one of several fields may meet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Search {
+    /// Dotted names of leaves.
+    pub fields: Vec<&'static str>,
+    /// What one of them must be.
+    pub filter: Filter,
+}
+
 /// The parameters of a `GET` of a collection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CollectionQuery {
@@ -233,6 +111,8 @@ pub struct CollectionQuery {
     pub selection: Selection,
     /// Conditions, all of which a record must meet.
     pub filters: Vec<(String, Filter)>,
+    /// `query`, in any of `query_fields`.
+    pub search: Option<Search>,
     /// `order_by`.
     pub order: Vec<Order>,
     /// Size of a page.
@@ -249,7 +129,7 @@ impl CollectionQuery {
     /// Reads the parameters of a `GET` of many `R`.
     pub fn parse<R: Resource>(mut params: Params) -> Result<Self, ApiError> {
         let start = take_start::<R>(&mut params)?;
-        let given = params.pairs.clone();
+        let given = params.pairs().to_vec();
         let ignore_unknown = params.take_bool("ignore_unknown_fields")?.unwrap_or(false);
         let selection = Selection::parse::<R>(params.take("fields"), ignore_unknown)?;
         let most = params.take_int("max_records", 1..=u32::MAX)?;
@@ -257,20 +137,27 @@ impl CollectionQuery {
         let return_records = params.take_bool("return_records")?.unwrap_or(true);
         params.take_return_timeout(READ_TIMEOUT)?;
         let order = parse_order::<R>(params.take("order_by"))?;
+        let search = parse_search::<R>(&mut params)?;
         let filters = params
-            .pairs
-            .into_iter()
-            .map(|(name, value)| parse_filter::<R>(name, &value))
+            .pairs()
+            .iter()
+            .map(|(name, value)| parse_filter::<R>(name, value))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             selection,
             filters,
+            search,
             order,
             max_records,
             return_records,
             start,
             given,
         })
+    }
+
+    /// Whether it is about some of the records only.
+    pub fn has_condition(&self) -> bool {
+        !self.filters.is_empty() || self.search.is_some()
     }
 
     /// The address of this page, or of the one after `index` records ending with `last`.
@@ -329,7 +216,7 @@ fn parse_order<R: Resource>(value: Option<String>) -> Result<Vec<Order>, ApiErro
                 _ => return Err(bad()),
             };
             let field = Some(field)
-                .filter(|field| R::has_field(field))
+                .filter(|field| has_leaf::<R>(field))
                 .ok_or_else(bad)?;
             Ok(Order {
                 field: field.to_owned(),
@@ -339,116 +226,46 @@ fn parse_order<R: Resource>(value: Option<String>) -> Result<Vec<Order>, ApiErro
         .collect()
 }
 
-fn parse_filter<R: Resource>(name: String, value: &str) -> Result<(String, Filter), ApiError> {
-    if !R::FIELDS.iter().any(|field| field.name == name) {
-        return Err(unexpected(&name));
+fn parse_filter<R: Resource>(name: &str, value: &str) -> Result<(String, Filter), ApiError> {
+    if !has_leaf::<R>(name) {
+        return Err(unexpected(name));
     }
-    match Filter::parse(value) {
-        Ok(filter) => Ok((name, filter)),
-        Err(error) => Err(ApiError::invalid(&name, value, &error.to_string())),
-    }
+    Ok((name.to_owned(), filter(name, value)?))
 }
 
-/// A body that is not a JSON object in either notation.
-#[derive(Debug, thiserror::Error)]
-pub enum BodyError {
-    /// Not JSON.
-    #[error("the body is not JSON")]
-    NotJson(#[source] serde_json::Error),
-    /// JSON, but no object.
-    #[error("the body is not a JSON object")]
-    NotAnObject,
-    /// A field is given twice, as `a.b` and within `a`, or as a value and as an object.
-    #[error("field {0:?} is given twice")]
-    Twice(String),
-    /// A dotted key with more levels than any field has.
-    #[error("field {0:?} is nested too deeply")]
-    TooDeep(String),
+fn filter(name: &str, value: &str) -> Result<Filter, ApiError> {
+    Filter::parse(value).map_err(|error| ApiError::invalid(name, value, &error.to_string()))
 }
 
-/// Levels in a dotted key: above any field's, below any stack's.
-const MAX_LEVELS: usize = 16;
-
-impl From<BodyError> for ApiError {
-    fn from(error: BodyError) -> Self {
-        let detail = match &error {
-            BodyError::NotJson(source) => format!(" ({source})"),
-            BodyError::NotAnObject | BodyError::Twice(_) | BodyError::TooDeep(_) => String::new(),
-        };
-        Self::with(
-            Code::BadValue,
-            format!("The request cannot be read: {error}{detail}."),
-        )
-    }
-}
-
-/// Reads a body. An absent one is `{}`; a dotted key `a.b` means `{"a": {"b": …}}`.
-pub fn parse_body(bytes: &[u8]) -> Result<Map<String, Value>, BodyError> {
-    if bytes.trim_ascii().is_empty() {
-        return Ok(Map::new());
-    }
-    match serde_json::from_slice(bytes).map_err(BodyError::NotJson)? {
-        Value::Object(map) => expand(map),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-            Err(BodyError::NotAnObject)
+/// `query` without `query_fields` looks everywhere; a name of `query_fields` may be an inner one.
+fn parse_search<R: Resource>(params: &mut Params) -> Result<Option<Search>, ApiError> {
+    let names = params.take("query_fields");
+    let Some(value) = params.take("query") else {
+        return Ok(None);
+    };
+    let filter = filter("query", &value)?;
+    let mut fields = Vec::new();
+    for name in names.as_deref().unwrap_or("*").split(',').map(str::trim) {
+        let meant = R::leaves(name);
+        if meant.is_empty() {
+            return Err(ApiError::invalid("query_fields", name, "field,..."));
         }
+        fields.extend(meant);
     }
+    Ok(Some(Search { fields, filter }))
 }
 
-fn expand(map: Map<String, Value>) -> Result<Map<String, Value>, BodyError> {
-    let mut out = Map::new();
-    for (name, value) in map {
-        if name.split('.').count() > MAX_LEVELS {
-            return Err(BodyError::TooDeep(name));
-        }
-        let value = match value {
-            Value::Object(inner) => Value::Object(expand(inner)?),
-            other => other,
-        };
-        insert(&mut out, &name, value).map_err(|Clash| BodyError::Twice(name))?;
-    }
-    Ok(out)
-}
-
-struct Clash;
-
-fn insert(into: &mut Map<String, Value>, name: &str, value: Value) -> Result<(), Clash> {
-    if let Some((first, rest)) = name.split_once('.') {
-        let inner = into
-            .entry(first)
-            .or_insert_with(|| Value::Object(Map::new()));
-        return insert(inner.as_object_mut().ok_or(Clash)?, rest, value);
-    }
-    match (into.get_mut(name), value) {
-        (None, value) => drop(into.insert(name.to_owned(), value)),
-        (Some(Value::Object(old)), Value::Object(new)) => {
-            for (name, value) in new {
-                insert(old, &name, value)?;
-            }
-        }
-        (Some(_), _) => return Err(Clash),
-    }
-    Ok(())
+fn has_leaf<R: Resource>(name: &str) -> bool {
+    R::FIELDS.iter().any(|field| field.name == name)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{Job, Package, Software};
-    use serde_json::json;
 
     fn collection(raw: &str) -> Result<CollectionQuery, ApiError> {
         CollectionQuery::parse::<Job>(Params::parse(raw)?)
-    }
-
-    #[test]
-    fn python_and_ansible_spellings() {
-        let mut params = Params::parse("validate_only=True&a=x%20y&b=x+y&c=1%2C2&d=").unwrap();
-        assert_eq!(params.take_bool("validate_only").unwrap(), Some(true));
-        assert_eq!(params.take("a").unwrap(), params.take("b").unwrap());
-        assert_eq!(params.take("c").as_deref(), Some("1,2"));
-        assert_eq!(params.take("d"), None);
-        assert_eq!(params.finish(), Ok(()));
     }
 
     #[test]
@@ -488,11 +305,6 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_parameter_is_refused() {
-        assert_eq!(Params::parse("state=a&state=b").unwrap_err().number, 2);
-    }
-
-    #[test]
     fn links_carry_every_parameter_and_can_be_read_back() {
         let query = collection("fields=*&state=a|b&max_records=1&order_by=state%20desc").unwrap();
         let href = query.href::<Job>(Some((1, &["some id".to_owned()])));
@@ -517,36 +329,63 @@ mod tests {
         assert_eq!(order[0].direction, Direction::Ascending);
         assert_eq!(order[1].direction, Direction::Descending);
         assert!(collection("order_by=nothing").is_err());
+        assert!(collection("order_by=error").is_err(), "has no one value");
         assert!(collection("order_by=state up").is_err());
     }
 
     #[test]
-    fn bodies_may_be_absent_dotted_or_nested() {
-        assert_eq!(parse_body(b" \n").unwrap(), Map::new());
-        let dotted = parse_body(br#"{"a.b":1,"a":{"c":2}}"#).unwrap();
-        assert_eq!(Value::Object(dotted), json!({"a": {"b": 1, "c": 2}}));
-        assert!(matches!(
-            parse_body(br#"{"a.b":1,"a":2}"#),
-            Err(BodyError::Twice(_))
-        ));
-        let deep = format!("{{\"{}\":1}}", "a.".repeat(100_000));
-        assert!(matches!(
-            parse_body(deep.as_bytes()),
-            Err(BodyError::TooDeep(_))
-        ));
-        assert!(matches!(parse_body(b"[]"), Err(BodyError::NotAnObject)));
-        assert!(matches!(parse_body(b"{"), Err(BodyError::NotJson(_))));
+    fn a_search_is_in_named_fields_or_in_all() {
+        let search = |raw: &str| collection(raw).map(|query| query.search);
+        let named = search("query=x*&query_fields=error,state")
+            .unwrap()
+            .unwrap();
+        let expected = ["error.message", "error.code", "error.target", "state"];
+        assert_eq!(named.fields, expected);
+        let all = search("query=x").unwrap().unwrap();
+        assert_eq!(all.fields.len(), Job::FIELDS.len());
+        assert_eq!(search("query_fields=state"), Ok(None));
+        let error = search("query=x&query_fields=colour").unwrap_err();
+        assert_eq!(
+            (error.number, error.target.as_deref()),
+            (262197, Some("query_fields"))
+        );
     }
 
     proptest::proptest! {
         #[test]
-        fn any_component_survives_encoding(text: String) {
-            proptest::prop_assert_eq!(decode_component(&encode_component(&text)), Some(text));
+        fn no_query_string_panics(raw: String) {
+            let _ = collection(&raw);
         }
 
         #[test]
-        fn no_query_string_panics(raw: String) {
-            let _ = collection(&raw);
+        fn whatever_is_asked_for_is_asked_for_again_by_its_own_link(
+            given in proptest::collection::vec(
+                (
+                    proptest::sample::select(vec![
+                        "fields", "state", "message", "code", "order_by", "max_records", "query",
+                        "query_fields", "return_records", "return_timeout",
+                    ]),
+                    proptest::prop_oneof![
+                        r#"[!<>=]{0,2}[a-z0-9 +%&"*.|,]{1,8}"#,
+                        "state( desc)?(,uuid)?",
+                        "[1-9]{1,3}",
+                        "true|False",
+                        r"\*\*?",
+                    ],
+                ),
+                0..4,
+            ),
+            last in ".*",
+        ) {
+            let encode = |(name, value): &(&str, String)| format!("{name}={}", encode_component(value));
+            let raw: Vec<_> = given.iter().map(encode).collect();
+            if let Ok(query) = collection(&raw.join("&")) {
+                let href = query.href::<Job>(Some((7, std::slice::from_ref(&last))));
+                let again = collection(href.split_once('?').expect("a start").1).unwrap();
+                let last = Some(last).filter(|last| !last.is_empty());
+                let start = Some((7, last.into_iter().collect()));
+                proptest::prop_assert_eq!(again, CollectionQuery { start, ..query });
+            }
         }
     }
 }

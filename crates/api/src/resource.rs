@@ -51,7 +51,7 @@ pub enum Identity {
     Fields(&'static [&'static str]),
 }
 
-/// A wire type that can be served: the struct itself, these three constants, and one route.
+/// A wire type that can be served: the struct itself, these three constants, and one line of the front end's table.
 pub trait Resource: Serialize + Send + 'static {
     /// The address of the collection or singleton.
     const PATH: &'static str;
@@ -63,6 +63,13 @@ pub trait Resource: Serialize + Send + 'static {
     /// Whether `name` is a leaf or an inner name of this resource.
     fn has_field(name: &str) -> bool {
         Self::FIELDS.iter().any(|field| is_within(field.name, name))
+    }
+
+    /// The leaves that `name` stands for: itself, all below it, or with `*` every one of them.
+    fn leaves(name: &str) -> Vec<&'static str> {
+        let is_meant = |leaf: &&str| name == "*" || is_within(leaf, name);
+        let leaves = Self::FIELDS.iter().map(|field| field.name);
+        leaves.filter(is_meant).collect()
     }
 }
 

@@ -8,16 +8,16 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{from_fn_with_state, map_request};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, patch, post, put};
-use evenkeel_api::{ApiError, Code, Download, History, Job, Node, Package, Resource, Software};
+use evenkeel_api::{ApiError, Code, Download, Job, Package, Resource, Software};
 use evenkeel_seam::Ids;
 
 use crate::audit::{AuditLog, Audits};
 use crate::auth::Auth;
 use crate::cluster::{Cluster, FrontDoor};
 use crate::enter::enter;
-use crate::resources::{collection, member, singleton};
+use crate::resources::{member_path, reads};
 use crate::respond::Failure;
-use crate::{events, permit, plan, settings, software, transfers, upload, users};
+use crate::{events, jobs, packages, permit, plan, settings, software, transfers, upload, users};
 
 /// What every handler shares.
 pub(crate) struct App {
@@ -68,21 +68,9 @@ pub fn router(cluster: Arc<dyn Cluster>, door: Arc<dyn FrontDoor>, ids: &dyn Ids
 }
 
 fn routes(app: Arc<App>) -> Router {
-    let routes = Router::new()
-        .route(
-            evenkeel_api::Cluster::PATH,
-            get(singleton::<evenkeel_api::Cluster>),
-        )
-        .route(Node::PATH, get(collection::<Node>))
-        .route("/api/cluster/nodes/{key}", get(member::<Node>))
-        .route(
-            Software::PATH,
-            get(singleton::<Software>).merge(patch(software::patch)),
-        )
-        .route(
-            Download::PATH,
-            get(singleton::<Download>).merge(post(software::download)),
-        )
+    let routes = reads()
+        .route(Software::PATH, patch(software::patch))
+        .route(Download::PATH, post(software::download))
         .route(
             permit::UPLOAD,
             post(upload::upload).layer(DefaultBodyLimit::disable()),
@@ -91,14 +79,9 @@ fn routes(app: Arc<App>) -> Router {
             permit::PACKAGES,
             put(upload::put).layer(DefaultBodyLimit::disable()),
         )
-        .route(History::PATH, get(collection::<History>))
-        .route(Package::PATH, get(collection::<Package>))
-        .route(
-            "/api/cluster/software/packages/{key}",
-            get(member::<Package>).delete(software::delete_package),
-        )
-        .route(Job::PATH, get(collection::<Job>))
-        .route("/api/cluster/jobs/{key}", get(member::<Job>))
+        .route(Package::PATH, delete(packages::delete_many))
+        .route(&member_path::<Package>(), delete(packages::delete_one))
+        .route(&member_path::<Job>(), patch(jobs::act))
         .route("/evenkeel/v1/explain", get(events::explain))
         .route("/evenkeel/v1/events", get(events::events))
         .route("/evenkeel/v1/plan", get(plan::plan))

@@ -5,8 +5,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use evenkeel_api::{
-    Acknowledgement, Action, Download, EstimateRecord, EventLine, Explain, GateSettings, History,
-    Job, Key, NewAcknowledgement, NewKey, Node, Package, PlanPreview, Retention, Software, User,
+    Acknowledgement, Action, Download, EstimateRecord, EventLine, Explain, FirmwareHistory,
+    GateSettings, History, Job, Key, NewAcknowledgement, NewKey, Node, Package, PlanPreview,
+    Retention, Software, User,
 };
 use evenkeel_download::Source;
 use evenkeel_model::{
@@ -32,6 +33,8 @@ pub trait Cluster: Send + Sync + 'static {
     async fn packages(&self) -> Result<Vec<Package>, Refusal>;
     /// Installations, oldest first.
     async fn history(&self) -> Result<Vec<History>, Refusal>;
+    /// Updates of firmware that are over, oldest first.
+    async fn firmware_history(&self) -> Result<Vec<FirmwareHistory>, Refusal>;
     /// The download under way, or the last one.
     async fn download(&self) -> Result<Download, Refusal>;
     /// All jobs, oldest first.

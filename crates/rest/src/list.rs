@@ -2,7 +2,9 @@
 
 use std::cmp::Ordering;
 
-use evenkeel_api::{CollectionQuery, Direction, Identity, Order, Resource, encode_component};
+use evenkeel_api::{
+    CollectionQuery, Direction, Filter, Identity, Order, Resource, Search, encode_component,
+};
 use serde_json::{Map, Value, json};
 
 use crate::respond::json;
@@ -11,14 +13,7 @@ use crate::select::{Shown, Unsaid};
 /// The answer to a `GET` of a collection.
 pub(crate) fn page<R: Resource>(query: &CollectionQuery, records: &[R]) -> Value {
     let mut records: Vec<Value> = records.iter().map(json).collect();
-    records.retain(|record| {
-        let matches =
-            |name: &str, filter: &evenkeel_api::Filter| filter.matches(&values_at(record, name));
-        query
-            .filters
-            .iter()
-            .all(|(name, filter)| matches(name, filter))
-    });
+    records.retain(|record| is_asked_for(query, record));
     let links = json!({"self": {"href": query.href::<R>(None)}});
     if !query.return_records {
         return json!({"num_records": records.len(), "_links": links});
@@ -39,6 +34,17 @@ pub(crate) fn page<R: Resource>(query: &CollectionQuery, records: &[R]) -> Value
         .map(|record| show::<R>(&shown, record))
         .collect();
     json!({"num_records": page.len(), "records": page, "_links": links})
+}
+
+/// Whether a record meets every condition.
+pub(crate) fn is_asked_for(query: &CollectionQuery, record: &Value) -> bool {
+    let matches = |name: &str, filter: &Filter| filter.matches(&values_at(record, name));
+    let found = |search: &Search| {
+        let mut fields = search.fields.iter();
+        fields.any(|name| matches(name, &search.filter))
+    };
+    let mut filters = query.filters.iter();
+    filters.all(|(name, filter)| matches(name, filter)) && query.search.as_ref().is_none_or(found)
 }
 
 fn shown<R: Resource>(query: &CollectionQuery) -> Shown {
@@ -134,15 +140,18 @@ fn sort_key(value: &Value) -> SortKey<'_> {
     }
 }
 
-/// Where a page begins: behind the record the last one ended with, wherever that is by now; if it is
-/// gone, where it was.
+/// Where a page begins: behind the record the last one ended with, wherever that is by now, but of several
+/// that look alike behind the one that is where it was; if it is gone, where it was.
 fn begin<R: Resource>(query: &CollectionQuery, records: &[Value]) -> usize {
     let Some((index, last)) = &query.start else {
         return 0;
     };
-    let seen = records
-        .iter()
-        .position(|record| identity_values::<R>(record) == *last);
+    let is_last = |record: &Value| identity_values::<R>(record) == *last;
+    let stayed = index.checked_sub(1).and_then(|at| records.get(at));
+    if stayed.is_some_and(is_last) {
+        return *index;
+    }
+    let seen = records.iter().position(is_last);
     seen.map_or(*index, |at| at + 1).min(records.len())
 }
 

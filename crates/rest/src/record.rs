@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use evenkeel_api::{
-    Acknowledgement, Code, Download, EstimateRecord, EventLine, Explain, OpenOperation,
+    Acknowledgement, Code, Download, EstimateRecord, EventLine, Explain, FirmwareHistory,
+    OpenOperation,
 };
 use evenkeel_api::{GateSettings, History, Job, Key, Node, Package, Retention, Software, User};
 use evenkeel_model::{Account, Awaiting, JobId, Position, Refusal, UserName};
@@ -182,6 +183,11 @@ impl Cluster for RecordCluster {
             .into_iter()
             .map(project::history)
             .collect())
+    }
+
+    /// There are none: this release flashes no firmware.
+    async fn firmware_history(&self) -> Result<Vec<FirmwareHistory>, Refusal> {
+        Ok(Vec::new())
     }
 
     async fn download(&self) -> Result<Download, Refusal> {

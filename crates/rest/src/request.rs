@@ -90,6 +90,23 @@ impl Fields {
         }
     }
 
+    /// Takes `records`, a list of objects that name something by `key`.
+    pub(crate) fn take_records(&mut self, key: &str) -> Result<Option<Vec<String>>, ApiError> {
+        let Some(records) = self.map.remove("records") else {
+            return Ok(None);
+        };
+        let invalid = || {
+            let message = format!("Field \"records\" must be a list of objects with \"{key}\".");
+            ApiError::with(Code::InvalidField, message).target("records")
+        };
+        let named = |record: &Value| record.get(key)?.as_str().map(str::to_owned);
+        let records = records.as_array().ok_or_else(invalid)?;
+        let names = records
+            .iter()
+            .map(|record| named(record).ok_or_else(invalid));
+        names.collect::<Result<_, _>>().map(Some)
+    }
+
     /// Takes a text that is never repeated, whatever is wrong with it.
     pub(crate) fn take_secret(&mut self, name: &str) -> Result<Option<String>, ApiError> {
         match self.map.remove(name) {

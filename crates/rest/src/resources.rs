@@ -1,22 +1,26 @@
-//! The generic reads. A resource is a wire struct, where it comes from (below), and one route.
+//! The generic reads, and the table of the resources that have them.
 
+use std::sync::Arc;
+
+use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use axum::routing::get;
 use evenkeel_api::{
-    ApiError, Code, CollectionQuery, Download, History, Identity, Job, Node, Package, ReadQuery,
-    Resource, Software,
+    ApiError, Code, CollectionQuery, Download, FirmwareHistory, History, Identity, Job, Node,
+    Package, ReadQuery, Resource, Software,
 };
 use evenkeel_model::Refusal;
 
-use crate::app::Shared;
+use crate::app::{App, Shared};
 use crate::cluster::Cluster;
 use crate::list::{page, single};
 use crate::request::Asked;
 use crate::respond::{Failure, json};
 
 /// A resource there is one of.
-pub(crate) trait Single: Resource {
+trait Single: Resource {
     fn get(cluster: &dyn Cluster) -> impl Future<Output = Result<Self, Refusal>> + Send
     where
         Self: Sized;
@@ -54,61 +58,71 @@ fn key_name<R: Resource>() -> Option<&'static str> {
     }
 }
 
-impl Single for evenkeel_api::Cluster {
-    async fn get(cluster: &dyn Cluster) -> Result<Self, Refusal> {
-        cluster.cluster().await
-    }
-}
+/// Writes, from a table, where each resource comes from and the routes of all of them. `by` names what finds
+/// one of many without making all of them.
+macro_rules! served {
+    ($($how:ident $resource:ty: $projection:ident $(by $one:ident)?;)*) => {
+        $(served!(@from $how $resource: $projection $(by $one)?);)*
 
-impl Single for Software {
-    async fn get(cluster: &dyn Cluster) -> Result<Self, Refusal> {
-        cluster.software().await
-    }
-}
-
-impl Single for Download {
-    async fn get(cluster: &dyn Cluster) -> Result<Self, Refusal> {
-        cluster.download().await
-    }
-}
-
-impl Many for Node {
-    async fn all(cluster: &dyn Cluster) -> Result<Vec<Self>, Refusal> {
-        cluster.nodes().await
-    }
-}
-
-impl Many for Package {
-    async fn all(cluster: &dyn Cluster) -> Result<Vec<Self>, Refusal> {
-        cluster.packages().await
-    }
-}
-
-impl Many for History {
-    async fn all(cluster: &dyn Cluster) -> Result<Vec<Self>, Refusal> {
-        cluster.history().await
-    }
-}
-
-impl Many for Job {
-    async fn all(cluster: &dyn Cluster) -> Result<Vec<Self>, Refusal> {
-        cluster.jobs().await
-    }
-
-    /// Asked for by id: there may be many.
-    async fn one(cluster: &dyn Cluster, key: String) -> Result<Option<Self>, Refusal> {
-        match key.parse() {
-            Ok(id) => cluster.job(id).await,
-            Err(_) => Ok(None),
+        /// The routes of everything that is read.
+        pub(crate) fn reads() -> Router<Arc<App>> {
+            Router::new()$(.merge($how::<$resource>()))*
         }
+    };
+    (@from one $resource:ty: $projection:ident) => {
+        impl Single for $resource {
+            async fn get(cluster: &dyn Cluster) -> Result<Self, Refusal> {
+                cluster.$projection().await
+            }
+        }
+    };
+    (@from many $resource:ty: $projection:ident $(by $one:ident)?) => {
+        impl Many for $resource {
+            async fn all(cluster: &dyn Cluster) -> Result<Vec<Self>, Refusal> {
+                cluster.$projection().await
+            }
+
+            $(async fn one(cluster: &dyn Cluster, key: String) -> Result<Option<Self>, Refusal> {
+                match key.parse() {
+                    Ok(key) => cluster.$one(key).await,
+                    Err(_) => Ok(None),
+                }
+            })?
+        }
+    };
+}
+
+// A new resource is its wire struct, its projection in `Cluster`, and a line here.
+served! {
+    one evenkeel_api::Cluster: cluster;
+    many Node: nodes;
+    one Software: software;
+    one Download: download;
+    many Package: packages;
+    many History: history;
+    many FirmwareHistory: firmware_history;
+    many Job: jobs by job;
+}
+
+fn one<R: Single>() -> Router<Arc<App>> {
+    Router::new().route(R::PATH, get(singleton::<R>))
+}
+
+fn many<R: Many>() -> Router<Arc<App>> {
+    let all = Router::new().route(R::PATH, get(collection::<R>));
+    match R::IDENTITY {
+        Identity::Key(..) => all.route(&member_path::<R>(), get(member::<R>)),
+        Identity::Fields(_) | Identity::Singleton => all,
     }
+}
+
+/// The pattern of the addresses of single records.
+pub(crate) fn member_path<R: Resource>() -> String {
+    format!("{}/{{key}}", R::PATH)
 }
 
 /// `GET` of a singleton.
-pub(crate) async fn singleton<R: Single>(
-    State(app): Shared,
-    asked: Asked,
-) -> Result<Response, Failure> {
+async fn singleton<R: Single>(State(app): Shared, asked: Asked) -> Result<Response, Failure> {
     let answer = async {
         let query = ReadQuery::parse::<R>(asked.params()?)?;
         let record = R::get(app.cluster.as_ref()).await?;
@@ -119,10 +133,7 @@ pub(crate) async fn singleton<R: Single>(
 }
 
 /// `GET` of a collection.
-pub(crate) async fn collection<R: Many>(
-    State(app): Shared,
-    asked: Asked,
-) -> Result<Response, Failure> {
+async fn collection<R: Many>(State(app): Shared, asked: Asked) -> Result<Response, Failure> {
     let answer = async {
         let query = CollectionQuery::parse::<R>(asked.params()?)?;
         let records = R::all(app.cluster.as_ref()).await?;
@@ -133,23 +144,25 @@ pub(crate) async fn collection<R: Many>(
 }
 
 /// `GET` of one of many.
-pub(crate) async fn member<R: Many>(State(app): Shared, asked: Asked) -> Result<Response, Failure> {
+async fn member<R: Many>(State(app): Shared, asked: Asked) -> Result<Response, Failure> {
     let answer = async {
         let query = ReadQuery::parse::<R>(asked.params()?)?;
-        let record = R::one(app.cluster.as_ref(), asked.key()).await?;
-        let record = match record {
-            Some(record) => record,
-            // The mirror may be behind: only the record can say that there is none.
-            None => {
-                app.cluster.refresh().await?;
-                let record = R::one(app.cluster.as_ref(), asked.key()).await?;
-                record.ok_or_else(no_entry::<R>)?
-            }
-        };
+        let record = existing::<R>(&app, asked.key()).await?;
         Ok(single(&query.selection, &record))
     };
     let body = answer.await.map_err(|error| asked.failure(error))?;
     Ok(asked.form.answer(StatusCode::OK, body))
+}
+
+/// The record with this key. The mirror may be behind: only the record of the cluster can say that there is
+/// none.
+pub(crate) async fn existing<R: Many>(app: &App, key: String) -> Result<R, ApiError> {
+    if let Some(record) = R::one(app.cluster.as_ref(), key.clone()).await? {
+        return Ok(record);
+    }
+    app.cluster.refresh().await?;
+    let record = R::one(app.cluster.as_ref(), key).await?;
+    record.ok_or_else(no_entry::<R>)
 }
 
 /// The real product's answer for a key that is not there.

@@ -82,7 +82,7 @@ fn strip_links(value: &mut Value, keep: Keep) {
             for (name, inner) in map.iter_mut().filter(|(name, _)| *name != "_links") {
                 strip_links(
                     inner,
-                    if name == "job" {
+                    if name == "job" || name == "jobs" {
                         Keep::All
                     } else {
                         Keep::Nothing
@@ -90,9 +90,14 @@ fn strip_links(value: &mut Value, keep: Keep) {
                 );
             }
         }
-        Value::Array(items) => items
-            .iter_mut()
-            .for_each(|item| strip_links(item, Keep::Nothing)),
+        Value::Array(items) => {
+            let keep = if keep == Keep::All {
+                Keep::All
+            } else {
+                Keep::Nothing
+            };
+            items.iter_mut().for_each(|item| strip_links(item, keep));
+        }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
@@ -150,12 +155,14 @@ mod tests {
         let mut body = json!({
             "records": [{"_links": {"self": link("a")}, "node": {"_links": {"self": link("b")}}}],
             "job": {"uuid": "u", "_links": {"self": link("c")}},
+            "jobs": [{"uuid": "u", "_links": {"self": link("c")}}],
             "_links": {"self": link("d"), "next": link("e")},
         });
         strip_links(&mut body, Keep::Next);
         let expected = json!({
             "records": [{"node": {}}],
             "job": {"uuid": "u", "_links": {"self": link("c")}},
+            "jobs": [{"uuid": "u", "_links": {"self": link("c")}}],
             "_links": {"next": link("e")},
         });
         assert_eq!(body, expected);

@@ -1,14 +1,13 @@
-//! What changes: `PATCH /cluster/software`, the download, and the delete of a package.
+//! What changes: `PATCH /cluster/software`, and the download.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use evenkeel_api::{Action, ApiError, Code, Download, Package, Params, Software};
+use evenkeel_api::{Action, ApiError, Code, Download, Params, Software};
 use evenkeel_download::{Source, UrlError};
 use evenkeel_model::{
     DEFAULT_STABILIZE_MINUTES, JobId, NodeName, PauseAfter, Role, UpdateRequest, Version,
@@ -36,7 +35,7 @@ pub(crate) async fn patch(
 ) -> Result<Response, Failure> {
     let result = async {
         let mut params = asked.params()?;
-        let return_timeout = params.take_return_timeout(Duration::ZERO)?;
+        let return_timeout = params.take_for_change()?;
         let change = change(params, Fields::read(body).await?)?;
         let job = admit(&app, &asked, change).await?;
         answer(
@@ -67,7 +66,6 @@ async fn admit(app: &App, asked: &Asked, change: Change) -> Result<JobId, ApiErr
 }
 
 fn change(mut params: Params, mut fields: Fields) -> Result<Change, ApiError> {
-    params.take_bool("ignore_unknown_fields")?;
     let action = action(&mut params, &mut fields)?;
     let options = Options::take(&mut params)?;
     let version = fields.take_text("version")?;
@@ -202,8 +200,7 @@ pub(crate) async fn download(
 ) -> Result<Response, Failure> {
     let result = async {
         let mut params = asked.params()?;
-        let return_timeout = params.take_return_timeout(Duration::ZERO)?;
-        params.take_bool("return_records")?;
+        let return_timeout = params.take_for_change()?;
         params.finish()?;
         let source = source(Fields::read(body).await?)?;
         let (door, by) = (Arc::clone(&app.door), asked.caller.user.clone());
@@ -244,33 +241,4 @@ fn source(mut fields: Fields) -> Result<Source, ApiError> {
         };
         ApiError::with(code, format!("The URL cannot be used: {error}.")).target(target)
     })
-}
-
-/// `DELETE /cluster/software/packages/{version}`.
-pub(crate) async fn delete_package(
-    State(app): Shared,
-    asked: Asked,
-    body: Body,
-) -> Result<Response, Failure> {
-    let result = async {
-        let mut params = asked.params()?;
-        let return_timeout = params.take_return_timeout(Duration::ZERO)?;
-        params.finish()?;
-        Fields::read(body).await?.finish::<Package>()?;
-        let absent = |_| ApiError::new(Code::NoPackage).target("version");
-        let version = Version::new(asked.key()).map_err(absent)?;
-        let job = app
-            .door
-            .delete_package(version, asked.caller.user.clone())
-            .await?;
-        answer(
-            app.cluster.as_ref(),
-            job,
-            return_timeout,
-            StatusCode::OK,
-            asked.form,
-        )
-        .await
-    };
-    result.await.map_err(|error| asked.failure(error))
 }

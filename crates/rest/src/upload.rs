@@ -37,8 +37,7 @@ pub(crate) async fn upload(
 ) -> Result<Response, Failure> {
     let result = async {
         let mut params = asked.params()?;
-        let return_timeout = params.take_return_timeout(Duration::ZERO)?;
-        params.take_bool("return_records")?;
+        let return_timeout = params.take_for_change()?;
         params.finish()?;
         let head = Head::of(request.headers());
         let multipart = Multipart::from_request(request, &()).await;
@@ -58,7 +57,7 @@ pub(crate) async fn put(
 ) -> Result<Response, Failure> {
     let result = async {
         let mut params = asked.params()?;
-        let return_timeout = params.take_return_timeout(Duration::ZERO)?;
+        let return_timeout = params.take_for_change()?;
         let name = params.take("file_name");
         params.finish()?;
         check_name(name.as_deref())?;

@@ -126,6 +126,52 @@ async fn pages_carry_every_parameter_and_survive_a_deletion_between_them() {
 }
 
 #[tokio::test]
+async fn rows_that_look_alike_are_all_listed_once() {
+    let client = Client::new();
+    client.fake.edit(|state| {
+        let again = state.history[0].clone();
+        state.history.insert(0, again);
+    });
+    let (mut next, mut pages) = (
+        Some("/api/cluster/software/history?max_records=1".to_owned()),
+        0,
+    );
+    while let Some(uri) = next {
+        let page = client.get(&uri).await.json();
+        pages += 1;
+        assert!(pages <= 3, "it goes round in circles");
+        next = page["_links"]["next"]["href"].as_str().map(str::to_owned);
+    }
+    assert_eq!(pages, 3);
+}
+
+#[tokio::test]
+async fn a_search_looks_into_several_fields() {
+    let client = Client::new();
+    let count = async |query: &str| {
+        let uri = format!("/api/cluster/software/history?{query}");
+        client.get(&uri).await.json()["num_records"].clone()
+    };
+    assert_eq!(
+        count("query=9.9.*&query_fields=from_version,to_version").await,
+        2
+    );
+    assert_eq!(count("query=9.9.*&query_fields=from_version").await, 0);
+    assert_eq!(count("query=b").await, 1);
+    assert_eq!(count("query=b&node.name=a").await, 0);
+}
+
+#[tokio::test]
+async fn there_is_no_history_of_firmware() {
+    let uri = "/api/cluster/firmware/history?fields=*&fw_update_state=completed";
+    let all = Client::new().get(uri).await.json();
+    assert_eq!(
+        (&all["num_records"], &all["records"]),
+        (&json!(0), &json!([]))
+    );
+}
+
+#[tokio::test]
 async fn software_without_fields_has_all_but_what_breaks_clients() {
     let client = Client::new();
     client

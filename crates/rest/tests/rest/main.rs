@@ -6,8 +6,10 @@
 mod audit;
 mod changes;
 mod collections;
+mod deletes;
 mod door;
 mod fuzzed;
+mod jobs;
 mod plumbing;
 mod recorded;
 mod support;

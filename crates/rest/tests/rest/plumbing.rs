@@ -107,6 +107,26 @@ async fn other_methods_name_those_that_are_allowed() {
 }
 
 #[tokio::test]
+async fn odd_targets_are_answered_like_any_unknown_address() {
+    let client = Client::new();
+    for target in [
+        "*",
+        "//",
+        "/?fields=*",
+        "//api//x/%2F//",
+        "http://other.host//api//cluster/",
+    ] {
+        let reply = client.call(Method::OPTIONS, target, "").await;
+        let found = target.starts_with("http") && reply.status == 200;
+        assert!(
+            found || reply.error() == (404, "3".to_owned(), None),
+            "{target}: {}",
+            reply.text
+        );
+    }
+}
+
+#[tokio::test]
 async fn keys_are_decoded_as_python_encodes_them_and_links_can_be_followed() {
     let client = Client::new();
     let reply = client

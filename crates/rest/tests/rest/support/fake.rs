@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use evenkeel_api::{
     Acknowledgement, Action, CheckStatus, Cluster, Download, DownloadState, EventLine, Explain,
-    GateSettings, Ha, History, HistoryState, Issue, Job, JobError, JobState, Key,
+    FirmwareHistory, GateSettings, Ha, History, HistoryState, Issue, Job, JobError, JobState, Key,
     NewAcknowledgement, NewKey, Node, NodeName, NodeRef, Package, ReleaseVersion, Resource,
     Retention, Software, SoftwareImage, SoftwareNode, UpdateDetails, UpdateState, User,
     ValidationResult,
@@ -244,6 +244,10 @@ impl evenkeel_rest::Cluster for Fake {
 
     async fn history(&self) -> Result<Vec<History>, Refusal> {
         Ok(self.see(|state| state.history.clone()))
+    }
+
+    async fn firmware_history(&self) -> Result<Vec<FirmwareHistory>, Refusal> {
+        Ok(Vec::new())
     }
 
     async fn download(&self) -> Result<Download, Refusal> {

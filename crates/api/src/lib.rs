@@ -5,6 +5,7 @@
 //! seconds with a numeric offset (see `WallTime::to_api`).
 
 mod body;
+mod certificate;
 mod cluster;
 mod code;
 mod error;
@@ -22,6 +23,7 @@ mod software;
 mod users;
 
 pub use body::{BodyError, parse_body};
+pub use certificate::{Certificate, CertificateSource, NewCertificate};
 pub use cluster::{Cluster, Ha, HaPartner, Node, ReleaseVersion};
 pub use code::{Class, Code};
 pub use error::{ApiError, ErrorArgument, ErrorBody, ErrorObject};

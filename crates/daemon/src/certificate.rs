@@ -1,12 +1,31 @@
-//! The REST API's certificate: what the configuration names, or one made at the first start.
+//! The REST API's certificate: what the configuration names, one that was given over the API, or one made at the
+//! first start. A new one is taken up while the daemon runs.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use evenkeel_model::NodeSettings;
+use async_trait::async_trait;
+use evenkeel_api::{Certificate, CertificateSource, Code, NewCertificate};
+use evenkeel_model::{NodeSettings, Refusal, WallTime};
+use evenkeel_rest::{
+    CertificateFacts, Certificates, TlsError, X509Error, first_certificate, tls_config,
+};
+use evenkeel_seam::{Clock, watch};
 use rcgen::{CertificateParams, KeyPair};
+use rustls::ServerConfig;
+
+use crate::error::chain;
+
+/// How often the files are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How often the log is told that the certificate is about to run out…
+const WARN_EVERY: Duration = Duration::from_secs(24 * 3600);
+/// …from so long before.
+const WARN_BEFORE: i64 = 30 * 24 * 3600;
 
 /// Why there is no certificate.
 #[derive(Debug, thiserror::Error)]
@@ -20,32 +39,302 @@ pub(crate) enum CertificateError {
     },
     #[error("cannot make a certificate")]
     Make(#[from] rcgen::Error),
+    #[error("{path} cannot be used")]
+    Tls {
+        path: PathBuf,
+        #[source]
+        source: TlsError,
+    },
+    #[error("{path} cannot be read")]
+    X509 {
+        path: PathBuf,
+        #[source]
+        source: X509Error,
+    },
 }
 
-/// A chain and its key, both PEM.
+/// The files that count.
+struct Files {
+    chain: PathBuf,
+    key: PathBuf,
+    client_ca: Option<PathBuf>,
+    source: CertificateSource,
+}
+
+/// What tells one content of the files from another.
+type Stamp = Vec<Option<(u64, i64, i64, u64)>>;
+
+struct Loaded {
+    config: Arc<ServerConfig>,
+    facts: CertificateFacts,
+    pem: String,
+    source: CertificateSource,
+}
+
+/// The certificate as it is now.
 pub(crate) struct RestCertificate {
-    pub(crate) chain: Vec<u8>,
-    pub(crate) key: Vec<u8>,
+    settings: NodeSettings,
+    clock: Arc<dyn Clock>,
+    config: watch::Sender<Option<Arc<ServerConfig>>>,
+    shown: Mutex<Option<Loaded>>,
+    /// One change at a time.
+    changing: Mutex<()>,
 }
 
-/// Reads the certificate; makes a self-signed one first where there is none.
-pub(crate) fn rest_certificate(
-    settings: &NodeSettings,
-) -> Result<RestCertificate, CertificateError> {
-    let rest = &settings.rest;
-    let folder = settings.data.join("rest");
-    let chain_path = rest
-        .certificate
-        .clone()
-        .unwrap_or_else(|| folder.join("certificate.pem"));
-    let key_path = rest.key.clone().unwrap_or_else(|| folder.join("key.pem"));
-    if !chain_path.exists() {
-        make(settings, &chain_path, &key_path)?;
+impl RestCertificate {
+    /// Reads the certificate; makes a self-signed one first where there is none. One that cannot be used keeps
+    /// the API from being served until it can be, and nothing else.
+    pub(crate) fn open(settings: &NodeSettings, clock: Arc<dyn Clock>) -> Arc<Self> {
+        let certificate = Self {
+            settings: settings.clone(),
+            clock,
+            config: watch::Sender::new(None),
+            shown: Mutex::default(),
+            changing: Mutex::default(),
+        };
+        if let Err(error) = certificate.load() {
+            tracing::error!(
+                error = chain(&error),
+                "the REST API waits for a certificate"
+            );
+        }
+        Arc::new(certificate)
     }
-    Ok(RestCertificate {
-        chain: read(&chain_path)?,
-        key: read(&key_path)?,
+
+    /// The settings for new connections, once there are any.
+    pub(crate) fn configs(&self) -> watch::Receiver<Option<Arc<ServerConfig>>> {
+        self.config.subscribe()
+    }
+
+    /// Takes new files up, until the daemon ends.
+    pub(crate) async fn follow(self: Arc<Self>) {
+        let mut seen = self.stamp();
+        let (mut trouble, mut since_warning) = (String::new(), WARN_EVERY);
+        loop {
+            since_warning += LOOK_EVERY;
+            if since_warning >= WARN_EVERY && self.warn_of_end() {
+                since_warning = Duration::ZERO;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+            let now = self.stamp();
+            let is_missing = self.config.borrow().is_none();
+            // Certificate and key are two files: what does not fit yet is read again until it does.
+            if now == seen && trouble.is_empty() && !is_missing {
+                continue;
+            }
+            seen = now;
+            let own = Arc::clone(&self);
+            let loaded = tokio::task::spawn_blocking(move || own.load()).await;
+            trouble = match loaded {
+                Ok(Ok(())) => String::new(),
+                Ok(Err(error)) => told_once(&trouble, chain(&error)),
+                Err(error) => told_once(&trouble, error.to_string()),
+            };
+        }
+    }
+
+    fn warn_of_end(&self) -> bool {
+        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(loaded) = shown.as_ref() else {
+            return false;
+        };
+        let left = loaded.facts.not_after as i64 - self.clock.wall().unix_seconds();
+        if left < WARN_BEFORE {
+            let days = left / (24 * 3600);
+            tracing::warn!(days, "the REST API's certificate runs out; replace it");
+        }
+        true
+    }
+
+    fn files(&self) -> Files {
+        let rest = &self.settings.rest;
+        let client_ca = rest.client_ca.clone();
+        if let (Some(chain), Some(key)) = (rest.certificate.clone(), rest.key.clone()) {
+            let source = CertificateSource::Configured;
+            return Files {
+                chain,
+                key,
+                client_ca,
+                source,
+            };
+        }
+        let folder = self.folder();
+        let given = folder.join("given.pem");
+        let (chain, key, source) = match given.exists() {
+            true => (given.clone(), given, CertificateSource::Given),
+            false => (
+                folder.join("certificate.pem"),
+                folder.join("key.pem"),
+                CertificateSource::Made,
+            ),
+        };
+        Files {
+            chain,
+            key,
+            client_ca,
+            source,
+        }
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.settings.data.join("rest")
+    }
+
+    fn stamp(&self) -> Stamp {
+        let files = self.files();
+        let paths = [Some(files.chain), Some(files.key), files.client_ca];
+        let stamp = |path: PathBuf| {
+            let meta = fs::metadata(path).ok()?;
+            Some((meta.ino(), meta.mtime(), meta.mtime_nsec(), meta.len()))
+        };
+        paths.into_iter().flatten().map(stamp).collect()
+    }
+
+    fn load(&self) -> Result<(), CertificateError> {
+        let _alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.load_alone()
+    }
+
+    fn load_alone(&self) -> Result<(), CertificateError> {
+        let files = self.files();
+        if files.source != CertificateSource::Given && !files.chain.exists() {
+            make(&self.settings, &files.chain, &files.key)?;
+        }
+        let loaded = read_all(&files)?;
+        let (until, source) = (loaded.facts.not_after, loaded.source);
+        self.config.send_replace(Some(Arc::clone(&loaded.config)));
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = Some(loaded);
+        tracing::info!(path = %files.chain.display(), ?source, until, "took the REST API's certificate up");
+        Ok(())
+    }
+
+    fn replace_now(&self, new: &NewCertificate) -> Result<(), Refusal> {
+        let _alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let rest = &self.settings.rest;
+        if let Some(path) = &rest.certificate {
+            let text = format!(
+                "evenkeeld.toml names the certificate {}: replace that file and its key, and the daemon takes \
+                 them up by itself.",
+                path.display()
+            );
+            return Err(Refusal::new(Code::Unsupported.number(), text));
+        }
+        judge(new, self.clock.wall())?;
+        let both = format!("{}\n{}\n", new.certificate.trim(), new.private_key.0.trim());
+        let failed = |error: CertificateError| {
+            Refusal::new(Code::InternalError.number(), format!("{}.", chain(&error)))
+        };
+        write(&self.folder().join("given.pem"), both.as_bytes(), 0o600).map_err(failed)?;
+        self.load_alone().map_err(failed)
+    }
+}
+
+/// Logs trouble when it is news.
+fn told_once(last: &str, trouble: String) -> String {
+    if last != trouble {
+        tracing::error!(
+            trouble,
+            "the REST API's new certificate cannot be used; the old one stays"
+        );
+    }
+    trouble
+}
+
+/// Whether it can be used, before anything is written.
+fn judge(new: &NewCertificate, now: WallTime) -> Result<(), Refusal> {
+    let refused = |target: &str, why: &dyn std::error::Error| {
+        let text = format!("The certificate is refused: {}.", chain(why));
+        Refusal::new(Code::InvalidField.number(), text).about(target)
+    };
+    let (pem, key) = (new.certificate.as_bytes(), new.private_key.0.as_bytes());
+    let own = first_certificate(pem).map_err(|error| refused("certificate", &error))?;
+    let facts = CertificateFacts::of_der(&own).map_err(|error| refused("certificate", &error))?;
+    tls_config(pem, key, None).map_err(|error| {
+        let target = match error {
+            TlsError::Key(_) | TlsError::Unusable(_) => "private_key",
+            TlsError::Certificate(_) | TlsError::ClientCa(_) | TlsError::Verifier(_) => {
+                "certificate"
+            }
+        };
+        refused(target, &error)
+    })?;
+    let now = now.unix_seconds();
+    if now < facts.not_before as i64 || now >= facts.not_after as i64 {
+        let text = "The certificate is refused: it is not valid at this time.";
+        return Err(Refusal::new(Code::InvalidField.number(), text).about("certificate"));
+    }
+    Ok(())
+}
+
+fn read_all(files: &Files) -> Result<Loaded, CertificateError> {
+    let (pem, key) = (read(&files.chain)?, read(&files.key)?);
+    let client_ca = files.client_ca.as_deref().map(read).transpose()?;
+    let path = || files.chain.clone();
+    let config = tls_config(&pem, &key, client_ca.as_deref()).map_err(|source| {
+        let path = match (&source, &files.client_ca) {
+            (TlsError::ClientCa(_) | TlsError::Verifier(_), Some(ca)) => ca.clone(),
+            _ => path(),
+        };
+        CertificateError::Tls { path, source }
+    })?;
+    let own = first_certificate(&pem).map_err(|source| CertificateError::Tls {
+        path: path(),
+        source,
+    })?;
+    let facts = CertificateFacts::of_der(&own).map_err(|source| CertificateError::X509 {
+        path: path(),
+        source,
+    })?;
+    Ok(Loaded {
+        config,
+        facts,
+        pem: certificates_of(&String::from_utf8_lossy(&pem)),
+        source: files.source,
     })
+}
+
+/// The certificates in a file that may hold a key too.
+fn certificates_of(text: &str) -> String {
+    const END: &str = "-----END CERTIFICATE-----";
+    let blocks = text.split_inclusive(END);
+    let starts = blocks.filter_map(|block| {
+        let from = block.rfind("-----BEGIN CERTIFICATE-----")?;
+        block
+            .ends_with(END)
+            .then(|| format!("{}\n", &block[from..]))
+    });
+    starts.collect()
+}
+
+#[async_trait]
+impl Certificates for RestCertificate {
+    fn shown(&self) -> Option<Certificate> {
+        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let loaded = shown.as_ref()?;
+        let facts = &loaded.facts;
+        let time = |seconds: u64| WallTime::from_unix_seconds(seconds).to_api();
+        Some(Certificate {
+            node: self.settings.node.to_string(),
+            source: loaded.source,
+            subject: facts.subject.clone(),
+            issuer: facts.issuer.clone(),
+            names: facts.names.clone(),
+            not_before: time(facts.not_before),
+            not_after: time(facts.not_after),
+            fingerprint_sha256: facts.fingerprint.clone(),
+            certificate: loaded.pem.clone(),
+        })
+    }
+
+    async fn replace(self: Arc<Self>, new: NewCertificate) -> Result<(), Refusal> {
+        let replaced = tokio::task::spawn_blocking(move || self.replace_now(&new)).await;
+        replaced.unwrap_or_else(|error| {
+            Err(Refusal::new(
+                Code::InternalError.number(),
+                error.to_string(),
+            ))
+        })
+    }
 }
 
 fn make(settings: &NodeSettings, chain: &Path, key: &Path) -> Result<(), CertificateError> {
@@ -82,13 +371,15 @@ fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CertificateError> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(folder).map_err(failed("make the folder of"))?;
     let partial = path.with_extension("partial");
+    // One that was left behind may have another mode.
+    match fs::remove_file(&partial) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(failed("write")(error));
+        }
+        Ok(()) | Err(_) => {}
+    }
     let mut how = OpenOptions::new();
-    let file = how
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(mode)
-        .open(&partial);
+    let file = how.write(true).create_new(true).mode(mode).open(&partial);
     let mut file = file.map_err(failed("write"))?;
     file.write_all(bytes)
         .and_then(|()| file.sync_all())
@@ -106,4 +397,108 @@ fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
         path,
         source,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use evenkeel_api::Secret;
+    use evenkeel_model::BootId;
+    use evenkeel_seam::SystemClock;
+
+    fn settings(dir: &Path, names_files: bool) -> NodeSettings {
+        let example = include_str!("../../../systemd/evenkeeld.toml.example");
+        let mut settings: NodeSettings = toml::from_str(example).unwrap();
+        settings.data = dir.to_owned();
+        settings.rest.certificate = names_files.then(|| dir.join("c.pem"));
+        settings.rest.key = names_files.then(|| dir.join("k.pem"));
+        settings
+    }
+
+    fn open(settings: &NodeSettings) -> Arc<RestCertificate> {
+        let clock = SystemClock::new(BootId(uuid::Uuid::from_u128(1)));
+        RestCertificate::open(settings, Arc::new(clock))
+    }
+
+    fn pair(name: &str) -> (String, String) {
+        let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
+        (made.cert.pem(), made.signing_key.serialize_pem())
+    }
+
+    fn names(certificate: &RestCertificate) -> Vec<String> {
+        certificate.shown().map(|it| it.names).unwrap_or_default()
+    }
+
+    fn given(certificate: &str, key: &str) -> NewCertificate {
+        NewCertificate {
+            certificate: certificate.to_owned(),
+            private_key: Secret(key.to_owned()),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn files_are_taken_up_when_they_come_and_when_both_have_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = settings(dir.path(), true);
+        let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+        let (chain, key) = pair("first");
+        // The daemon has no right to make files that an operator named, unless both are missing.
+        write("c.pem", "no certificate");
+        write("k.pem", &key);
+        let certificate = open(&settings);
+        let mut configs = certificate.configs();
+        assert!(configs.borrow().is_none());
+        tokio::spawn(Arc::clone(&certificate).follow());
+        write("c.pem", &chain);
+        configs.changed().await.unwrap();
+        assert_eq!(names(&certificate), ["first"]);
+        let (next, next_key) = pair("second");
+        write("c.pem", &next);
+        tokio::time::sleep(3 * LOOK_EVERY).await;
+        assert_eq!(names(&certificate), ["first"], "until its key is there");
+        write("k.pem", &next_key);
+        configs.mark_unchanged();
+        configs.changed().await.unwrap();
+        assert_eq!(names(&certificate), ["second"]);
+        let refused = certificate.replace_now(&given(&chain, &key)).unwrap_err();
+        assert!(refused.message.contains("c.pem"), "{refused}");
+    }
+
+    #[test]
+    fn what_is_given_is_judged_first_and_stays_over_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = settings(dir.path(), false);
+        let certificate = open(&settings);
+        assert!(names(&certificate).contains(&"node1".to_owned()));
+        let (chain, key) = pair("given");
+        let (_, other_key) = pair("other");
+        let mut old = CertificateParams::new(vec!["old".to_owned()]).unwrap();
+        old.not_after = rcgen::date_time_ymd(2001, 1, 1);
+        old.not_before = rcgen::date_time_ymd(2000, 1, 1);
+        let old_key = KeyPair::generate().unwrap();
+        let old = old.self_signed(&old_key).unwrap().pem();
+        let refused = [
+            (given("", &key), "certificate"),
+            (given(&chain, "nothing"), "private_key"),
+            (given(&chain, &other_key), "private_key"),
+            (given(&old, &old_key.serialize_pem()), "certificate"),
+        ];
+        for (new, target) in refused {
+            let refusal = certificate.replace_now(&new).unwrap_err();
+            assert_eq!(refusal.target.as_deref(), Some(target), "{refusal}");
+        }
+        assert_eq!(certificate.shown().unwrap().source, CertificateSource::Made);
+        certificate.replace_now(&given(&chain, &key)).unwrap();
+        let again = open(&settings);
+        assert_eq!(names(&again), ["given"]);
+        let shown = again.shown().unwrap();
+        assert_eq!(shown.source, CertificateSource::Given);
+        assert!(
+            !shown.certificate.contains("PRIVATE"),
+            "{}",
+            shown.certificate
+        );
+        let file = dir.path().join("rest/given.pem");
+        assert_eq!(fs::metadata(file).unwrap().mode() & 0o777, 0o600);
+    }
 }

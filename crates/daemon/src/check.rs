@@ -6,20 +6,21 @@ use anyhow::{Context, Result, bail};
 use evenkeel_download::Trust;
 use evenkeel_interconnect::TlsIdentity;
 
-use crate::{bootstrap, config};
+use crate::{bootstrap, config, modes};
 
 /// Reads what a start would read, and starts nothing.
 pub(crate) fn check(path: &Path) -> Result<()> {
     let settings = config::load(path)?;
     TlsIdentity::load(&settings.interconnect).context("interconnect")?;
     let rest = &settings.rest;
-    for file in [&rest.certificate, &rest.key]
+    for file in [&rest.certificate, &rest.key, &rest.client_ca]
         .into_iter()
         .flatten()
         .filter(|file| file.exists())
     {
         std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     }
+    modes::check(&settings)?;
     Trust::new(settings.download.ca.clone())
         .check()
         .context("download.ca")?;

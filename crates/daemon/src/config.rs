@@ -146,6 +146,8 @@ fn check_paths(path: &Path, settings: &NodeSettings) -> Result<(), ConfigError> 
             .map(|p| ("rest.certificate", p)),
     );
     paths.extend(settings.download.ca.iter().map(|p| ("download.ca", p)));
+    let client_ca = settings.rest.client_ca.as_ref();
+    paths.extend(client_ca.map(|path| ("rest.client_ca", path)));
     paths.extend(settings.rest.key.as_ref().map(|p| ("rest.key", p)));
     paths.extend(
         settings

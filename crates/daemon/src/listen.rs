@@ -22,7 +22,7 @@ const MOVE_DRAIN: Duration = Duration::from_millis(500);
 /// What every listener serves.
 #[derive(Clone)]
 pub(crate) struct Front {
-    pub(crate) tls: Arc<ServerConfig>,
+    pub(crate) tls: watch::Receiver<Option<Arc<ServerConfig>>>,
     pub(crate) router: axum::Router,
     pub(crate) limits: Limits,
 }

@@ -14,7 +14,9 @@ mod keeper;
 mod late;
 mod link;
 mod listen;
+mod local;
 mod mirror;
+mod modes;
 mod notify;
 mod packages;
 mod peers;
@@ -30,6 +32,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::stat::{Mode, umask};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -94,6 +98,9 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<()> {
     let settings = config::load(&arguments.config)?;
     log_to_stderr();
+    // What is made without a mode of its own is nobody else's, whoever starts the daemon.
+    umask(Mode::from_bits_truncate(0o077));
+    allow_connections();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
@@ -104,6 +111,21 @@ fn run(arguments: &Arguments) -> Result<()> {
     });
     runtime.shutdown_timeout(THREADS_WITHIN);
     outcome
+}
+
+/// Open files beside connections: databases, packages, peers.
+const OTHER_FILES: u64 = 1024;
+
+/// Raises the bound on open files to what the connections of both listeners need, as far as it may be raised.
+fn allow_connections() {
+    let wanted = 2 * evenkeel_rest::Limits::default().connections as u64 + OTHER_FILES;
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
+        let wanted = wanted.min(hard).max(soft);
+        setrlimit(Resource::RLIMIT_NOFILE, wanted, hard)
+    });
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the bound on open files stays as it is");
+    }
 }
 
 /// For journald: no colours, and no times of our own where it adds them.

@@ -31,7 +31,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::booted::{DAEMON, Reporter};
-use crate::certificate::rest_certificate;
+use crate::certificate::RestCertificate;
 use crate::door::Door;
 use crate::error::chain;
 use crate::installer::SlotInstaller;
@@ -46,7 +46,7 @@ use crate::peers::Peers;
 use crate::scripts::{CheckRunner, GateRunner};
 use crate::scrub::{Scrubber, Suspects};
 use crate::telling::Telling;
-use crate::{bootstrap, derived};
+use crate::{bootstrap, derived, local, modes};
 
 /// How long the machine may take to say which boot this is: without it nothing can be journaled.
 const PLATFORM_WAIT: Duration = Duration::from_secs(60);
@@ -125,6 +125,7 @@ async fn base(settings: NodeSettings) -> Result<Base> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new(boot_id));
     std::fs::create_dir_all(&settings.data)
         .with_context(|| format!("cannot make {}", settings.data.display()))?;
+    modes::tighten(&settings);
     let db = NodeDb::open(&settings.data.join("node.db")).context("cannot open node.db")?;
     let store = Store::open(settings.data.join("packages")).context("cannot open the packages")?;
     let links = link::follow(settings.lab.as_ref().map(|lab| lab.link.clone())).await;
@@ -484,9 +485,9 @@ async fn start_rest(
     stop: &CancellationToken,
 ) -> Result<()> {
     let settings = &base.settings.rest;
-    let certificate = rest_certificate(&base.settings).context("the REST API's certificate")?;
-    let tls = evenkeel_rest::tls_config(&certificate.chain, &certificate.key)
-        .context("the REST API's certificate")?;
+    let certificate = RestCertificate::open(&base.settings, Arc::clone(&base.clock));
+    let tls = certificate.configs();
+    tasks.spawn(until(stop.clone(), Arc::clone(&certificate).follow()));
     let cluster = RecordCluster::new(
         Arc::clone(&base.follower),
         Arc::clone(&base.record),
@@ -495,12 +496,18 @@ async fn start_rest(
     )
     .with_live(rest.live);
     let api = Api::new(Arc::new(cluster), Arc::new(rest.door), base.ids.as_ref());
-    let router = api.with_audit(rest.audit, Arc::new(rest.peers)).router();
+    let router = api.with_audit(rest.audit, Arc::new(rest.peers));
+    let router = router.with_certificates(certificate).router();
     let front = Front {
         tls,
         router,
         limits: Limits::default(),
     };
+    tasks.spawn(local::serve(
+        base.settings.data.join(local::SOCKET),
+        front.router.clone(),
+        stop.clone(),
+    ));
     let listener = bind(&settings.listen).await?;
     tasks.spawn(front.clone().serve(listener, stop.clone()));
     if let Some(address) = settings.cluster_address.clone() {

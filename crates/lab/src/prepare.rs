@@ -200,6 +200,7 @@ fn node_settings(layout: &Layout, settings: &Settings, node: &NodeConfig) -> Nod
             cluster_address: Some(settings.address.clone()),
             certificate: Some(rest_certificate),
             key: Some(rest_key),
+            client_ca: None,
         },
         interconnect: InterconnectSettings {
             listen: node.interconnect.clone(),

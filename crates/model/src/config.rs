@@ -58,6 +58,9 @@ pub struct RestSettings {
     /// PEM key of the certificate.
     #[serde(default)]
     pub key: Option<PathBuf>,
+    /// PEM file of the CAs whose client certificates let users in who have chosen that. Without it none does.
+    #[serde(default)]
+    pub client_ca: Option<PathBuf>,
 }
 
 /// The node-to-node port: mutual TLS.

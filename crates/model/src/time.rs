@@ -19,6 +19,12 @@ impl WallTime {
         Self(timestamp)
     }
 
+    /// Seconds since 1970. Saturates at the end of time.
+    pub fn from_unix_seconds(seconds: u64) -> Self {
+        let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+        Self(Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX))
+    }
+
     /// Whole seconds with a numeric offset, `2018-05-21T09:53:04+00:00`: the form that every client
     /// of the REST API reads.
     pub fn to_api(self) -> String {

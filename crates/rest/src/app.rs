@@ -9,23 +9,34 @@ use axum::middleware::{from_fn_with_state, map_request};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, patch, post, put};
 use evenkeel_api::{ApiError, Code, Download, Job, Package, Resource, Software};
+use evenkeel_model::UserName;
 use evenkeel_seam::Ids;
 
 use crate::audit::{AuditLog, Audits};
 use crate::auth::Auth;
-use crate::cluster::{Cluster, FrontDoor};
+use crate::busy::Shares;
+use crate::cluster::{Certificates, Cluster, FrontDoor};
 use crate::enter::enter;
 use crate::resources::{member_path, reads};
 use crate::respond::Failure;
-use crate::{events, jobs, packages, permit, plan, settings, software, transfers, upload, users};
+use crate::{
+    certificate, events, jobs, packages, permit, plan, settings, software, transfers, upload, users,
+};
+
+/// Requests at once of all who were let in, those that wait for a job and streams of events included; and of one
+/// user, so that one leaves room for others.
+const MAX_REQUESTS: usize = 512;
+const MAX_REQUESTS_EACH: usize = 384;
 
 /// What every handler shares.
 pub(crate) struct App {
     pub(crate) cluster: Arc<dyn Cluster>,
     pub(crate) door: Arc<dyn FrontDoor>,
     pub(crate) auth: Auth,
+    pub(crate) requests: Arc<Shares<UserName>>,
     pub(crate) audit: Option<Arc<AuditLog>>,
     pub(crate) audits: Option<Arc<dyn Audits>>,
+    pub(crate) certificates: Option<Arc<dyn Certificates>>,
 }
 
 pub(crate) type Shared = State<Arc<App>>;
@@ -42,8 +53,10 @@ impl Api {
             auth: Auth::new(ids),
             cluster,
             door,
+            requests: Shares::new(MAX_REQUESTS, MAX_REQUESTS_EACH),
             audit: None,
             audits: None,
+            certificates: None,
         };
         Self { app }
     }
@@ -53,6 +66,13 @@ impl Api {
     pub fn with_audit(mut self, log: Option<Arc<AuditLog>>, all: Arc<dyn Audits>) -> Self {
         self.app.audit = log;
         self.app.audits = Some(all);
+        self
+    }
+
+    /// Shows this node's certificate, and takes another.
+    #[must_use]
+    pub fn with_certificates(mut self, certificates: Arc<dyn Certificates>) -> Self {
+        self.app.certificates = Some(certificates);
         self
     }
 
@@ -112,6 +132,10 @@ fn routes(app: Arc<App>) -> Router {
         .route(
             permit::USER,
             get(users::user).patch(users::change).delete(users::delete),
+        )
+        .route(
+            permit::CERTIFICATE,
+            get(certificate::certificate).put(certificate::replace),
         )
         .route(permit::AUDIT, get(events::audit))
         .route("/evenkeel/v1/transfers", get(transfers::transfers))

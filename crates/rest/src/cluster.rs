@@ -1,13 +1,14 @@
 //! What the front end needs from the rest of the daemon: a picture to show, and a door to knock at.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use evenkeel_api::{
-    Acknowledgement, Action, Download, EstimateRecord, EventLine, Explain, FirmwareHistory,
-    GateSettings, History, Job, Key, NewAcknowledgement, NewKey, Node, Package, PlanPreview,
-    Retention, Software, User,
+    Acknowledgement, Action, Certificate, Download, EstimateRecord, EventLine, Explain,
+    FirmwareHistory, GateSettings, History, Job, Key, NewAcknowledgement, NewCertificate, NewKey,
+    Node, Package, PlanPreview, Retention, Software, User,
 };
 use evenkeel_download::Source;
 use evenkeel_model::{
@@ -122,6 +123,15 @@ pub trait FrontDoor: Send + Sync + 'static {
     async fn awaiting(&self) -> Result<Vec<Awaiting>, Refusal>;
     /// What each node says of its packages; `None` for one that does not answer.
     async fn transfers(&self) -> Vec<(NodeName, Option<PackagesStatus>)>;
+}
+
+/// The certificate that this node shows.
+#[async_trait]
+pub trait Certificates: Send + Sync + 'static {
+    /// What it says; `None` while there is none.
+    fn shown(&self) -> Option<Certificate>;
+    /// Shows another one to whoever connects from now on.
+    async fn replace(self: Arc<Self>, new: NewCertificate) -> Result<(), Refusal>;
 }
 
 /// How an upload ended without a package.

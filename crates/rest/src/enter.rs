@@ -1,5 +1,7 @@
 //! What every request passes before its handler, and what is kept of it.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header;
@@ -13,21 +15,47 @@ use crate::app::{App, Shared};
 use crate::audit::{Asking, Noted, of_body, of_query};
 use crate::auth::NotLetIn;
 use crate::caller::{Caller, Origin, Peer};
+use crate::pace::Pace;
 use crate::permit;
 use crate::request::read_body;
 use crate::respond::{ErrorNumber, Failure};
+use crate::server::Held;
 
 /// Longest path that is kept of a request.
 const MAX_PATH: usize = 300;
 
 /// Lets in who may, and notes what would change something.
 pub(crate) async fn enter(State(app): Shared, request: Request, next: Next) -> Response {
-    let (mut parts, body) = request.into_parts();
+    let (parts, body) = request.into_parts();
     let peer = parts.extensions.get::<Peer>().cloned().unwrap_or_default();
     let caller = match admit(&app, &parts, &peer).await {
         Ok(caller) => caller,
         Err(refused) => return turn_away(&app, &parts, &peer, refused).await,
     };
+    if let Some(pace) = parts.extensions.get::<Arc<Pace>>() {
+        pace.let_in();
+    }
+    let Some(share) = app.requests.take(caller.user.clone()) else {
+        return Failure::new(&parts.headers, too_many()).into_response();
+    };
+    let held = Held(Arc::new(share));
+    let mut response = let_in(&app, (parts, body), (&peer, caller), next).await;
+    // Until its last byte has gone.
+    response.extensions_mut().insert(held);
+    response
+}
+
+fn too_many() -> ApiError {
+    let message = "Too many requests are under way; try again in a moment.";
+    ApiError::with(Code::TemporarilyUnavailable, message)
+}
+
+async fn let_in(
+    app: &App,
+    (mut parts, body): (Parts, Body),
+    (peer, caller): (&Peer, Caller),
+    next: Next,
+) -> Response {
     parts.extensions.insert(caller.clone());
     if parts.method.is_safe() {
         let mut response = next.run(Request::from_parts(parts, body)).await;
@@ -37,14 +65,14 @@ pub(crate) async fn enter(State(app): Shared, request: Request, next: Next) -> R
         }
         return response;
     }
-    let mut asking = asking(&parts, &peer);
+    let mut asking = asking(&parts, peer);
     asking.user = Some(caller.user.to_string());
     asking.role = Some(caller.role.to_string());
     let body = match examined(&mut asking, &parts, body).await {
         Ok(body) => body,
         Err(error) => return Failure::new(&parts.headers, error).into_response(),
     };
-    let noted = note(&app, asking).await;
+    let noted = note(app, asking).await;
     let response = next.run(Request::from_parts(parts, body)).await;
     if let Some(noted) = noted {
         noted.ended(outcome(&response)).await;

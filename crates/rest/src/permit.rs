@@ -10,12 +10,13 @@ use crate::caller::Caller;
 pub(crate) const USERS: &str = "/evenkeel/v1/users";
 pub(crate) const USER: &str = "/evenkeel/v1/users/{key}";
 pub(crate) const AUDIT: &str = "/evenkeel/v1/audit";
+pub(crate) const CERTIFICATE: &str = "/evenkeel/v1/certificate";
 pub(crate) const UPLOAD: &str = "/api/cluster/software/upload";
 pub(crate) const PACKAGES: &str = "/evenkeel/v1/packages";
 
-/// What is there for root on the controller, who has no user of the cluster: letting people in, and seeing who
-/// asked for what.
-const LOCAL: [&str; 3] = [USERS, USER, AUDIT];
+/// What is there for root on the controller, who has no user of the cluster: letting people in, being known to
+/// them, and seeing who asked for what.
+const LOCAL: [&str; 4] = [USERS, USER, AUDIT, CERTIFICATE];
 
 /// Refuses what the caller's role does not cover. `route` is the pattern that matched; without one nothing
 /// will be done.
@@ -24,7 +25,8 @@ pub(crate) fn check(caller: &Caller, method: &Method, route: Option<&str>) -> Re
         return Ok(());
     };
     if caller.is_local && !LOCAL.contains(&route) {
-        let message = "not authorized for that command: over the local socket users are managed and the audit log is read, and nothing else";
+        let message = "not authorized for that command: over the local socket there are users, the certificate \
+             and the audit log, and nothing else";
         return Err(ApiError::with(Code::Forbidden, message));
     }
     caller.require(needed(method, route))

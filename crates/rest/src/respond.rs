@@ -134,6 +134,12 @@ impl IntoResponse for Failure {
         response
             .extensions_mut()
             .insert(ErrorNumber(self.error.number));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            // Whatever is away is away for seconds.
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+        }
         if self.error.number == Code::NotAuthorized.number() {
             let challenge = HeaderValue::from_static("Basic realm=\"Evenkeel\", charset=\"UTF-8\"");
             response

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
 
 mod sandbox;
+mod security;
 mod stand;
 
 use std::path::Path;

@@ -63,6 +63,8 @@ pub(crate) fn of_body(what: &mut What, body: &[u8]) {
 
 fn keep(what: &mut What, name: &str, value: &Value) {
     let shown = match name {
+        // A flag of users; elsewhere a file, which by mistake may hold a key too.
+        "certificate" if value.is_string() => Some("(given)".to_owned()),
         name if KEPT.contains(&name) => shown(value),
         name if SECRET.contains(&name) && !value.is_null() => Some("(given)".to_owned()),
         "url" => value.as_str().map(bare),

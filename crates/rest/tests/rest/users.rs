@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Method, Request};
-use evenkeel_rest::{Origin, Peer};
+use evenkeel_rest::{Origin, Peer, hash_password};
 use serde_json::{Value, json};
 use tokio::time::Instant;
+use tower::ServiceExt;
 
 use crate::door::Bench;
-use crate::support::{Client, PASSWORD, Reply, USER};
+use crate::support::{Client, PASSWORD, Reply, USER, admin, request};
 
 const USERS: &str = "/evenkeel/v1/users";
 const SECRET: &str = "a good password";
@@ -291,4 +292,32 @@ async fn guessing_is_slowed_where_it_comes_from_and_locks_nobody_out() {
         "{}",
         reply.text
     );
+}
+
+#[tokio::test]
+async fn one_user_leaves_requests_to_others() {
+    let client = Client::new();
+    let other = admin(hash_password(SECRET).unwrap());
+    client
+        .fake
+        .edit(|state| state.users.insert("other".parse().unwrap(), other));
+    let follow = || {
+        let request = request(Method::GET, "/evenkeel/v1/events").body(Body::empty());
+        client.router.clone().oneshot(request.unwrap())
+    };
+    let mut streams = Vec::new();
+    let refused = loop {
+        let response = follow().await.unwrap();
+        match response.status().as_u16() {
+            200 => streams.push(response),
+            _ => break response,
+        }
+        assert!(streams.len() < 1000);
+    };
+    assert_eq!(refused.status(), 503);
+    assert_eq!(refused.headers()["retry-after"], "2");
+    let seen = send_as(&client, "other", Method::GET, "/api/cluster", "").await;
+    assert_eq!(seen.status, 200);
+    streams.pop();
+    assert_eq!(client.get("/api/cluster").await.status, 200);
 }

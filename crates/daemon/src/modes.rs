@@ -1,0 +1,75 @@
+//! Files that nobody else may read: keys, databases, what a cluster begins with.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use evenkeel_model::{NodeSettings, RecordSettings};
+
+/// Files of the daemon's own making.
+fn own(settings: &NodeSettings) -> Vec<PathBuf> {
+    let RecordSettings::Sqlite { path: record } = &settings.record;
+    let mut files = Vec::new();
+    for database in [record.clone(), settings.data.join("node.db")] {
+        for suffix in ["", "-wal", "-shm"] {
+            let mut file = database.clone().into_os_string();
+            file.push(suffix);
+            files.push(file.into());
+        }
+    }
+    let rest = settings.data.join("rest");
+    files.extend(["key.pem", "given.pem"].map(|name| rest.join(name)));
+    files
+}
+
+/// Files that the configuration names: others may use them too, so they are left as they are.
+fn named(settings: &NodeSettings) -> Vec<PathBuf> {
+    let mut files = vec![settings.interconnect.key.clone()];
+    files.extend(settings.rest.key.clone());
+    files.extend(settings.cluster.bootstrap.clone());
+    files
+}
+
+/// The mode, if it gives more than `allowed`.
+fn excess(path: &Path, allowed: u32) -> Option<u32> {
+    let mode = fs::metadata(path).ok()?.permissions().mode() & 0o777;
+    (mode & !allowed != 0).then_some(mode)
+}
+
+/// Takes from everybody else what the daemon's own files give them, and says so.
+pub(crate) fn tighten(settings: &NodeSettings) {
+    for path in own(settings) {
+        let Some(mode) = excess(&path, 0o600) else {
+            continue;
+        };
+        let (shown, mode) = (path.display(), format!("{mode:o}"));
+        match fs::set_permissions(&path, Permissions::from_mode(0o600)) {
+            Ok(()) => tracing::warn!(path = %shown, mode, "others could use it; it is 600 now"),
+            Err(error) => tracing::error!(path = %shown, mode, %error, "others can use it"),
+        }
+    }
+    for (path, mode) in open_to_others(settings) {
+        let path = path.display();
+        tracing::error!(%path, mode, "others can read a secret, or change it: chmod 600");
+    }
+}
+
+/// Refuses a configuration whose secrets others can read.
+pub(crate) fn check(settings: &NodeSettings) -> Result<()> {
+    match open_to_others(settings).into_iter().next() {
+        Some((path, mode)) => bail!("{} has mode {mode}: chmod 600 it", path.display()),
+        None => Ok(()),
+    }
+}
+
+/// A group may be allowed to read a key that several services use, and nothing more.
+fn open_to_others(settings: &NodeSettings) -> Vec<(PathBuf, String)> {
+    let files = named(settings).into_iter();
+    files
+        .filter_map(|path| {
+            let mode = excess(&path, 0o740)?;
+            Some((path, format!("{mode:o}")))
+        })
+        .collect()
+}

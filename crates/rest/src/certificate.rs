@@ -1,0 +1,51 @@
+//! The certificate of this node: `/evenkeel/v1/certificate`.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use evenkeel_api::{ApiError, Certificate, Code, NewCertificate};
+
+use crate::app::{App, Shared};
+use crate::cluster::Certificates;
+use crate::request::{Asked, object};
+use crate::respond::{Failure, json};
+
+/// `GET /evenkeel/v1/certificate`.
+pub(crate) async fn certificate(State(app): Shared, asked: Asked) -> Result<Response, Failure> {
+    let result = async {
+        asked.params()?.finish()?;
+        Ok(json(&shown(certificates(&app)?.as_ref())?))
+    };
+    let body = result.await.map_err(|error| asked.failure(error))?;
+    Ok(asked.form.answer(StatusCode::OK, body))
+}
+
+/// `PUT /evenkeel/v1/certificate`: of the node that is asked, and of no other.
+pub(crate) async fn replace(
+    State(app): Shared,
+    asked: Asked,
+    body: Body,
+) -> Result<Response, Failure> {
+    let result = async {
+        asked.params()?.finish()?;
+        let new: NewCertificate = object(body).await?;
+        let certificates = certificates(&app)?;
+        Arc::clone(certificates).replace(new).await?;
+        Ok(json(&shown(certificates.as_ref())?))
+    };
+    let body = result.await.map_err(|error| asked.failure(error))?;
+    Ok(asked.form.answer(StatusCode::OK, body))
+}
+
+fn certificates(app: &App) -> Result<&Arc<dyn Certificates>, ApiError> {
+    let absent = || ApiError::new(Code::UnknownUrl);
+    app.certificates.as_ref().ok_or_else(absent)
+}
+
+fn shown(certificates: &dyn Certificates) -> Result<Certificate, ApiError> {
+    let none = || ApiError::with(Code::NoEntry, "There is no certificate yet.");
+    certificates.shown().ok_or_else(none)
+}

@@ -25,7 +25,7 @@ pub enum Class {
 
 impl Class {
     /// The HTTP status.
-    pub fn http_status(self) -> u16 {
+    pub const fn http_status(self) -> u16 {
         match self {
             Self::Invalid => 400,
             Self::Unauthorized => 401,
@@ -53,17 +53,17 @@ macro_rules! codes {
             pub const ALL: &[Code] = &[$(Code::$name,)*];
 
             /// The number clients see.
-            pub fn number(self) -> u32 {
+            pub const fn number(self) -> u32 {
                 match self { $(Self::$name => $number,)* }
             }
 
             /// What kind of error it is.
-            pub fn class(self) -> Class {
+            pub const fn class(self) -> Class {
                 match self { $(Self::$name => Class::$class,)* }
             }
 
             /// The text used when nothing more precise can be said.
-            pub fn text(self) -> &'static str {
+            pub const fn text(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
             }
 
@@ -80,7 +80,6 @@ codes! {
     Duplicate = 1, Conflict, "An entry with the same identifiers already exists.";
     BadValue = 2, Invalid, "A field has an invalid value, is missing, or an extra field was provided.";
     UnknownUrl = 3, NotFound, "API not found";
-    Unsupported = 3, Invalid, "The operation is not supported.";
     MethodNotAllowed = 3, Method, "The method is not supported by this URL.";
     NoEntry = 4, NotFound, "entry doesn't exist";
     Forbidden = 6, Forbidden, "not authorized for that command";
@@ -101,17 +100,13 @@ codes! {
     NotPaused = 10551303, Conflict, "The update is not paused; only a paused update can be resumed.";
     CannotCancelNow = 10551306, Conflict, "The update cannot be canceled at this point.";
     StoreEmpty = 10551315, NotFound, "Package store is empty";
-    CleanupStatus = 10551322, Internal, "Error in retrieving package cleanup status";
     CleanupOnNode = 10551323, Internal, "Error in cleaning up package information on a node";
     CleanupOnNodes = 10551324, Internal, "Error in cleaning up package information on multiple nodes";
     CannotCreateTask = 10551320, Unavailable, "The task could not be recorded; try again.";
     NoPackage = 10551325, NotFound, "Package does not exist on the system";
-    OldCleanupTasks = 10551326, Internal,
-        "Error in deleting older package cleanup tasks. Clean up images from the store and retry";
     PackageExists = 10551327, Conflict, "Package image with the same name already exists on the system.";
     DeleteDuringValidation = 10551346, Conflict, "Package delete failed since a validation is in progress";
     DeleteDuringUpdate = 10551347, Conflict, "Package delete failed since an update is in progress";
-    ValidationInternal = 10551353, Internal, "The validation could not be carried out.";
     PackageBeingDeleted = 10551354, Conflict, "The package is being deleted.";
     UpdateInProgress = 10551357, Conflict, "A previous update is still in progress.";
     ProcessingFailed = 10551359, Invalid, "Processing the package failed.";
@@ -120,18 +115,15 @@ codes! {
     UploadTooSlow = 10551373, Invalid, "The upload did not finish in the time allowed.";
     DownloadFailed = 10551381, Invalid, "The package could not be downloaded.";
     GetInProgress = 10551382, Conflict, "Software get operation already in progress";
-    DownloadNotStarted = 10551384, Invalid, "No download was started.";
     DeleteTimedOut = 10551388, Internal, "Package delete operation timed out";
-    UpdateInternal = 10551391, Internal, "The update could not be carried out.";
+    GetFailed = 10551391, Internal, "The package could not be taken in.";
     ValidationWarnings = 10551395, Conflict,
         "The validation gave warnings. Resolve them, or skip them with \"skip_warnings\".";
     ValidationFailed = 10551396, Conflict, "The validation failed. See \"validation_results\".";
-    FirmwareExists = 10551496, Conflict, "Firmware file already exists";
     PauseBeforeCancel = 10551524, Conflict, "The update is running. Pause it before canceling it.";
     NotThisConfiguration = 10551558, Invalid, "This configuration is not supported.";
     ValidationInProgress = 10551656, Conflict, "A validation is in progress.";
     DownloadRunning = 10551760, Conflict, "Package download in progress";
-    UploadCheck = 10551797, Internal, "Internal error. Failed to check if file upload is enabled.";
     UploadDisabled = 10551798, Forbidden,
         "File upload is disabled. Set \"enabled = true\" in the section upload of evenkeeld.toml.";
     UploadNameTooLong = 10551799, Invalid, "The name of the file is too long.";
@@ -148,10 +140,8 @@ codes! {
         "The request must only contain a single file. More than one file per request is not supported.";
     UploadNotMultipart = 10551808, Invalid, "The request must be multipart/form-data.";
     AlreadyAtVersion = 10551854, Conflict, "All nodes are already at this version.";
-    RepositoryUnreachable = 10551859, Unavailable, "The package repository cannot be reached.";
     NoVersion = 10551872, Invalid, "Package version is not mentioned.";
     BadUrl = 10551885, Invalid, "The URL does not name a file on a server.";
-    UnhealthyNode = 10551892, Conflict, "A node is not healthy.";
     BadActionForState = 10551910, Conflict, "The action is invalid in the current state of the update.";
     UrlSyntax = 39387137, Invalid, "The URL is not of the form scheme://host/path.";
     UrlScheme = 39387138, Invalid, "The scheme of the URL is not supported. Use http, https or ftp.";
@@ -179,6 +169,7 @@ mod tests {
             (code::STORE_EMPTY, 404),
             (code::CLEANUP_NODE, 500),
             (code::CLEANUP_NODES, 500),
+            (code::DELETE_TIMED_OUT, 500),
             (code::NO_PACKAGE, 404),
             (code::PACKAGE_EXISTS, 409),
             (code::DELETE_DURING_VALIDATION, 409),
@@ -213,12 +204,12 @@ mod tests {
     }
 
     #[test]
-    fn only_the_three_meanings_of_3_share_a_number() {
+    fn only_the_two_meanings_of_3_share_a_number() {
         let mut numbers: Vec<_> = Code::ALL.iter().map(|code| code.number()).collect();
         let total = numbers.len();
         numbers.sort_unstable();
         numbers.dedup();
-        assert_eq!(total - numbers.len(), 2);
+        assert_eq!(total - numbers.len(), 1);
         assert_eq!(Code::from_number(3), Some(Code::UnknownUrl));
     }
 }

@@ -9,6 +9,7 @@ mod certificate;
 mod cluster;
 mod code;
 mod error;
+pub mod errors;
 mod evenkeel;
 mod filter;
 mod firmware;

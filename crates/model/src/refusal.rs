@@ -80,6 +80,8 @@ pub mod code {
     pub const GET_IN_PROGRESS: u32 = 10_551_382;
     /// A get ran out of time or was interrupted.
     pub const GET_FAILED: u32 = 10_551_391;
+    /// Nodes did not remove a package in time, and do not say why.
+    pub const DELETE_TIMED_OUT: u32 = 10_551_388;
     /// Validation gave warnings.
     pub const VALIDATION_WARNINGS: u32 = 10_551_395;
     /// Validation gave errors.

@@ -231,15 +231,17 @@ pub(crate) fn delete(input: &Input<'_>, digest: Digest) -> Decision {
 
 /// The outcome on every node, where some have kept the package for too long.
 fn kept(input: &Input<'_>, holders: &Holders<'_>, digest: Digest) -> Decision {
-    let code = match holders.with.as_slice() {
-        [_] => code::CLEANUP_NODE,
-        _ => code::CLEANUP_NODES,
+    let why = reasons(input, &holders.with, digest);
+    let nodes = list(&holders.with);
+    let (code, what) = match holders.with.as_slice() {
+        _ if why.is_empty() => (
+            code::DELETE_TIMED_OUT,
+            format!("Package delete operation timed out on {nodes}."),
+        ),
+        [_] => (code::CLEANUP_NODE, cleaning(&nodes, &why)),
+        _ => (code::CLEANUP_NODES, cleaning(&nodes, &why)),
     };
-    let mut message = format!(
-        "Error in cleaning up package information on {}.{}",
-        list(&holders.with),
-        reasons(input, &holders.with, digest)
-    );
+    let mut message = what;
     if !holders.without.is_empty() {
         message += &format!(" Removed{}.", removed_from(holders));
     }
@@ -248,6 +250,10 @@ fn kept(input: &Input<'_>, holders: &Holders<'_>, digest: Digest) -> Decision {
     }
     message += " Nodes that still have it go on removing it by themselves.";
     failed(input, code, message)
+}
+
+fn cleaning(nodes: &str, why: &str) -> String {
+    format!("Error in cleaning up package information on {nodes}.{why}")
 }
 
 fn removed_from(holders: &Holders<'_>) -> String {

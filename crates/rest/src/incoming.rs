@@ -233,3 +233,32 @@ pub(crate) fn chain(error: &dyn Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    #[test]
+    fn each_reason_why_a_file_cannot_be_written_has_its_code() {
+        use io::ErrorKind::{
+            InvalidFilename, Other, PermissionDenied, ReadOnlyFilesystem, StorageFull,
+        };
+        for (step, kind, code) in [
+            ("write", PermissionDenied, code::UPLOAD_PERMISSION),
+            ("create", PermissionDenied, code::UPLOAD_PERMISSION),
+            ("create", ReadOnlyFilesystem, code::UPLOAD_READ_ONLY),
+            ("create", InvalidFilename, code::UPLOAD_HANDLE),
+            ("create", Other, code::UPLOAD_SETUP),
+            ("write", Other, code::UPLOAD_IO),
+            // A full disk is told before, by what is free.
+            ("sync", StorageFull, code::UPLOAD_IO),
+        ] {
+            let (path, source) = (PathBuf::from("/p"), kind.into());
+            let refused = refusal(&StageError::Io { step, path, source });
+            assert_eq!(refused.code, code, "{step} {kind:?}");
+            assert!(refused.message.contains("/p"), "{refused}");
+        }
+    }
+}

@@ -321,6 +321,20 @@ fn a_delete_names_who_is_silent_and_fails_on_who_keeps_it() {
 }
 
 #[test]
+fn a_delete_that_nobody_says_anything_about_times_out() {
+    let mut world = delete();
+    world.step();
+    for n in &NAMES[1..] {
+        hold(&mut world, n, Vec::new());
+    }
+    world.run();
+    let (failed, message) = failure(&world);
+    assert_eq!(failed, code::DELETE_TIMED_OUT);
+    assert!(message.contains("timed out on \"n1\""), "{message}");
+    assert!(message.contains("Removed from"), "{message}");
+}
+
+#[test]
 fn a_download_that_tries_again_says_what_it_met_and_what_helps() {
     let mut world = World::of(Request::Get {
         node: name("n2"),

@@ -95,15 +95,29 @@ fn an_update_is_shown_at_each_of_its_stations() {
         ("do-failover-job", UpdateState::InProgress)
     );
     assert_eq!((last.node.clone(), last.end), (node("n1"), None));
-    let install = half
-        .status_details
-        .iter()
-        .find(|row| row.name == "do-download-job")
-        .unwrap();
-    assert_eq!(
-        (install.issue.code, install.state),
-        (10_551_399, UpdateState::Completed)
-    );
+}
+
+#[test]
+fn an_installation_has_the_codes_of_the_original() {
+    let mut story = Story::cluster();
+    let (id, _) = story.start_update();
+    story.validated(id, vec![]);
+    story.planned(id, plan());
+    let codes = |story: &Story| -> Vec<(u32, UpdateState)> {
+        let rows = picture(story).status_details.into_iter();
+        rows.map(|row| (row.issue.code, row.state)).collect()
+    };
+    let [first, second] = Story::INSTALL;
+    story.run(id, [first]);
+    story.task_started(id, second, 1);
+    let expected = [
+        // The checks, of each node.
+        (0, UpdateState::Completed),
+        (0, UpdateState::Completed),
+        (10_551_399, UpdateState::Completed),
+        (10_551_400, UpdateState::InProgress),
+    ];
+    assert_eq!(codes(&story), expected);
 }
 
 #[test]

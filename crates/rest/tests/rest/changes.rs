@@ -217,7 +217,8 @@ async fn a_wrong_patch_is_refused_and_changes_nothing() {
 async fn a_body_has_a_bound() {
     let client = Client::new();
     let body = format!(r#"{{"version":"{}"}}"#, "9".repeat(2 << 20));
-    assert_eq!(client.patch(SOFTWARE, &body).await.status, 413);
+    let reply = client.patch(SOFTWARE, &body).await;
+    assert_eq!(reply.error(), (413, "990000001".to_owned(), None));
 }
 
 #[tokio::test]

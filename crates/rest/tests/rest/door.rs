@@ -43,14 +43,14 @@ impl AgentClient for NoAgents {
 }
 
 pub(crate) struct Bench {
-    memory: Arc<MemoryRecord>,
+    pub(crate) memory: Arc<MemoryRecord>,
     policy: PackagePolicy,
-    admission: FrontDoor,
-    door: NodeDoor,
+    pub(crate) admission: FrontDoor,
+    pub(crate) door: NodeDoor,
     dir: TempDir,
-    key: SecretKey,
-    store: Store,
-    follower: Arc<Follower>,
+    pub(crate) key: SecretKey,
+    pub(crate) store: Store,
+    pub(crate) follower: Arc<Follower>,
     pub(crate) client: Client,
     rooms: Rooms,
 }
@@ -70,12 +70,16 @@ impl PeerRoom for Rooms {
     }
 }
 
-fn id(n: u128) -> uuid::Uuid {
+pub(crate) fn id(n: u128) -> uuid::Uuid {
     uuid::Uuid::from_u128(n)
 }
 
 impl Bench {
     pub(crate) async fn new() -> Self {
+        Self::with_uploads(true).await
+    }
+
+    pub(crate) async fn with_uploads(upload_enabled: bool) -> Self {
         let hub = MemoryHub::new();
         let memory = Arc::new(hub.client(1));
         let record: Arc<dyn Record> = memory.clone();
@@ -122,7 +126,7 @@ impl Bench {
             peers: Arc::new(rooms.clone()),
             client: evenkeel_download::Client::new(evenkeel_download::Trust::default(), limits),
             live: live.clone(),
-            upload_enabled: true,
+            upload_enabled,
         });
         let minute = Duration::from_secs(60);
         let cluster = RecordCluster::new(follower.clone(), record, clock, minute).with_live(live);
@@ -142,7 +146,7 @@ impl Bench {
     }
 
     /// A package of one file with this content.
-    fn package(&self, version: &str, content: &str, key: &SecretKey) -> Vec<u8> {
+    pub(crate) fn package(&self, version: &str, content: &str, key: &SecretKey) -> Vec<u8> {
         let root = self.dir.path().join("tree");
         std::fs::create_dir_all(&root).unwrap();
         std::fs::write(root.join("file"), content).unwrap();
@@ -165,12 +169,12 @@ impl Bench {
         std::fs::read(&output).unwrap()
     }
 
-    async fn upload(&self, package: &[u8]) -> crate::support::Reply {
+    pub(crate) async fn upload(&self, package: &[u8]) -> crate::support::Reply {
         let body = [part("file", package), END.to_vec()].concat();
         self.client.upload("", body).await
     }
 
-    fn open_operations(&self) -> usize {
+    pub(crate) fn open_operations(&self) -> usize {
         projections::open_operations(&self.follower.view()).len()
     }
 
@@ -427,7 +431,7 @@ fn answer(head: &str, length: usize, body: &[u8]) -> Vec<u8> {
 }
 
 impl Bench {
-    async fn download(&self, url: &str) -> crate::support::Reply {
+    pub(crate) async fn download(&self, url: &str) -> crate::support::Reply {
         let body = json!({ "url": url }).to_string();
         let method = axum::http::Method::POST;
         let uri = "/api/cluster/software/download";

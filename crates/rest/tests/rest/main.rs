@@ -12,6 +12,7 @@ mod fuzzed;
 mod jobs;
 mod plumbing;
 mod recorded;
+mod refused;
 mod support;
 mod tls;
 mod users;

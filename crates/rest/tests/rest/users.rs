@@ -160,6 +160,7 @@ async fn the_last_admin_stays_and_weak_or_odd_users_are_refused() {
     let demoted = client.patch(&admin, r#"{"role": "readonly"}"#).await;
     assert_eq!(demoted.error().0, 409);
     assert_eq!(create(&client, "second", "admin").await.status, 201);
+    assert_eq!(create(&client, "second", "readonly").await.error().1, "1");
     assert_eq!(client.delete(&admin).await.status, 200);
     let client = Bench::new().await.client;
     let refused = [

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use evenkeel_api::{Certificate, CertificateSource, Code, NewCertificate};
-use evenkeel_model::{NodeSettings, Refusal, WallTime};
+use evenkeel_model::{NodeSettings, Refusal, WallTime, code};
 use evenkeel_rest::{
     CertificateFacts, Certificates, TlsError, X509Error, first_certificate, tls_config,
 };
@@ -217,7 +217,7 @@ impl RestCertificate {
                  them up by itself.",
                 path.display()
             );
-            return Err(Refusal::new(Code::Unsupported.number(), text));
+            return Err(Refusal::new(code::NOT_SUPPORTED, text));
         }
         judge(new, self.clock.wall())?;
         let both = format!("{}\n{}\n", new.certificate.trim(), new.private_key.0.trim());

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use evenkeel_lab::LabCommand;
-use evenkeel_model::GateCondition;
+use evenkeel_model::{GateCondition, Role};
 
 use crate::demo::DemoArgs;
 use crate::package::PackageCommand;
@@ -40,10 +40,20 @@ pub(crate) struct ClusterArgs {
     /// Address of the cluster, for example https://cluster1.
     #[arg(long, global = true, env = "EVENKEEL_URL", hide_env_values = true)]
     pub(crate) url: Option<String>,
+    /// A cluster by the name that `profile add` gave it; without any cluster named, the profile "default".
+    #[arg(
+        long,
+        global = true,
+        env = "EVENKEEL_PROFILE",
+        hide_env_values = true,
+        value_name = "NAME",
+        conflicts_with_all = ["local"]
+    )]
+    pub(crate) profile: Option<String>,
     /// User of the REST API.
     #[arg(long, global = true, env = "EVENKEEL_USER", hide_env_values = true)]
     pub(crate) user: Option<String>,
-    /// File whose first line is the password.
+    /// File whose first line is the password; without it, it is asked for.
     #[arg(
         long,
         global = true,
@@ -52,7 +62,18 @@ pub(crate) struct ClusterArgs {
         value_name = "FILE"
     )]
     pub(crate) password_file: Option<PathBuf>,
-    /// PEM file with the certificates to trust.
+    /// PEM file of a client certificate, which lets its user in instead of a password.
+    #[arg(long, global = true, value_name = "FILE", requires = "client_key")]
+    pub(crate) client_certificate: Option<PathBuf>,
+    /// PEM file of its key.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        requires = "client_certificate"
+    )]
+    pub(crate) client_key: Option<PathBuf>,
+    /// PEM file with the certificates to trust; this machine's own without it.
     #[arg(
         long,
         global = true,
@@ -61,12 +82,32 @@ pub(crate) struct ClusterArgs {
         value_name = "FILE"
     )]
     pub(crate) ca: Option<PathBuf>,
+    /// Do not verify who answers. Whoever sits between here and the cluster can then read the password and do as
+    /// you: only for a look at a cluster that nothing depends on.
+    // Never from the environment: it would be forgotten there.
+    #[arg(long, global = true, conflicts_with = "ca")]
+    pub(crate) insecure: bool,
+    /// Speak, as root on a controller, to its own daemon through its socket. For `user`, `certificate` and
+    /// `audit` only.
+    #[arg(
+        long,
+        global = true,
+        value_name = "SOCKET",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = crate::local::SOCKET
+    )]
+    pub(crate) local: Option<PathBuf>,
 }
 
 impl ClusterArgs {
     /// Whether neither a user nor anything that belongs to one is given.
     pub(crate) fn names_nobody(&self) -> bool {
-        self.user.is_none() && self.password_file.is_none() && self.ca.is_none()
+        let own = [&self.password_file, &self.client_certificate, &self.ca];
+        self.user.is_none()
+            && self.profile.is_none()
+            && own.iter().all(|file| file.is_none())
+            && !self.insecure
     }
 }
 
@@ -84,6 +125,22 @@ pub(crate) enum Command {
     /// Jobs of the REST API.
     #[command(subcommand)]
     Job(Job),
+    /// Who may use the cluster's API, and for what.
+    #[command(subcommand)]
+    User(UserCommand),
+    /// What a node shows to those who connect to its API.
+    #[command(subcommand)]
+    Certificate(CertificateCommand),
+    /// Show who asked for which change, from where, and what became of it.
+    Audit(AuditArgs),
+    /// Clusters and how to be let in, by name, kept in ~/.config/evenkeel/profiles.toml.
+    #[command(subcommand)]
+    Profile(ProfileCommand),
+    /// Print what completes this command's words in a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
     /// Say what every open operation waits for, since when, until when, and what would end the wait.
     Explain,
     /// Print what happened, as JSON lines.
@@ -312,6 +369,113 @@ pub(crate) enum PauseAfter {
     None,
     TakeoverGiveback,
     All,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum UserCommand {
+    /// List the users.
+    List,
+    /// Add a user. Its password is asked for, or read from standard input where that is no terminal.
+    Create(NewUser),
+    /// Change what a user may do.
+    Role {
+        /// The user.
+        name: String,
+        /// `admin`, `stager` or `readonly`.
+        role: Role,
+    },
+    /// Change a user's password. Everybody may change their own.
+    Password {
+        /// The user.
+        name: String,
+        /// File whose first line is the new password.
+        #[arg(long, value_name = "FILE")]
+        new_password_file: Option<PathBuf>,
+    },
+    /// Say whether a client certificate in its name lets the user in.
+    Certificate {
+        /// The user.
+        name: String,
+        /// Whether it does.
+        login: OnOff,
+    },
+    /// Remove a user.
+    Delete {
+        /// The user.
+        name: String,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct NewUser {
+    /// Its name.
+    pub(crate) name: String,
+    /// `admin` may do everything; `stager` brings packages in, validates and estimates; `readonly` looks.
+    #[arg(long)]
+    pub(crate) role: Role,
+    /// File whose first line is its password.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) new_password_file: Option<PathBuf>,
+    /// Let it in with a client certificate in its name.
+    #[arg(long)]
+    pub(crate) certificate: bool,
+    /// Give it no password.
+    #[arg(long, requires = "certificate", conflicts_with = "new_password_file")]
+    pub(crate) no_password: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum OnOff {
+    On,
+    Off,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum CertificateCommand {
+    /// Show the certificate of the node that answers.
+    Show {
+        /// Print it as PEM, for --ca of others.
+        #[arg(long)]
+        pem: bool,
+    },
+    /// Give the node that is asked another one; each node has its own.
+    Replace {
+        /// PEM file of the chain, the node's own certificate first.
+        #[arg(long, value_name = "FILE")]
+        certificate: PathBuf,
+        /// PEM file of its key.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct AuditArgs {
+    /// The newest N.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) max: u32,
+    /// Of this user only.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) by: Option<String>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum ProfileCommand {
+    /// List the profiles, without their passwords.
+    List,
+    /// Keep --url, --user, the password, --ca, --client-certificate and --client-key under a name.
+    Add {
+        /// The name; "default" counts where no cluster is named.
+        name: String,
+        /// Keep it without trying whether it lets you in.
+        #[arg(long)]
+        unchecked: bool,
+    },
+    /// Forget a profile.
+    Remove {
+        /// Its name.
+        name: String,
+    },
 }
 
 #[derive(Subcommand)]

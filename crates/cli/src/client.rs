@@ -1,6 +1,7 @@
 //! Calls to the REST API.
 
 use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -11,11 +12,12 @@ use evenkeel_api::{ErrorBody, Job, JobLink};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use ureq::http::{Method, Request, Response};
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, AsSendBody, Body};
 
 use crate::clock::Stopwatch;
-use crate::target::Target;
+use crate::local;
+use crate::target::{Login, Target, Trust};
 
 /// Time for one call without a body of note: above the server's own bounds.
 const CALL: Duration = Duration::from_secs(60);
@@ -38,8 +40,10 @@ const MAX_ANSWER: u64 = 64 * 1024 * 1024;
 pub(crate) enum CallError {
     #[error("the certificates to trust cannot be read: {0}")]
     Trust(String),
+    #[error("the client certificate cannot be used: {0}")]
+    ClientCertificate(String),
     /// Waiting would not help: it is another cluster, or another file is meant.
-    #[error("the server is not one that --ca vouches for: {0}")]
+    #[error("the server is not one that --ca, or this machine, vouches for: {0}")]
     Untrusted(String),
     #[error("the cluster cannot be reached: {0}")]
     Unreachable(String),
@@ -63,7 +67,7 @@ pub(crate) enum CallError {
 pub(crate) struct Client {
     agent: Agent,
     target: Target,
-    authorization: String,
+    authorization: Option<String>,
     patience: Duration,
 }
 
@@ -77,8 +81,13 @@ enum Try {
 
 impl Client {
     pub(crate) fn new(target: Target) -> Result<Self, CallError> {
-        let tls = TlsConfig::builder()
-            .root_certs(roots(&target.ca)?)
+        let tls = match &target.trust {
+            Trust::Ca(pem) => TlsConfig::builder().root_certs(roots(pem)?),
+            Trust::System => TlsConfig::builder().root_certs(system_roots(&target)?),
+            Trust::Anyone => TlsConfig::builder().disable_verification(true),
+        };
+        let tls = tls
+            .client_cert(client_certificate(&target.login)?)
             .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()));
         let agent = Agent::config_builder()
             .http_status_as_error(false)
@@ -90,8 +99,13 @@ impl Client {
             .tls_config(tls.build())
             .build()
             .new_agent();
-        let credentials = STANDARD.encode(format!("{}:{}", target.user, target.password));
-        let authorization = format!("Basic {credentials}");
+        let authorization = match &target.login {
+            Login::Password { user, password } => {
+                let credentials = STANDARD.encode(format!("{user}:{password}"));
+                Some(format!("Basic {credentials}"))
+            }
+            Login::Certificate { .. } | Login::Local => None,
+        };
         Ok(Self {
             agent,
             target,
@@ -252,6 +266,9 @@ impl Client {
         path: &str,
         body: Option<&Value>,
     ) -> Result<(String, Response<Body>), CallError> {
+        if let Some(socket) = &self.target.local {
+            return Ok((String::new(), call_locally(socket, method, path, body)?));
+        }
         let waited = Stopwatch::start();
         let mut is_told = false;
         loop {
@@ -293,11 +310,14 @@ impl Client {
     }
 
     fn request(&self, method: &Method, url: &str, path: &str) -> ureq::http::request::Builder {
-        Request::builder()
+        let request = Request::builder()
             .method(method)
             .uri(format!("{url}{path}"))
-            .header("authorization", &self.authorization)
-            .header("accept", "application/hal+json")
+            .header("accept", "application/hal+json");
+        match &self.authorization {
+            Some(authorization) => request.header("authorization", authorization),
+            None => request,
+        }
     }
 
     fn once<B: AsSendBody>(
@@ -322,6 +342,28 @@ impl Client {
             Err(error) => Try::Lost(error.to_string()),
         }
     }
+}
+
+/// A root that is not there will not come, so it is tried once.
+fn call_locally(
+    socket: &Path,
+    method: &Method,
+    path: &str,
+    body: Option<&Value>,
+) -> Result<Response<Body>, CallError> {
+    let body = body.map(Value::to_string);
+    let answer = local::call(socket, method.as_str(), path, body.as_deref());
+    answer.map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound
+        | std::io::ErrorKind::PermissionDenied
+        | std::io::ErrorKind::ConnectionRefused => {
+            let socket = socket.display();
+            CallError::Unreachable(format!(
+                "{socket}: {error}; does evenkeeld run here, and are you root?"
+            ))
+        }
+        _ => CallError::NoAnswer(error.to_string()),
+    })
 }
 
 /// The server showed a certificate that is not believed.
@@ -350,6 +392,41 @@ fn sent_nothing(error: &ureq::Error) -> bool {
         // Whatever else happened, the server may have read the request.
         _ => false,
     }
+}
+
+/// What this machine trusts.
+fn system_roots(target: &Target) -> Result<RootCerts, CallError> {
+    if target.local.is_some() {
+        return Ok(RootCerts::new_with_certs(&[]));
+    }
+    let found = rustls_native_certs::load_native_certs();
+    let certificates: Vec<Certificate<'static>> = found
+        .certs
+        .iter()
+        .map(|der| Certificate::from_der(der).to_owned())
+        .collect();
+    if certificates.is_empty() {
+        let why = "this machine has none of its own: name some with --ca";
+        return Err(CallError::Trust(why.to_owned()));
+    }
+    Ok(RootCerts::new_with_certs(&certificates))
+}
+
+fn client_certificate(login: &Login) -> Result<Option<ClientCert>, CallError> {
+    let Login::Certificate { certificate, key } = login else {
+        return Ok(None);
+    };
+    let chain: Result<Vec<_>, _> = parse_pem(certificate)
+        .filter_map(|item| match item {
+            Ok(PemItem::Certificate(certificate)) => Some(Ok(certificate)),
+            Ok(_) => None,
+            Err(error) => Some(Err(error)),
+        })
+        .collect();
+    let unusable = |error: ureq::Error| CallError::ClientCertificate(error.to_string());
+    let key = PrivateKey::from_pem(key).map_err(unusable)?;
+    let chain = chain.map_err(unusable)?;
+    Ok(Some(ClientCert::new_with_certs(&chain, key)))
 }
 
 fn roots(pem: &[u8]) -> Result<RootCerts, CallError> {

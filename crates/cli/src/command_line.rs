@@ -6,12 +6,12 @@ use clap::Parser;
 use evenkeel_lab::LabCommand;
 use tracing_subscriber::EnvFilter;
 
-use crate::args::{Cli, Command, Lab};
+use crate::args::{Cli, Command, Lab, command};
 use crate::client::Client;
 use crate::lab_tools::PackageTools;
-use crate::outcome::Stop;
+use crate::outcome::{Stop, print};
 use crate::target::Target;
-use crate::{demo, image, observe};
+use crate::{audit, certificate, demo, image, observe, profile, user};
 
 /// Parses the command line, does what it says, and reports errors as one sentence.
 pub fn run() -> ExitCode {
@@ -35,9 +35,20 @@ fn dispatch(cli: Cli) -> Result<(), Stop> {
         Command::Lab(Lab::Demo(arguments)) => demo::run(arguments, cli.json),
         Command::Lab(Lab::Lab(command)) => run_lab(command, cli.json),
         Command::Job(command) => observe::jobs(&client()?, command, cli.json),
+        Command::User(command) => user::run(&client()?, &command, cli.json),
+        Command::Certificate(command) => certificate::run(&client()?, &command, cli.json),
+        Command::Audit(args) => audit::run(&client()?, &args, cli.json),
+        Command::Profile(command) => profile::run(&command, &cli.cluster, cli.json),
+        Command::Completions { shell } => completions(shell),
         Command::Explain => observe::explain(&client()?, cli.json),
         Command::Events { follow, since } => observe::events(&client()?, since, follow),
     }
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<(), Stop> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command(), "evenkeel", &mut script);
+    print(&String::from_utf8_lossy(&script))
 }
 
 /// The lab's log goes to standard error; standard output is for its answers.

@@ -1,36 +1,92 @@
 //! Which cluster to speak to, and as whom.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use evenkeel_lab::LabFile;
 
 use crate::args::ClusterArgs;
 use crate::outcome::Stop;
+use crate::profile::{self, Profile};
+use crate::secret;
 
 /// Where a cluster is and how to be let in.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     /// Addresses that reach it, the best first. Every node answers; the first follows the coordinator.
     pub(crate) urls: Vec<String>,
-    pub(crate) user: String,
-    pub(crate) password: String,
-    /// PEM certificates to trust.
-    pub(crate) ca: Vec<u8>,
+    pub(crate) login: Login,
+    pub(crate) trust: Trust,
+    /// This controller's socket, instead of an address.
+    pub(crate) local: Option<PathBuf>,
+}
+
+/// How to be let in.
+#[derive(Clone)]
+pub(crate) enum Login {
+    Password {
+        user: String,
+        password: String,
+    },
+    /// PEM: a client certificate, and its key.
+    Certificate {
+        certificate: Vec<u8>,
+        key: Vec<u8>,
+    },
+    /// The kernel tells who asks.
+    Local,
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Password { .. } => "Password",
+            Self::Certificate { .. } => "Certificate",
+            Self::Local => "Local",
+        })
+    }
+}
+
+/// Which server certificates are believed.
+#[derive(Clone, Debug)]
+pub(crate) enum Trust {
+    /// Those that these PEM certificates vouch for.
+    Ca(Vec<u8>),
+    /// Those that this machine's own vouch for.
+    System,
+    /// Any.
+    Anyone,
 }
 
 impl Target {
     pub(crate) fn find(args: &ClusterArgs) -> Result<Self, Stop> {
+        if let Some(socket) = &args.local {
+            return Ok(Self::local(socket));
+        }
+        let is_named = args.profile.is_some();
         match (&args.url, &args.lab) {
             // One node of a lab is asked as the lab's user.
             (Some(url), Some(dir)) if args.names_nobody() => Self::of_lab(dir)?.only(url),
-            (Some(url), _) => Self::from_args(url, args),
-            (None, Some(dir)) => Self::of_lab(dir),
-            (None, None) => {
-                let text =
-                    "which cluster? Give --url (or EVENKEEL_URL), or --lab (or EVENKEEL_LAB)";
-                Err(Stop::Usage(text.to_owned()))
-            }
+            (Some(url), _) if !is_named => Self::from_args(url, args),
+            (None, Some(dir)) if !is_named => Self::of_lab(dir),
+            (_, _) => match profile::find(args.profile.as_deref())? {
+                Some(profile) => Self::of_profile(&profile, args),
+                None => {
+                    let text = "which cluster? Give --url (or EVENKEEL_URL), --profile (or EVENKEEL_PROFILE), or \
+                                --lab (or EVENKEEL_LAB)";
+                    Err(Stop::Usage(text.to_owned()))
+                }
+            },
+        }
+    }
+
+    /// The daemon of this controller.
+    fn local(socket: &Path) -> Self {
+        Self {
+            urls: vec![format!("the socket {}", socket.display())],
+            login: Login::Local,
+            trust: Trust::System,
+            local: Some(socket.to_owned()),
         }
     }
 
@@ -42,9 +98,41 @@ impl Target {
         let ca = read(&dir.join(lab.ca))?;
         Ok(Self {
             urls,
-            user: lab.user,
-            password: lab.password,
-            ca,
+            login: Login::Password {
+                user: lab.user,
+                password: lab.password,
+            },
+            trust: Trust::Ca(ca),
+            local: None,
+        })
+    }
+
+    /// A profile's cluster; what is given beside it counts more.
+    pub(crate) fn of_profile(profile: &Profile, args: &ClusterArgs) -> Result<Self, Stop> {
+        let url = args.url.as_ref().unwrap_or(&profile.url);
+        let login = match (&args.user, &profile.user, &profile.password) {
+            (None, Some(user), Some(password)) if args.client_certificate.is_none() => {
+                Login::Password {
+                    user: user.clone(),
+                    password: password.clone(),
+                }
+            }
+            (_, _, _) => {
+                let certificate = args.client_certificate.as_ref();
+                let key = args.client_key.as_ref();
+                login(
+                    args.user.as_ref().or(profile.user.as_ref()),
+                    args.password_file.as_deref(),
+                    certificate.or(profile.client_certificate.as_ref()),
+                    key.or(profile.client_key.as_ref()),
+                )?
+            }
+        };
+        Ok(Self {
+            urls: vec![address(url)?],
+            login,
+            trust: trust(args.ca.as_ref().or(profile.ca.as_ref()), args.insecure)?,
+            local: None,
         })
     }
 
@@ -54,23 +142,62 @@ impl Target {
     }
 
     fn from_args(url: &str, args: &ClusterArgs) -> Result<Self, Stop> {
-        let urls = vec![address(url)?];
-        let missing = |what: &str| Stop::Usage(format!("--url needs {what} too"));
-        let user = args.user.clone().ok_or_else(|| missing("--user"))?;
-        let file = args
-            .password_file
-            .as_ref()
-            .ok_or_else(|| missing("--password-file"))?;
-        let ca = args.ca.as_ref().ok_or_else(|| missing("--ca"))?;
-        let password = String::from_utf8(read(file)?)
-            .map_err(|_| Stop::Failed(format!("{} is not UTF-8", file.display())))?;
-        let password = password.lines().next().unwrap_or_default().to_owned();
         Ok(Self {
-            urls,
-            user,
-            password,
-            ca: read(ca)?,
+            urls: vec![address(url)?],
+            login: login(
+                args.user.as_ref(),
+                args.password_file.as_deref(),
+                args.client_certificate.as_ref(),
+                args.client_key.as_ref(),
+            )?,
+            trust: trust(args.ca.as_ref(), args.insecure)?,
+            local: None,
         })
+    }
+}
+
+fn login(
+    user: Option<&String>,
+    password_file: Option<&Path>,
+    certificate: Option<&PathBuf>,
+    key: Option<&PathBuf>,
+) -> Result<Login, Stop> {
+    match (user, certificate, key) {
+        (_, Some(certificate), Some(key)) => {
+            secret::demand_private(key)?;
+            Ok(Login::Certificate {
+                certificate: read(certificate)?,
+                key: read(key)?,
+            })
+        }
+        (Some(user), _, _) => {
+            let password = match password_file {
+                Some(file) => {
+                    secret::warn_if_open(file);
+                    secret::first_line(file)?
+                }
+                None => secret::ask(&format!("Password of {user}"))?,
+            };
+            let user = user.clone();
+            Ok(Login::Password { user, password })
+        }
+        (None, _, _) => Err(Stop::Usage(
+            "as whom? Give --user, or --client-certificate and --client-key".to_owned(),
+        )),
+    }
+}
+
+fn trust(ca: Option<&PathBuf>, insecure: bool) -> Result<Trust, Stop> {
+    match (insecure, ca) {
+        (true, _) => {
+            eprintln!(
+                "evenkeel: --insecure: nobody verifies who answers; whoever sits in between can read the \
+                 password"
+            );
+            Ok(Trust::Anyone)
+        }
+        (false, Some(ca)) => Ok(Trust::Ca(read(ca)?)),
+        (false, None) => Ok(Trust::System),
     }
 }
 

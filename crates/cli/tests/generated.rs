@@ -1,5 +1,7 @@
-//! `docs/cli.md` is what `evenkeel --help` says of every command. `cargo xtask generate` writes it.
+//! `docs/cli.md` is what `evenkeel --help` says of every command, and `docs/man` the same as man pages. `cargo
+//! xtask generate` writes them.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -33,5 +35,61 @@ fn the_reference_of_the_command_line_is_up_to_date() {
     assert!(
         written == text,
         "docs/cli.md is out of date: run `cargo xtask generate`"
+    );
+}
+
+/// A page for a command, and for each below it, by file name.
+fn pages(command: &Command, name: &str, pages_by_file: &mut BTreeMap<String, Vec<u8>>) {
+    let title: &'static str = name.to_owned().leak();
+    let page = clap_mangen::Man::new(command.clone().name(title).bin_name(name.replace('-', " ")))
+        .title(name.to_uppercase())
+        .source("evenkeel");
+    let mut text = Vec::new();
+    page.render(&mut text)
+        .expect("memory takes what is written");
+    pages_by_file.insert(format!("{name}.1"), text);
+    for below in command.get_subcommands() {
+        pages(
+            below,
+            &format!("{name}-{}", below.get_name()),
+            pages_by_file,
+        );
+    }
+}
+
+#[test]
+fn the_man_pages_are_up_to_date() {
+    let mut command = evenkeel_cli::command();
+    command.build();
+    let mut expected = BTreeMap::new();
+    pages(&command, "evenkeel", &mut expected);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/man");
+    if std::env::var_os("EVENKEEL_WRITE_GENERATED").is_some() {
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).unwrap();
+        for (name, text) in &expected {
+            fs::write(folder.join(name), text).unwrap();
+        }
+    }
+    let files = fs::read_dir(&folder).unwrap();
+    let written: BTreeMap<String, Vec<u8>> = files
+        .map(|file| {
+            let file = file.unwrap();
+            let name = file.file_name().into_string().unwrap();
+            (name, fs::read(file.path()).unwrap())
+        })
+        .collect();
+    let outdated: Vec<&String> = expected
+        .iter()
+        .filter(|(name, text)| written.get(*name) != Some(text))
+        .map(|(name, _)| name)
+        .collect();
+    let strange: Vec<&String> = written
+        .keys()
+        .filter(|name| !expected.contains_key(*name))
+        .collect();
+    assert!(
+        outdated.is_empty() && strange.is_empty(),
+        "docs/man is out of date: run `cargo xtask generate` ({outdated:?}, {strange:?})"
     );
 }

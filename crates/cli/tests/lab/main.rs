@@ -13,4 +13,5 @@ mod kills;
 mod mixed;
 mod refusals;
 mod rolling;
+mod security;
 mod web;

@@ -162,19 +162,10 @@ impl Auth {
     /// Verifies, once for all requests that bring the same credentials from the same source meanwhile: a
     /// client's many connections are not taken for many tries.
     async fn decide(&self, tried: &Try, hash: String, digest: [u8; 32]) -> Result<bool, ApiError> {
-        let verdict = {
-            let mut under_way = self.under_way.lock().expect("no panic while held");
-            Arc::clone(under_way.entry(digest).or_default())
-        };
-        let decided = verdict
-            .get_or_try_init(|| self.verify(tried, hash))
-            .await
-            .copied();
-        self.under_way
-            .lock()
-            .expect("no panic while held")
-            .remove(&digest);
-        decided
+        let waiting = Waiting::new(self, digest);
+        let verdict = Arc::clone(&waiting.verdict);
+        let decided = verdict.get_or_try_init(|| self.verify(tried, hash));
+        decided.await.copied()
     }
 
     async fn verify(&self, tried: &Try, hash: String) -> Result<bool, ApiError> {
@@ -232,6 +223,35 @@ impl Auth {
             Ok(Ok(hash)) => Ok(hash),
             Ok(Err(error)) => Err(ApiError::with(Code::InternalError, error.to_string())),
             Err(error) => Err(ApiError::with(Code::InternalError, error.to_string())),
+        }
+    }
+}
+
+/// Somebody who waits for a verdict. The last to go, also when its client leaves, takes it away.
+struct Waiting<'a> {
+    auth: &'a Auth,
+    digest: [u8; 32],
+    verdict: Verdict,
+}
+
+impl<'a> Waiting<'a> {
+    fn new(auth: &'a Auth, digest: [u8; 32]) -> Self {
+        let mut under_way = auth.under_way.lock().expect("no panic while held");
+        let verdict = Arc::clone(under_way.entry(digest).or_default());
+        Self {
+            auth,
+            digest,
+            verdict,
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut under_way = self.auth.under_way.lock().expect("no panic while held");
+        // The map's and this one's; the verdict's own user is gone before it.
+        if Arc::strong_count(&self.verdict) <= 2 {
+            under_way.remove(&self.digest);
         }
     }
 }
@@ -294,6 +314,25 @@ fn equal_in_constant_time(a: &[u8; 32], b: &[u8; 32]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_leaves_leaves_nothing_behind() {
+        let auth = Auth::new(&evenkeel_seam::SeededIds::new(1));
+        let tried = |n: u8| Try {
+            user: "admin".parse().unwrap(),
+            password: format!("guess {n}"),
+            source: None,
+        };
+        for n in 0..8 {
+            let tried = tried(n);
+            let digest = auth.digest(&tried, DECOY);
+            let decided = auth.decide(&tried, DECOY.to_owned(), digest);
+            let twice = auth.decide(&tried, DECOY.to_owned(), digest);
+            let both = async { tokio::join!(decided, twice) };
+            let _left = tokio::time::timeout(std::time::Duration::from_millis(1), both).await;
+            assert_eq!(auth.under_way.lock().unwrap().len(), 0, "{n}");
+        }
+    }
 
     #[test]
     fn the_decoy_costs_what_a_real_hash_costs() {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use evenkeel_api::{ApiError, Code};
@@ -82,6 +82,10 @@ async fn let_in(
 
 /// Who asks, if that one may.
 async fn admit(app: &App, parts: &Parts, peer: &Peer) -> Result<Caller, NotLetIn> {
+    if !parts.method.is_safe() && is_of_another_site(&parts.headers) {
+        let message = "not authorized for that command: a page of another site asks for it";
+        return Err(ApiError::with(Code::Forbidden, message).into());
+    }
     let cluster = app.cluster.as_ref();
     let caller = app.auth.check(cluster, &parts.headers, peer).await?;
     let route = parts.extensions.get::<MatchedPath>();
@@ -91,6 +95,21 @@ async fn admit(app: &App, parts: &Parts, peer: &Peer) -> Result<Caller, NotLetIn
             user: Some(caller.user),
             error,
         }),
+    }
+}
+
+/// Whether a browser was made to ask by a page that is not this server's. It would add the credentials that its
+/// user once gave; nothing but a browser sends these headers.
+fn is_of_another_site(headers: &HeaderMap) -> bool {
+    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let site = text(HeaderName::from_static("sec-fetch-site"));
+    if let Some("cross-site" | "same-site") = site {
+        return true;
+    }
+    match (text(header::ORIGIN), text(header::HOST)) {
+        (Some(origin), Some(host)) => origin.split_once("://").is_none_or(|(_, own)| own != host),
+        (Some(_), None) => true,
+        (None, _) => false,
     }
 }
 

@@ -322,3 +322,35 @@ async fn one_user_leaves_requests_to_others() {
     streams.pop();
     assert_eq!(client.get("/api/cluster").await.status, 200);
 }
+
+#[tokio::test]
+async fn a_page_of_another_site_cannot_use_a_browsers_credentials() {
+    let client = Client::new();
+    let uri = "/api/cluster/software?action=pause";
+    let ask = async |headers: &[(&str, &str)]| {
+        let head = request(Method::PATCH, uri).header("host", "cluster:8443");
+        let head = headers
+            .iter()
+            .fold(head, |head, (k, v)| head.header(*k, *v));
+        client.send(head.body("{}".into()).unwrap()).await
+    };
+    for headers in [
+        &[("origin", "https://evil.example")][..],
+        &[("origin", "null")],
+        &[("sec-fetch-site", "cross-site")],
+        &[
+            ("sec-fetch-site", "same-site"),
+            ("origin", "https://cluster:8443"),
+        ],
+    ] {
+        assert_eq!(ask(headers).await.error().1, "6", "{headers:?}");
+    }
+    assert_eq!(client.fake.edit(|state| state.asked.len()), 0);
+    let own = [
+        ("origin", "https://cluster:8443"),
+        ("sec-fetch-site", "same-origin"),
+    ];
+    for headers in [&own[..], &[]] {
+        assert_eq!(ask(headers).await.status, 202, "{headers:?}");
+    }
+}

@@ -1,4 +1,4 @@
-//! Files that nobody else may read: keys, databases, what a cluster begins with.
+//! Files that nobody else may read: keys, databases, the audit log, what a cluster begins with.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -20,6 +20,9 @@ fn own(settings: &NodeSettings) -> Vec<PathBuf> {
     }
     let rest = settings.data.join("rest");
     files.extend(["key.pem", "given.pem"].map(|name| rest.join(name)));
+    // Before the first request there is none.
+    let audit = fs::read_dir(settings.data.join("audit")).into_iter();
+    files.extend(audit.flatten().flatten().map(|file| file.path()));
     files
 }
 

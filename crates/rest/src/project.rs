@@ -242,9 +242,14 @@ pub(crate) fn job(row: rows::JobRow) -> Job {
         rows::JobState::Success => (JobState::Success, None),
         rows::JobState::Failure => (JobState::Failure, Some(failure())),
     };
+    // Clients compare it with method and path alone.
+    let (call, _) = row
+        .description
+        .split_once('?')
+        .unwrap_or((&row.description, ""));
     Job {
         uuid: row.id.to_string(),
-        description: row.description,
+        description: call.to_owned(),
         state,
         message: row.message,
         code: row.code,

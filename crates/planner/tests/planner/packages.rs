@@ -40,7 +40,7 @@ fn sync() -> World {
     world
 }
 
-fn open_job(world: &mut World) {
+pub(crate) fn open_job(world: &mut World) {
     let job = JobId(uuid::Uuid::from_u128(6));
     let description = "POST".to_owned();
     world.append(vec![OperationEvent::JobOpened {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use evenkeel_model::*;
 
+use crate::packages::open_job;
 use crate::world::*;
 
 const LANE: [&str; 8] = [
@@ -221,6 +222,49 @@ fn an_update_is_refused_before_any_effect() {
     warn(&mut world);
     world.run();
     assert_eq!(*ended(&world), OperationEnd::Completed);
+}
+
+/// Clients watch the job first and the update's state then: they must not read the end of an earlier update
+/// as the end of this one, nor wait for the job while nodes reboot.
+#[test]
+fn the_job_of_an_update_succeeds_when_it_is_in_progress_and_before_its_first_task() {
+    let mut world = World::update();
+    open_job(&mut world);
+    let end = |world: &World| world.operation.jobs[0].end.clone();
+    while end(&world).is_none() {
+        assert!(world.operation.tasks.is_empty(), "the job is quick");
+        world.step();
+    }
+    assert_eq!(world.operation.state, OperationState::Running);
+    let (_, outcome) = end(&world).unwrap();
+    assert!(matches!(outcome, JobOutcome::Success { .. }), "{outcome:?}");
+    let mut events = world.events.iter();
+    let closed = |event: &&OperationEvent| matches!(event, OperationEvent::JobClosed { .. });
+    let after = events.by_ref().skip_while(|event| !closed(event)).count();
+    assert_eq!(after, 1, "nothing of the plan comes after it in one append");
+}
+
+/// A refused update fails its job; a validation's errors do not: they are in its results.
+#[test]
+fn findings_fail_the_job_of_an_update_and_not_of_a_validation() {
+    let outcome = |mut world: World| {
+        open_job(&mut world);
+        world.override_pair("n1", |pair| pair.enabled = false);
+        world.run();
+        let failed = matches!(ended(&world), OperationEnd::Failed { .. });
+        assert!(failed, "so the state is failed either way");
+        world.operation.jobs[0].end.clone().unwrap().1
+    };
+    let JobOutcome::Failure { code, message } = outcome(World::update()) else {
+        panic!("an update that cannot be");
+    };
+    assert_eq!(code, code::VALIDATION_FAILED);
+    assert!(message.contains("High Availability status"), "{message}");
+    let validation = outcome(World::of(Request::Validate { version: new() }));
+    assert!(
+        matches!(validation, JobOutcome::Success { .. }),
+        "{validation:?}"
+    );
 }
 
 #[test]

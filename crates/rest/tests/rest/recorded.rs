@@ -145,7 +145,7 @@ impl Bench {
         let opened = OperationEvent::JobOpened {
             at: wall(10),
             job: self.job,
-            description: "PATCH /api/cluster/software".to_owned(),
+            description: "PATCH /api/cluster/software?validate_only=true".to_owned(),
         };
         self.append_operation(vec![requested, opened]).await;
     }
@@ -321,6 +321,37 @@ async fn a_failed_job_has_code_message_and_error() {
         job["error"],
         json!({"message": "no such package", "code": "10551325"})
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_is_there_for_whoever_reads_the_record_later() {
+    let bench = Bench::new().await;
+    bench.start_validation().await;
+    let message = "success".to_owned();
+    let outcome = JobOutcome::Success { message };
+    let closed = OperationEvent::JobClosed {
+        at: wall(20),
+        job: bench.job,
+        outcome,
+    };
+    bench.append_operation(vec![closed]).await;
+    let uri = format!("/api/cluster/jobs/{}?fields=*", bench.job);
+    let before = bench.get(&uri).await;
+    assert_eq!(before["description"], "PATCH /api/cluster/software");
+    assert_eq!(before["end_time"], "2026-01-01T00:00:20+00:00");
+
+    // A daemon that starts anew, a year later, and has no mirror.
+    let origin = tokio::time::Instant::now();
+    let later = serde_json::from_value(json!("2027-01-01T00:00:00Z")).unwrap();
+    let clock = Arc::new(TokioClock::new(BootId(id(2)), origin, later));
+    let (record, options) = (bench.record.clone(), FollowOptions::default());
+    let follower =
+        Follower::start(record.clone(), Arc::new(NoMirror), clock.clone(), options).await;
+    let minute = Duration::from_secs(60);
+    follower.refresh().await.unwrap();
+    let cluster = RecordCluster::new(Arc::new(follower), record, clock, minute);
+    let reply = Client::over(Arc::new(cluster)).get(&uri).await;
+    assert_eq!(reply.json(), before);
 }
 
 #[tokio::test(start_paused = true)]

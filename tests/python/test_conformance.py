@@ -1,4 +1,4 @@
-"""The unmodified NetApp Python client, and the requests of other clients, against a real cluster.
+"""The unmodified NetApp Python client, of the API's own release and of a late one, and the requests of other clients, against a real cluster.
 
 The tests are one story and run in this order: a package comes in, the cluster is updated to it, the
 package goes.
@@ -12,6 +12,7 @@ from netapp_ontap import HostConnection, config
 from netapp_ontap.error import NetAppRestError
 from netapp_ontap.resources import (
     Cluster,
+    FirmwareHistory,
     Job,
     Node,
     Software,
@@ -107,10 +108,10 @@ def persist(call, seconds=UPDATE_SECONDS):
             time.sleep(POLL)
 
 
-def raw(cluster, path, **kwargs):
+def raw(cluster, path, method="GET", **kwargs):
     url = f"https://{cluster.host}:{cluster.port}{path}"
     auth = (cluster.user, cluster.password)
-    return requests.get(url, auth=auth, verify=cluster.ca, timeout=45, **kwargs)
+    return requests.request(method, url, auth=auth, verify=cluster.ca, timeout=45, **kwargs)
 
 
 def check_picture(cluster):
@@ -158,6 +159,7 @@ def test_reading(cluster):
     download = SoftwarePackageDownload()
     download.get()
     assert download.state == "not_started"
+    assert list(FirmwareHistory.get_collection()) == [] and FirmwareHistory.count_collection() == 0
     refused(lambda: Software().get(fields="no_such_field"), 262197, 400)
     refused(lambda: list(SoftwarePackage.get_collection(no_such="x")), 262179, 400)
 
@@ -176,9 +178,23 @@ def test_uploading(cluster):
     assert cluster.version in listed and len(listed) == before + 1, listed
     found = SoftwarePackage.find(version=cluster.version)
     assert found.version == cluster.version
+    # The client makes one string of several conditions, and encodes it in its own way.
+    quoted = {"version": f'"{cluster.version}"|none*', "create_time": ">=2019-01-01"}
+    found = list(SoftwarePackage.get_collection(order_by="create_time desc", **quoted))
+    assert [package.version for package in found] == [cluster.version], found
+    assert list(SoftwarePackage.get_collection(version=f"!{cluster.version}")) == listed_but(cluster)
+
+
+def listed_but(cluster):
+    """Packages of earlier tests of a cluster that was given."""
+    return [one for one in SoftwarePackage.get_collection() if one.version != cluster.version]
 
 
 def test_bad_requests(cluster):
+    # Nor does it send what has not changed since it was read.
+    unchanged = software("version")
+    unchanged.version = unchanged.version
+    refused(unchanged.patch, 10551872, 400)
     # The client takes a value given here for the last known state, and sends nothing.
     refused(lambda: Software(version=cluster.version).patch(), 10551872, 400)
     refused(lambda: Software().patch(action="resume"), 10551297)
@@ -289,6 +305,28 @@ def test_updating(cluster):
     assert "pending_version" not in body, body
 
 
+def test_a_script_that_knows_no_library(cluster):
+    """As NetApp's own example script: the plain form, links followed, fields read without asking for them."""
+    accept = {"headers": {"Accept": "application/json"}}
+    body = {"version": cluster.version}
+    answer = raw(cluster, "/api/cluster/software?validate_only=true", "PATCH", json=body, **accept)
+    assert answer.status_code == 202, answer.text
+    href = answer.json()["job"]["_links"]["self"]["href"]
+    wait = lambda: raw(cluster, href, **accept).json()
+    end = time.monotonic() + JOB_SECONDS
+    while (job := wait())["state"] in ("queued", "running", "paused"):
+        assert time.monotonic() < end, job
+        time.sleep(POLL)
+    assert job["description"] == "PATCH /api/cluster/software" and "_links" not in job, job
+    watch(STANDING)
+    shown = raw(cluster, "/api/cluster/software", **accept).json()
+    assert shown["state"] and isinstance(shown["update_details"], list), shown
+    allowed = raw(cluster, "/api/cluster/software/", "OPTIONS").headers["Allow"]
+    assert {"GET", "PATCH"} <= set(allowed.split(",")), allowed
+    head = raw(cluster, "/api//cluster/software", "HEAD")
+    assert (head.status_code, head.text) == (200, ""), head
+
+
 def test_history_and_jobs(cluster):
     rows = list(SoftwareHistory.get_collection(fields="*", max_records=1))
     done = {row.node.name for row in rows if row.to_version == cluster.version and row.state == "successful"}
@@ -302,6 +340,12 @@ def test_history_and_jobs(cluster):
     one.get()
     assert one.start_time is not None and one.message
     refused(Job(uuid="44444444-4444-4444-8444-444444444444").get, 4, 404)
+    refused(lambda: Job(uuid=updates[0].uuid).patch(action="cancel"), 458762, 409)
+    newest = list(SoftwareHistory.get_collection(order_by="start_time desc", fields="start_time"))
+    times = [row.start_time for row in newest]
+    assert times == sorted(times, reverse=True), times
+    since = SoftwareHistory.count_collection(start_time=f">={times[0].isoformat()}")
+    assert 1 <= since <= len(times), since
 
 
 def test_monitoring(cluster):
@@ -337,8 +381,11 @@ def test_collecting(cluster):
 
 
 def test_deleting(cluster):
-    response = SoftwarePackage(version=cluster.version).delete()
+    refused(SoftwarePackage.delete_collection, 262278, 400)
+    response = SoftwarePackage.delete_collection(version=f"{cluster.version}|none*")
     assert not response.is_err, response
+    # The client watches the jobs of such a call, but does not fail when there are none.
+    assert response.http_response.json()["num_records"] == 1, response
     refused(SoftwarePackage(version=cluster.version).get, 4, 404)
     # The second where it was the only one.
     refused(SoftwarePackage(version=cluster.version).delete, (10551325, 10551315))

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use argon2::password_hash::{PasswordHasher, PasswordVerifier, phc};
 use argon2::{Algorithm, Argon2, Params, Version};
@@ -14,7 +15,7 @@ use evenkeel_model::{Account, Refusal, UserName};
 use evenkeel_seam::Ids;
 use sha2::{Digest, Sha256};
 use tokio::sync::{OnceCell, Semaphore};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::caller::{Caller, Origin, Peer};
 use crate::cluster::Cluster;
@@ -29,6 +30,9 @@ const MAX_PASSWORD_BYTES: usize = 1024;
 
 /// A shorter one is guessed before it is used.
 const MIN_PASSWORD_CHARACTERS: usize = 8;
+
+/// How long the record may take to say whether a user is new. A client that is not let in waits no longer.
+const LOOK_UP: Duration = Duration::from_secs(3);
 
 /// What the password of a user is checked against who is not there, or has none: that takes as long as a
 /// wrong one, so that names cannot be told by time. Of a text that nobody knows.
@@ -127,24 +131,39 @@ impl Auth {
     }
 
     async fn by_password(&self, cluster: &dyn Cluster, tried: Try) -> Result<Caller, NotLetIn> {
-        let account = cluster.account(&tried.user).await?;
-        let hash = account.as_ref().and_then(|it| it.password_hash.clone());
-        let is_known = hash.is_some();
-        let hash = hash.unwrap_or_else(|| DECOY.to_owned());
-        let digest = self.digest(&tried, &hash);
-        let matches = is_known && self.remembers(&tried.user, &digest)
-            || self.decide(&tried, hash, digest).await?;
-        match account {
-            Some(account) if matches && is_known => {
-                self.remember(&tried.user, digest);
-                Ok(caller(tried.user, &account))
+        let mut account = cluster.account(&tried.user).await?;
+        let mut matches = self.matches(&tried, account.as_ref()).await?;
+        if !matches {
+            let newer = looked_up(cluster, &tried.user).await?;
+            if newer != account {
+                matches = self.matches(&tried, newer.as_ref()).await?;
+                account = newer;
             }
+        }
+        match account {
+            Some(account) if matches => Ok(caller(tried.user, &account)),
             Some(_) => Err(NotLetIn {
                 user: Some(tried.user),
                 error: unauthorized(),
             }),
             None => Err(unauthorized().into()),
         }
+    }
+
+    /// Whether the password is that of this account.
+    async fn matches(&self, tried: &Try, account: Option<&Account>) -> Result<bool, ApiError> {
+        let hash = account.and_then(|it| it.password_hash.clone());
+        let is_known = hash.is_some();
+        let hash = hash.unwrap_or_else(|| DECOY.to_owned());
+        let digest = self.digest(tried, &hash);
+        if is_known && self.remembers(&tried.user, &digest) {
+            return Ok(true);
+        }
+        let matches = self.decide(tried, hash, digest).await? && is_known;
+        if matches {
+            self.remember(&tried.user, digest);
+        }
+        Ok(matches)
     }
 
     fn remembers(&self, user: &UserName, digest: &[u8; 32]) -> bool {
@@ -261,14 +280,28 @@ async fn by_certificate(
     name: Option<&UserName>,
 ) -> Result<Caller, NotLetIn> {
     let user = name.ok_or_else(unauthorized)?;
-    match cluster.account(user).await? {
-        Some(account) if account.certificate => Ok(caller(user.clone(), &account)),
+    let chose_it = |account: &Account| account.certificate;
+    let mut account = cluster.account(user).await?.filter(chose_it);
+    if account.is_none() {
+        account = looked_up(cluster, user).await?.filter(chose_it);
+    }
+    match account {
+        Some(account) => Ok(caller(user.clone(), &account)),
         // The name is in a certificate that was verified: it is no password.
-        Some(_) | None => Err(NotLetIn {
+        None => Err(NotLetIn {
             user: Some(user.clone()),
             error: unauthorized(),
         }),
     }
+}
+
+/// Who that user is in the record itself: somebody may have been made, or given another password, on another
+/// node a moment ago. Without the record, what this node knows has to do.
+async fn looked_up(cluster: &dyn Cluster, user: &UserName) -> Result<Option<Account>, Refusal> {
+    if cluster.age().is_none() {
+        drop(timeout(LOOK_UP, cluster.refresh()).await);
+    }
+    cluster.account(user).await
 }
 
 fn caller(user: UserName, account: &Account) -> Caller {

@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Method, Request};
+use evenkeel_api::Code;
+use evenkeel_model::{Account, Refusal};
 use evenkeel_rest::{Origin, Peer, hash_password};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tower::ServiceExt;
 
 use crate::door::Bench;
-use crate::support::{Client, PASSWORD, Reply, USER, admin, request};
+use crate::support::{Client, PASSWORD, Reply, State, USER, admin, request};
 
 const USERS: &str = "/evenkeel/v1/users";
 const SECRET: &str = "a good password";
@@ -218,6 +220,56 @@ async fn a_certificate_lets_those_in_who_have_asked_for_it() {
     assert_eq!(status("human").await, 401);
     assert_eq!(status(USER).await, 401);
     assert_eq!(status("nobody").await, 401);
+}
+
+#[tokio::test]
+async fn who_was_made_or_changed_on_another_node_a_moment_ago_is_let_in() {
+    let client = Client::new();
+    let status = async |user: &str, password: &str| {
+        let get = (Method::GET, "/api/cluster");
+        client
+            .call_as((user, password), from(1), get, "")
+            .await
+            .status
+    };
+    let unread = |name: &str, certificate| {
+        let account = Account {
+            certificate,
+            ..admin(hash_password(SECRET).unwrap())
+        };
+        let unread = |state: &mut State| state.unread_users.insert(name.parse().unwrap(), account);
+        client.fake.edit(unread);
+    };
+    unread("new", false);
+    assert_eq!(status("new", SECRET).await, 200);
+    unread(USER, false);
+    assert_eq!(status(USER, SECRET).await, 200);
+    assert_eq!(status(USER, PASSWORD).await, 401);
+    unread("robot", true);
+    let peer = Peer {
+        certificate: Some("robot".parse().unwrap()),
+        ..from(1)
+    };
+    let request = Request::builder().uri("/api/cluster").extension(peer);
+    let robot = client.send(request.body(Body::empty()).unwrap()).await;
+    assert_eq!(robot.status, 200);
+}
+
+#[tokio::test]
+async fn a_record_out_of_reach_does_not_change_who_is_let_in() {
+    let client = Client::new();
+    client.fake.edit(|state| {
+        state.unread_users.insert(
+            "new".parse().unwrap(),
+            admin(hash_password(SECRET).unwrap()),
+        );
+        state.unreachable = Some(Refusal::new(Code::TemporarilyUnavailable.number(), "away"));
+    });
+    let get = || (Method::GET, "/api/cluster");
+    let new = client.call_as(("new", SECRET), from(1), get(), "").await;
+    assert_eq!(new.status, 401);
+    let known = client.call_as((USER, PASSWORD), from(1), get(), "").await;
+    assert_eq!(known.status, 200);
 }
 
 #[tokio::test]

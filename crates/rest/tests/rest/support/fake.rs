@@ -40,6 +40,8 @@ pub(crate) struct State {
     pub(crate) history: Vec<History>,
     pub(crate) jobs: Vec<Job>,
     pub(crate) users: BTreeMap<UserName, Account>,
+    /// Users of the record that this node has not read yet.
+    pub(crate) unread_users: BTreeMap<UserName, Account>,
     /// Every change asked for, in words.
     pub(crate) asked: Vec<String>,
     /// What the next change is refused with.
@@ -295,7 +297,10 @@ impl evenkeel_rest::Cluster for Fake {
     async fn refresh(&self) -> Result<(), Refusal> {
         match self.see(|state| state.unreachable.clone()) {
             Some(refusal) => Err(refusal),
-            None => Ok(()),
+            None => {
+                self.edit(|state| state.users.append(&mut state.unread_users));
+                Ok(())
+            }
         }
     }
 

@@ -218,8 +218,8 @@ impl Agent {
                 boot_id: parts.boot_id,
                 protocol: PROTOCOL,
             }),
-            AgentRequest::Observe => {
-                let observation = observe::observe(&self.inner).await?;
+            AgentRequest::Observe { look } => {
+                let observation = observe::observe(&self.inner, look).await?;
                 Ok(AgentResponse::Observation {
                     observation: Box::new(observation),
                 })

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use evenkeel_interconnect::AgentResponse;
+use evenkeel_interconnect::{AgentResponse, Look};
 use evenkeel_model::{
     BundledFinding, BundledRun, BundledState, CheckOrder, NodeObservation, Severity,
 };
@@ -65,7 +65,7 @@ impl Inner {
 }
 
 async fn run(inner: Arc<Inner>, order: CheckOrder) {
-    let findings = match observe::observe(&inner).await {
+    let findings = match observe::observe(&inner, Look::Itself).await {
         Ok(seen) => carry_out(&inner, &order, &seen).await,
         Err(error) => vec![could_not(&order, &error.to_string())],
     };

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::PoisonError;
 
-use evenkeel_interconnect::{AgentRequest, AgentResponse};
+use evenkeel_interconnect::{AgentRequest, AgentResponse, Look};
 use evenkeel_model::{
     Digest, NodeName, NodeObservation, Observed, PackagesStatus, PairState, Quorum, SlotsState,
     Version,
@@ -16,7 +16,7 @@ use crate::db::DbError;
 use crate::guardian;
 
 /// Looks at everything at once.
-pub(crate) async fn observe(inner: &Inner) -> Result<NodeObservation, DbError> {
+pub(crate) async fn observe(inner: &Inner, look: Look) -> Result<NodeObservation, DbError> {
     let parts = &inner.parts;
     let p = &parts.platform;
     let serving = async {
@@ -38,7 +38,7 @@ pub(crate) async fn observe(inner: &Inner) -> Result<NodeObservation, DbError> {
             inner.look("client_hazards", p.client_hazards()),
             inner.look("client_risks", p.client_risks()),
             inner.look("space", p.space()),
-            quorum(inner),
+            quorum(inner, look),
             packages(inner),
         )
     };
@@ -162,7 +162,13 @@ fn version(inner: &Inner, slots: &Observed<SlotsState>) -> Observed<Version> {
     inner.observed("version", version)
 }
 
-async fn quorum(inner: &Inner) -> Observed<Quorum> {
+async fn quorum(inner: &Inner, look: Look) -> Observed<Quorum> {
+    if look == Look::Itself {
+        return Observed::Unknown {
+            why: "nobody asked whether the other members answer".to_owned(),
+            since: inner.parts.clock.wall(),
+        };
+    }
     let view = inner.parts.cluster.borrow().clone();
     if view.members.is_empty() {
         return inner.observed("quorum", Err("the members of the cluster are not known"));

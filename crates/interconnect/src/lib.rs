@@ -25,7 +25,7 @@ pub use local::{Echo, LocalClient, LocalNetwork, Loss};
 pub use members::{Members, members_of};
 pub use message::{
     AgentClient, AgentRequest, AgentResponse, AgentService, CallError, Consent, ConsentRequest,
-    PROTOCOL,
+    Look, PROTOCOL,
 };
 pub use package::{
     FetchError, NoPackages, PackageBody, PackageBytes, PackageClient, PackageSource, Wanted,

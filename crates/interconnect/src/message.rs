@@ -17,7 +17,11 @@ pub enum AgentRequest {
     /// Are you there?
     Ping,
     /// What do you see?
-    Observe,
+    Observe {
+        /// How far to look.
+        #[serde(default, skip_serializing_if = "Look::is_around")]
+        look: Look,
+    },
     /// From now on refuse commands below this generation; say what your journal holds.
     Install {
         /// The coordinator's generation.
@@ -60,6 +64,23 @@ pub enum AgentRequest {
         /// By a coordinator of this generation.
         generation: Generation,
     },
+}
+
+/// How far a node looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Look {
+    /// At its machine, and at whether every other member answers. What releases do that know no other.
+    #[default]
+    Around,
+    /// At its own machine alone.
+    Itself,
+}
+
+impl Look {
+    fn is_around(&self) -> bool {
+        *self == Self::Around
+    }
 }
 
 /// An answer of a node's agent.

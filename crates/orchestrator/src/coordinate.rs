@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_interconnect::{AgentRequest, AgentResponse};
+use evenkeel_interconnect::{AgentRequest, AgentResponse, Look};
 use evenkeel_model::{
     Action, Awaiting, CheckOrder, ClusterObservation, ControlEvent, Event, Executor, Generation,
     NodeName, Operation, OperationEvent, OperationId, StreamId, TaskOrder, Topology,
@@ -13,18 +13,22 @@ use evenkeel_planner::{Decision, Input, Learner, Leisure, chores, moved, next};
 use evenkeel_record::{AppendError, Fence, Survival, View, Writer};
 use evenkeel_seam::watch;
 use futures_util::future::join_all;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::chores::{Memory, begin};
 use crate::commit::{Batch, CommitError, commit};
 use crate::elect::{Parts, Role, is_mine};
 use crate::observe::Observer;
+use crate::scope::{Scope, look};
 use crate::track::{Tracker, keys_by_agent};
 
 /// How long an agent may take to accept an order or say how far it is.
 const CALL_WITHIN: Duration = Duration::from_secs(10);
 /// How often an idle coordinator looks, without being rung for.
 const IDLE_LOOK: Duration = Duration::from_secs(5);
+/// Looks of a coordinator with work after which it looks at all nodes again, for whatever it waits: one that falls
+/// silent elsewhere is told of within half a minute.
+const LOOKS_AROUND: u32 = 30;
 /// Pause after the record did not take an append.
 const RECORD_PAUSE: Duration = Duration::from_millis(500);
 
@@ -57,6 +61,8 @@ pub(crate) struct Coordination<'a> {
     generation: Generation,
     role: &'a watch::Sender<Role>,
     observer: Observer,
+    /// When all nodes were last looked at, if they were in this term.
+    looked_around: Option<Instant>,
     tracker: Tracker,
     /// Nodes that durably refuse older generations.
     installed: BTreeSet<NodeName>,
@@ -91,6 +97,7 @@ impl<'a> Coordination<'a> {
             generation,
             role,
             observer,
+            looked_around: None,
             tracker,
             installed,
             memory,
@@ -158,15 +165,38 @@ impl<'a> Coordination<'a> {
         self.memory.busy();
         self.install_generation(&topology).await;
         self.collect_reports(&open).await;
-        let observations = self.observer.round(&topology).await;
+        let lately = |at: Instant| at.elapsed() < LOOKS_AROUND * self.busy_look();
+        let scope = match self.looked_around.is_some_and(lately) {
+            true => Scope::of(&open, &topology),
+            false => Scope::Everyone,
+        };
+        let seen = self.look(&open, &topology, &scope).await;
         let mut awaiting = Vec::new();
         for operation in open {
-            match self.step(view, &topology, &observations, operation).await {
+            let stepped = self.step(view, &topology, (&seen, &scope), operation);
+            match stepped.await {
                 Stepped::Waits(more) => awaiting.extend(more),
                 other => return other,
             }
         }
         Stepped::Waits(awaiting)
+    }
+
+    async fn look(
+        &mut self,
+        open: &[&Operation],
+        topology: &Topology,
+        scope: &Scope,
+    ) -> Arc<ClusterObservation> {
+        let look = look(open);
+        match scope {
+            Scope::Some(nodes) => self.observer.some(nodes, look).await,
+            Scope::Everyone => {
+                let seen = self.observer.everyone(topology, look).await;
+                self.looked_around = Some(Instant::now());
+                seen
+            }
+        }
     }
 
     fn learn(&mut self, view: &View, open: Vec<OperationId>) {
@@ -181,7 +211,7 @@ impl<'a> Coordination<'a> {
         if view.catalogue().packages.is_empty() {
             return Stepped::Waits(Vec::new());
         }
-        let observations = self.observer.round(topology).await;
+        let observations = self.observer.everyone(topology, Look::Itself).await;
         let held_off = self.memory.held_off(&observations, &self.parts.tunables);
         let chores = chores(&Leisure {
             topology,
@@ -270,13 +300,18 @@ impl<'a> Coordination<'a> {
         &mut self,
         view: &View,
         topology: &Topology,
-        observations: &ClusterObservation,
+        (observations, scope): (&ClusterObservation, &Scope),
         operation: &Operation,
     ) -> Stepped {
         if let Some(quarantine) = view.quarantine_of(operation.id) {
             return Stepped::Waits(vec![self.quarantined(operation, &quarantine.why)]);
         }
         let decision = self.decide(view, topology, observations, operation);
+        if *scope != Scope::Everyone && self.acts(&decision) {
+            // Decided upon a look at some nodes only: look at all, and decide anew.
+            self.looked_around = None;
+            return Stepped::Again;
+        }
         if !decision.events.is_empty() || !decision.catalogue.is_empty() {
             return self.append(view, operation, observations, decision).await;
         }
@@ -288,6 +323,16 @@ impl<'a> Coordination<'a> {
         self.send(decision.orders).await;
         self.run_checks(decision.run_checks).await;
         Stepped::Waits(decision.awaiting)
+    }
+
+    /// Whether anything comes of it but waiting.
+    fn acts(&self, decision: &Decision) -> bool {
+        let mut orders = decision.orders.iter();
+        !decision.events.is_empty()
+            || !decision.catalogue.is_empty()
+            || decision.hand_over.is_some()
+            || !decision.run_checks.is_empty()
+            || orders.any(|order| !self.tracker.has(&order.key))
     }
 
     fn decide(

@@ -18,6 +18,7 @@ mod front_door;
 mod gates;
 mod observe;
 mod preview;
+mod scope;
 mod track;
 
 pub use admission::UpdateAction;

@@ -1,11 +1,11 @@
-//! Asks every node what it sees.
+//! Asks nodes what they see.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_interconnect::{AgentClient, AgentRequest, AgentResponse};
-use evenkeel_model::{ClusterObservation, NodeName, NodeObservation, Observed, Topology};
+use evenkeel_interconnect::{AgentClient, AgentRequest, AgentResponse, Look};
+use evenkeel_model::{ClusterObservation, NodeName, NodeObservation, Observed, Topology, WallTime};
 use evenkeel_seam::Clock;
 use futures_util::future::join_all;
 use tokio::time::{Instant, timeout};
@@ -13,11 +13,12 @@ use tokio::time::{Instant, timeout};
 /// How long a node may take to say what it sees. The network's, so a lab minute does not scale it.
 const OBSERVE_WITHIN: Duration = Duration::from_secs(10);
 
-/// Asks, and remembers who has been silent for how long.
+/// Asks, and remembers what was seen, and who has been silent for how long.
 pub(crate) struct Observer {
     agents: Arc<dyn AgentClient>,
     clock: Arc<dyn Clock>,
-    silent_since: BTreeMap<NodeName, (Instant, evenkeel_model::WallTime)>,
+    seen: Arc<ClusterObservation>,
+    silent_since: BTreeMap<NodeName, (Instant, WallTime)>,
 }
 
 impl Observer {
@@ -25,16 +26,31 @@ impl Observer {
         Self {
             agents,
             clock,
+            seen: Arc::default(),
             silent_since: BTreeMap::new(),
         }
     }
 
-    /// One round: every node, side by side.
-    pub(crate) async fn round(&mut self, topology: &Topology) -> ClusterObservation {
-        let names: Vec<&NodeName> = topology.names().collect();
-        let answers = join_all(names.iter().map(|name| self.ask(name))).await;
-        let mut observations = ClusterObservation::new();
-        for (name, answer) in names.into_iter().zip(answers) {
+    /// Every node, side by side.
+    pub(crate) async fn everyone(
+        &mut self,
+        topology: &Topology,
+        look: Look,
+    ) -> Arc<ClusterObservation> {
+        let names = topology.names().cloned().collect();
+        self.seen = Arc::default();
+        self.some(&names, look).await
+    }
+
+    /// Some nodes, side by side; of the others what was seen before.
+    pub(crate) async fn some(
+        &mut self,
+        names: &BTreeSet<NodeName>,
+        look: Look,
+    ) -> Arc<ClusterObservation> {
+        let answers = join_all(names.iter().map(|name| self.ask(name, look))).await;
+        let seen = Arc::make_mut(&mut self.seen);
+        for (name, answer) in names.iter().zip(answers) {
             let at = self.clock.wall();
             let observed = match answer {
                 Ok(value) => {
@@ -47,13 +63,13 @@ impl Observer {
                     Observed::Unknown { why, since }
                 }
             };
-            observations.insert(name.clone(), observed);
+            seen.insert(name.clone(), observed);
         }
-        observations
+        Arc::clone(&self.seen)
     }
 
-    async fn ask(&self, node: &NodeName) -> Result<NodeObservation, String> {
-        let call = self.agents.call(node, AgentRequest::Observe);
+    async fn ask(&self, node: &NodeName, look: Look) -> Result<NodeObservation, String> {
+        let call = self.agents.call(node, AgentRequest::Observe { look });
         match timeout(OBSERVE_WITHIN, call).await {
             Err(_) => Err(format!("no answer within {} s", OBSERVE_WITHIN.as_secs())),
             Ok(Err(error)) => Err(error.to_string()),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use evenkeel_interconnect::Look;
 use evenkeel_model::{
     JobId, NodeName, Operation, OperationEvent, OperationId, Refusal, Request, UpdateRequest,
     UserName, code,
@@ -40,7 +41,7 @@ impl FrontDoor {
             Refusal::new(code::VALIDATION_FAILED, text)
         })?;
         let mut observer = Observer::new(Arc::clone(&self.agents), Arc::clone(&self.clock));
-        let observations = observer.round(&topology).await;
+        let observations = observer.everyone(&topology, Look::Around).await;
         let operation = self.imagined(request, by)?;
         // The plan depends on who coordinates; while nobody does, this node may come to.
         let coordinator = control.coordinator.as_ref().map(|by| by.node.clone());

@@ -10,7 +10,7 @@ use evenkeel_model::OperationEnd;
 use evenkeel_record::{Entry, View};
 use evenkeel_simulation::{Cluster, Settings, Stand, run};
 
-const USAGE: &str = "start|rolling|batch NODES";
+const USAGE: &str = "rolling|batch NODES";
 /// What shows in the process's memory, which is counted in pages and grows by more than one at a time.
 const SHOWS_BYTES: u64 = 16 << 20;
 
@@ -19,15 +19,19 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let [how @ ("start" | "rolling" | "batch"), nodes] = words[..] else {
+    let [how @ ("rolling" | "batch"), nodes] = words[..] else {
         return Err(USAGE.into());
     };
-    let entries = run(update(how, nodes.parse()?))?;
+    let Updated {
+        entries,
+        start_cpu_s,
+        cpu_s,
+    } = run(update(how, nodes.parse()?))?;
     let peak = status_bytes("VmHWM:")?;
     let bytes: usize = entries.iter().map(|entry| entry.body.len()).sum();
     let largest = entries.iter().map(|entry| entry.body.len()).max();
     println!(
-        "{{\"record_events\":{},\"record_bytes\":{bytes},\"largest_event_bytes\":{},\
+        "{{\"cpu_s\":{cpu_s},\"start_cpu_s\":{start_cpu_s},\"record_events\":{},\"record_bytes\":{bytes},\"largest_event_bytes\":{},\
          \"peak_all_nodes_bytes\":{peak},\"view_bytes\":{}}}",
         entries.len(),
         largest.unwrap_or_default(),
@@ -36,12 +40,20 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// All that is recorded once it is over. `start` only brings the cluster up.
-async fn update(how: &str, nodes: usize) -> Result<Vec<Entry>> {
+/// What an update came to.
+struct Updated {
+    /// All that is recorded once it is over.
+    entries: Vec<Entry>,
+    /// CPU seconds of bringing the cluster up.
+    start_cpu_s: f64,
+    /// CPU seconds of planning and carrying out.
+    cpu_s: f64,
+}
+
+async fn update(how: &str, nodes: usize) -> Result<Updated> {
+    let begun = cpu_s()?;
     let cluster = Cluster::start(Settings::new(nodes)).await;
-    if how == "start" {
-        return Ok(cluster.entries());
-    }
+    let up = cpu_s()?;
     let request = Cluster::request_with(|request| request.force_rolling = how == "rolling");
     let started = cluster.start_update(request).await;
     started.map_err(|refusal| refusal.message)?;
@@ -51,7 +63,11 @@ async fn update(how: &str, nodes: usize) -> Result<Vec<Entry>> {
         .await
         .map_err(|_| "the update does not come to an end")?;
     match stand {
-        Stand::Ended(OperationEnd::Completed) => Ok(cluster.entries()),
+        Stand::Ended(OperationEnd::Completed) => Ok(Updated {
+            start_cpu_s: up - begun,
+            cpu_s: cpu_s()? - up,
+            entries: cluster.entries(),
+        }),
         other => Err(format!("the update came to {other:?}").into()),
     }
 }
@@ -73,6 +89,16 @@ fn memory_of(entries: &[Entry]) -> Result<u64> {
     let bytes = status_bytes("VmRSS:")? - before;
     black_box(views);
     Ok(bytes / counted.max(1))
+}
+
+/// CPU seconds of this thread, which is the only one.
+fn cpu_s() -> Result<f64> {
+    let schedstat = fs::read_to_string("/proc/self/schedstat")?;
+    let nanoseconds = schedstat.split_whitespace().next();
+    Ok(nanoseconds
+        .ok_or("/proc/self/schedstat is empty")?
+        .parse::<f64>()?
+        / 1e9)
 }
 
 fn status_bytes(name: &str) -> Result<u64> {

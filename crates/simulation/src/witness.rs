@@ -46,7 +46,7 @@ impl World {
                 let known = self.nodes()[node].db.order(order.key);
                 before.is_known = matches!(known, Ok(Some(_)));
             }
-            AgentRequest::Observe => {
+            AgentRequest::Observe { .. } => {
                 before.faults = self.hardware(|hardware, _| hardware.faults(node));
             }
             _ => {}
@@ -80,7 +80,7 @@ impl World {
                     self.violated(format!("{node} gave a consent that is not durable"));
                 }
             }
-            (AgentRequest::Observe, AgentResponse::Observation { observation }) => {
+            (AgentRequest::Observe { .. }, AgentResponse::Observation { observation }) => {
                 self.demand_honesty(node, observation, &before.faults);
             }
             _ => {}

@@ -11,7 +11,7 @@ use evenkeel_agent::{
     Agent, AgentParts, Bounds, ClusterView, InstallError, InstallRequest, Installer, NodeDb,
     Packages, PackagesError,
 };
-use evenkeel_interconnect::{AgentClient, AgentRequest, AgentResponse, LocalNetwork};
+use evenkeel_interconnect::{AgentClient, AgentRequest, AgentResponse, LocalNetwork, Look};
 use evenkeel_model::*;
 use evenkeel_platform::sim::{Effect, Fault, Hardware, HardwareSettings, Machine};
 use evenkeel_seam::TokioClock;
@@ -307,7 +307,10 @@ impl Pair {
 
     async fn observed(&self, node: &str) -> NodeObservation {
         let client = self.network.client(name("c"));
-        match client.call(&name(node), AgentRequest::Observe).await {
+        match client
+            .call(&name(node), AgentRequest::Observe { look: Look::Around })
+            .await
+        {
             Ok(AgentResponse::Observation { observation }) => *observation,
             other => panic!("{other:?}"),
         }

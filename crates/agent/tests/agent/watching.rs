@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
-use evenkeel_interconnect::{AgentRequest, AgentResponse};
+use evenkeel_interconnect::{AgentRequest, AgentResponse, Look};
 use evenkeel_model::*;
 
 use crate::hardware::{Effect, OLD, name};
 use crate::world::{FIRST, World, transition};
 
 async fn observe(world: &World, node: &str) -> NodeObservation {
-    match world.ask(node, AgentRequest::Observe).await {
+    match world
+        .ask(node, AgentRequest::Observe { look: Look::Around })
+        .await
+    {
         AgentResponse::Observation { observation } => *observation,
         other => panic!("{other:?}"),
     }

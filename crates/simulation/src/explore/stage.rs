@@ -19,7 +19,9 @@ use evenkeel_agent::{
     InstallRequest, Installer, JournalEntry, Keeper, Memory, NodeDb, PackageChecks, Packages,
     PackagesError, Stage as Progressed,
 };
-use evenkeel_interconnect::{AgentClient, AgentRequest, AgentResponse, AgentService, CallError};
+use evenkeel_interconnect::{
+    AgentClient, AgentRequest, AgentResponse, AgentService, CallError, Look,
+};
 use evenkeel_model::{
     BootId, BundledFinding, CheckOrder, Digest, Monotonic, NodeName, NodeObservation,
     PackagesStatus, Progress, Slot, WallTime,
@@ -138,7 +140,12 @@ impl Stepper {
         if let Some(known) = self.seen.borrow().get(&print) {
             return known.clone();
         }
-        let (seen, _) = self.answer(me, from, scenery, AgentRequest::Observe);
+        let (seen, _) = self.answer(
+            me,
+            from,
+            scenery,
+            AgentRequest::Observe { look: Look::Around },
+        );
         let mut all = self.seen.borrow_mut();
         if all.len() >= MOST_SEEN {
             all.clear();

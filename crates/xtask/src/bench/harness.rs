@@ -170,7 +170,10 @@ pub(crate) fn run(command: &mut Command) -> Result<Run> {
     Ok(Run {
         // A process that has to prepare first says how long the thing itself took.
         wall_s: said.remove("wall_s").unwrap_or(wall_s),
-        cpu_s: children_cpu()? - cpu,
+        cpu_s: match said.remove("cpu_s") {
+            Some(cpu_s) => cpu_s,
+            None => children_cpu()? - cpu,
+        },
         said,
     })
 }

@@ -225,6 +225,29 @@ fn an_agent_that_is_silent_or_stuck_is_given_up() {
 }
 
 #[test]
+fn an_order_carries_the_bound_that_operators_are_shown() {
+    for action in [
+        "do-download-job",
+        "do-activate-job",
+        "do-failover-job",
+        "do-giveback-job",
+    ] {
+        let world = up_to("n3", action);
+        let decision = world.decide();
+        let order = decision
+            .orders
+            .iter()
+            .find(|o| o.task.node == name("n3"))
+            .unwrap();
+        let mut waits = decision.awaiting.iter();
+        let wait = waits.find(|wait| wait.node == Some(name("n3"))).unwrap();
+        let bound = Duration::from_millis(order.no_progress_ms.unwrap());
+        assert_eq!(wait.remaining, Some(bound), "{action}");
+        assert!(bound > SECOND);
+    }
+}
+
+#[test]
 fn an_order_that_its_agent_never_accepts_is_given_up() {
     let mut world = up_to("n3", "do-activate-job");
     let wait = world.decide().awaiting.remove(0);

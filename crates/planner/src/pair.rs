@@ -1,12 +1,12 @@
 //! What is seen of an HA pair: takeovers that stand, whose they are, and whether a new one may be made.
 
 use evenkeel_model::{
-    Action, ClusterObservation, MemberHa, MemberState, NodeName, NodeObservation, PairState,
-    PoolHealth, PoolState, TaskError, TaskState, Topology, Transition, TransitionId,
+    Action, ClusterObservation, Finding, MemberHa, MemberState, NodeName, NodeObservation,
+    PairState, PoolHealth, PoolState, TaskError, TaskState, Topology, Transition, TransitionId,
     TransitionStage,
 };
 
-use crate::checks::SP;
+use crate::checks::{SP, sp_silence};
 use crate::input::Input;
 use crate::judge::permanent;
 
@@ -164,12 +164,12 @@ fn service_processor_lost(input: &Input<'_>, node: &NodeName) -> Result<(), Stri
     let Some(seen) = input.seen(node) else {
         return Ok(());
     };
-    let quoted = format!("\"{node}\"");
-    let accepted = input.operation.findings.iter().flatten();
-    let mut accepted = accepted.filter(|finding| finding.check == SP);
+    let silence = sp_silence(node);
+    let mut warned = input.operation.findings.iter().flatten();
+    let is_accepted = |found: &Finding| found.check == SP && found.about.contains(&silence);
     match seen.sp.as_result() {
         Ok(sp) if sp.reachable => Ok(()),
-        Ok(_) if accepted.any(|finding| finding.issue.contains(&quoted)) => Ok(()),
+        Ok(_) if warned.any(is_accepted) => Ok(()),
         Ok(_) => Err(format!(
             "the service processor of node \"{node}\" has stopped answering since the update was \
              validated: nobody could reach the node if it hung"

@@ -10,7 +10,7 @@ mod render;
 mod software;
 mod storage;
 
-pub(crate) use nodes::SP;
+pub(crate) use nodes::{SP, sp_silence};
 
 use evenkeel_model::{
     Catalogue, ClusterObservation, Finding, Gates, NodeName, Topology, TrustedKey, Version,

@@ -1040,6 +1040,31 @@ fn findings_of_many_nodes_stay_readable_and_fit_an_event() {
     assert_fits(&all);
 }
 
+/// Of silent service processors every one is kept by name, whoever accepted them: an event still holds that.
+#[test]
+fn the_names_of_many_silent_service_processors_fit_an_event() {
+    let (topology, mut seen) = crowd(512);
+    for observed in seen.values_mut() {
+        let Observed::Known { value, .. } = observed else {
+            continue;
+        };
+        set(&mut value.sp, |sp| {
+            (sp.reachable, sp.image_ok) = (false, false)
+        });
+        value.alerts = known(vec![format!("fan of {}", value.node)]);
+    }
+    let findings = crowd_findings(&topology, &seen);
+    let silent = findings.iter().find(|f| f.check == SP).unwrap();
+    let named = silent.about.iter().filter(|name| name.ends_with(" silent"));
+    assert_eq!(named.count(), 512);
+    let event = OperationEvent::Validated {
+        at: wall(),
+        findings,
+    };
+    let bytes = serde_json::to_string(&event).unwrap().len();
+    assert!(bytes < 56 << 10, "{bytes}");
+}
+
 fn assert_fits(findings: &[Finding]) {
     let event = OperationEvent::Validated {
         at: wall(),

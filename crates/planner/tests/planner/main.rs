@@ -2,6 +2,7 @@
 //! ones.
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
+mod accepted;
 mod acknowledged;
 mod batches;
 mod bundled;

@@ -421,6 +421,10 @@ fn canceled_after_a_refused_takeover_the_running_slot_is_the_default_again() {
         world.run();
         assert_eq!(*ended(&world), OperationEnd::Canceled);
         assert_eq!(is_kept(&world), refusals == 0);
+        let left = world.operation.left.clone().unwrap();
+        let said =
+            left.contains("The next boot of node \"n3\" brings 9.2: the boot loader could not");
+        assert_eq!(said, refusals == 1, "{left}");
     }
 }
 

@@ -17,6 +17,7 @@ mod previews;
 mod random;
 mod replans;
 mod shapes;
+mod stand_in;
 mod trouble;
 mod walks;
 mod world;

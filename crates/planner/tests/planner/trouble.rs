@@ -17,7 +17,7 @@ fn runs(world: &World, node: &str, action: &str) -> bool {
 }
 
 /// The update up to the intent of a task.
-fn up_to(node: &'static str, action: &'static str) -> World {
+pub(crate) fn up_to(node: &'static str, action: &'static str) -> World {
     let mut world = World::update();
     world.run_until(|w| runs(w, node, action));
     assert!(runs(&world, node, action));
@@ -283,13 +283,13 @@ fn a_takeover_waits_for_a_fit_pair_within_the_gate() {
             let newest = elsewhere.newest("n3");
             w.override_pair("n4", |pair| pair.transition = newest);
         }),
-        ("knows of no HA partner", |w| {
+        ("node \"n4\" knows of no HA partner", |w| {
             w.override_node("n4", |seen| seen.pair = known(None))
         }),
-        ("pools are not known", |w| {
+        ("pools of node \"n3\" are not known", |w| {
             w.override_node("n3", |seen| seen.pools = unknown())
         }),
-        ("LIFs are not known", |w| {
+        ("LIFs of node \"n3\" are not known", |w| {
             w.override_node("n3", |seen| seen.lifs = unknown())
         }),
         ("only n3 keeps it", |w| {

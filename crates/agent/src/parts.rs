@@ -68,7 +68,7 @@ pub struct Bounds {
     pub ping: Duration,
     /// Between looks while something is awaited.
     pub poll: Duration,
-    /// A task whose surroundings do not change for this long has failed.
+    /// A task whose surroundings do not change for this long has failed, where its order does not say how long.
     pub no_progress: Duration,
     /// Asking a machine that did not answer again, within one task.
     pub tries: u32,

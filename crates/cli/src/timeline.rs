@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use evenkeel_api::EventLine;
 use evenkeel_model::{
-    Action, Milestone, Operation, OperationEnd, OperationEvent, OperationId, PauseCause, Request,
-    TaskEnd, TaskErrorKind, TaskId, WallTime,
+    Action, ControlEvent, Milestone, Operation, OperationEnd, OperationEvent, OperationId,
+    PauseCause, Plan, Request, Step, Task, TaskEnd, TaskErrorKind, TaskId, WallTime,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -13,6 +13,10 @@ use serde_json::json;
 use crate::client::Client;
 use crate::outcome::{Stop, print, print_json};
 
+/// The stream that says who coordinates.
+const CONTROL: &str = "control";
+/// Nodes of a step that are named.
+const NAMED: usize = 16;
 /// Columns of the bars.
 const WIDTH: i64 = 72;
 
@@ -78,9 +82,10 @@ fn draw(lines: &[EventLine]) -> Result<Option<Timeline>, Stop> {
     let is_update = |line: &&EventLine| {
         line.event["type"] == "requested" && line.event["request"]["request"] == "update"
     };
-    let Some(first) = lines.iter().rev().find(is_update) else {
+    let Some(begin) = lines.iter().rposition(|line| is_update(&line)) else {
         return Ok(None);
     };
+    let first = &lines[begin];
     let id = first.stream.trim_start_matches("operation/");
     let id: OperationId = id.parse().map_err(|_| unread(first.stream.clone()))?;
     let mut operation: Option<Operation> = None;
@@ -88,7 +93,16 @@ fn draw(lines: &[EventLine]) -> Result<Option<Timeline>, Stop> {
         uuid: id.to_string(),
         ..Timeline::default()
     };
-    for line in lines.iter().filter(|line| line.stream == first.stream) {
+    for line in &lines[begin..] {
+        if operation.as_ref().is_some_and(Operation::is_ended) {
+            break;
+        }
+        if line.stream == CONTROL {
+            timeline.coordinated(&line.event);
+        }
+        if line.stream != first.stream {
+            continue;
+        }
         let event: OperationEvent =
             serde_json::from_value(line.event.clone()).map_err(|e| unread(e.to_string()))?;
         let folded = match operation.take() {
@@ -116,7 +130,12 @@ impl Timeline {
                 self.note(*at, None, format!("checks: {} findings", findings.len()));
             }
             E::Planned { at, plan } => {
-                let text = format!("plan, revision {}", plan.revision);
+                let steps = operation.plan.as_ref().map(|plan| order(plan));
+                let text = format!(
+                    "plan, revision {}: {}",
+                    plan.revision,
+                    steps.unwrap_or_default()
+                );
                 self.note(*at, None, text);
             }
             E::TaskStarted {
@@ -166,6 +185,27 @@ impl Timeline {
             | E::Staged { .. }
             | E::Estimated { .. }
             | E::PlanPart { .. } => {}
+        }
+    }
+
+    /// Who coordinated meanwhile. What else the control stream says is not the update's.
+    fn coordinated(&mut self, event: &serde_json::Value) {
+        match serde_json::from_value(event.clone()) {
+            Ok(ControlEvent::CoordinatorElected { at, node, .. }) => {
+                self.note(
+                    at,
+                    Some(node.to_string()),
+                    "coordinates from here on".to_owned(),
+                );
+            }
+            Ok(ControlEvent::HandedOver { at, to, .. }) => {
+                self.note(
+                    at,
+                    Some(to.to_string()),
+                    "is handed the coordination".to_owned(),
+                );
+            }
+            Ok(_) | Err(_) => {}
         }
     }
 
@@ -258,6 +298,27 @@ impl Timeline {
     }
 }
 
+/// The steps of a plan: who goes side by side, and through what.
+fn order(plan: &Plan) -> String {
+    let step = |(number, step): (usize, &Step)| {
+        let nodes = step.lanes.iter().map(|lane| lane.node.as_str());
+        let shown: Vec<&str> = nodes.take(NAMED).collect();
+        let more = match step.lanes.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let tasks = step.lanes.first().map_or(&[][..], |lane| &lane.tasks);
+        let name = |task: Option<&Task>| task.map_or("", |task| named(&task.action).0);
+        let way = match tasks {
+            [only] => name(Some(only)).to_owned(),
+            tasks => format!("{} ... {}", name(tasks.first()), name(tasks.last())),
+        };
+        format!("{}. {}{more}: {way}", number + 1, shown.join(", "))
+    };
+    let steps: Vec<String> = plan.steps.iter().enumerate().map(step).collect();
+    steps.join("; ")
+}
+
 /// One node's bars, each at least a column wide.
 fn row(bars: &[&Bar], first: WallTime, last: WallTime) -> String {
     let millis = |at: WallTime| at.timestamp().as_millisecond();
@@ -302,6 +363,10 @@ fn named(action: &Action) -> (&'static str, char) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::{Path, PathBuf};
 
     const STREAM: &str = "operation/6ba7b810-9dad-41d1-80b4-00c04fd430c8";
 
@@ -369,5 +434,95 @@ mod tests {
         assert_eq!(json["bars"].as_array().unwrap().len(), 3);
         assert_eq!(json["bars"][2]["attempt"], 2);
         assert!(draw(&[]).unwrap().is_none());
+    }
+
+    /// Streams as clusters recorded them, of every release: rolling, batch, gated, fallen back, cancelled.
+    fn corpus() -> Vec<(PathBuf, Vec<EventLine>)> {
+        #[derive(serde::Deserialize)]
+        struct Recorded {
+            stream: String,
+            body: serde_json::Value,
+        }
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../record/tests/corpus");
+        let listed = |folder: &Path| {
+            fs::read_dir(folder)
+                .unwrap()
+                .map(|entry| entry.unwrap().path())
+        };
+        let commits = listed(&folder).filter(|path| path.is_dir());
+        let files = commits.flat_map(|commit| listed(&commit).collect::<Vec<_>>());
+        let files = files.filter(|file| file.extension().is_some_and(|it| it == "jsonl"));
+        let read = |file: PathBuf| {
+            let text = fs::read_to_string(&file).unwrap();
+            let line = |(n, line): (usize, &str)| {
+                let Recorded { stream, body } = serde_json::from_str(line).unwrap();
+                EventLine {
+                    seq: n as u64,
+                    time: None,
+                    stream,
+                    event: body,
+                }
+            };
+            (file, text.lines().enumerate().map(line).collect())
+        };
+        files.map(read).collect()
+    }
+
+    /// What is drawn is what was recorded: every attempt a bar, every pause, cancel and hand-over a note.
+    #[test]
+    fn what_clusters_recorded_is_redrawn() {
+        let mut kinds = BTreeSet::new();
+        for (file, lines) in corpus() {
+            let Some(timeline) = draw(&lines).unwrap() else {
+                continue;
+            };
+            let text = timeline.text();
+            let stream = format!("operation/{}", timeline.uuid);
+            let count = |what: &str| {
+                let same = |line: &&EventLine| line.stream == stream && line.event["type"] == what;
+                lines.iter().filter(same).count()
+            };
+            let told = |what: &str| {
+                timeline
+                    .notes
+                    .iter()
+                    .filter(|note| note.text.contains(what))
+                    .count()
+            };
+            assert_eq!(timeline.bars.len(), count("task_started"), "{file:?}");
+            for (event, note) in [
+                ("paused", "paused "),
+                ("pause_requested", "asks for a pause"),
+                ("resumed", " resumes"),
+                ("cancel_requested", " cancels"),
+                ("node_updated", "runs "),
+                ("planned", "plan, revision "),
+            ] {
+                assert!(
+                    told(note) >= count(event),
+                    "{file:?}: {event} is not in\n{text}"
+                );
+                kinds.extend((count(event) > 0).then_some(event));
+            }
+            if count("ended") > 0 && count("task_started") > 0 {
+                assert!(
+                    text.contains("completed") || text.contains("canceled"),
+                    "{file:?}:\n{text}"
+                );
+            }
+            kinds.extend((told("is handed the coordination") > 0).then_some("handed_over"));
+        }
+        for kind in ["paused", "cancel_requested", "node_updated", "handed_over"] {
+            assert!(kinds.contains(kind), "no stream of the corpus has {kind}");
+        }
+    }
+
+    #[test]
+    fn a_plan_is_noted_with_its_order() {
+        let text = draw(&recorded()).unwrap().unwrap().text();
+        assert!(
+            text.contains("plan, revision 1: 1. n1: takeover ... giveback"),
+            "{text}"
+        );
     }
 }

@@ -44,6 +44,10 @@ pub struct TaskOrder {
     pub package: Digest,
     /// Its version.
     pub target: Version,
+    /// How long nothing of it may change before its agent gives it up, in milliseconds: the bound that
+    /// operators are shown. A coordinator of an older release does not say; agents then have one of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_progress_ms: Option<u64>,
 }
 
 /// How far an agent is with an order.

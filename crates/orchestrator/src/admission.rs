@@ -77,6 +77,8 @@ fn was_given_up(view: &View) -> bool {
     end == Some(&canceled)
 }
 
+const PENDING: (u32, &str) = (code::WRONG_STATE, "A pause is pending already.");
+
 /// The open update, if the action fits its state.
 pub(crate) fn update_for(view: &View, action: UpdateAction) -> Result<&Operation, Refusal> {
     let open = view
@@ -93,24 +95,27 @@ pub(crate) fn update_for(view: &View, action: UpdateAction) -> Result<&Operation
             }
         });
     };
-    match fits(action, &update.state) {
+    match fits(view, action, update) {
         None => Ok(update),
         Some((code, text)) => Err(Refusal::new(code, text)),
     }
 }
 
-fn fits(action: UpdateAction, state: &OperationState) -> Option<(u32, &'static str)> {
+fn fits(view: &View, action: UpdateAction, update: &Operation) -> Option<(u32, &'static str)> {
     use OperationState as S;
-    match (action, state) {
+    match (action, &update.state) {
         (UpdateAction::Pause, S::Running)
         | (UpdateAction::Resume | UpdateAction::Cancel, S::Paused { .. }) => None,
-        (UpdateAction::Pause, S::Requested | S::Validated) => Some((
-            code::WRONG_STATE,
-            "The update is being validated; it can be paused once it runs.",
-        )),
-        (UpdateAction::Pause, S::PausePending) => {
-            Some((code::WRONG_STATE, "A pause is pending already."))
+        (UpdateAction::Pause, S::Requested | S::Validated) if update.pause_asked => Some(PENDING),
+        // A daemon of an older release could not read it.
+        (UpdateAction::Pause, S::Requested | S::Validated) => {
+            view.control().mixed_daemons().then_some((
+                code::WRONG_STATE,
+                "The update is being validated, and nodes run daemons of different releases; it can be paused \
+                 once it runs.",
+            ))
         }
+        (UpdateAction::Pause, S::PausePending) => Some(PENDING),
         (UpdateAction::Pause, S::Paused { .. }) => {
             Some((code::WRONG_STATE, "The update is paused already."))
         }

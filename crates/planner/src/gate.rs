@@ -161,12 +161,15 @@ fn paths(seen: &NodeObservation) -> Option<String> {
 fn resync(seen: &NodeObservation) -> Option<String> {
     match seen.pools.as_result() {
         Ok(pools) => {
-            let resyncs = |health| match health {
-                PoolHealth::Resyncing => true,
-                PoolHealth::Online | PoolHealth::Degraded | PoolHealth::Offline => false,
-            };
-            let pool = pools.iter().find(|pool| resyncs(pool.health))?;
-            Some(format!("pool {} is rebuilding", pool.name))
+            // A rebuild that has not begun, or cannot, is not done either.
+            let undone = pools.iter().find_map(|pool| match pool.health {
+                PoolHealth::Online => None,
+                PoolHealth::Resyncing => Some((pool, "is rebuilding")),
+                PoolHealth::Degraded => Some((pool, "is degraded")),
+                PoolHealth::Offline => Some((pool, "is offline")),
+            });
+            let (pool, what) = undone?;
+            Some(format!("pool {} {what}", pool.name))
         }
         Err(why) => Some(format!("its pools are not known: {why}")),
     }

@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use evenkeel_model::{
-    Action, How, MemberHa, Milestone, NodeName, NodeObservation, TaskEnd, TaskError, TaskErrorKind,
-    TaskProgress, Version,
+    Action, How, MemberHa, Milestone, NodeName, TaskEnd, TaskError, TaskErrorKind, TaskProgress,
+    Version,
 };
 
+use crate::explain::describe;
 use crate::gate;
 use crate::input::Input;
+use crate::lack::Lack;
 use crate::pair::{foreign, member, not_home, pair_of};
+use crate::stand_in::{cannot_stand_in, lost_path};
 
 /// A verdict on a watched task.
 pub(crate) enum Verdict {
@@ -94,17 +97,25 @@ fn unblock(input: &Input<'_>, progress: &TaskProgress) -> String {
              {version}, or reset it: after three boots in vain its boot loader falls back to the old \
              version. When it is in \"waiting for giveback\" state, resume."
         ),
+        Action::VerifyHome { version } => {
+            let lack = unverified(input, node, version.as_ref());
+            lack.map_or(String::new(), |lack| {
+                format!("{}, then resume.", lack.action)
+            })
+        }
+        Action::Stabilize { .. } => {
+            format!("Bring node \"{node}\" and its evenkeeld back, then resume.")
+        }
+        // An agent's, and gates, whose end says for itself what to do.
         Action::Install { .. }
         | Action::Activate { .. }
         | Action::Deactivate
         | Action::Takeover
         | Action::Giveback
-        | Action::Stabilize { .. }
-        | Action::VerifyHome { .. }
         | Action::MarkGood
         | Action::Gate { .. }
         | Action::GateScript { .. }
-        | Action::Reboot => "Bring the node into the awaited state, then resume.".to_owned(),
+        | Action::Reboot => describe(&progress.task).unblock,
     }
 }
 
@@ -271,35 +282,32 @@ fn verify_home(input: &Input<'_>, node: &NodeName, version: Option<&Version>) ->
     if let Some(error) = foreign(input, node) {
         return Verdict::Failed(error);
     }
-    let Some(seen) = input.seen(node) else {
-        return Verdict::Wait(format!("node \"{node}\": {}", input.why_silent(node)));
-    };
-    let wrong_version = match (version, seen.version.known()) {
-        (Some(expected), Some(runs)) if expected != runs => {
-            let message = format!("node \"{node}\" runs {runs}, not {expected}");
-            return Verdict::Failed(permanent(message, "Find out why; then resume."));
-        }
-        (Some(_), None) => Some("its version is not known".to_owned()),
-        (Some(_), Some(_)) | (None, _) => None,
-    };
-    let missing = wrong_version
-        .or_else(|| not_home(input, node, seen))
-        .or_else(|| paths_missing(seen));
-    match missing {
+    let runs = input.seen(node).and_then(|seen| seen.version.known());
+    if let (Some(expected), Some(runs)) = (version, runs)
+        && expected != runs
+    {
+        let message = format!("node \"{node}\" runs {runs}, not {expected}");
+        return Verdict::Failed(permanent(message, "Find out why; then resume."));
+    }
+    match unverified(input, node, version) {
         None => Verdict::Done,
-        Some(what) => Verdict::Wait(format!("node \"{node}\": {what}")),
+        Some(Lack { what, .. }) => Verdict::Wait(what),
     }
 }
 
-fn paths_missing(seen: &NodeObservation) -> Option<String> {
-    match seen.disks.as_result() {
-        Ok(disks) => {
-            let lost = disks.iter().find(|disk| disk.paths < 2 && !disk.failed)?;
-            Some(format!(
-                "disk {} has {} path(s), not two",
-                lost.serial, lost.paths
-            ))
-        }
-        Err(why) => Some(format!("its disks are not known: {why}")),
+/// What a node lacks that should be at home. One that goes on with the update must also be able to carry its
+/// partner, and its partner it; one that comes home before a pause or at a cancel need not.
+fn unverified(input: &Input<'_>, node: &NodeName, version: Option<&Version>) -> Option<Lack> {
+    let Some(seen) = input.seen(node) else {
+        return Some(Lack::silent(node, &input.why_silent(node)));
+    };
+    let goes_on = version.is_some();
+    if let Err(why) = seen.version.as_result()
+        && goes_on
+    {
+        return Some(Lack::blind(node, "boot slots", why));
     }
+    not_home(input, node, seen)
+        .or_else(|| lost_path(node, seen))
+        .or_else(|| cannot_stand_in(input, node).filter(|_| goes_on))
 }

@@ -23,6 +23,7 @@ mod explain;
 mod gate;
 mod input;
 mod judge;
+mod lack;
 mod learn;
 mod next;
 mod order;
@@ -30,6 +31,7 @@ mod package;
 mod pair;
 mod parts;
 mod preview;
+mod stand_in;
 mod update;
 mod words;
 

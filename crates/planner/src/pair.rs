@@ -1,14 +1,16 @@
 //! What is seen of an HA pair: takeovers that stand, whose they are, and whether a new one may be made.
 
 use evenkeel_model::{
-    Action, ClusterObservation, MemberHa, MemberState, NodeName, NodeObservation, PairState,
-    PoolHealth, PoolState, TaskError, TaskState, Topology, Transition, TransitionId,
-    TransitionStage,
+    Action, ClusterObservation, Finding, LifState, MemberHa, MemberState, NodeName,
+    NodeObservation, PairState, PoolHealth, PoolState, TaskError, TaskState, Topology, Transition,
+    TransitionId, TransitionStage,
 };
 
-use crate::checks::SP;
+use crate::checks::{SP, sp_silence};
 use crate::input::Input;
 use crate::judge::permanent;
+use crate::lack::Lack;
+use crate::stand_in::{cannot_stand_in, lost_path};
 
 /// The pair of `node` as it, or its partner, sees it.
 pub(crate) fn pair_of<'a>(input: &Input<'a>, node: &NodeName) -> Option<&'a PairState> {
@@ -79,69 +81,91 @@ pub(crate) fn foreign(input: &Input<'_>, node: &NodeName) -> Option<TaskError> {
 }
 
 /// What keeps a node from being wholly at home. On a cluster of one node there is no pair to look at.
-pub(crate) fn not_home(
-    input: &Input<'_>,
-    node: &NodeName,
-    seen: &NodeObservation,
-) -> Option<String> {
-    let pair: Option<&PairState> = match seen.pair.as_result() {
-        Ok(Some(pair)) => Some(pair),
-        Ok(None) if input.topology.partner_of(node).is_none() => None,
-        Ok(None) => return Some("it knows of no HA partner".to_owned()),
-        Err(why) => return Some(format!("its pair is not known: {why}")),
-    };
-    for member in pair
-        .into_iter()
-        .flat_map(|pair| [&pair.local, &pair.partner])
-    {
-        if member.ha != MemberHa::Serving {
-            return Some(format!("node \"{}\": {}", member.node, member.ha.text()));
-        }
-    }
-    let pools = match seen.pools.as_result() {
-        Ok(pools) => pools,
-        Err(why) => return Some(format!("its pools are not known: {why}")),
-    };
-    let away = |pool: &&PoolState| pool.owner.as_ref() != Some(&pool.home);
-    if let Some(pool) = pools.iter().find(away) {
-        return Some(format!(
-            "pool \"{}\" is not with node \"{}\"",
-            pool.name, pool.home
-        ));
-    }
-    if let Some(pool) = pools.iter().find(|pool| pool.health != PoolHealth::Online) {
-        return Some(format!(
-            "pool \"{}\" is not online with full redundancy",
-            pool.name
-        ));
-    }
-    let lifs = match seen.lifs.as_result() {
-        Ok(lifs) => lifs,
-        Err(why) => return Some(format!("its LIFs are not known: {why}")),
-    };
-    let away = lifs
-        .iter()
-        .find(|lif| lif.home == *node && lif.current.as_ref() != Some(node));
-    away.map(|lif| format!("LIF \"{}\" is not home", lif.name))
+pub(crate) fn not_home(input: &Input<'_>, node: &NodeName, seen: &NodeObservation) -> Option<Lack> {
+    not_serving(input, node, seen)
+        .or_else(|| pool_away(node, seen))
+        .or_else(|| lif_away(node, seen))
 }
 
-/// Whether the pair of `node` is fit for its takeover now, or what it waits for.
+fn not_serving(input: &Input<'_>, node: &NodeName, seen: &NodeObservation) -> Option<Lack> {
+    let pair: &PairState = match seen.pair.as_result() {
+        Ok(Some(pair)) => pair,
+        Ok(None) if input.topology.partner_of(node).is_none() => return None,
+        Ok(None) => {
+            return Some(Lack::new(
+                format!("node \"{node}\" knows of no HA partner"),
+                format!("Configure the HA pair of node \"{node}\""),
+            ));
+        }
+        Err(why) => {
+            return Some(Lack::new(
+                format!("the pair of node \"{node}\" is not known: {why}"),
+                format!("See to the HA services of node \"{node}\" until it sees its pair again"),
+            ));
+        }
+    };
+    let mut members = [&pair.local, &pair.partner].into_iter();
+    let away = members.find(|member| member.ha != MemberHa::Serving)?;
+    Some(Lack::new(
+        format!("node \"{}\": {}", away.node, away.ha.text()),
+        format!("Bring node \"{}\" back into service", away.node),
+    ))
+}
+
+fn pool_away(node: &NodeName, seen: &NodeObservation) -> Option<Lack> {
+    let pools = match seen.pools.as_result() {
+        Ok(pools) => pools,
+        Err(why) => return Some(Lack::blind(node, "pools", why)),
+    };
+    let is_away = |pool: &&PoolState| pool.owner.as_ref() != Some(&pool.home);
+    if let Some(PoolState { name, home, .. }) = pools.iter().find(is_away) {
+        return Some(Lack::new(
+            format!("pool \"{name}\" is not with node \"{home}\""),
+            format!("Give pool \"{name}\" back to node \"{home}\""),
+        ));
+    }
+    let unwell = pools
+        .iter()
+        .find(|pool| pool.health != PoolHealth::Online)?;
+    let name = &unwell.name;
+    Some(Lack::new(
+        format!("pool \"{name}\" is not online with full redundancy"),
+        format!("Replace what has failed of pool \"{name}\" and wait for its rebuild"),
+    ))
+}
+
+fn lif_away(node: &NodeName, seen: &NodeObservation) -> Option<Lack> {
+    let lifs = match seen.lifs.as_result() {
+        Ok(lifs) => lifs,
+        Err(why) => return Some(Lack::blind(node, "LIFs", why)),
+    };
+    let is_away = |lif: &&LifState| lif.home == *node && lif.current.as_ref() != Some(node);
+    let name = &lifs.iter().find(is_away)?.name;
+    Some(Lack::new(
+        format!("LIF \"{name}\" is not home"),
+        format!("Send LIF \"{name}\" home to node \"{node}\""),
+    ))
+}
+
+/// Whether the pair of `node` is fit for its takeover now, or what it waits for: everything at home, and each
+/// partner able to stand in for the other.
 pub(crate) fn fit_for_takeover(input: &Input<'_>, node: &NodeName) -> Result<(), String> {
     let partner = input.topology.partner_of(node).ok_or("it has no partner")?;
     for name in [node, partner] {
         let Some(seen) = input.seen(name) else {
-            return Err(format!(
-                "node \"{name}\" does not answer: {}",
-                input.why_silent(name)
-            ));
+            return Err(Lack::silent(name, &input.why_silent(name)).what);
         };
         let pair = seen.pair.known().and_then(Option::as_ref);
         let taken = pair
             .and_then(standing)
             .map(|t| format!("node \"{}\" is taken over by node \"{}\"", t.taken, t.by));
-        if let Some(what) = taken.or_else(|| not_home(input, name, seen)) {
+        let lacks = || not_home(input, name, seen).or_else(|| lost_path(name, seen));
+        if let Some(what) = taken.or_else(|| Some(lacks()?.what)) {
             return Err(format!("before the takeover of node \"{node}\": {what}"));
         }
+    }
+    if let Some(Lack { what, .. }) = cannot_stand_in(input, node) {
+        return Err(format!("before the takeover of node \"{node}\": {what}"));
     }
     let by = input.seen(partner).and_then(|seen| seen.pair.known());
     if let Some(Some(pair)) = by
@@ -164,12 +188,12 @@ fn service_processor_lost(input: &Input<'_>, node: &NodeName) -> Result<(), Stri
     let Some(seen) = input.seen(node) else {
         return Ok(());
     };
-    let quoted = format!("\"{node}\"");
-    let accepted = input.operation.findings.iter().flatten();
-    let mut accepted = accepted.filter(|finding| finding.check == SP);
+    let silence = sp_silence(node);
+    let mut warned = input.operation.findings.iter().flatten();
+    let is_accepted = |found: &Finding| found.check == SP && found.about.contains(&silence);
     match seen.sp.as_result() {
         Ok(sp) if sp.reachable => Ok(()),
-        Ok(_) if accepted.any(|finding| finding.issue.contains(&quoted)) => Ok(()),
+        Ok(_) if warned.any(is_accepted) => Ok(()),
         Ok(_) => Err(format!(
             "the service processor of node \"{node}\" has stopped answering since the update was \
              validated: nobody could reach the node if it hung"

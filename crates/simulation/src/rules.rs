@@ -28,6 +28,8 @@ pub(crate) struct Rules {
     pub(crate) away: BTreeMap<NodeName, Instant>,
     /// Since when a fault blinds a node.
     pub(crate) blind: BTreeMap<(NodeName, Fault), Instant>,
+    /// Since when a node lacks what it needs to carry its partner.
+    lame: BTreeMap<(NodeName, Fault), Instant>,
     /// When operations were asked for.
     requested: BTreeMap<OperationId, Instant>,
     /// The takeover that a task makes.
@@ -44,6 +46,14 @@ const BLINDING: [Fault; 4] = [
     Fault::BlindSlots,
     Fault::BlindPools,
     Fault::BlindLifs,
+];
+
+/// Without that a pair's nodes cannot stand in for each other.
+const LAMING: [Fault; 4] = [
+    Fault::HideDisk,
+    Fault::LosePath,
+    Fault::LoseDomain,
+    Fault::NoFailoverTarget,
 ];
 
 impl World {
@@ -73,14 +83,17 @@ impl World {
         });
     }
 
-    /// Notes what a node cannot see.
+    /// Notes what a node cannot see, and what it lacks.
     pub(crate) fn note_fault(&self, node: &NodeName, fault: Fault, on: bool) {
-        if BLINDING.contains(&fault) {
+        let rules = &mut *lock(&self.rules);
+        for (concerned, since) in [
+            (BLINDING.contains(&fault), &mut rules.blind),
+            (LAMING.contains(&fault), &mut rules.lame),
+        ] {
             let key = (node.clone(), fault);
-            let mut rules = lock(&self.rules);
-            match on {
-                true => drop(rules.blind.entry(key).or_insert_with(Instant::now)),
-                false => drop(rules.blind.remove(&key)),
+            match on && concerned {
+                true => drop(since.entry(key).or_insert_with(Instant::now)),
+                false => drop(since.remove(&key)),
             }
         }
     }
@@ -174,6 +187,16 @@ impl World {
                     return Some(format!("takeover {first} stands, and {transition} begins"));
                 }
                 let partner = self.topology.partner_of(&task.node)?;
+                let mut lame = rules.lame.iter().filter(|(_, at)| at.elapsed() > STALE);
+                let in_pair = |name: &NodeName| *name == task.node || name == partner;
+                if let Some(((name, fault), _)) = lame.find(|((name, _), _)| in_pair(name))
+                    && !self.stands(transition)
+                {
+                    let node = &task.node;
+                    return Some(format!(
+                        "a takeover of {node} begins, and {name} has {fault}"
+                    ));
+                }
                 let away = rules.away.get(partner)?.elapsed();
                 (away > STALE && !self.stands(transition)).then(|| {
                     let node = &task.node;

@@ -164,6 +164,7 @@ mod tests {
             before: Before::default(),
             package: Digest([1; 32]),
             target: Version::new("2").unwrap(),
+            no_progress_ms: None,
         }
     }
 

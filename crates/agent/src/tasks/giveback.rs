@@ -173,7 +173,7 @@ async fn give_pool_back(run: &Run, id: TransitionId, pool: &PoolName) -> Result<
 /// All pools are home: the engine must come to say that the node serves.
 async fn serves_again(run: &Run, id: TransitionId) -> Result<(), TaskError> {
     let node = &run.order().task.node;
-    let mut patience = Patience::new(run.bounds().no_progress);
+    let mut patience = Patience::new(run.no_progress());
     let mut last = None;
     loop {
         if let Ok(pair) = run.pair().await {

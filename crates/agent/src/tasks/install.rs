@@ -117,12 +117,12 @@ async fn extract(run: &Run, slots: &SlotsState, package: Digest) -> Result<(), T
     progress.mark_unchanged();
     let mut install = parts.installer.install(&request, run.progress());
     loop {
-        let changed = tokio::time::timeout(run.bounds().no_progress, progress.changed());
+        let changed = tokio::time::timeout(run.no_progress(), progress.changed());
         tokio::select! {
             biased;
             installed = &mut install => return installed.map_err(|e| failed(run, &e)),
             changed = changed => if changed.is_err() {
-                let bound = run.bounds().no_progress;
+                let bound = run.no_progress();
                 let message = format!("extracting on {} has stood still for {bound:?}", parts.node);
                 return Err(transient(message, "Check the boot medium, then resume the update."));
             },

@@ -93,7 +93,7 @@ async fn reboot(run: &Run, boot: BootId) -> Result<How, TaskError> {
         Ok(Acted::Yes) => "it goes on running".to_owned(),
         Ok(Acted::Unknown(why)) => why,
     };
-    sleep(run.bounds().no_progress).await;
+    sleep(run.no_progress()).await;
     Err(transient(
         format!("{node} was told to reboot, and runs in the same boot: {message}"),
         "See to the node's hardware services.",

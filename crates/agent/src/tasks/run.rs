@@ -115,6 +115,12 @@ impl Run {
         &self.parts().bounds
     }
 
+    /// How long nothing about the task may change: as long as the coordinator says that it waits.
+    pub(super) fn no_progress(&self) -> Duration {
+        let said = self.order.no_progress_ms.map(Duration::from_millis);
+        said.unwrap_or(self.bounds().no_progress)
+    }
+
     pub(super) fn order(&self) -> &TaskOrder {
         &self.order
     }

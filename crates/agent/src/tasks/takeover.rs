@@ -295,7 +295,7 @@ struct Seen {
 
 async fn wait(run: &Run, id: TransitionId) -> Result<How, TaskError> {
     let node = &run.order().task.node;
-    let mut patience = Patience::new(run.bounds().no_progress);
+    let mut patience = Patience::new(run.no_progress());
     let mut last: Option<Seen> = None;
     loop {
         if let Ok(pair) = run.pair().await {

@@ -200,6 +200,35 @@ async fn a_takeover_that_stands_still_ends_with_a_reason() {
     assert!(failed.message.contains("stood still for 30s"), "{failed:?}");
 }
 
+/// The coordinator shows operators how long it waits: the agent does not give up before, nor long after.
+#[tokio::test(start_paused = true)]
+async fn what_stands_still_is_given_up_when_the_order_says() {
+    let world = World::new();
+    world.hardware.state().stuck = true;
+    let mut order = order(1, Action::Takeover);
+    order.no_progress_ms = Some(300_000);
+    let begin = tokio::time::Instant::now();
+    let failed = error(world.run("b", &order).await);
+    let waited = begin.elapsed().as_secs();
+    assert!((300..305).contains(&waited), "{waited} s");
+    assert!(
+        failed.message.contains("stood still for 300s"),
+        "{failed:?}"
+    );
+}
+
+/// A coordinator of an older release does not say how long; an agent of an older release does not ask.
+#[test]
+fn orders_are_read_with_and_without_their_bound() {
+    let mut order = order(1, Action::Takeover);
+    let without = serde_json::to_value(&order).unwrap();
+    assert_eq!(without.get("no_progress_ms"), None);
+    assert_eq!(serde_json::from_value::<TaskOrder>(without).unwrap(), order);
+    order.no_progress_ms = Some(5);
+    let with = serde_json::to_string(&order).unwrap();
+    assert_eq!(serde_json::from_str::<TaskOrder>(&with).unwrap(), order);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_takeover_that_the_engine_breaks_off_can_be_tried_again() {
     let world = World::new();

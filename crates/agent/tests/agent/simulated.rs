@@ -241,6 +241,7 @@ impl Pair {
             },
             package: NEW,
             target: Version::new("2.0").unwrap(),
+            no_progress_ms: None,
         }
     }
 

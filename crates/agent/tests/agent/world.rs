@@ -185,6 +185,7 @@ pub(crate) fn order(task: u32, action: Action) -> TaskOrder {
         },
         package: NEW,
         target: Version::new("2.0").unwrap(),
+        no_progress_ms: None,
     }
 }
 

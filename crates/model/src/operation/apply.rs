@@ -26,6 +26,7 @@ impl Operation {
             state: OperationState::Requested,
             state_since: *at,
             asked_by: None,
+            pause_asked: false,
             staged: None,
             remark: None,
             findings: None,
@@ -119,7 +120,17 @@ impl Operation {
             }
             OperationEvent::PauseRequested { at, by } => {
                 self.asked_by = Some(by.clone());
-                self.enter(OperationState::PausePending, *at);
+                match self.state {
+                    OperationState::Requested | OperationState::Validated => {
+                        self.pause_asked = true;
+                    }
+                    OperationState::Running
+                    | OperationState::PausePending
+                    | OperationState::Paused { .. }
+                    | OperationState::Replanning
+                    | OperationState::CancelPending
+                    | OperationState::Ended { .. } => self.enter(OperationState::PausePending, *at),
+                }
             }
             OperationEvent::Paused { at, cause } => {
                 self.enter(
@@ -203,7 +214,9 @@ impl Operation {
                 matches!(self.state, S::Running | S::PausePending | S::CancelPending)
             }
             E::PauseRequested { .. } => {
-                matches!(self.state, S::Running) && self.kind() == OperationKind::Update
+                let before = matches!(self.state, S::Requested | S::Validated);
+                let can_pause = matches!(self.state, S::Running) || (before && !self.pause_asked);
+                can_pause && self.kind() == OperationKind::Update
             }
             E::Paused { .. } => matches!(
                 self.state,
@@ -264,7 +277,11 @@ impl Operation {
         self.plan = Some(Arc::new(plan));
         self.planned_at.get_or_insert(at);
         self.restoring.clear();
-        self.enter(OperationState::Running, at);
+        let state = match std::mem::take(&mut self.pause_asked) {
+            true => OperationState::PausePending,
+            false => OperationState::Running,
+        };
+        self.enter(state, at);
         Ok(())
     }
 

@@ -33,6 +33,8 @@ pub struct Operation {
     pub state_since: WallTime,
     /// Who asked for the pause, resume or cancel that is under way.
     pub asked_by: Option<UserName>,
+    /// A pause was asked for before there was a plan: it is pending from the moment there is one.
+    pub pause_asked: bool,
     /// A package get's package, once it is durable on the receiving node.
     pub staged: Option<(Digest, Version)>,
     /// What is remarkable about how that package came.

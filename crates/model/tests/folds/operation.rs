@@ -26,6 +26,25 @@ fn states() -> Vec<(&'static str, Operation)> {
     ]
 }
 
+/// Asked for before there is a plan, a pause is pending from the moment there is one; once.
+#[test]
+fn a_pause_that_is_asked_for_early_is_pending_when_there_is_a_plan() {
+    let asked_first = fold(begun(update()), &[pause_requested(), validated()]);
+    let asked_second = fold(begun(update()), &[validated(), pause_requested()]);
+    for early in [asked_first, asked_second] {
+        assert_eq!(early.state, OperationState::Validated);
+        assert!(early.pause_asked);
+        let again = early.clone().apply(&pause_requested()).unwrap_err();
+        assert!(
+            again.to_string().contains("pause_requested cannot follow"),
+            "{again}"
+        );
+        let planned = fold(early, &[planned(1, 1)]);
+        assert_eq!(planned.state, OperationState::PausePending);
+        assert!(!planned.pause_asked);
+    }
+}
+
 #[test]
 fn every_state_takes_its_events_and_no_others() {
     use OperationEvent::{NodeUpdated, PostChecked, Staged};
@@ -68,7 +87,7 @@ fn every_state_takes_its_events_and_no_others() {
         (planned(2, 11), &["replanning"]),
         (started(1, 1), executes),
         (restoring(), executes),
-        (pause_requested(), &["running"]),
+        (pause_requested(), &["requested", "validated", "running"]),
         (
             paused_by_user(),
             &["running", "pause_pending", "replanning", "cancel_pending"],

@@ -1,8 +1,8 @@
-//! The post-update checks: everything is home again, whole, and on the version.
+//! The post-update checks: everything is home again, whole, on the version, and each partner could carry the other.
 
 use std::collections::BTreeSet;
 
-use evenkeel_model::{ClusterObservation, Finding, NodeName, Topology, Version};
+use evenkeel_model::{ClusterObservation, Finding, NodeName, Severity, Topology, Version};
 
 use super::collect::Collector;
 use super::{pair, storage};
@@ -10,6 +10,7 @@ use super::{pair, storage};
 const POOLS: &str = "Aggregate Health Status";
 const HA: &str = "HA Health Status";
 const LIFS: &str = "LIF Health Status";
+const DOMAINS: &str = "Broadcast Domain Health Status";
 const PATHS: &str = "Storage Path Health Status";
 const VERSIONS: &str = "Node Version Status";
 
@@ -32,9 +33,15 @@ pub fn post_check(input: &PostInput<'_>) -> Vec<Finding> {
     pools(&mut findings);
     high_availability(&mut findings);
     lifs(&mut findings);
+    pair::failover_targets(&mut findings, LIFS);
+    ports(&mut findings);
     storage::paths(&mut findings, PATHS);
+    storage::hidden(&mut findings, PATHS);
     versions(input, &mut findings);
-    findings.finish()
+    let mut found = findings.finish();
+    // What a daemon of an older release cannot say is a warning: it holds no update up that leaves it behind.
+    found.retain(|finding| finding.severity == Severity::Error);
+    found
 }
 
 fn pools(findings: &mut Collector<'_>) {
@@ -86,6 +93,11 @@ fn lifs(findings: &mut Collector<'_>) {
             }
         },
     );
+}
+
+fn ports(findings: &mut Collector<'_>) {
+    findings.each(DOMAINS, |seen| &seen.ports, |_, _, _| {});
+    pair::domains_lost(findings, DOMAINS);
 }
 
 fn versions(input: &PostInput<'_>, findings: &mut Collector<'_>) {

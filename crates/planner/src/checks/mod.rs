@@ -10,7 +10,7 @@ mod render;
 mod software;
 mod storage;
 
-pub(crate) use nodes::SP;
+pub(crate) use nodes::{SP, sp_silence};
 
 use evenkeel_model::{
     Catalogue, ClusterObservation, Finding, Gates, NodeName, Topology, TrustedKey, Version,
@@ -55,10 +55,10 @@ pub fn check(input: &CheckInput<'_>) -> Vec<Finding> {
     software::slots(input, &mut findings);
     software::space(&mut findings);
     storage::pools(&mut findings);
-    storage::disks(input, &mut findings);
+    storage::disks(&mut findings);
     storage::shelves(&mut findings);
     pair::lifs(&mut findings);
-    pair::broadcast_domains(input, &mut findings);
+    pair::broadcast_domains(&mut findings);
     nodes::load(input, &mut findings);
     nodes::jobs(&mut findings);
     nodes::service_processor(&mut findings);

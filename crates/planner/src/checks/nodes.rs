@@ -10,6 +10,8 @@ use super::collect::Collector;
 const LOAD: &str = "CPU Utilization Status";
 const JOBS: &str = "Running Jobs Status";
 pub(crate) const SP: &str = "Node to SP/BMC connectivity";
+/// What follows the node's name where a finding is about its silent service processor.
+const SILENT: &str = " silent";
 const PARTNER_SP: &str = "Check For SP/BMC Connectivity To Nodes";
 const TIME: &str = "Time synchronization status";
 const ALERTS: &str = "Platform Health Monitor check";
@@ -100,7 +102,7 @@ pub(super) fn service_processor(findings: &mut Collector<'_>) {
             if !sp.reachable {
                 let issue = format!("The service processor of node \"{node}\" does not answer.");
                 let (severity, why) = weight(partner_of(findings, node));
-                let (issue, about) = (issue + why, format!("{node} silent"));
+                let (issue, about) = (issue + why, sp_silence(node));
                 sp_trouble(
                     findings,
                     SP,
@@ -138,6 +140,17 @@ pub(super) fn service_processor(findings: &mut Collector<'_>) {
             sp_trouble(findings, PARTNER_SP, severity, &about, issue, action);
         },
     );
+}
+
+/// What the finding on a service processor that does not answer is about: whoever lets the warning pass accepts
+/// it, and the update does not wait for that service processor.
+pub(crate) fn sp_silence(node: &NodeName) -> String {
+    format!("{node}{SILENT}")
+}
+
+/// Whether a finding is about a service processor that does not answer.
+pub(super) fn is_sp_silence(about: &str) -> bool {
+    about.ends_with(SILENT)
 }
 
 fn partner_of<'a>(findings: &Collector<'a>, node: &NodeName) -> Option<&'a NodeObservation> {

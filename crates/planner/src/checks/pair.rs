@@ -1,13 +1,12 @@
 //! Checks on HA pairs, quorum and LIFs.
 
-use std::collections::BTreeMap;
-
 use evenkeel_model::{
-    FenceDevice, FencingState, LifState, MemberHa, NodeName, PairState, PortState, TransitionStage,
+    FenceDevice, FencingState, LifState, MemberHa, NodeName, PairState, TransitionStage,
 };
 
 use super::CheckInput;
 use super::collect::Collector;
+use crate::stand_in::{OneSided, lost_domains, stuck_lifs};
 
 const HA: &str = "High Availability status";
 const QUORUM: &str = "Cluster quorum status check";
@@ -162,48 +161,44 @@ pub(super) fn lifs(findings: &mut Collector<'_>) {
             }
         },
     );
+    failover_targets(findings, LIF_FAILOVER);
+}
+
+pub(super) fn failover_targets(findings: &mut Collector<'_>, check: &str) {
     findings.each(
-        LIF_FAILOVER,
+        check,
         |seen| &seen.lifs,
         |findings, _, lifs| {
             let topology = findings.topology();
-            let paired = |home: &NodeName| topology.partner_of(home).is_some();
-            let stuck = |lif: &&LifState| !lif.has_failover_target && paired(&lif.home);
-            for lif in lifs.iter().filter(stuck) {
+            let paired = |lif: &&LifState| topology.partner_of(&lif.home).is_some();
+            for lif in stuck_lifs(lifs).filter(paired) {
                 let issue = format!("LIF \"{}\" has no port to fail over to.", lif.name);
                 let action =
                     "Give the LIF a failover target on the partner, in its broadcast domain.";
-                findings.error(LIF_FAILOVER, &lif.name, issue, action);
+                findings.error(check, &lif.name, issue, action);
             }
         },
     );
 }
 
+pub(super) fn broadcast_domains(findings: &mut Collector<'_>) {
+    findings.each(DOMAINS, |seen| &seen.ports, |_, _, _| {});
+    domains_lost(findings, DOMAINS);
+}
+
 /// Every domain that one partner's data ports reach must be reached by the other's.
-pub(super) fn broadcast_domains(input: &CheckInput<'_>, findings: &mut Collector<'_>) {
-    let mut ports: BTreeMap<&NodeName, &Vec<PortState>> = BTreeMap::new();
-    findings.each(
-        DOMAINS,
-        |seen| &seen.ports,
-        |_, node, seen| {
-            ports.insert(node, seen);
-        },
-    );
-    for (node, partner) in input.topology.pairs() {
-        let (Some(here), Some(there)) = (ports.get(node), ports.get(partner)) else {
+pub(super) fn domains_lost(findings: &mut Collector<'_>, check: &str) {
+    for (node, partner) in findings.topology().pairs() {
+        let ports = |name| Some(findings.seen(name)?.ports.known()?.as_slice());
+        let (Some(here), Some(there)) = (ports(node), ports(partner)) else {
             continue;
         };
-        for (by, not_by, from, to) in [(node, partner, here, there), (partner, node, there, here)] {
-            for port in from.iter() {
-                let domain = &port.broadcast_domain;
-                if !to.iter().any(|p| p.up && p.broadcast_domain == *domain) {
-                    let issue = format!(
-                        "Node \"{not_by}\" has no working port in broadcast domain \"{domain}\" of node \"{by}\"."
-                    );
-                    let action = "Bring a port of the domain up on both partners.";
-                    findings.error(DOMAINS, format!("{not_by} {domain}"), issue, action);
-                }
-            }
+        for OneSided { by, not_by, what } in lost_domains((node, here), (partner, there)) {
+            let issue = format!(
+                "Node \"{not_by}\" has no working port in broadcast domain \"{what}\" of node \"{by}\"."
+            );
+            let action = "Bring a port of the domain up on both partners.";
+            findings.error(check, format!("{not_by} {what}"), issue, action);
         }
     }
 }

@@ -1,11 +1,9 @@
 //! Checks on pools, disks and shelves.
 
-use std::collections::{BTreeMap, BTreeSet};
+use evenkeel_model::{PoolHealth, PoolState};
 
-use evenkeel_model::{DiskSerial, NodeName, PoolHealth, PoolState};
-
-use super::CheckInput;
 use super::collect::Collector;
+use crate::stand_in::{OneSided, hidden_disks};
 
 const POOLS: &str = "Aggregate online status and parity check";
 const DISKS: &str = "Disk status check for failed, broken or non-compatibility";
@@ -43,34 +41,18 @@ pub(super) fn pool_is_fit(findings: &mut Collector<'_>, check: &str, pool: &Pool
     findings.error(check, name, issue, action);
 }
 
-pub(super) fn disks(input: &CheckInput<'_>, findings: &mut Collector<'_>) {
-    let mut seen_by: BTreeMap<&NodeName, BTreeSet<&DiskSerial>> = BTreeMap::new();
+pub(super) fn disks(findings: &mut Collector<'_>) {
     findings.each(
         DISKS,
         |seen| &seen.disks,
-        |findings, node, disks| {
+        |findings, _, disks| {
             for disk in disks.iter().filter(|disk| disk.failed) {
                 let issue = format!("Disk {} has failed.", disk.serial);
                 findings.error(DISKS, &disk.serial, issue, "Replace the disk.");
             }
-            seen_by.insert(node, disks.iter().map(|disk| &disk.serial).collect());
         },
     );
-    for (node, partner) in input.topology.pairs() {
-        if let (Some(here), Some(there)) = (seen_by.get(node), seen_by.get(partner)) {
-            for (by, not_by, seen, other) in
-                [(node, partner, here, there), (partner, node, there, here)]
-            {
-                for serial in seen.difference(other) {
-                    let issue = format!(
-                        "Disk {serial} is visible to node \"{by}\" but not to node \"{not_by}\"."
-                    );
-                    let action = "Repair the cabling: both partners must see every disk.";
-                    findings.error(DISKS, serial, issue, action);
-                }
-            }
-        }
-    }
+    hidden(findings, DISKS);
     findings.each(
         DISKS,
         |seen| &seen.unowned_disks,
@@ -82,6 +64,22 @@ pub(super) fn disks(input: &CheckInput<'_>, findings: &mut Collector<'_>) {
             }
         },
     );
+}
+
+/// Disks that one partner sees and the other does not.
+pub(super) fn hidden(findings: &mut Collector<'_>, check: &str) {
+    for (node, partner) in findings.topology().pairs() {
+        let disks = |name| Some(findings.seen(name)?.disks.known()?.as_slice());
+        let (Some(here), Some(there)) = (disks(node), disks(partner)) else {
+            continue;
+        };
+        for OneSided { by, not_by, what } in hidden_disks((node, here), (partner, there)) {
+            let issue =
+                format!("Disk {what} is visible to node \"{by}\" but not to node \"{not_by}\".");
+            let action = "Repair the cabling: both partners must see every disk.";
+            findings.error(check, what, issue, action);
+        }
+    }
 }
 
 pub(super) fn shelves(findings: &mut Collector<'_>) {

@@ -205,6 +205,7 @@ fn order(input: &Input<'_>, progress: &TaskProgress) -> Option<TaskOrder> {
     if progress.task.executor == Executor::Coordinator {
         return None;
     }
+    let bound = input.tunables.no_progress(&progress.task.action);
     Some(TaskOrder {
         key: TaskKey {
             operation: input.operation.id,
@@ -218,6 +219,7 @@ fn order(input: &Input<'_>, progress: &TaskProgress) -> Option<TaskOrder> {
         before: progress.before.clone(),
         package: plan.package,
         target: plan.target.clone(),
+        no_progress_ms: u64::try_from(bound.as_millis()).ok(),
     })
 }
 

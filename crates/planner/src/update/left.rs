@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use evenkeel_model::{MemberHa, NodeName, Transition, Version};
+use evenkeel_model::{Action, Lane, MemberHa, NodeName, Transition, Version};
 
 use crate::input::Input;
 use crate::pair::{all_standing, member, pair_of};
@@ -15,7 +15,45 @@ const NAMED: usize = 20;
 pub(super) fn left_behind(input: &Input<'_>) -> String {
     let mut sentences = takeovers(input);
     sentences.push(versions(input));
+    sentences.extend(boots_other(input));
     sentences.join(" ")
+}
+
+/// Who would leave its version by itself with its next boot: a new slot was made the default, and that could not
+/// be undone.
+fn boots_other(input: &Input<'_>) -> Option<String> {
+    let plan = input.operation.plan.as_ref()?;
+    let (mut other, mut unknown) = (BTreeSet::new(), BTreeSet::new());
+    for lane in plan.lanes().filter(|lane| was_activated(input, lane)) {
+        match input.seen(&lane.node).and_then(|seen| seen.slots.known()) {
+            Some(slots) if slots.default == slots.booted => {}
+            Some(_) => drop(other.insert(lane.node.clone())),
+            None => drop(unknown.insert(lane.node.clone())),
+        }
+    }
+    let target = &plan.target;
+    let mut sentences = Vec::new();
+    if !other.is_empty() {
+        sentences.push(format!(
+            "The next boot of {} brings {target}: the boot loader could not be set back. Set it back before \
+             that boot, or update to {target}.",
+            words::nodes(&other, NAMED)
+        ));
+    }
+    if !unknown.is_empty() {
+        sentences.push(format!(
+            "Which slot boots next is not known of {}: it may be that of {target}.",
+            words::nodes(&unknown, NAMED)
+        ));
+    }
+    (!sentences.is_empty()).then(|| sentences.join(" "))
+}
+
+/// Whether the lane may have changed what its node boots next, and the node has not come up on it since.
+fn was_activated(input: &Input<'_>, lane: &Lane) -> bool {
+    let activate = (lane.tasks.iter()).find(|task| matches!(task.action, Action::Activate { .. }));
+    activate.is_some_and(|task| input.operation.tasks.contains_key(&task.id))
+        && !input.operation.updated.contains_key(&lane.node)
 }
 
 /// Who waits for whom; and who is not known to serve.

@@ -966,6 +966,71 @@ fn post_update_checks_look_at_lifs_paths_and_versions() {
     assert!(found[2].issue.contains("\"n1\" runs 9.2, not 9.1"));
 }
 
+/// A node that came up without a disk, a port or a way for its LIFs cannot carry its partner.
+#[test]
+fn post_update_checks_look_at_what_each_partner_could_carry() {
+    type Lost = fn(&mut NodeObservation);
+    let lost: [(&str, &str, Lost); 4] = [
+        (
+            "Storage Path Health Status",
+            "visible to node \"n2\" but not to node \"n1\"",
+            |s| {
+                set(&mut s.disks, |disks| drop(disks.remove(0)));
+            },
+        ),
+        ("LIF Health Status", "no port to fail over to", |s| {
+            set(&mut s.lifs, |lifs| lifs[0].has_failover_target = false);
+        }),
+        (
+            "Broadcast Domain Health Status",
+            "no working port in broadcast domain \"data\"",
+            |s| {
+                set(&mut s.ports, |ports| ports[0].up = false);
+            },
+        ),
+        ("Broadcast Domain Health Status", "could not run", |s| {
+            s.ports = unknown()
+        }),
+    ];
+    for (check, issue, lose) in lost {
+        let mut world = World::update();
+        world.override_node("n1", lose);
+        let found = post_findings(&world);
+        let names: Vec<&str> = found.iter().map(|f| f.check.as_str()).collect();
+        assert_eq!(names, [check]);
+        assert!(found[0].issue.contains(issue), "{found:?}");
+    }
+    let mut world = World::update();
+    world.override_node("n1", |seen| seen.ports = Observed::unsaid());
+    assert_eq!(
+        post_findings(&world),
+        [],
+        "an update may leave an older daemon behind"
+    );
+}
+
+/// The guide's second table names every post-update check.
+#[test]
+fn the_operators_guide_has_every_post_update_check() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/checks.md");
+    let guide = std::fs::read_to_string(path).unwrap();
+    let (_, after) = guide.split_once("## After an update").unwrap();
+    let rows = after
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split_once(" | "));
+    let documented: BTreeSet<&str> = rows
+        .map(|(check, _)| check)
+        .filter(|c| *c != "check")
+        .collect();
+    let mut blind = World::update();
+    for node in NAMES {
+        blind.silence(node, std::time::Duration::ZERO);
+    }
+    let found = post_findings(&blind);
+    let tested: BTreeSet<&str> = found.iter().map(|f| f.check.as_str()).collect();
+    assert_eq!(documented, tested);
+}
+
 /// An error would forbid for good to finish what left the older daemon behind.
 #[test]
 fn what_an_older_daemon_does_not_say_is_a_warning() {
@@ -1038,6 +1103,31 @@ fn findings_of_many_nodes_stay_readable_and_fit_an_event() {
     let all = crowd_findings(&topology, &red);
     assert!(all.iter().any(|f| f.issue.ends_with(" more.")));
     assert_fits(&all);
+}
+
+/// Of silent service processors every one is kept by name, whoever accepted them: an event still holds that.
+#[test]
+fn the_names_of_many_silent_service_processors_fit_an_event() {
+    let (topology, mut seen) = crowd(512);
+    for observed in seen.values_mut() {
+        let Observed::Known { value, .. } = observed else {
+            continue;
+        };
+        set(&mut value.sp, |sp| {
+            (sp.reachable, sp.image_ok) = (false, false)
+        });
+        value.alerts = known(vec![format!("fan of {}", value.node)]);
+    }
+    let findings = crowd_findings(&topology, &seen);
+    let silent = findings.iter().find(|f| f.check == SP).unwrap();
+    let named = silent.about.iter().filter(|name| name.ends_with(" silent"));
+    assert_eq!(named.count(), 512);
+    let event = OperationEvent::Validated {
+        at: wall(),
+        findings,
+    };
+    let bytes = serde_json::to_string(&event).unwrap().len();
+    assert!(bytes < 56 << 10, "{bytes}");
 }
 
 fn assert_fits(findings: &[Finding]) {

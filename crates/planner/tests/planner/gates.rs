@@ -151,6 +151,31 @@ fn what_is_not_known_does_not_hold() {
     assert_eq!(*ended(&world), OperationEnd::Completed);
 }
 
+/// Neither a pool that lacks a disk nor one that nobody serves has ended its rebuild.
+#[test]
+fn a_pool_that_is_not_whole_is_not_resynced() {
+    for (health, said) in [
+        (PoolHealth::Resyncing, "is rebuilding"),
+        (PoolHealth::Degraded, "is degraded"),
+        (PoolHealth::Offline, "is offline"),
+    ] {
+        let mut world = at_the_gate(&[GateCondition::ResyncDone]);
+        let set = |world: &mut World, health| {
+            world.override_node("n2", |seen| match &mut seen.pools {
+                Observed::Known { value, .. } => value[0].health = health,
+                Observed::Unknown { .. } => panic!("the pools are known"),
+            });
+        };
+        set(&mut world, health);
+        world.pass(3 * MINUTE);
+        let seen = seen(&world).seen.unwrap();
+        assert!(seen.ends_with(&format!("pool pool_n1 {said}")), "{seen}");
+        set(&mut world, PoolHealth::Online);
+        world.run();
+        assert_eq!(*ended(&world), OperationEnd::Completed);
+    }
+}
+
 #[test]
 fn another_coordinator_counts_anew() {
     let mut world = at_the_gate(&[GateCondition::PathsBack]);

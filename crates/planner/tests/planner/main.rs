@@ -2,6 +2,7 @@
 //! ones.
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
+mod accepted;
 mod acknowledged;
 mod batches;
 mod bundled;
@@ -16,6 +17,7 @@ mod previews;
 mod random;
 mod replans;
 mod shapes;
+mod stand_in;
 mod trouble;
 mod walks;
 mod world;

@@ -17,7 +17,7 @@ fn runs(world: &World, node: &str, action: &str) -> bool {
 }
 
 /// The update up to the intent of a task.
-fn up_to(node: &'static str, action: &'static str) -> World {
+pub(crate) fn up_to(node: &'static str, action: &'static str) -> World {
     let mut world = World::update();
     world.run_until(|w| runs(w, node, action));
     assert!(runs(&world, node, action));
@@ -225,6 +225,29 @@ fn an_agent_that_is_silent_or_stuck_is_given_up() {
 }
 
 #[test]
+fn an_order_carries_the_bound_that_operators_are_shown() {
+    for action in [
+        "do-download-job",
+        "do-activate-job",
+        "do-failover-job",
+        "do-giveback-job",
+    ] {
+        let world = up_to("n3", action);
+        let decision = world.decide();
+        let order = decision
+            .orders
+            .iter()
+            .find(|o| o.task.node == name("n3"))
+            .unwrap();
+        let mut waits = decision.awaiting.iter();
+        let wait = waits.find(|wait| wait.node == Some(name("n3"))).unwrap();
+        let bound = Duration::from_millis(order.no_progress_ms.unwrap());
+        assert_eq!(wait.remaining, Some(bound), "{action}");
+        assert!(bound > SECOND);
+    }
+}
+
+#[test]
 fn an_order_that_its_agent_never_accepts_is_given_up() {
     let mut world = up_to("n3", "do-activate-job");
     let wait = world.decide().awaiting.remove(0);
@@ -260,13 +283,13 @@ fn a_takeover_waits_for_a_fit_pair_within_the_gate() {
             let newest = elsewhere.newest("n3");
             w.override_pair("n4", |pair| pair.transition = newest);
         }),
-        ("knows of no HA partner", |w| {
+        ("node \"n4\" knows of no HA partner", |w| {
             w.override_node("n4", |seen| seen.pair = known(None))
         }),
-        ("pools are not known", |w| {
+        ("pools of node \"n3\" are not known", |w| {
             w.override_node("n3", |seen| seen.pools = unknown())
         }),
-        ("LIFs are not known", |w| {
+        ("LIFs of node \"n3\" are not known", |w| {
             w.override_node("n3", |seen| seen.lifs = unknown())
         }),
         ("only n3 keeps it", |w| {
@@ -398,6 +421,10 @@ fn canceled_after_a_refused_takeover_the_running_slot_is_the_default_again() {
         world.run();
         assert_eq!(*ended(&world), OperationEnd::Canceled);
         assert_eq!(is_kept(&world), refusals == 0);
+        let left = world.operation.left.clone().unwrap();
+        let said =
+            left.contains("The next boot of node \"n3\" brings 9.2: the boot loader could not");
+        assert_eq!(said, refusals == 1, "{left}");
     }
 }
 

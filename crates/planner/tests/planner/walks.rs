@@ -160,6 +160,29 @@ fn a_pause_takes_effect_at_the_next_pause_point_only() {
     assert_eq!(*ended(&world), OperationEnd::Completed);
 }
 
+/// One that is asked for while the update is validated takes effect before anything is done; only once.
+#[test]
+fn a_pause_while_it_is_validated_takes_effect_after_the_validation() {
+    for steps in [0, 1] {
+        let mut world = World::update();
+        for _ in 0..steps {
+            world.step();
+        }
+        world.ask_pause();
+        let (at, by) = (wall(), user());
+        let again = world
+            .operation
+            .apply(&OperationEvent::PauseRequested { at, by });
+        assert!(again.is_err(), "it is pending already");
+        world.run();
+        assert_eq!(world.point(), PausePoint::Validation);
+        assert_eq!(world.started(), [""; 0]);
+        world.resume();
+        world.run();
+        assert_eq!(*ended(&world), OperationEnd::Completed);
+    }
+}
+
 fn points(world: &mut World) -> Vec<PausePoint> {
     let mut points = Vec::new();
     world.run();

@@ -201,6 +201,9 @@ pub fn update_state(view: &View, operation: &Operation) -> UpdateState {
         return UpdateState::PausedOnError;
     }
     match &operation.state {
+        OperationState::Requested | OperationState::Validated if operation.pause_asked => {
+            UpdateState::PausePending
+        }
         OperationState::Requested
         | OperationState::Validated
         | OperationState::Running

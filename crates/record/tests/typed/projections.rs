@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::story::{Story, finding, node, plan, problem, user, version};
+use crate::story::{Story, finding, node, plan, problem, user, version, wall};
 use evenkeel_model::*;
 use evenkeel_record::projections::{
     At, HistoryState, JobState, PhaseRow, Software, UpdateState, cluster, cluster_version, history,
@@ -39,6 +39,39 @@ fn before_anything_happened_only_what_is_installed_is_shown() {
         (shown.validation_results, shown.post_update_checks),
         (None, None)
     );
+}
+
+/// An estimate is a question: what is shown of the cluster is the same before it, while it runs and after it.
+#[test]
+fn an_estimate_changes_nothing_that_is_shown() {
+    for updated in [false, true] {
+        let mut story = Story::cluster();
+        if updated {
+            let (update, _) = story.start_update();
+            story.end(update, OperationEnd::Canceled);
+        }
+        let shown = |story: &Story| {
+            let now = At::new(wall(100));
+            (software(&story.view, now), history(&story.view))
+        };
+        let before = shown(&story);
+        let (id, _) = story.start(Request::Estimate(UpdateRequest::new(version("2.0"))));
+        assert_eq!(shown(&story), before, "while it runs");
+        let at = story.tick();
+        let estimate = PlanEstimate {
+            mode: PlanMode::Rolling,
+            pre_checks_s: 600,
+            updates_s: 4_000,
+            updates_p90_s: 5_000,
+            post_checks_s: 600,
+            disruptive: false,
+            moments: Vec::new(),
+        };
+        story.operation(id, OperationEvent::Estimated { at, estimate });
+        story.end(id, OperationEnd::Completed);
+        assert_eq!(shown(&story), before, "when it is over");
+        assert!(story.view.operation(id).unwrap().estimate.is_some());
+    }
 }
 
 #[test]

@@ -58,6 +58,19 @@ impl<'a> Scribe<'a> {
         self.bench.follower.refresh().await.unwrap();
     }
 
+    /// The only node says which daemon it runs: none is older.
+    async fn booted(&self) {
+        let booted = ControlEvent::NodeBooted {
+            at: now(),
+            node: "a".parse().unwrap(),
+            boot_id: BootId(id(1)),
+            version: None,
+            daemon: "0.1.0".to_owned(),
+        };
+        self.append(vec![(StreamId::Control, vec![Event::Control(booted)])])
+            .await;
+    }
+
     async fn operation(&self, operation: OperationId, events: Vec<OperationEvent>) {
         let events = events.into_iter().map(Event::Operation).collect();
         self.append(vec![(StreamId::Operation(operation), events)])
@@ -234,7 +247,16 @@ async fn an_action_that_does_not_fit_the_updates_state_is_refused() {
     let request = Request::Update(UpdateRequest::new(version()));
     let update = scribe.open(request).await;
     let untimely = [Some(10551910), Some(10551303), Some(10551524)];
-    expect("it is validated", untimely).await;
+    expect("it is validated, and a daemon may be older", untimely).await;
+    scribe.booted().await;
+    let pause = "/api/cluster/software?action=pause";
+    assert_eq!(bench.client.patch(pause, "{}").await.status, 202);
+    expect("a pause of its validation is pending", untimely).await;
+    let shown = bench.client.get("/api/cluster/software").await.json();
+    assert_eq!(shown["state"], "pause_pending");
+    scribe.end(update).await;
+    let request = Request::Update(UpdateRequest::new(version()));
+    let update = scribe.open(request).await;
     let findings = Vec::new();
     let validated = OperationEvent::Validated { at, findings };
     scribe

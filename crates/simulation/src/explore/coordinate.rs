@@ -296,7 +296,9 @@ pub(crate) fn writes(
 /// Orders go where they must: to agents that do not have them, and that refuse older coordinators.
 fn send(state: &mut State, me: usize, coordinator: &Coordinator, orders: Vec<TaskOrder>) {
     let known: BTreeSet<TaskKey> = coordinator.reports.keys().copied().collect();
-    for order in orders {
+    for mut order in orders {
+        // How long an agent waits is the explorer's own affair: patience is a step of its own.
+        order.no_progress_ms = None;
         let number = |node: &NodeName| usize::from(*node == name(1));
         let Executor::Agent(agent) = &order.task.executor else {
             continue;

@@ -160,7 +160,7 @@ impl Recorded {
         });
         let tasks: Vec<u64> = tasks.collect();
         let stands = (
-            &operation.state,
+            (&operation.state, operation.pause_asked),
             operation.findings.is_some(),
             operation.restoring.keys().collect::<Vec<_>>(),
             &operation.passed,

@@ -3,6 +3,7 @@
 //! Every `stories/*.txt` is a test; a new file is a new one. `EVENKEEL_BLESS=1` writes the output anew,
 //! `EVENKEEL_STORY=part-of-a-name` runs only some. The commands are those of [`script::Command`].
 
+mod guide;
 mod narrate;
 mod play;
 mod script;

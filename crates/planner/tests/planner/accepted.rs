@@ -1,0 +1,56 @@
+//! A service processor that was silent before the update is told by name from one that dies later.
+
+use std::collections::BTreeSet;
+
+use evenkeel_model::*;
+
+use crate::walks::ended;
+use crate::world::*;
+
+fn sp_dies(world: &mut World, node: &str) {
+    world.override_node(node, |seen| change(seen, |sp| sp.reachable = false));
+}
+
+#[test]
+fn a_service_processor_that_was_accepted_silent_is_told_by_name() {
+    let mut world = World::update_with(|request| request.skip_warnings = true);
+    sp_dies(&mut world, "n3");
+    world.run();
+    assert_eq!(*ended(&world), OperationEnd::Completed);
+
+    // Who accepted a corrupt image has not accepted that it falls silent later.
+    let mut world = World::update_with(|request| request.skip_warnings = true);
+    world.override_node("n3", |seen| change(seen, |sp| sp.image_ok = false));
+    world.run_until(|world| !world.running_tasks().is_empty());
+    sp_dies(&mut world, "n3");
+    world.run();
+    let error = &world.problem().error;
+    assert!(
+        error.contains("processor of node \"n3\" has stopped answering"),
+        "{error}"
+    );
+}
+
+/// However many they are, and however long their names: the list is not cut.
+#[test]
+fn many_silent_service_processors_are_all_accepted() {
+    let mut world = World::update_of(30, |request| request.skip_warnings = true);
+    let all: BTreeSet<NodeName> = world.topology.names().cloned().collect();
+    all.iter()
+        .for_each(|node| sp_dies(&mut world, node.as_str()));
+    world.run();
+    let findings = world.operation.findings.as_ref().unwrap();
+    assert!(
+        findings[0].issue.ends_with("And 10 more."),
+        "{}",
+        findings[0].issue
+    );
+    assert_eq!(*ended(&world), OperationEnd::Completed);
+}
+
+fn change(seen: &mut NodeObservation, change: impl FnOnce(&mut SpState)) {
+    match &mut seen.sp {
+        Observed::Known { value, .. } => change(value),
+        Observed::Unknown { .. } => panic!("unknown"),
+    }
+}

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Job, Operation, OperationState, PassedPoint, Pause, TaskProgress, TaskState, Updated};
+use super::{
+    Job, Operation, OperationState, PassedPoint, Pause, TaskProgress, TaskState, Tasks, Updated,
+};
 use crate::event::{OperationEvent, OperationKind, PauseCause};
 use crate::fold::Illegal;
 use crate::id::{OperationId, TransitionId, UserName};
@@ -37,7 +39,7 @@ impl Operation {
             revisions: 0,
             plan_parts: Vec::new(),
             planned_at: None,
-            tasks: BTreeMap::new(),
+            tasks: Tasks::default(),
             restoring: BTreeMap::new(),
             passed: Vec::new(),
             pauses: Vec::new(),
@@ -321,7 +323,7 @@ impl Operation {
             before,
             state,
         };
-        self.tasks.insert(id, Arc::new(progress));
+        self.tasks.insert_mut(id, Arc::new(progress));
         Ok(())
     }
 
@@ -385,8 +387,13 @@ impl Operation {
 
     /// A person intervened: the bound on attempts counts anew.
     fn forget_tries(&mut self) {
-        let tasks = self.tasks.values_mut();
-        tasks.for_each(|task| Arc::make_mut(task).tries = 0);
+        let tried = self.tasks.values().filter(|task| task.tries > 0);
+        let ids: Vec<TaskId> = tried.map(|task| task.task.id).collect();
+        for id in ids {
+            if let Some(task) = self.tasks.get_mut(&id) {
+                Arc::make_mut(task).tries = 0;
+            }
+        }
     }
 }
 

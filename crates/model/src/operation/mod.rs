@@ -5,6 +5,8 @@ mod apply;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use rpds::RedBlackTreeMapSync;
+
 use crate::estimate::PlanEstimate;
 use crate::event::{JobOutcome, OperationEnd, OperationKind, PauseCause, Request, UpdateRequest};
 use crate::finding::{Finding, Problem};
@@ -12,6 +14,10 @@ use crate::id::{Digest, JobId, NodeName, OperationId, TransitionId, UserName, Ve
 use crate::plan::{Action, Lane, Plan, Step, Task, TaskId};
 use crate::task::{Before, How, TaskError};
 use crate::time::{Monotonic, WallTime};
+
+/// Tasks by number. A copy costs nothing, and a change of one as much as finding it: each event changes one, on
+/// every node, and there are some twenty for each node.
+pub type Tasks = RedBlackTreeMapSync<TaskId, Arc<TaskProgress>>;
 
 /// An operation, from its events. What grows with the cluster is shared: every event makes a copy on every
 /// node.
@@ -56,7 +62,7 @@ pub struct Operation {
     /// When its first revision was made.
     pub planned_at: Option<WallTime>,
     /// Every task that was ever started, of all revisions.
-    pub tasks: BTreeMap<TaskId, Arc<TaskProgress>>,
+    pub tasks: Tasks,
     /// Lanes of the present revision that were left early, and why.
     pub restoring: BTreeMap<NodeName, Problem>,
     /// The pauses at pause points that were resumed, in order.

@@ -44,7 +44,7 @@ fn ended(id: u128, action: &Action, took: &[(i64, How)]) -> Operation {
                 at: at(*ms),
             },
         };
-        operation.tasks.insert(id, Arc::new(progress));
+        operation.tasks.insert_mut(id, Arc::new(progress));
     }
     let end = OperationEnd::Completed;
     operation.state = OperationState::Ended { end };

@@ -116,7 +116,7 @@ fn a_giveback_that_could_not_be_seen_is_not_done() {
     let mut world = stopped_at("n3", "do-giveback-job");
     world.give_back("n3");
     let mut cancelled = world.clone();
-    let before = cancelled.operation.tasks.len();
+    let before = cancelled.operation.tasks.size();
     cancelled.cancel();
     cancelled.run();
     assert_eq!(*ended(&cancelled), OperationEnd::Canceled);

@@ -39,8 +39,9 @@ pub struct Params {
 }
 
 impl Params {
-    /// Reads a raw query string. Blank values count as absent, as Python clients drop them. A
-    /// parameter given twice is refused: clients collapse such, so its meaning would depend on them.
+    /// Reads a raw query string. Blank values count as absent, as Python clients drop them. Several `fields` are
+    /// one list. Any other parameter given twice is refused: clients collapse such, so its meaning would depend
+    /// on them.
     pub fn parse(raw: &str) -> Result<Self, ApiError> {
         let mut pairs: Vec<(String, String)> = Vec::new();
         for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
@@ -49,9 +50,16 @@ impl Params {
             let (name, value) = decoded.ok_or_else(|| {
                 ApiError::with(Code::BadValue, format!("Argument \"{name}\" is not UTF-8."))
             })?;
-            if pairs.iter().any(|(seen, _)| *seen == name) {
-                let message = format!("Argument \"{name}\" is given more than once.");
-                return Err(ApiError::with(Code::BadValue, message).target(name));
+            match pairs.iter_mut().find(|(seen, _)| *seen == name) {
+                Some((_, fields)) if name == "fields" => {
+                    *fields = format!("{fields},{value}");
+                    continue;
+                }
+                Some(_) => {
+                    let message = format!("Argument \"{name}\" is given more than once.");
+                    return Err(ApiError::with(Code::BadValue, message).target(name));
+                }
+                None => {}
             }
             if !value.is_empty() {
                 pairs.push((name, value));
@@ -167,6 +175,14 @@ mod tests {
     #[test]
     fn a_repeated_parameter_is_refused() {
         assert_eq!(Params::parse("state=a&state=b").unwrap_err().number, 2);
+    }
+
+    #[test]
+    fn lists_of_fields_are_one() {
+        let mut params = Params::parse("fields=a&x=1&fields=&fields=b,c").unwrap();
+        assert_eq!(params.take("fields").as_deref(), Some("a,,b,c"));
+        assert_eq!(params.take("x").as_deref(), Some("1"));
+        assert_eq!(params.finish(), Ok(()));
     }
 
     proptest::proptest! {

@@ -85,9 +85,6 @@ pub struct Node {
 /// A node's part in its HA pair.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ha {
-    /// Whether takeover is enabled.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub enabled: Option<bool>,
     /// The other controller.
     pub partners: Vec<HaPartner>,
 }
@@ -109,9 +106,9 @@ impl Resource for Node {
         "version.major",
         "version.minor",
         "state",
-        "ha.enabled",
         "ha.partners.name",
-        "ha.partners.uuid",
+        "ha.partners.uuid";
+        unset "ha.enabled", "service_processor.state"
     ];
 }
 
@@ -137,7 +134,6 @@ mod tests {
             version,
             state: Some("up".into()),
             ha: Some(Ha {
-                enabled: Some(true),
                 partners: vec![NodeRef::new("m", "v")],
             }),
         });

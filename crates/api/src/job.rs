@@ -79,7 +79,8 @@ impl Resource for Job {
         "end_time",
         "error.message",
         "error.code",
-        "error.target",
+        "error.target";
+        unset "error.arguments.code", "error.arguments.message", "svm.name", "svm.uuid"
     ];
 }
 

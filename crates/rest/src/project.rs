@@ -83,7 +83,6 @@ pub(crate) fn node(row: rows::NodeRow) -> Node {
         version: ReleaseVersion::of(&version(row.version)),
         state: None,
         ha: partner.map(|partner| Ha {
-            enabled: None,
             partners: vec![partner],
         }),
     }

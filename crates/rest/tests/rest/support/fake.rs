@@ -228,7 +228,6 @@ impl evenkeel_rest::Cluster for Fake {
             version: ReleaseVersion::of("9.9.1"),
             state: Some("up".to_owned()),
             ha: Some(Ha {
-                enabled: Some(true),
                 partners: vec![partner],
             }),
         };

@@ -318,7 +318,8 @@ fn unauthorized() -> ApiError {
 
 /// Nobody looked at the credentials, so they are not called wrong: clients give up on that.
 fn too_many() -> ApiError {
-    let message = "Too many wrong passwords came from this address; try again in a moment.";
+    let message = "The API is temporarily locked for this address: too many wrong passwords came from it. Try \
+                   again in a moment.";
     ApiError::with(Code::TemporarilyUnavailable, message)
 }
 

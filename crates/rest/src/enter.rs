@@ -46,7 +46,8 @@ pub(crate) async fn enter(State(app): Shared, request: Request, next: Next) -> R
 }
 
 fn too_many() -> ApiError {
-    let message = "Too many requests are under way; try again in a moment.";
+    let message =
+        "The API is temporarily locked: too many requests are under way. Try again in a moment.";
     ApiError::with(Code::TemporarilyUnavailable, message)
 }
 

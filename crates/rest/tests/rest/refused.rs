@@ -290,6 +290,8 @@ async fn without_the_record_nothing_is_begun() {
         let reply = make(&bench, call).await;
         let found = (reply.error().0, reply.error().1);
         assert_eq!(found, (503, "10551320".to_owned()), "{call:?}");
+        // On these words Ansible asks again.
+        assert!(reply.text.contains("temporarily locked"), "{}", reply.text);
     }
     assert_eq!(act(&bench, "pause").await, (503, "10551320".to_owned()));
 }

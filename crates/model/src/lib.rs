@@ -48,7 +48,7 @@ pub use id::*;
 pub use manifest::*;
 pub use observation::*;
 pub use operation::{
-    Job, Operation, OperationState, PassedPoint, Pause, TaskProgress, TaskState, Updated,
+    Job, Operation, OperationState, PassedPoint, Pause, Steering, TaskProgress, TaskState, Updated,
 };
 pub use plan::{
     Action, Executor, Lane, Milestone, PauseAfter, PausePoint, Plan, PlanMode, Step, Task, TaskId,

@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use evenkeel_api::{
-    Acknowledgement, Advice, Audited, Awaiting, CheckStatus, Cluster, Code, Download,
+    Acknowledgement, Action, Advice, Audited, Awaiting, CheckStatus, Cluster, Code, Download,
     DownloadState, Ha, History, HistoryState, Issue, Job, JobError, JobState, Key, KeyState,
     Metrocluster, MetroclusterSite, Node, NodeName, NodeRef, OpenOperation, Package, ProgressText,
     ReleaseVersion, Software, SoftwareNode, StatusAdvice, StatusDetails, StatusIssue,
     UpdateDetails, UpdateState, User, ValidationResult,
 };
 use evenkeel_model::{
-    Account, Acknowledged, AuditRecord, Finding, OperationKind, Severity, TrustedKey, UserName,
-    Version, WallTime,
+    Account, Acknowledged, AuditRecord, Finding, OperationKind, Severity, Steering, TrustedKey,
+    UserName, Version, WallTime,
 };
 use evenkeel_record::projections as rows;
 
@@ -104,7 +104,7 @@ pub(crate) fn software(row: rows::Software) -> Software {
     Software {
         version: row.version.map(String::from),
         pending_version: row.pending_version.map(String::from),
-        action: None,
+        action: row.action.map(action),
         state: row.state.map(state),
         elapsed_duration: row.elapsed.map(seconds),
         estimated_duration: row.estimated.map(seconds),
@@ -116,6 +116,14 @@ pub(crate) fn software(row: rows::Software) -> Software {
         update_details: is_about_something
             .then(|| row.update_details.into_iter().map(phase).collect()),
         metrocluster: row.sites.map(metrocluster),
+    }
+}
+
+fn action(steered: Steering) -> Action {
+    match steered {
+        Steering::Pause => Action::Pause,
+        Steering::Resume => Action::Resume,
+        Steering::Cancel => Action::Cancel,
     }
 }
 

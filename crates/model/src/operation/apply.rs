@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Job, Operation, OperationState, PassedPoint, Pause, TaskProgress, TaskState, Updated};
+use super::{
+    Job, Operation, OperationState, PassedPoint, Pause, Steering, TaskProgress, TaskState, Updated,
+};
 use crate::event::{OperationEvent, OperationKind, PauseCause};
 use crate::fold::Illegal;
 use crate::id::{OperationId, TransitionId, UserName};
@@ -26,6 +28,7 @@ impl Operation {
             state: OperationState::Requested,
             state_since: *at,
             asked_by: None,
+            steered: None,
             staged: None,
             remark: None,
             findings: None,
@@ -119,6 +122,7 @@ impl Operation {
             }
             OperationEvent::PauseRequested { at, by } => {
                 self.asked_by = Some(by.clone());
+                self.steered = Some(Steering::Pause);
                 self.enter(OperationState::PausePending, *at);
             }
             OperationEvent::Paused { at, cause } => {
@@ -132,6 +136,7 @@ impl Operation {
             OperationEvent::Resumed { at, by, anew } => self.resumed(*at, by, *anew),
             OperationEvent::CancelRequested { at, by } => {
                 self.asked_by = Some(by.clone());
+                self.steered = Some(Steering::Cancel);
                 self.forget_tries();
                 self.enter(OperationState::CancelPending, *at);
             }
@@ -334,6 +339,7 @@ impl Operation {
     }
 
     fn resumed(&mut self, at: WallTime, by: &UserName, anew: bool) {
+        self.steered = Some(Steering::Resume);
         self.asked_by = Some(by.clone());
         self.forget_tries();
         let cause = match &self.state {

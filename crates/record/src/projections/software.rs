@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use evenkeel_model::{
     Finding, NodeId, NodeName, Operation, OperationEnd, OperationKind, OperationState, PauseCause,
-    Severity, Version,
+    Severity, Steering, Version,
 };
 
 use super::At;
@@ -47,6 +47,8 @@ pub struct Software {
     pub pending_version: Option<Version>,
     /// Its state; none before the first.
     pub state: Option<UpdateState>,
+    /// What a person asked of it last.
+    pub action: Option<Steering>,
     /// Since it was asked for, until it ended.
     pub elapsed: Option<Duration>,
     /// How long it takes, once that is planned.
@@ -103,6 +105,7 @@ pub fn software(view: &View, at: At) -> Software {
     Software {
         pending_version: operation.version().filter(|_| is_open).cloned(),
         state: Some(state),
+        action: operation.steered,
         elapsed,
         estimated,
         sites: sites(view, Some(shown)),

@@ -288,12 +288,14 @@ fn a_canceled_update_leaves_a_row_for_each_node_it_began_with() {
         },
     );
     assert_eq!(picture(&story).state, Some(UpdateState::PausedByUser));
+    assert_eq!(picture(&story).action, None, "nobody asked for the pause");
     let at = story.tick();
     story.operation(id, OperationEvent::CancelRequested { at, by: user() });
     assert_eq!(picture(&story).state, Some(UpdateState::CancelPending));
     story.end(id, OperationEnd::Canceled);
     let shown = picture(&story);
     assert_eq!(shown.state, Some(UpdateState::Canceled));
+    assert_eq!(shown.action, Some(Steering::Cancel));
     assert_eq!(
         shown.version,
         Some(version("1.0")),

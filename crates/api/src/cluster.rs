@@ -74,7 +74,8 @@ pub struct Node {
     pub model: Option<String>,
     /// API level.
     pub version: ReleaseVersion,
-    /// `up`, `down`, `taken_over`, `waiting_for_giveback`, `booting`, `unknown`.
+    /// `taken_over` or `waiting_for_giveback`, while an update has it so. Of outages that nobody planned the record
+    /// knows nothing, so `up` and `down` are never claimed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
     /// Its HA pair.

@@ -139,7 +139,7 @@ pub struct SoftwareNode {
     pub name: String,
     /// What its booted slot's manifest says.
     pub version: String,
-    /// Image files. An array of objects as in the document makes the Python clients fail the whole
+    /// The packages it holds, or pulls as soon as it is up. An array of objects as in the document makes the Python clients fail the whole
     /// `GET`, so this is given only when asked for by name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub software_images: Option<Vec<SoftwareImage>>,
@@ -148,7 +148,7 @@ pub struct SoftwareNode {
 /// An image on a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SoftwareImage {
-    /// File name.
+    /// File name: the version, and what such files end with.
     pub package: String,
 }
 

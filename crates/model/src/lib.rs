@@ -61,6 +61,6 @@ pub use task::{
     TaskReport,
 };
 pub use time::{Monotonic, WallTime};
-pub use topology::{LifConfig, NodeConfig, Topology, TopologyError};
+pub use topology::{LifConfig, MachineId, NodeConfig, Topology, TopologyError};
 pub use transfer::{PackagesStatus, Transfer, TransferSource, Trouble};
 pub use user::{Account, AccountChange, NoSuchRole, Role};

@@ -6,8 +6,8 @@ use evenkeel_api::{
     Acknowledgement, Action, Advice, Audited, Awaiting, CheckStatus, Cluster, Code, Download,
     DownloadState, Ha, History, HistoryState, Issue, Job, JobError, JobState, Key, KeyState,
     Metrocluster, MetroclusterSite, Node, NodeName, NodeRef, OpenOperation, Package, ProgressText,
-    ReleaseVersion, Software, SoftwareNode, StatusAdvice, StatusDetails, StatusIssue,
-    UpdateDetails, UpdateState, User, ValidationResult,
+    ReleaseVersion, Software, SoftwareImage, SoftwareNode, StatusAdvice, StatusDetails,
+    StatusIssue, UpdateDetails, UpdateState, User, ValidationResult,
 };
 use evenkeel_model::{
     Account, Acknowledged, AuditRecord, Finding, OperationKind, Severity, Steering, TrustedKey,
@@ -77,11 +77,14 @@ pub(crate) fn node(row: rows::NodeRow) -> Node {
     Node {
         uuid: row.id.to_string(),
         name: row.name.into(),
-        serial_number: None,
-        system_id: None,
+        serial_number: row.machine.serial_number,
+        system_id: row.machine.system_id,
         model: Some(row.platform.into()),
         version: ReleaseVersion::of(&version(row.version)),
-        state: None,
+        state: row.away.map(|away| match away {
+            rows::Away::TakenOver => "taken_over".to_owned(),
+            rows::Away::WaitingForGiveback => "waiting_for_giveback".to_owned(),
+        }),
         ha: partner.map(|partner| Ha {
             partners: vec![partner],
         }),
@@ -96,10 +99,14 @@ pub(crate) fn software(row: rows::Software) -> Software {
     // Before the first update or validation there are no lists at all; afterwards they are there even
     // when empty, since scripts read them without asking.
     let is_about_something = row.state.is_some();
+    let image = |version: &Version| SoftwareImage {
+        package: format!("{version}.tgz"),
+    };
+    let images: Vec<SoftwareImage> = row.images.iter().map(image).collect();
     let node = |node: rows::SoftwareNode| SoftwareNode {
         name: node.name.into(),
         version: version(node.version),
-        software_images: None,
+        software_images: Some(images.clone()),
     };
     Software {
         version: row.version.map(String::from),

@@ -65,6 +65,8 @@ pub struct Software {
     pub update_details: Vec<PhaseRow>,
     /// Its sites, where the cluster spans some.
     pub sites: Option<SitesRow>,
+    /// The versions of the packages that every node holds, or pulls as soon as it is up.
+    pub images: Vec<Version>,
 }
 
 /// A node's software.
@@ -83,6 +85,7 @@ pub fn software(view: &View, at: At) -> Software {
     let installed = Software {
         version: cluster_version(view),
         nodes: software_nodes(view),
+        images: images(view),
         ..Software::default()
     };
     let Some(operation) = newest(view) else {
@@ -142,6 +145,15 @@ fn software_nodes(view: &View) -> Vec<SoftwareNode> {
             version: version(&node.name),
         })
         .collect()
+}
+
+fn images(view: &View) -> Vec<Version> {
+    let packages = view.catalogue().packages.values();
+    let mut versions: Vec<_> = packages
+        .map(|it| it.package.summary.version.clone())
+        .collect();
+    versions.sort();
+    versions
 }
 
 /// The validation counts 10 minutes; the checks afterwards are not in the original's total.

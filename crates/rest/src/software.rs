@@ -22,7 +22,7 @@ use crate::respond::Failure;
 #[derive(Debug, PartialEq, Eq)]
 enum Change {
     Act(Action),
-    Validate(Version),
+    Validate(UpdateRequest),
     Estimate(UpdateRequest),
     Update(UpdateRequest),
 }
@@ -58,7 +58,7 @@ async fn admit(app: &App, asked: &Asked, change: Change) -> Result<JobId, ApiErr
     let by = asked.caller.user.clone();
     let admitted = match change {
         Change::Act(action) => app.door.act(action, by).await,
-        Change::Validate(version) => app.door.validate(version, by).await,
+        Change::Validate(request) => app.door.validate(request, by).await,
         Change::Estimate(request) => app.door.estimate(request, by).await,
         Change::Update(request) => app.door.update(request, by).await,
     };
@@ -84,7 +84,7 @@ fn change(mut params: Params, mut fields: Fields) -> Result<Change, ApiError> {
     }
     let request = options.request(version);
     Ok(match (options.validate_only, options.estimate_only) {
-        (true, _) => Change::Validate(request.version),
+        (true, _) => Change::Validate(request),
         (false, true) => Change::Estimate(request),
         (false, false) => Change::Update(request),
     })

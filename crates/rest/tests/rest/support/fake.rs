@@ -389,10 +389,10 @@ impl evenkeel_rest::FrontDoor for Fake {
         })
     }
 
-    async fn validate(&self, version: Version, by: UserName) -> Result<JobId, Refusal> {
+    async fn validate(&self, request: UpdateRequest, by: UserName) -> Result<JobId, Refusal> {
         self.open_job(
             "PATCH /api/cluster/software",
-            format!("{by}: validate {version}"),
+            format!("{by}: validate {}", request.version),
         )
     }
 

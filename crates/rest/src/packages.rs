@@ -38,7 +38,7 @@ pub(crate) async fn delete_one(
         let (door, by) = (app.door.as_ref(), asked.caller.user.clone());
         let job = door.delete_package(version, by).await?;
         let cluster = app.cluster.as_ref();
-        answer(cluster, job, return_timeout, StatusCode::OK, asked.form).await
+        Ok(answer(cluster, job, return_timeout, StatusCode::OK, asked.form).await)
     };
     result.await.map_err(|error| asked.failure(error))
 }

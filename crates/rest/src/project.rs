@@ -331,6 +331,8 @@ pub(crate) fn acknowledgement((check, known): (&String, &Acknowledged)) -> Ackno
 
 pub(crate) fn audited((node, record): (evenkeel_model::NodeName, AuditRecord)) -> Audited {
     let outcome = record.outcome.as_ref();
+    let mut what = record.what;
+    what.extend(outcome.iter().flat_map(|it| it.told.clone()));
     Audited {
         node: node.into(),
         at: record.at.to_api(),
@@ -339,7 +341,7 @@ pub(crate) fn audited((node, record): (evenkeel_model::NodeName, AuditRecord)) -
         from: record.from,
         method: record.method,
         path: record.path,
-        what: record.what,
+        what,
         is_over: outcome.is_some(),
         status: outcome.and_then(|it| it.status),
         code: outcome.and_then(|it| it.code).map(|code| code.to_string()),

@@ -38,14 +38,8 @@ pub(crate) async fn patch(
         let return_timeout = params.take_for_change()?;
         let change = change(params, Fields::read(body).await?)?;
         let job = admit(&app, &asked, change).await?;
-        answer(
-            app.cluster.as_ref(),
-            job,
-            return_timeout,
-            StatusCode::OK,
-            asked.form,
-        )
-        .await
+        let cluster = app.cluster.as_ref();
+        Ok(answer(cluster, job, return_timeout, StatusCode::OK, asked.form).await)
     };
     result.await.map_err(|error| asked.failure(error))
 }
@@ -210,14 +204,8 @@ pub(crate) async fn download(
             tracing::error!(%error, "a download's admission did not run to its end");
             ApiError::new(Code::InternalError)
         })??;
-        answer(
-            app.cluster.as_ref(),
-            job,
-            return_timeout,
-            StatusCode::CREATED,
-            asked.form,
-        )
-        .await
+        let (cluster, done) = (app.cluster.as_ref(), StatusCode::CREATED);
+        Ok(answer(cluster, job, return_timeout, done, asked.form).await)
     };
     result.await.map_err(|error| asked.failure(error))
 }

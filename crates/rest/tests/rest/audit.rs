@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use axum::http::{Method, Request};
-use evenkeel_model::{AuditRecord, BootId, NodeName};
-use evenkeel_rest::{Api, AuditLog, Audits, Origin, Peer};
+use evenkeel_api::{Certificate, CertificateSource, NewCertificate};
+use evenkeel_model::{AuditRecord, BootId, NodeName, Refusal};
+use evenkeel_rest::{Api, AuditLog, Audits, Certificates, Origin, Peer};
 use evenkeel_seam::{RandomIds, SeededIds, TokioClock};
 use serde_json::{Value, json};
 
@@ -23,6 +24,30 @@ impl Audits for Logs {
     }
 }
 
+/// A node that takes any certificate.
+struct Shown;
+
+#[async_trait]
+impl Certificates for Shown {
+    fn shown(&self) -> Option<Certificate> {
+        Some(Certificate {
+            node: "n1".to_owned(),
+            source: CertificateSource::Given,
+            subject: None,
+            issuer: None,
+            names: vec![],
+            not_before: "2026-01-01T00:00:00+00:00".to_owned(),
+            not_after: "2027-01-01T00:00:00+00:00".to_owned(),
+            fingerprint_sha256: "0a1b".to_owned(),
+            certificate: String::new(),
+        })
+    }
+
+    async fn replace(self: Arc<Self>, _: NewCertificate) -> Result<(), Refusal> {
+        Ok(())
+    }
+}
+
 fn client(folder: &Path) -> Client {
     let epoch = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
     let origin = tokio::time::Instant::now();
@@ -32,7 +57,8 @@ fn client(folder: &Path) -> Client {
     let fake = Arc::new(Fake::new());
     let api = Api::new(fake.clone(), fake.clone(), &SeededIds::new(1));
     let all = Arc::new(Logs(Arc::clone(&log)));
-    let router = api.with_audit(Some(log), all).router();
+    let api = api.with_audit(Some(log), all);
+    let router = api.with_certificates(Arc::new(Shown)).router();
     Client { fake, router }
 }
 

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use evenkeel_api::{
     Acknowledgement, Action, CheckStatus, Cluster, Download, DownloadState, EventLine, Explain,
     FirmwareHistory, GateSettings, Ha, History, HistoryState, Issue, Job, JobError, JobState, Key,
-    NewAcknowledgement, NewKey, Node, NodeName, NodeRef, Package, ReleaseVersion, Resource,
-    Retention, Software, SoftwareImage, SoftwareNode, UpdateDetails, UpdateState, User,
+    KeyState, NewAcknowledgement, NewKey, Node, NodeName, NodeRef, Package, ReleaseVersion,
+    Resource, Retention, Software, SoftwareImage, SoftwareNode, UpdateDetails, UpdateState, User,
     ValidationResult,
 };
 use evenkeel_api::{EstimateRecord, PlanPreview};
@@ -40,6 +40,7 @@ pub(crate) struct State {
     pub(crate) history: Vec<History>,
     pub(crate) jobs: Vec<Job>,
     pub(crate) users: BTreeMap<UserName, Account>,
+    pub(crate) keys: Vec<Key>,
     /// Users of the record that this node has not read yet.
     pub(crate) unread_users: BTreeMap<UserName, Account>,
     /// Every change asked for, in words.
@@ -308,7 +309,7 @@ impl evenkeel_rest::Cluster for Fake {
     }
 
     async fn keys(&self) -> Result<Vec<Key>, Refusal> {
-        Ok(Vec::new())
+        Ok(self.see(|state| state.keys.clone()))
     }
 
     async fn gates(&self) -> Result<GateSettings, Refusal> {
@@ -447,8 +448,19 @@ impl evenkeel_rest::FrontDoor for Fake {
         }))
     }
 
-    async fn trust_key(&self, _: NewKey, _: UserName) -> Result<String, Refusal> {
-        Err(Refusal::new(code::NO_ENTRY, "Not here."))
+    async fn trust_key(&self, new: NewKey, by: UserName) -> Result<String, Refusal> {
+        let key = Key {
+            id: "key-1".to_owned(),
+            name: new.name,
+            state: KeyState::Trusted,
+            trusted_at: time(1),
+            trusted_by: Some(by.to_string()),
+            revoked_at: None,
+            revoked_by: None,
+            public_key: new.public_key,
+        };
+        self.edit(|state| state.keys.push(key));
+        Ok("key-1".to_owned())
     }
 
     async fn revoke_key(&self, _: &str, _: UserName) -> Result<(), Refusal> {

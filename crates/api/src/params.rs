@@ -80,6 +80,11 @@ impl Params {
         &self.pairs
     }
 
+    /// Names of the parameters that are left.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.pairs.iter().map(|(name, _)| name.as_str())
+    }
+
     /// Takes a parameter.
     pub fn take(&mut self, name: &str) -> Option<String> {
         let at = self.pairs.iter().position(|(given, _)| given == name)?;
@@ -148,14 +153,9 @@ impl Params {
     pub fn finish(self) -> Result<(), ApiError> {
         match self.pairs.into_iter().next() {
             None => Ok(()),
-            Some((name, _)) => Err(unexpected(&name)),
+            Some((name, _)) => Err(ApiError::unexpected(&name)),
         }
     }
-}
-
-pub(crate) fn unexpected(name: &str) -> ApiError {
-    let message = format!("Unexpected argument \"{name}\".");
-    ApiError::with(Code::UnexpectedArgument, message).target(name)
 }
 
 #[cfg(test)]

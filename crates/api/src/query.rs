@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::params::unexpected;
 use crate::{ApiError, Filter, Identity, Params, Resource, encode_component};
 
 /// Records in one page at most, whatever is asked for.
@@ -228,7 +227,7 @@ fn parse_order<R: Resource>(value: Option<String>) -> Result<Vec<Order>, ApiErro
 
 fn parse_filter<R: Resource>(name: &str, value: &str) -> Result<(String, Filter), ApiError> {
     if !has_leaf::<R>(name) {
-        return Err(unexpected(name));
+        return Err(ApiError::unexpected(name));
     }
     Ok((name.to_owned(), filter(name, value)?))
 }

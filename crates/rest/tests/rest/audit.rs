@@ -165,6 +165,66 @@ async fn what_would_change_something_is_noted_with_its_outcome_and_no_secret() {
     assert_eq!(of_user["records"][1]["status"], 401);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_only_the_answer_tells_is_kept_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let client = client(folder.path());
+    let packages = "/api/cluster/software/packages";
+    let named = r#"{"records": [{"version": "9.9.1"}, {"version": "gone"}]}"#;
+    let delete = |uri: String, body: &'static str| {
+        let client = &client;
+        async move { ask(client, PASSWORD, Method::DELETE, &uri, body).await }
+    };
+    assert_eq!(delete(format!("{packages}?version=9.*"), "").await, 202);
+    assert_eq!(delete(packages.to_owned(), named).await, 202);
+    let one = format!("{packages}/9.9.1?return_timeout=30");
+    let failed = async {
+        let job = loop {
+            let newest = client
+                .fake
+                .edit(|state| state.jobs.get(2).map(|job| job.uuid.clone()));
+            match newest {
+                Some(job) => break job,
+                None => tokio::task::yield_now().await,
+            }
+        };
+        client.fake.end_job(&job, Some((10551323, "disk")));
+        job
+    };
+    let (status, job) = tokio::join!(delete(one, ""), failed);
+    assert_eq!(status, 500);
+
+    let seen = audit(&client, "").await;
+    let what = |n: usize| &seen["records"][n]["what"];
+    assert_eq!(
+        (&what(0)["version"], &what(0)["deleted"]),
+        (&json!("9.*"), &json!("9.10.1"))
+    );
+    assert_eq!(
+        (&what(1)["records"], &what(1)["deleted"]),
+        (&json!("9.9.1,gone"), &json!("9.9.1"))
+    );
+    let jobs = client.fake.edit(|state| state.jobs[0].uuid.clone());
+    assert_eq!(what(0)["jobs"], jobs);
+    assert_eq!(
+        seen["records"][2]["job"], job,
+        "of a job that failed in time too"
+    );
+    assert_eq!(seen["records"][2]["code"], "10551323");
+
+    let key = r#"{"public_key": "s3cret by mistake", "name": "builds"}"#;
+    let trusted = ask(&client, PASSWORD, Method::POST, "/evenkeel/v1/keys", key).await;
+    assert_eq!(trusted, 201);
+    let put = (Method::PUT, "/evenkeel/v1/certificate");
+    let new = r#"{"certificate": "-----BEGIN", "private_key": "s3cret"}"#;
+    assert_eq!(ask(&client, PASSWORD, put.0, put.1, new).await, 200);
+    let seen = audit(&client, "").await;
+    let what = |n: usize| &seen["records"][n]["what"];
+    assert_eq!(*what(3), json!({"name": "builds", "key": "key-1"}));
+    assert_eq!(what(4)["fingerprint_sha256"], "0a1b");
+    assert!(!seen.to_string().contains("s3cret"), "{seen}");
+}
+
 #[tokio::test]
 async fn the_log_survives_and_a_request_without_an_end_says_so() {
     let folder = tempfile::tempdir().unwrap();

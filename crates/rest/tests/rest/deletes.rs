@@ -98,6 +98,49 @@ async fn a_delete_that_fails_is_the_last() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_refusal_of_a_later_one_does_not_hide_what_was_begun() {
+    let client = Client::new();
+    let named = r#"{"records":[{"version":"9.9.1"},{"version":"gone"},{"version":"9.10.1"}]}"#;
+    let ended = end_jobs(&client, &[None]);
+    let (reply, ()) = tokio::join!(delete(&client, "?return_timeout=30", named), ended);
+    assert_eq!(reply.status, 202, "{}", reply.text);
+    let answer = reply.json();
+    assert_eq!(answer["num_records"], 1);
+    assert_eq!(answer["jobs"].as_array().unwrap().len(), 1);
+    assert_eq!(answer["error"]["code"], "10551325");
+    assert_eq!(asked(&client), ["admin: delete 9.9.1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_waits_answers_when_the_last_is_gone() {
+    let client = Client::new();
+    let all = "?version=9.*&return_timeout=60";
+    let ended = end_jobs(&client, &[None, None]);
+    let (reply, ()) = tokio::join!(delete(&client, all, ""), ended);
+    assert_eq!(
+        (reply.status.as_u16(), &reply.json()["num_records"]),
+        (200, &2.into())
+    );
+    let begun = tokio::time::Instant::now();
+    let reply = delete(&client, all, "").await;
+    assert_eq!(
+        (reply.status.as_u16(), begun.elapsed().as_secs()),
+        (202, 60)
+    );
+    assert!(
+        reply.json()["_links"]["next"].is_object(),
+        "the first goes on"
+    );
+    let failed = end_jobs(
+        &client,
+        &[None, None, None, Some((code::CLEANUP_NODE, "disk"))],
+    );
+    let one = "?version=9.9.1&return_timeout=60";
+    let (reply, ()) = tokio::join!(delete(&client, one, ""), failed);
+    assert_eq!(reply.status, 202, "its job says why");
+}
+
+#[tokio::test(start_paused = true)]
 async fn packages_may_be_named_in_the_body() {
     let client = Client::new();
     let named = r#"{"records":[{"version":"9.9.1"},{"version":"9.10.1"}]}"#;
@@ -123,6 +166,12 @@ async fn nothing_is_deleted_without_a_condition() {
         ("", r#"{"records":[{"name":"x"}]}"#, "262197"),
         ("", r#"{"version":"9.9.1"}"#, "262196"),
         ("?verson=9.9.1", "", "262179"),
+        ("?version=*&max_records=1", "", "262179"),
+        ("?version=*&order_by=version", "", "262179"),
+        ("?version=*&fields=version", "", "262179"),
+        ("?version=*&start.index=1", "", "262179"),
+        ("?version=*&start.version=9.9.1", "", "262179"),
+        ("?version=*&return_timeout=121", "", "262197"),
     ] {
         let reply = delete(&client, query, body).await;
         assert_eq!(reply.error().1, code, "{query} {body}");

@@ -165,6 +165,7 @@ async fn nothing_is_deleted_without_a_condition() {
         ("?version=a", r#"{"records":[]}"#, "262186"),
         ("", r#"{"records":[{"name":"x"}]}"#, "262197"),
         ("", r#"{"version":"9.9.1"}"#, "262196"),
+        ("", r#"{"x":1}"#, "262203"),
         ("?verson=9.9.1", "", "262179"),
         ("?version=*&max_records=1", "", "262179"),
         ("?version=*&order_by=version", "", "262179"),
@@ -180,5 +181,38 @@ async fn nothing_is_deleted_without_a_condition() {
         delete(&client, "?version=none", "").await.json()["num_records"],
         0
     );
+    assert!(asked(&client).is_empty());
+}
+
+#[tokio::test]
+async fn what_refuses_one_refuses_many() {
+    let client = Client::new();
+    for code in [
+        code::STORE_EMPTY,
+        code::NO_PACKAGE,
+        code::DELETE_DURING_VALIDATION,
+        code::DELETE_DURING_UPDATE,
+        code::PACKAGE_BEING_DELETED,
+        code::SYNC_IN_PROGRESS,
+        code::CANNOT_CREATE_TASK,
+    ] {
+        let refusal = Refusal::new(code, "not now");
+        client.fake.edit(|state| state.refuse = Some(refusal));
+        let named = r#"{"records":[{"version":"9.9.1"}]}"#;
+        assert_eq!(delete(&client, "", named).await.error().1, code.to_string());
+    }
+    assert!(asked(&client).is_empty());
+}
+
+#[tokio::test]
+async fn a_body_has_nothing_to_say_of_one() {
+    let client = Client::new();
+    for (body, code) in [
+        (r#"{"version":"9.9.1"}"#, "262196"),
+        (r#"{"x":1}"#, "262203"),
+    ] {
+        let reply = delete(&client, "/9.9.1", body).await;
+        assert_eq!(reply.error().1, code);
+    }
     assert!(asked(&client).is_empty());
 }

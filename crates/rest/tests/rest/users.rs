@@ -255,6 +255,32 @@ async fn who_was_made_or_changed_on_another_node_a_moment_ago_is_let_in() {
     assert_eq!(robot.status, 200);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_certificate_of_nobody_does_not_cost_a_look_at_the_record_each_time() {
+    let client = Client::new();
+    let status = async || {
+        let peer = Peer {
+            certificate: Some("robot".parse().unwrap()),
+            ..from(1)
+        };
+        let request = Request::builder().uri("/api/cluster").extension(peer);
+        let reply = client.send(request.body(Body::empty()).unwrap()).await;
+        reply.status
+    };
+    for _ in 0..100 {
+        assert_eq!(status().await, 401);
+    }
+    assert_eq!(client.fake.edit(|state| state.refreshed), 1);
+    let account = Account {
+        certificate: true,
+        ..admin(hash_password(SECRET).unwrap())
+    };
+    let made = |state: &mut State| state.unread_users.insert("robot".parse().unwrap(), account);
+    client.fake.edit(made);
+    tokio::time::advance(std::time::Duration::from_secs(1)).await;
+    assert_eq!(status().await, 200);
+}
+
 #[tokio::test]
 async fn a_record_out_of_reach_does_not_change_who_is_let_in() {
     let client = Client::new();

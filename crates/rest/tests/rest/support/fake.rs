@@ -49,6 +49,8 @@ pub(crate) struct State {
     pub(crate) refuse: Option<Refusal>,
     /// What the coordinator says it waits for.
     pub(crate) awaiting: Vec<Awaiting>,
+    /// How often the record was read.
+    pub(crate) refreshed: usize,
     /// Why the record cannot be reached.
     pub(crate) unreachable: Option<Refusal>,
     /// Uploads that were admitted.
@@ -298,7 +300,10 @@ impl evenkeel_rest::Cluster for Fake {
         match self.see(|state| state.unreachable.clone()) {
             Some(refusal) => Err(refusal),
             None => {
-                self.edit(|state| state.users.append(&mut state.unread_users));
+                self.edit(|state| {
+                    state.refreshed += 1;
+                    state.users.append(&mut state.unread_users);
+                });
                 Ok(())
             }
         }

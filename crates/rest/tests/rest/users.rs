@@ -124,9 +124,14 @@ async fn each_role_may_do_its_own_and_no_more() {
         let refused = stager.status == 403;
         assert_eq!(refused, !may_stager, "{method} {uri}: {}", stager.text);
     }
-    for uri in [software, USERS, "/evenkeel/v1/explain"] {
+    let own = format!("{USERS}/watcher");
+    for uri in [software, "/evenkeel/v1/explain", &own] {
         let seen = send_as(&client, "watcher", Method::GET, uri, "").await;
         assert_eq!(seen.status, 200, "{uri}");
+    }
+    for uri in [USERS, &format!("{USERS}/admin"), "/evenkeel/v1/audit"] {
+        let seen = send_as(&client, "watcher", Method::GET, uri, "").await;
+        assert_eq!(seen.error().0, 403, "who there is and who did what: {uri}");
     }
 }
 

@@ -9,6 +9,8 @@ not run its version; it is left at that version, without the package:
     EVENKEEL_PACKAGE                  package file
     EVENKEEL_VERSION                  the version in it
     EVENKEEL_CLASH                    another package of that version; without it, that is not tested
+    EVENKEEL_CLIENT_CERTIFICATE, EVENKEEL_CLIENT_KEY
+                                      a client certificate in the admin's name; without it, that is not tested
     EVENKEEL_FROM                     this machine's address, as the cluster reaches it
 
 Otherwise a lab is brought up with the programs in EVENKEEL_BIN_DIR, and taken down afterwards.
@@ -50,6 +52,8 @@ class Settings:
     version: str
     clash: str | None
     here: str
+    client_certificate: str | None = None
+    client_key: str | None = None
 
 
 @pytest.fixture(scope="session")
@@ -75,6 +79,8 @@ def cluster(tmp_path_factory):
             version=LAB_VERSION,
             clash=clash,
             here="127.0.0.1",
+            client_certificate=path_in(lab_dir, lab["client_certificate"]),
+            client_key=path_in(lab_dir, lab["client_key"]),
         )
 
 
@@ -90,6 +96,8 @@ def given():
         version=env["EVENKEEL_VERSION"],
         clash=env.get("EVENKEEL_CLASH"),
         here=env.get("EVENKEEL_FROM", "127.0.0.1"),
+        client_certificate=env.get("EVENKEEL_CLIENT_CERTIFICATE"),
+        client_key=env.get("EVENKEEL_CLIENT_KEY"),
     )
 
 

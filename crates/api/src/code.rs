@@ -102,7 +102,7 @@ codes! {
     StoreEmpty = 10551315, NotFound, "Package store is empty";
     CleanupOnNode = 10551323, Internal, "Error in cleaning up package information on a node";
     CleanupOnNodes = 10551324, Internal, "Error in cleaning up package information on multiple nodes";
-    CannotCreateTask = 10551320, Unavailable, "The task could not be recorded; try again.";
+    CannotCreateTask = 10551320, Unavailable, "The cluster's record is temporarily locked; try again.";
     NoPackage = 10551325, NotFound, "Package does not exist on the system";
     PackageExists = 10551327, Conflict, "Package image with the same name already exists on the system.";
     DeleteDuringValidation = 10551346, Conflict, "Package delete failed since a validation is in progress";
@@ -147,7 +147,7 @@ codes! {
     UrlScheme = 39387138, Invalid, "The scheme of the URL is not supported. Use http, https or ftp.";
     BodyTooLarge = 990000001, TooLarge, "The body of the request is too large.";
     InternalError = 990000002, Internal, "Internal error.";
-    TemporarilyUnavailable = 990000003, Unavailable, "Temporarily unavailable; try again.";
+    TemporarilyUnavailable = 990000003, Unavailable, "Temporarily unavailable: the API is temporarily locked; try again.";
 }
 
 #[cfg(test)]

@@ -93,6 +93,12 @@ impl ApiError {
         Self::with(Code::InvalidField, message).target(field)
     }
 
+    /// `Unexpected argument "x".`, the real product's words.
+    pub fn unexpected(name: &str) -> Self {
+        let message = format!("Unexpected argument \"{name}\".");
+        Self::with(Code::UnexpectedArgument, message).target(name)
+    }
+
     /// The object as it goes over the wire.
     pub fn body(&self) -> ErrorBody {
         ErrorBody {

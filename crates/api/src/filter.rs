@@ -274,7 +274,15 @@ fn instant(text: &str) -> Option<Timestamp> {
         return None;
     }
     let whole_day = || format!("{text}T00:00:00Z").parse();
-    text.parse().or_else(|_| whole_day()).ok()
+    let east = || east_of_utc(text)?.parse().ok();
+    text.parse().or_else(|_| whole_day()).ok().or_else(east)
+}
+
+/// `T… hh:mm` as `T…+hh:mm`: who pastes one of our times into an address by hand leaves the `+` as it is, which
+/// there means a blank.
+fn east_of_utc(text: &str) -> Option<String> {
+    let (time, offset) = text.rsplit_once(' ')?;
+    time.contains('T').then(|| format!("{time}+{offset}"))
 }
 
 fn shown(value: &Value) -> String {
@@ -365,6 +373,25 @@ mod tests {
         let time = json!("2018-05-21T09:53:04+00:00");
         assert!(holds("2018-05-21T15:23:04+05:30", time.clone()));
         assert!(holds(">=2018-05-21", time.clone()) && !holds(">2018-05-22", time));
+    }
+
+    #[test]
+    fn a_plus_that_was_not_encoded_is_one() {
+        let time = json!("2018-05-21T09:53:04+00:00");
+        for (raw, expected) in [
+            ("t=2018-05-21T09:53:04+00:00", true),
+            ("t=>=2018-05-21T15:23:04+05:30", true),
+            ("t=>=2018-05-21T15:23:05+05:30", false),
+            ("t=<=2018-05-21T15:23:04%2B05:30", true),
+            ("t=<2018-05-21T09:53:04-00:01", true),
+            (
+                "t=2018-05-21T00:00:00+05:30..2018-05-22T00:00:00+05:30",
+                true,
+            ),
+        ] {
+            let filter = crate::Params::parse(raw).unwrap().take("t").unwrap();
+            assert_eq!(holds(&filter, time.clone()), expected, "{raw}");
+        }
     }
 
     #[test]

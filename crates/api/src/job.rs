@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Links;
 use crate::resource::{Field, Identity, Resource, fields};
+use crate::{ErrorObject, Links};
 
 /// State of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -79,7 +79,8 @@ impl Resource for Job {
         "end_time",
         "error.message",
         "error.code",
-        "error.target",
+        "error.target";
+        unset "error.arguments.code", "error.arguments.message", "svm.name", "svm.uuid"
     ];
 }
 
@@ -107,6 +108,9 @@ pub struct JobLinks {
     pub num_records: usize,
     /// A job for each.
     pub jobs: Vec<JobRef>,
+    /// Why nothing further was begun, where a record after the first was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<ErrorObject>,
     /// Where to ask for the rest, if there is more than fits into the time of one call.
     #[serde(rename = "_links", default, skip_serializing_if = "Option::is_none")]
     pub links: Option<Links>,

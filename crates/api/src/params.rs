@@ -39,8 +39,9 @@ pub struct Params {
 }
 
 impl Params {
-    /// Reads a raw query string. Blank values count as absent, as Python clients drop them. A
-    /// parameter given twice is refused: clients collapse such, so its meaning would depend on them.
+    /// Reads a raw query string. Blank values count as absent, as Python clients drop them. Several `fields` are
+    /// one list. Any other parameter given twice is refused: clients collapse such, so its meaning would depend
+    /// on them.
     pub fn parse(raw: &str) -> Result<Self, ApiError> {
         let mut pairs: Vec<(String, String)> = Vec::new();
         for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
@@ -49,9 +50,16 @@ impl Params {
             let (name, value) = decoded.ok_or_else(|| {
                 ApiError::with(Code::BadValue, format!("Argument \"{name}\" is not UTF-8."))
             })?;
-            if pairs.iter().any(|(seen, _)| *seen == name) {
-                let message = format!("Argument \"{name}\" is given more than once.");
-                return Err(ApiError::with(Code::BadValue, message).target(name));
+            match pairs.iter_mut().find(|(seen, _)| *seen == name) {
+                Some((_, fields)) if name == "fields" => {
+                    *fields = format!("{fields},{value}");
+                    continue;
+                }
+                Some(_) => {
+                    let message = format!("Argument \"{name}\" is given more than once.");
+                    return Err(ApiError::with(Code::BadValue, message).target(name));
+                }
+                None => {}
             }
             if !value.is_empty() {
                 pairs.push((name, value));
@@ -70,6 +78,11 @@ impl Params {
     /// Every parameter that is left, as it was given.
     pub(crate) fn pairs(&self) -> &[(String, String)] {
         &self.pairs
+    }
+
+    /// Names of the parameters that are left.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.pairs.iter().map(|(name, _)| name.as_str())
     }
 
     /// Takes a parameter.
@@ -140,14 +153,9 @@ impl Params {
     pub fn finish(self) -> Result<(), ApiError> {
         match self.pairs.into_iter().next() {
             None => Ok(()),
-            Some((name, _)) => Err(unexpected(&name)),
+            Some((name, _)) => Err(ApiError::unexpected(&name)),
         }
     }
-}
-
-pub(crate) fn unexpected(name: &str) -> ApiError {
-    let message = format!("Unexpected argument \"{name}\".");
-    ApiError::with(Code::UnexpectedArgument, message).target(name)
 }
 
 #[cfg(test)]
@@ -167,6 +175,14 @@ mod tests {
     #[test]
     fn a_repeated_parameter_is_refused() {
         assert_eq!(Params::parse("state=a&state=b").unwrap_err().number, 2);
+    }
+
+    #[test]
+    fn lists_of_fields_are_one() {
+        let mut params = Params::parse("fields=a&x=1&fields=&fields=b,c").unwrap();
+        assert_eq!(params.take("fields").as_deref(), Some("a,,b,c"));
+        assert_eq!(params.take("x").as_deref(), Some("1"));
+        assert_eq!(params.finish(), Ok(()));
     }
 
     proptest::proptest! {

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::params::unexpected;
 use crate::{ApiError, Filter, Identity, Params, Resource, encode_component};
 
 /// Records in one page at most, whatever is asked for.
@@ -228,7 +227,7 @@ fn parse_order<R: Resource>(value: Option<String>) -> Result<Vec<Order>, ApiErro
 
 fn parse_filter<R: Resource>(name: &str, value: &str) -> Result<(String, Filter), ApiError> {
     if !has_leaf::<R>(name) {
-        return Err(unexpected(name));
+        return Err(ApiError::unexpected(name));
     }
     Ok((name.to_owned(), filter(name, value)?))
 }
@@ -334,12 +333,30 @@ mod tests {
     }
 
     #[test]
+    fn names_that_nothing_has_a_value_for_may_be_asked_for() {
+        let query = collection("fields=svm,error.arguments&svm.name=!null&order_by=svm.uuid desc");
+        assert_eq!(query.unwrap().filters.len(), 1);
+        let read = |raw: &str| ReadQuery::parse::<Software>(Params::parse(raw).unwrap());
+        for name in ["nodes.firmware", "nodes.firmware.sp_bmc.autoupdte"] {
+            assert!(read(&format!("fields={name}")).is_ok(), "{name}");
+        }
+        assert!(read("fields=nodes.firmware.sp").is_err());
+    }
+
+    #[test]
     fn a_search_is_in_named_fields_or_in_all() {
         let search = |raw: &str| collection(raw).map(|query| query.search);
         let named = search("query=x*&query_fields=error,state")
             .unwrap()
             .unwrap();
-        let expected = ["error.message", "error.code", "error.target", "state"];
+        let expected = [
+            "error.message",
+            "error.code",
+            "error.target",
+            "error.arguments.code",
+            "error.arguments.message",
+            "state",
+        ];
         assert_eq!(named.fields, expected);
         let all = search("query=x").unwrap().unwrap();
         assert_eq!(all.fields.len(), Job::FIELDS.len());

@@ -9,6 +9,8 @@ pub enum Cost {
     Standard,
     /// Answered only when named, or by `**`.
     Expensive,
+    /// A name of the real product's that nothing here has a value for: it may be asked for, and is never there.
+    Unset,
 }
 
 /// A leaf of a record, by its dotted name; array elements are transparent (`nodes.name`).
@@ -26,6 +28,14 @@ impl Field {
         Self {
             name,
             cost: Cost::Standard,
+        }
+    }
+
+    /// A field that is never there.
+    pub const fn unset(name: &'static str) -> Self {
+        Self {
+            name,
+            cost: Cost::Unset,
         }
     }
 
@@ -79,15 +89,24 @@ fn is_within(leaf: &str, name: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
-/// Lists fields: `fields!["a", "b.c"; expensive "d"]`.
+/// Lists fields: `fields!["a", "b.c"; expensive "d"; unset "e"]`.
 macro_rules! fields {
-    ($($name:literal),* $(,)? $(; expensive $($costly:literal),+)?) => {
-        &[$($crate::Field::standard($name),)* $($($crate::Field::expensive($costly),)+)?]
+    (
+        $($name:literal),* $(,)?
+        $(; expensive $($costly:literal),+ $(,)?)?
+        $(; unset $($absent:literal),+ $(,)?)?
+    ) => {
+        &[
+            $($crate::Field::standard($name),)*
+            $($($crate::Field::expensive($costly),)+)?
+            $($($crate::Field::unset($absent),)+)?
+        ]
     };
 }
 pub(crate) use fields;
 
-/// Checks that the fields listed for a resource are exactly the leaves of a full example.
+/// Checks that the fields listed for a resource, but those that are never there, are exactly the leaves of a full
+/// example.
 #[cfg(test)]
 pub(crate) fn assert_fields_complete<R: Resource>(full: &R) {
     fn leaves(value: &serde_json::Value, at: &str, out: &mut std::collections::BTreeSet<String>) {
@@ -111,6 +130,7 @@ pub(crate) fn assert_fields_complete<R: Resource>(full: &R) {
     leaves(&serde_json::to_value(full).unwrap(), "", &mut found);
     let listed: std::collections::BTreeSet<_> = R::FIELDS
         .iter()
+        .filter(|field| field.cost != Cost::Unset)
         .map(|field| field.name.to_owned())
         .collect();
     assert_eq!(found, listed);

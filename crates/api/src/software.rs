@@ -139,7 +139,7 @@ pub struct SoftwareNode {
     pub name: String,
     /// What its booted slot's manifest says.
     pub version: String,
-    /// Image files. An array of objects as in the document makes the Python clients fail the whole
+    /// The packages it holds, or pulls as soon as it is up. An array of objects as in the document makes the Python clients fail the whole
     /// `GET`, so this is given only when asked for by name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub software_images: Option<Vec<SoftwareImage>>,
@@ -148,7 +148,7 @@ pub struct SoftwareNode {
 /// An image on a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SoftwareImage {
-    /// File name.
+    /// File name: the version, and what such files end with.
     pub package: String,
 }
 
@@ -273,7 +273,46 @@ impl Resource for Software {
         "metrocluster.clusters.name", "metrocluster.clusters.state",
         "metrocluster.clusters.estimated_duration", "metrocluster.clusters.elapsed_duration",
         "metrocluster.progress_summary.message", "metrocluster.progress_details.message";
-        expensive "nodes.software_images.package"
+        expensive "nodes.software_images.package";
+        unset "nodes.firmware.cluster_fw_progress.job.uuid",
+        "nodes.firmware.cluster_fw_progress.zip_file_name",
+        "nodes.firmware.cluster_fw_progress.update_states.attempts",
+        "nodes.firmware.cluster_fw_progress.update_states.code",
+        "nodes.firmware.cluster_fw_progress.update_states.message",
+        "nodes.firmware.cluster_fw_progress.update_states.status",
+        "nodes.firmware.cluster_fw_progress.update_states.worker_node.name",
+        "nodes.firmware.cluster_fw_progress.update_states.worker_node.uuid",
+        "nodes.firmware.cluster_fw_progress.update_state.attempts",
+        "nodes.firmware.cluster_fw_progress.update_state.code",
+        "nodes.firmware.cluster_fw_progress.update_state.message",
+        "nodes.firmware.cluster_fw_progress.update_state.status",
+        "nodes.firmware.cluster_fw_progress.update_state.worker_node.name",
+        "nodes.firmware.cluster_fw_progress.update_state.worker_node.uuid",
+        "nodes.firmware.disk.average_duration_per_disk",
+        "nodes.firmware.disk.num_waiting_download",
+        "nodes.firmware.disk.total_completion_estimate",
+        "nodes.firmware.disk.update_status",
+        "nodes.firmware.dqp.file_name",
+        "nodes.firmware.dqp.record_count.alias",
+        "nodes.firmware.dqp.record_count.device",
+        "nodes.firmware.dqp.record_count.drive",
+        "nodes.firmware.dqp.record_count.system",
+        "nodes.firmware.dqp.revision",
+        "nodes.firmware.dqp.version",
+        "nodes.firmware.shelf.in_progress_count",
+        "nodes.firmware.shelf.update_status",
+        "nodes.firmware.sp_bmc.autoupdate",
+        "nodes.firmware.sp_bmc.autoupdte",
+        "nodes.firmware.sp_bmc.end_time",
+        "nodes.firmware.sp_bmc.fw_type",
+        "nodes.firmware.sp_bmc.image",
+        "nodes.firmware.sp_bmc.in_progress",
+        "nodes.firmware.sp_bmc.is_current",
+        "nodes.firmware.sp_bmc.last_update_state",
+        "nodes.firmware.sp_bmc.percent_done",
+        "nodes.firmware.sp_bmc.running_version",
+        "nodes.firmware.sp_bmc.start_time",
+        "nodes.firmware.sp_bmc.state"
     ];
 }
 

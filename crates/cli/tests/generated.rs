@@ -38,6 +38,32 @@ fn the_reference_of_the_command_line_is_up_to_date() {
     );
 }
 
+#[test]
+fn every_shell_completes_every_command() {
+    use clap::ValueEnum;
+    for shell in clap_complete::Shell::value_variants() {
+        let program = env!("CARGO_BIN_EXE_evenkeel");
+        let shell = shell.to_string();
+        let made = std::process::Command::new(program)
+            .args(["completions", &shell])
+            .output();
+        let made = made.unwrap();
+        assert!(made.status.success(), "{shell}");
+        let script = String::from_utf8(made.stdout).unwrap();
+        for command in evenkeel_cli::command().get_subcommands() {
+            assert!(
+                script.contains(command.get_name()),
+                "{shell}: {}",
+                command.get_name()
+            );
+        }
+        assert!(
+            script.contains("validate"),
+            "{shell}: commands below a command"
+        );
+    }
+}
+
 /// A page for a command, and for each below it, by file name.
 fn pages(command: &Command, name: &str, pages_by_file: &mut BTreeMap<String, Vec<u8>>) {
     let title: &'static str = name.to_owned().leak();

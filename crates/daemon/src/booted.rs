@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_model::{BootId, ControlEvent, Event, NodeName, StreamId, Version};
+use evenkeel_model::{BootId, ControlEvent, Event, MachineId, NodeName, StreamId, Version};
 use evenkeel_platform::SharedPlatform;
 use evenkeel_record::{AppendError, Fence, Follower, Unavailable, View, Writer};
 use evenkeel_seam::Clock;
@@ -50,7 +50,10 @@ impl Reporter {
             .image
             .as_ref()
             .map(|image| image.version.clone());
-        if self.is_recorded(&view, version.as_ref()) {
+        // A keeper of hardware of an older release cannot say it: that must not keep the node from saying what it
+        // runs, which an update waits for.
+        let machine = self.platform.machine().await.unwrap_or_default();
+        if self.is_recorded(&view, version.as_ref(), &machine) {
             return Ok(true);
         }
         let event = ControlEvent::NodeBooted {
@@ -59,6 +62,7 @@ impl Reporter {
             boot_id: self.boot_id,
             version,
             daemon: DAEMON.to_owned(),
+            machine,
         };
         let write = view.write(StreamId::Control, vec![Event::Control(event)]);
         self.writer
@@ -67,11 +71,12 @@ impl Reporter {
             .map(|_| true)
     }
 
-    fn is_recorded(&self, view: &View, version: Option<&Version>) -> bool {
+    fn is_recorded(&self, view: &View, version: Option<&Version>, machine: &MachineId) -> bool {
         view.control().booted.get(&self.node).is_some_and(|booted| {
             booted.boot_id == self.boot_id
                 && booted.version.as_ref() == version
                 && booted.daemon == DAEMON
+                && (machine.is_unsaid() || booted.machine == *machine)
         })
     }
 }

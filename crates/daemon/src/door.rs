@@ -33,8 +33,8 @@ impl FrontDoor for Door {
         self.inner.preview(request, by).await
     }
 
-    async fn validate(&self, version: Version, by: UserName) -> Result<JobId, Refusal> {
-        self.inner.validate(version, by).await
+    async fn validate(&self, request: UpdateRequest, by: UserName) -> Result<JobId, Refusal> {
+        self.inner.validate(request, by).await
     }
 
     async fn act(&self, action: Action, by: UserName) -> Result<JobId, Refusal> {

@@ -11,15 +11,15 @@ use rcgen::{
 
 use crate::durable::replace;
 
-/// Signs certificates of one lab.
+/// Signs certificates of one lab: those of its nodes, or those of its users.
 pub(crate) struct Ca {
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Ca {
     /// The CA whose files these are; made when they do not exist.
-    pub(crate) fn open(certificate: &Path, key: &Path) -> Result<Self> {
-        let params = ca_params();
+    pub(crate) fn open(name: &str, certificate: &Path, key: &Path) -> Result<Self> {
+        let params = ca_params(name);
         // The certificate is written last: with it, the key is there.
         let pair = if certificate.exists() {
             let text = fs::read_to_string(key).with_context(|| format!("{}", key.display()))?;
@@ -62,12 +62,10 @@ impl Ca {
     }
 }
 
-fn ca_params() -> CertificateParams {
+fn ca_params(name: &str) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "Evenkeel lab CA");
+    params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params

@@ -24,6 +24,12 @@ pub struct LabFile {
     pub user: String,
     /// The user's password.
     pub password: String,
+    /// A client certificate in the user's name, which lets it in once it has chosen that.
+    #[serde(default)]
+    pub client_certificate: Option<PathBuf>,
+    /// Its key.
+    #[serde(default)]
+    pub client_key: Option<PathBuf>,
     /// Key that signs packages which this lab believes.
     pub signing_key: PathBuf,
     /// Its public half.

@@ -78,6 +78,22 @@ impl Layout {
         self.dir.join("tls").join("ca.key")
     }
 
+    /// The certificate of the CA whose client certificates let users in who have chosen that.
+    pub fn client_ca(&self) -> PathBuf {
+        self.dir.join("tls").join("client-ca.pem")
+    }
+
+    /// The key of that CA.
+    pub fn client_ca_key(&self) -> PathBuf {
+        self.dir.join("tls").join("client-ca.key")
+    }
+
+    /// A certificate in the name of the lab's user, and its key.
+    pub fn client_certificate(&self) -> (PathBuf, PathBuf) {
+        let tls = self.dir.join("tls");
+        (tls.join("client.pem"), tls.join("client.key"))
+    }
+
     /// A node's folder.
     pub fn node(&self, node: &NodeName) -> NodeLayout {
         NodeLayout {

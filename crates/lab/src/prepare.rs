@@ -156,7 +156,12 @@ fn first_images(
 
 fn write_certificates(layout: &Layout, settings: &Settings) -> Result<()> {
     make_parent(&layout.ca())?;
-    let ca = Ca::open(&layout.ca(), &layout.ca_key()).context("the lab's CA")?;
+    let ca = Ca::open("Evenkeel lab CA", &layout.ca(), &layout.ca_key()).context("the lab's CA")?;
+    // Of its own: a node's certificate is no user's.
+    let name = "Evenkeel lab client CA";
+    let client_ca = Ca::open(name, &layout.client_ca(), &layout.client_ca_key());
+    let client_ca = client_ca.context("the CA of the lab's users")?;
+    client_ca.issue(USER, Vec::new(), &layout.client_certificate())?;
     for node in &settings.topology.nodes {
         let paths = layout.node(&node.name);
         make_parent(&paths.node_certificate().0)?;
@@ -200,7 +205,7 @@ fn node_settings(layout: &Layout, settings: &Settings, node: &NodeConfig) -> Nod
             cluster_address: Some(settings.address.clone()),
             certificate: Some(rest_certificate),
             key: Some(rest_key),
-            client_ca: None,
+            client_ca: Some(layout.client_ca()),
         },
         interconnect: InterconnectSettings {
             listen: node.interconnect.clone(),

@@ -76,7 +76,8 @@ fn call(lab: &Lab, node: &NodeName, command: &Command) -> Result<Reply, Platform
         | Command::Ports
         | Command::UnownedDisks
         | Command::Shelves
-        | Command::ClientRisks => {}
+        | Command::ClientRisks
+        | Command::Machine => {}
     }
     lab.machine.call(node, None, command)
 }

@@ -364,12 +364,15 @@ impl Lab {
             pid: self.runners.get(&node.name).and_then(Runner::pid),
             dir: self.layout.node(&node.name).dir().to_owned(),
         });
+        let (client_certificate, client_key) = self.layout.client_certificate();
         LabFile {
             schema: LAB_SCHEMA,
             url: format!("https://{}", self.settings.address),
             ca: self.layout.ca(),
             user: USER.to_owned(),
             password: self.settings.password.clone(),
+            client_certificate: Some(client_certificate),
+            client_key: Some(client_key),
             signing_key: self.layout.signing_key(),
             public_key: self.layout.public_key(),
             nodes: nodes.collect(),

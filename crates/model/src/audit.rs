@@ -50,6 +50,9 @@ pub struct AuditOutcome {
     /// The job that it began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<JobId>,
+    /// What of the request only its answer told: the packages that a condition meant, the id of a key.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub told: BTreeMap<String, String>,
 }
 
 fn is_zero(n: &u64) -> bool {

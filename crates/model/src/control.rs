@@ -10,7 +10,7 @@ use crate::gate::Gates;
 use crate::id::{BootId, Generation, NodeName, OperationId, UserName, Version};
 use crate::refusal::{Refusal, code};
 use crate::time::WallTime;
-use crate::topology::Topology;
+use crate::topology::{MachineId, Topology};
 use crate::user::{Account, AccountChange, Role};
 
 /// State of the control stream.
@@ -94,6 +94,8 @@ pub struct Booted {
     pub version: Option<Version>,
     /// Build version of its daemon.
     pub daemon: String,
+    /// What names its hardware; what an earlier boot said of it is kept.
+    pub machine: MachineId,
 }
 
 impl Control {
@@ -198,13 +200,20 @@ impl Control {
                 boot_id,
                 version,
                 daemon,
+                machine,
             } => {
                 let (version, daemon) = (version.clone(), daemon.clone());
+                // A daemon of an older release says nothing of it.
+                let machine = match self.booted.get(node) {
+                    Some(known) if machine.is_unsaid() => known.machine.clone(),
+                    Some(_) | None => machine.clone(),
+                };
                 let booted = Booted {
                     at: *at,
                     boot_id: *boot_id,
                     version,
                     daemon,
+                    machine,
                 };
                 self.booted.insert(node.clone(), booted);
             }

@@ -48,7 +48,8 @@ pub use id::*;
 pub use manifest::*;
 pub use observation::*;
 pub use operation::{
-    Job, Operation, OperationState, PassedPoint, Pause, TaskProgress, TaskState, Tasks, Updated,
+    Job, Operation, OperationState, PassedPoint, Pause, Steering, TaskProgress, TaskState, Tasks,
+    Updated,
 };
 pub use plan::{
     Action, Executor, Lane, Milestone, PauseAfter, PausePoint, Plan, PlanMode, Step, Task, TaskId,
@@ -61,6 +62,6 @@ pub use task::{
     TaskReport,
 };
 pub use time::{Monotonic, WallTime};
-pub use topology::{LifConfig, NodeConfig, Topology, TopologyError};
+pub use topology::{LifConfig, MachineId, NodeConfig, Topology, TopologyError};
 pub use transfer::{PackagesStatus, Transfer, TransferSource, Trouble};
 pub use user::{Account, AccountChange, NoSuchRole, Role};

@@ -35,6 +35,24 @@ pub struct NodeConfig {
     pub lifs: Vec<LifConfig>,
 }
 
+/// What names a controller's hardware, as far as its machine says it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MachineId {
+    /// Serial number of the controller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serial_number: Option<String>,
+    /// Its system id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system_id: Option<String>,
+}
+
+impl MachineId {
+    /// Whether nothing is said.
+    pub fn is_unsaid(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// A data address and where it lives when all is well.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LifConfig {

@@ -4,7 +4,7 @@ use evenkeel_model::{
     CatalogueEntry, Operation, OperationEnd, OperationKind, OperationState, Refusal, UpdateRequest,
     Version, code,
 };
-use evenkeel_planner::{all_there, chosen};
+use evenkeel_planner::{all_there, chosen, meant};
 use evenkeel_record::View;
 
 /// What a user may do with an update that is open.
@@ -37,6 +37,12 @@ pub(crate) fn package<'a>(
 pub(crate) fn possible(view: &View, request: &UpdateRequest) -> Result<(), Refusal> {
     let topology = view.control().topology.as_ref();
     topology.map_or(Ok(()), |topology| chosen(topology, request).map(drop))
+}
+
+/// Whether the nodes that the request names are there, in whole pairs.
+pub(crate) fn names_nodes(view: &View, request: &UpdateRequest) -> Result<(), Refusal> {
+    let topology = view.control().topology.as_ref();
+    topology.map_or(Ok(()), |topology| meant(topology, request).map(drop))
 }
 
 /// An update whose nodes are at the version already is refused at once.

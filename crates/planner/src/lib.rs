@@ -45,5 +45,5 @@ pub use explain::{Described, describe, explain};
 pub use input::{Decision, GateLook, GateMemory, Input, Running};
 pub use learn::{Expected, Learned, Learner, Measured, learn};
 pub use next::next;
-pub use order::{all_there, chosen};
+pub use order::{all_there, chosen, meant};
 pub use preview::{Preview, plan_estimate, preview};

@@ -22,6 +22,12 @@ pub fn chosen(topology: &Topology, request: &UpdateRequest) -> Result<BTreeSet<N
         );
         return Err(Refusal::new(code::NOT_SUPPORTED, text));
     }
+    meant(topology, request)
+}
+
+/// The nodes that the request names, or all: refused where it names what is not there, or half a pair. What a
+/// validation asks too, which works whatever the cluster is.
+pub fn meant(topology: &Topology, request: &UpdateRequest) -> Result<BTreeSet<NodeName>, Refusal> {
     if request.force_rolling && topology.names().count() == 1 {
         let text = "force_rolling does not apply to a cluster of one node. Leave it out.";
         return Err(Refusal::new(code::NOT_SUPPORTED, text).about("force_rolling"));

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use evenkeel_model::{
     BootId, BootSettings, ClientRisk, DiskSerial, DiskState, FencingState, LifName, LifState, Load,
-    PairState, PartnerSp, PoolName, PoolState, PortState, ShelfState, Slot, SlotsState, SpState,
-    Space, TimeSync, TransitionId, WitnessState,
+    MachineId, PairState, PartnerSp, PoolName, PoolState, PortState, ShelfState, Slot, SlotsState,
+    SpState, Space, TimeSync, TransitionId, WitnessState,
 };
 use serde::{Deserialize, Serialize};
 
@@ -147,6 +147,10 @@ pub trait Inventory: Send + Sync {
     async fn client_hazards(&self) -> Result<Vec<String>, PlatformError>;
     /// Clients whose protocol or set-up does not survive a takeover well.
     async fn client_risks(&self) -> Result<Vec<ClientRisk>, PlatformError>;
+    /// What names the controller's hardware. A machine need not say.
+    async fn machine(&self) -> Result<MachineId, PlatformError> {
+        Ok(MachineId::default())
+    }
     /// Free space.
     async fn space(&self) -> Result<Space, PlatformError>;
 }

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use evenkeel_api::{ApiError, Job, JobLink, JobState};
 use evenkeel_model::JobId;
 
+use crate::audit::Told;
 use crate::cluster::Cluster;
-use crate::respond::{Form, json};
+use crate::respond::{Failure, Form, json};
 
 /// 202 and the job's link at once; or, when the client is willing to wait and the job ends in that
 /// time, `done` and the link, or the error the job failed with.
@@ -18,15 +19,13 @@ pub(crate) async fn answer(
     return_timeout: Duration,
     done: StatusCode,
     form: Form,
-) -> Result<Response, ApiError> {
-    let status = match outcome(cluster, job, return_timeout).await? {
-        Some(()) => done,
-        None => StatusCode::ACCEPTED,
+) -> Response {
+    let status = match outcome(cluster, job, return_timeout).await {
+        Ok(Some(())) => done,
+        Ok(None) => StatusCode::ACCEPTED,
+        Err(error) => return Told::job(job).on(Failure::of(form, error).into_response()),
     };
-    let mut response = form.answer(status, json(&JobLink::new(job.to_string())));
-    // For those who only see the answer.
-    response.extensions_mut().insert(job);
-    Ok(response)
+    Told::job(job).on(form.answer(status, json(&JobLink::new(job.to_string()))))
 }
 
 /// `None` while the job goes on. Failing to look at it is no failure of the job, which is recorded.

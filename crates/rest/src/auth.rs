@@ -34,6 +34,11 @@ const MIN_PASSWORD_CHARACTERS: usize = 8;
 /// How long the record may take to say whether a user is new. A client that is not let in waits no longer.
 const LOOK_UP: Duration = Duration::from_secs(3);
 
+/// How long a name that a certificate brought and nobody has is not looked up again, and how many such names are
+/// kept: a company's CA signs many, and each of them may come often.
+const STRANGER: Duration = Duration::from_secs(1);
+const MAX_STRANGERS: usize = 1024;
+
 /// What the password of a user is checked against who is not there, or has none: that takes as long as a
 /// wrong one, so that names cannot be told by time. Of a text that nobody knows.
 const DECOY: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IGtub3dzIGl0$\
@@ -89,6 +94,7 @@ pub(crate) struct Auth {
     under_way: Mutex<HashMap<[u8; 32], Verdict>>,
     throttle: Throttle,
     turns: Semaphore,
+    strangers: Mutex<HashMap<UserName, Instant>>,
 }
 
 impl Auth {
@@ -102,6 +108,7 @@ impl Auth {
             under_way: Mutex::default(),
             throttle: Throttle::new(Instant::now()),
             turns: Semaphore::new(VERIFICATIONS),
+            strangers: Mutex::default(),
         }
     }
 
@@ -125,7 +132,8 @@ impl Auth {
                 self.by_password(cluster, tried).await
             }
             (Origin::Address(_) | Origin::Unknown, None) => {
-                by_certificate(cluster, peer.certificate.as_ref()).await
+                self.by_certificate(cluster, peer.certificate.as_ref())
+                    .await
             }
         }
     }
@@ -218,6 +226,39 @@ impl Auth {
         digest.finalize().into()
     }
 
+    async fn by_certificate(
+        &self,
+        cluster: &dyn Cluster,
+        name: Option<&UserName>,
+    ) -> Result<Caller, NotLetIn> {
+        let user = name.ok_or_else(unauthorized)?;
+        let chose_it = |account: &Account| account.certificate;
+        let mut account = cluster.account(user).await?.filter(chose_it);
+        if account.is_none() && self.may_look_up(user) {
+            account = looked_up(cluster, user).await?.filter(chose_it);
+        }
+        match account {
+            Some(account) => Ok(caller(user.clone(), &account)),
+            // The name is in a certificate that was verified: it is no password.
+            None => Err(NotLetIn {
+                user: Some(user.clone()),
+                error: unauthorized(),
+            }),
+        }
+    }
+
+    /// Whether the record is worth another look for the name in a certificate.
+    fn may_look_up(&self, user: &UserName) -> bool {
+        let now = Instant::now();
+        let mut strangers = self.strangers.lock().expect("no panic while held");
+        strangers.retain(|_, seen| now - *seen < STRANGER);
+        if strangers.contains_key(user) || strangers.len() >= MAX_STRANGERS {
+            return false;
+        }
+        strangers.insert(user.clone(), now);
+        true
+    }
+
     /// The hash of a new password, or why it is none.
     pub(crate) async fn hash_new(&self, password: String) -> Result<String, ApiError> {
         let refused = |why: &str| {
@@ -275,26 +316,6 @@ impl Drop for Waiting<'_> {
     }
 }
 
-async fn by_certificate(
-    cluster: &dyn Cluster,
-    name: Option<&UserName>,
-) -> Result<Caller, NotLetIn> {
-    let user = name.ok_or_else(unauthorized)?;
-    let chose_it = |account: &Account| account.certificate;
-    let mut account = cluster.account(user).await?.filter(chose_it);
-    if account.is_none() {
-        account = looked_up(cluster, user).await?.filter(chose_it);
-    }
-    match account {
-        Some(account) => Ok(caller(user.clone(), &account)),
-        // The name is in a certificate that was verified: it is no password.
-        None => Err(NotLetIn {
-            user: Some(user.clone()),
-            error: unauthorized(),
-        }),
-    }
-}
-
 /// Who that user is in the record itself: somebody may have been made, or given another password, on another
 /// node a moment ago. Without the record, what this node knows has to do.
 async fn looked_up(cluster: &dyn Cluster, user: &UserName) -> Result<Option<Account>, Refusal> {
@@ -318,7 +339,8 @@ fn unauthorized() -> ApiError {
 
 /// Nobody looked at the credentials, so they are not called wrong: clients give up on that.
 fn too_many() -> ApiError {
-    let message = "Too many wrong passwords came from this address; try again in a moment.";
+    let message = "The API is temporarily locked for this address: too many wrong passwords came from it. Try \
+                   again in a moment.";
     ApiError::with(Code::TemporarilyUnavailable, message)
 }
 

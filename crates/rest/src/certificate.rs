@@ -9,6 +9,7 @@ use axum::response::Response;
 use evenkeel_api::{ApiError, Certificate, Code, NewCertificate};
 
 use crate::app::{App, Shared};
+use crate::audit::Told;
 use crate::cluster::Certificates;
 use crate::request::{Asked, object};
 use crate::respond::{Failure, json};
@@ -34,10 +35,12 @@ pub(crate) async fn replace(
         let new: NewCertificate = object(body).await?;
         let certificates = certificates(&app)?;
         Arc::clone(certificates).replace(new).await?;
-        Ok(json(&shown(certificates.as_ref())?))
+        let shown = shown(certificates.as_ref())?;
+        let told = Told::of("fingerprint_sha256", &shown.fingerprint_sha256);
+        Ok((json(&shown), told))
     };
-    let body = result.await.map_err(|error| asked.failure(error))?;
-    Ok(asked.form.answer(StatusCode::OK, body))
+    let (body, told) = result.await.map_err(|error| asked.failure(error))?;
+    Ok(told.on(asked.form.answer(StatusCode::OK, body)))
 }
 
 fn certificates(app: &App) -> Result<&Arc<dyn Certificates>, ApiError> {

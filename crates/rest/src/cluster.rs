@@ -78,8 +78,8 @@ pub trait FrontDoor: Send + Sync + 'static {
     async fn estimate(&self, request: UpdateRequest, by: UserName) -> Result<JobId, Refusal>;
     /// What an update would do, from what every node sees now.
     async fn preview(&self, request: UpdateRequest, by: UserName) -> Result<PlanPreview, Refusal>;
-    /// Runs the checks only.
-    async fn validate(&self, version: Version, by: UserName) -> Result<JobId, Refusal>;
+    /// Runs the checks of such an update only.
+    async fn validate(&self, request: UpdateRequest, by: UserName) -> Result<JobId, Refusal>;
     /// Pauses, resumes or cancels the update.
     async fn act(&self, action: Action, by: UserName) -> Result<JobId, Refusal>;
     /// Removes a package from every node.

@@ -166,8 +166,8 @@ impl FrontDoor for NodeDoor {
         Ok(plan::preview(&request, preview, self.admission.minute()))
     }
 
-    async fn validate(&self, version: Version, by: UserName) -> Result<JobId, Refusal> {
-        self.admission.validate(version, by).await
+    async fn validate(&self, request: UpdateRequest, by: UserName) -> Result<JobId, Refusal> {
+        self.admission.validate(request, by).await
     }
 
     async fn act(&self, action: Action, by: UserName) -> Result<JobId, Refusal> {

@@ -9,10 +9,10 @@ use axum::http::{HeaderMap, HeaderName, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use evenkeel_api::{ApiError, Code};
-use evenkeel_model::{AuditOutcome, JobId};
+use evenkeel_model::AuditOutcome;
 
 use crate::app::{App, Shared};
-use crate::audit::{Asking, Noted, of_body, of_query};
+use crate::audit::{Asking, Noted, Told, of_body, of_query};
 use crate::auth::NotLetIn;
 use crate::caller::{Caller, Origin, Peer};
 use crate::pace::Pace;
@@ -46,7 +46,8 @@ pub(crate) async fn enter(State(app): Shared, request: Request, next: Next) -> R
 }
 
 fn too_many() -> ApiError {
-    let message = "Too many requests are under way; try again in a moment.";
+    let message =
+        "The API is temporarily locked: too many requests are under way. Try again in a moment.";
     ApiError::with(Code::TemporarilyUnavailable, message)
 }
 
@@ -127,7 +128,7 @@ async fn turn_away(app: &App, parts: &Parts, peer: &Peer, refused: NotLetIn) -> 
         let outcome = AuditOutcome {
             status: Some(refused.error.status),
             code: Some(refused.error.number),
-            job: None,
+            ..AuditOutcome::default()
         };
         log.refused(asking, outcome).await;
     }
@@ -171,9 +172,11 @@ async fn note(app: &App, asking: Asking) -> Option<Noted> {
 
 fn outcome(response: &Response) -> AuditOutcome {
     let extensions = response.extensions();
+    let told = extensions.get::<Told>().cloned().unwrap_or_default();
     AuditOutcome {
         status: Some(response.status().as_u16()),
         code: extensions.get::<ErrorNumber>().map(|number| number.0),
-        job: extensions.get::<JobId>().copied(),
+        job: told.job,
+        told: told.what,
     }
 }

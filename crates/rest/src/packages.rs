@@ -7,20 +7,21 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use evenkeel_api::{
-    ApiError, Code, CollectionQuery, Filter, Href, Job, JobLink, JobLinks, JobState, Links,
-    Package, Params, Resource, encode_component,
+    ApiError, Code, CollectionQuery, Filter, Href, JobLink, JobLinks, JobState, Links, Package,
+    Params, Resource, encode_component,
 };
-use evenkeel_model::Version;
+use evenkeel_model::{JobId, Version};
 use tokio::time::Instant;
 
 use crate::app::{App, Shared};
 use crate::asynchronous::answer;
+use crate::audit::Told;
 use crate::list::is_asked_for;
 use crate::request::{Asked, Fields};
 use crate::respond::{Failure, json};
 
-/// Time for one call to delete packages one after another; the rest is left to the next. Below the time
-/// that clients wait for an answer.
+/// Time for one call to delete packages one after another, unless it is told to wait longer; the rest is left
+/// to the next. Below the time that clients wait for an answer.
 const DELETING: Duration = Duration::from_secs(15);
 
 /// `DELETE /cluster/software/packages/{version}`.
@@ -38,7 +39,7 @@ pub(crate) async fn delete_one(
         let (door, by) = (app.door.as_ref(), asked.caller.user.clone());
         let job = door.delete_package(version, by).await?;
         let cluster = app.cluster.as_ref();
-        answer(cluster, job, return_timeout, StatusCode::OK, asked.form).await
+        Ok(answer(cluster, job, return_timeout, StatusCode::OK, asked.form).await)
     };
     result.await.map_err(|error| asked.failure(error))
 }
@@ -53,14 +54,15 @@ pub(crate) async fn delete_many(
 ) -> Result<Response, Failure> {
     let result = async {
         let mut params = asked.params()?;
-        params.take_for_change()?;
+        let return_timeout = params.take_for_change()?;
         let meant = meant(params, Fields::read(body).await?)?;
-        let deleted = delete(&app, &asked, &meant).await?;
-        let status = match deleted.jobs.is_empty() {
+        let deleted = delete(&app, &asked, &meant, return_timeout).await?;
+        let status = match deleted.is_over {
             true => StatusCode::OK,
             false => StatusCode::ACCEPTED,
         };
-        Ok(asked.form.answer(status, json(&deleted)))
+        let response = asked.form.answer(status, json(&deleted.links));
+        Ok(deleted.told().on(response))
     };
     result.await.map_err(|error| asked.failure(error))
 }
@@ -74,6 +76,7 @@ enum Meant {
 fn meant(params: Params, mut fields: Fields) -> Result<Meant, ApiError> {
     let named = fields.take_records("version")?;
     fields.finish::<Package>()?;
+    refuse_for_reading(&params)?;
     let query = CollectionQuery::parse::<Package>(params)?;
     match (query.has_condition(), named) {
         (true, None) => Ok(Meant::Matching(Box::new(query))),
@@ -90,39 +93,107 @@ fn meant(params: Params, mut fields: Fields) -> Result<Meant, ApiError> {
     }
 }
 
-/// One after another, since a delete excludes any other.
-async fn delete(app: &App, asked: &Asked, meant: &Meant) -> Result<JobLinks, ApiError> {
-    let deadline = Instant::now() + DELETING;
-    let versions = versions(app, meant).await?;
-    let mut done = JobLinks::default();
-    for (index, version) in versions.iter().enumerate() {
-        let job = app
-            .door
-            .delete_package(parse(version)?, asked.caller.user.clone());
-        let job = job.await?;
-        done.num_records += 1;
-        done.jobs.push(JobLink::new(job.to_string()).job);
-        let rest = &versions[index + 1..];
-        if rest.is_empty() {
-            break;
+/// What is for reading says nothing about which packages are meant: who cuts a list to one record must not find
+/// that all of them are gone.
+fn refuse_for_reading(params: &Params) -> Result<(), ApiError> {
+    let is_for_reading = |name: &str| {
+        ["fields", "max_records", "order_by"].contains(&name) || name.starts_with("start.")
+    };
+    match params.names().find(|name| is_for_reading(name)) {
+        Some(name) => Err(ApiError::unexpected(name)),
+        None => Ok(()),
+    }
+}
+
+/// What became of a call.
+#[derive(Default)]
+struct Deleted {
+    links: JobLinks,
+    /// Those whose jobs these are.
+    versions: Vec<String>,
+    /// Every package that was meant is gone.
+    is_over: bool,
+}
+
+impl Deleted {
+    fn begun(&mut self, version: &str, job: JobId) {
+        self.versions.push(version.to_owned());
+        self.links.num_records += 1;
+        self.links.jobs.push(JobLink::new(job.to_string()).job);
+    }
+
+    /// For the log, which knows only the condition.
+    fn told(&self) -> Told {
+        let jobs: Vec<&str> = self
+            .links
+            .jobs
+            .iter()
+            .map(|job| job.uuid.as_str())
+            .collect();
+        match jobs.is_empty() {
+            true => Told::default(),
+            false => Told::of("deleted", &self.versions.join(",")).and("jobs", &jobs.join(",")),
         }
-        let time = deadline.saturating_duration_since(Instant::now());
-        match app
-            .cluster
-            .wait_job(job, time)
-            .await?
-            .map(|job: Job| job.state)
-        {
-            Some(JobState::Success) => {}
+    }
+}
+
+/// One after another, since a delete excludes any other. What is refused after the first does not hide what was
+/// begun before.
+async fn delete(
+    app: &App,
+    asked: &Asked,
+    meant: &Meant,
+    return_timeout: Duration,
+) -> Result<Deleted, ApiError> {
+    let begun = Instant::now();
+    let versions = versions(app, meant).await?;
+    let mut done = Deleted::default();
+    for (index, version) in versions.iter().enumerate() {
+        let job = match begin(app, asked, version).await {
+            Ok(job) => job,
+            Err(error) if index == 0 => return Err(error),
+            Err(error) => {
+                done.links.error = Some(error.body().error);
+                return Ok(done);
+            }
+        };
+        done.begun(version, job);
+        let rest = &versions[index + 1..];
+        let patience = match rest {
+            [] => return_timeout,
+            [..] => return_timeout.max(DELETING),
+        };
+        match state(app, job, patience.saturating_sub(begun.elapsed())).await {
+            JobState::Success => {}
             // Its job says why, and the client reads it.
-            Some(JobState::Failure) => break,
-            Some(JobState::Queued | JobState::Running | JobState::Paused) | None => {
-                done.links = Some(next(rest));
-                break;
+            JobState::Failure => return Ok(done),
+            JobState::Queued | JobState::Running | JobState::Paused => {
+                done.links.links = (!rest.is_empty()).then(|| next(rest));
+                return Ok(done);
             }
         }
     }
+    done.is_over = true;
     Ok(done)
+}
+
+async fn begin(app: &App, asked: &Asked, version: &str) -> Result<JobId, ApiError> {
+    let by = asked.caller.user.clone();
+    Ok(app.door.delete_package(parse(version)?, by).await?)
+}
+
+/// The job's state once it has ended, or after a while. One that cannot be seen goes on.
+async fn state(app: &App, job: JobId, patience: Duration) -> JobState {
+    if patience.is_zero() {
+        return JobState::Running;
+    }
+    match app.cluster.wait_job(job, patience).await {
+        Ok(seen) => seen.map_or(JobState::Running, |job| job.state),
+        Err(refusal) => {
+            tracing::warn!(%job, %refusal, "cannot wait for the job; the client will poll it");
+            JobState::Running
+        }
+    }
 }
 
 fn parse(version: &str) -> Result<Version, ApiError> {

@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use evenkeel_api::{
-    Acknowledgement, Advice, Audited, Awaiting, CheckStatus, Cluster, Code, Download,
+    Acknowledgement, Action, Advice, Audited, Awaiting, CheckStatus, Cluster, Code, Download,
     DownloadState, Ha, History, HistoryState, Issue, Job, JobError, JobState, Key, KeyState,
     Metrocluster, MetroclusterSite, Node, NodeName, NodeRef, OpenOperation, Package, ProgressText,
-    ReleaseVersion, Software, SoftwareNode, StatusAdvice, StatusDetails, StatusIssue,
-    UpdateDetails, UpdateState, User, ValidationResult,
+    ReleaseVersion, Software, SoftwareImage, SoftwareNode, StatusAdvice, StatusDetails,
+    StatusIssue, UpdateDetails, UpdateState, User, ValidationResult,
 };
 use evenkeel_model::{
-    Account, Acknowledged, AuditRecord, Finding, OperationKind, Severity, TrustedKey, UserName,
-    Version, WallTime,
+    Account, Acknowledged, AuditRecord, Finding, OperationKind, Severity, Steering, TrustedKey,
+    UserName, Version, WallTime,
 };
 use evenkeel_record::projections as rows;
 
@@ -77,13 +77,15 @@ pub(crate) fn node(row: rows::NodeRow) -> Node {
     Node {
         uuid: row.id.to_string(),
         name: row.name.into(),
-        serial_number: None,
-        system_id: None,
+        serial_number: row.machine.serial_number,
+        system_id: row.machine.system_id,
         model: Some(row.platform.into()),
         version: ReleaseVersion::of(&version(row.version)),
-        state: None,
+        state: row.away.map(|away| match away {
+            rows::Away::TakenOver => "taken_over".to_owned(),
+            rows::Away::WaitingForGiveback => "waiting_for_giveback".to_owned(),
+        }),
         ha: partner.map(|partner| Ha {
-            enabled: None,
             partners: vec![partner],
         }),
     }
@@ -97,15 +99,19 @@ pub(crate) fn software(row: rows::Software) -> Software {
     // Before the first update or validation there are no lists at all; afterwards they are there even
     // when empty, since scripts read them without asking.
     let is_about_something = row.state.is_some();
+    let image = |version: &Version| SoftwareImage {
+        package: format!("{version}.tgz"),
+    };
+    let images: Vec<SoftwareImage> = row.images.iter().map(image).collect();
     let node = |node: rows::SoftwareNode| SoftwareNode {
         name: node.name.into(),
         version: version(node.version),
-        software_images: None,
+        software_images: Some(images.clone()),
     };
     Software {
         version: row.version.map(String::from),
         pending_version: row.pending_version.map(String::from),
-        action: None,
+        action: row.action.map(action),
         state: row.state.map(state),
         elapsed_duration: row.elapsed.map(seconds),
         estimated_duration: row.estimated.map(seconds),
@@ -117,6 +123,14 @@ pub(crate) fn software(row: rows::Software) -> Software {
         update_details: is_about_something
             .then(|| row.update_details.into_iter().map(phase).collect()),
         metrocluster: row.sites.map(metrocluster),
+    }
+}
+
+fn action(steered: Steering) -> Action {
+    match steered {
+        Steering::Pause => Action::Pause,
+        Steering::Resume => Action::Resume,
+        Steering::Cancel => Action::Cancel,
     }
 }
 
@@ -317,6 +331,8 @@ pub(crate) fn acknowledgement((check, known): (&String, &Acknowledged)) -> Ackno
 
 pub(crate) fn audited((node, record): (evenkeel_model::NodeName, AuditRecord)) -> Audited {
     let outcome = record.outcome.as_ref();
+    let mut what = record.what;
+    what.extend(outcome.iter().flat_map(|it| it.told.clone()));
     Audited {
         node: node.into(),
         at: record.at.to_api(),
@@ -325,7 +341,7 @@ pub(crate) fn audited((node, record): (evenkeel_model::NodeName, AuditRecord)) -
         from: record.from,
         method: record.method,
         path: record.path,
-        what: record.what,
+        what,
         is_over: outcome.is_some(),
         status: outcome.and_then(|it| it.status),
         code: outcome.and_then(|it| it.code).map(|code| code.to_string()),

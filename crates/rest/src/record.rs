@@ -144,7 +144,8 @@ fn unsaid(row: &OperationRow, coordinator: Option<&str>, refusal: Option<&Refusa
 }
 
 fn unavailable(error: Unavailable) -> Refusal {
-    Refusal::new(Code::TemporarilyUnavailable.number(), error.to_string())
+    let message = format!("The cluster's record is temporarily locked: {error}.");
+    Refusal::new(Code::TemporarilyUnavailable.number(), message)
 }
 
 fn not_yet() -> Refusal {

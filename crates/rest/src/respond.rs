@@ -119,10 +119,11 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(headers: &HeaderMap, error: ApiError) -> Self {
-        Self {
-            form: Form::of(headers),
-            error,
-        }
+        Self::of(Form::of(headers), error)
+    }
+
+    pub(crate) fn of(form: Form, error: ApiError) -> Self {
+        Self { form, error }
     }
 }
 

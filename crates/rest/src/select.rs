@@ -45,13 +45,11 @@ impl Shown {
                 || identifies::<R>(leaf)
         };
         let mut shown = Self::default();
-        for field in R::FIELDS
-            .iter()
-            .filter(|field| wanted(field.name, field.cost))
-        {
+        let there = || R::FIELDS.iter().filter(|field| field.cost != Cost::Unset);
+        for field in there().filter(|field| wanted(field.name, field.cost)) {
             shown.add(field.name);
         }
-        shown.close(R::FIELDS.iter().map(|field| field.name).collect());
+        shown.close(there().map(|field| field.name).collect());
         shown
     }
 

@@ -11,6 +11,7 @@ use evenkeel_model::{GateCondition, NoSuchCondition};
 use evenkeel_orchestrator::GatesChange;
 
 use crate::app::Shared;
+use crate::audit::Told;
 use crate::request::{Asked, object};
 use crate::respond::{Failure, json};
 
@@ -39,10 +40,11 @@ pub(crate) async fn trust(
         asked.params()?.finish()?;
         let key: NewKey = object(body).await?;
         let id = app.door.trust_key(key, asked.caller.user.clone()).await?;
-        Ok(json(&key_of(&app, &id).await?))
+        let body = json(&key_of(&app, &id).await?);
+        Ok((body, Told::of("key", &id)))
     };
-    let body = result.await.map_err(|error| asked.failure(error))?;
-    Ok(asked.form.answer(StatusCode::CREATED, body))
+    let (body, told) = result.await.map_err(|error| asked.failure(error))?;
+    Ok(told.on(asked.form.answer(StatusCode::CREATED, body)))
 }
 
 /// `DELETE /evenkeel/v1/keys/{id}`: packages signed with the key are refused from now on.

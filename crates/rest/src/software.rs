@@ -22,7 +22,7 @@ use crate::respond::Failure;
 #[derive(Debug, PartialEq, Eq)]
 enum Change {
     Act(Action),
-    Validate(Version),
+    Validate(UpdateRequest),
     Estimate(UpdateRequest),
     Update(UpdateRequest),
 }
@@ -38,14 +38,8 @@ pub(crate) async fn patch(
         let return_timeout = params.take_for_change()?;
         let change = change(params, Fields::read(body).await?)?;
         let job = admit(&app, &asked, change).await?;
-        answer(
-            app.cluster.as_ref(),
-            job,
-            return_timeout,
-            StatusCode::OK,
-            asked.form,
-        )
-        .await
+        let cluster = app.cluster.as_ref();
+        Ok(answer(cluster, job, return_timeout, StatusCode::OK, asked.form).await)
     };
     result.await.map_err(|error| asked.failure(error))
 }
@@ -58,7 +52,7 @@ async fn admit(app: &App, asked: &Asked, change: Change) -> Result<JobId, ApiErr
     let by = asked.caller.user.clone();
     let admitted = match change {
         Change::Act(action) => app.door.act(action, by).await,
-        Change::Validate(version) => app.door.validate(version, by).await,
+        Change::Validate(request) => app.door.validate(request, by).await,
         Change::Estimate(request) => app.door.estimate(request, by).await,
         Change::Update(request) => app.door.update(request, by).await,
     };
@@ -84,7 +78,7 @@ fn change(mut params: Params, mut fields: Fields) -> Result<Change, ApiError> {
     }
     let request = options.request(version);
     Ok(match (options.validate_only, options.estimate_only) {
-        (true, _) => Change::Validate(request.version),
+        (true, _) => Change::Validate(request),
         (false, true) => Change::Estimate(request),
         (false, false) => Change::Update(request),
     })
@@ -210,14 +204,8 @@ pub(crate) async fn download(
             tracing::error!(%error, "a download's admission did not run to its end");
             ApiError::new(Code::InternalError)
         })??;
-        answer(
-            app.cluster.as_ref(),
-            job,
-            return_timeout,
-            StatusCode::CREATED,
-            asked.form,
-        )
-        .await
+        let (cluster, done) = (app.cluster.as_ref(), StatusCode::CREATED);
+        Ok(answer(cluster, job, return_timeout, done, asked.form).await)
     };
     result.await.map_err(|error| asked.failure(error))
 }

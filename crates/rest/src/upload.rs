@@ -44,7 +44,7 @@ pub(crate) async fn upload(
         let multipart = multipart.map_err(|_| ApiError::new(Code::UploadNotMultipart));
         let mut body = Incoming::Multipart(multipart?);
         let job = take_in(&app, &asked, &head, &mut body).await?;
-        reply(&app, &asked, job, return_timeout).await
+        Ok(reply(&app, &asked, job, return_timeout).await)
     };
     result.await.map_err(|error| asked.failure(error))
 }
@@ -64,26 +64,14 @@ pub(crate) async fn put(
         let head = Head::of(request.headers());
         let mut body = Incoming::Raw(request.into_body().into_data_stream());
         let job = take_in(&app, &asked, &head, &mut body).await?;
-        reply(&app, &asked, job, return_timeout).await
+        Ok(reply(&app, &asked, job, return_timeout).await)
     };
     result.await.map_err(|error| asked.failure(error))
 }
 
-async fn reply(
-    app: &App,
-    asked: &Asked,
-    job: JobId,
-    return_timeout: Duration,
-) -> Result<Response, ApiError> {
-    let cluster = app.cluster.as_ref();
-    answer(
-        cluster,
-        job,
-        return_timeout,
-        StatusCode::CREATED,
-        asked.form,
-    )
-    .await
+async fn reply(app: &App, asked: &Asked, job: JobId, return_timeout: Duration) -> Response {
+    let (cluster, done) = (app.cluster.as_ref(), StatusCode::CREATED);
+    answer(cluster, job, return_timeout, done, asked.form).await
 }
 
 /// What the headers say of the body.

@@ -31,7 +31,11 @@ pub(crate) async fn users(State(app): Shared, asked: Asked) -> Result<Response, 
 pub(crate) async fn user(State(app): Shared, asked: Asked) -> Result<Response, Failure> {
     let result = async {
         asked.params()?.finish()?;
-        Ok(json(&user_of(&app, &asked.key()).await?))
+        let name = asked.key();
+        if name != asked.caller.user.as_str() {
+            asked.caller.require(Role::Admin)?;
+        }
+        Ok(json(&user_of(&app, &name).await?))
     };
     let body = result.await.map_err(|error| asked.failure(error))?;
     Ok(asked.form.answer(StatusCode::OK, body))

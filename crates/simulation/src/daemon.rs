@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use evenkeel_agent::{Agent, AgentParts, Bounds, ClusterView, Disk};
 use evenkeel_interconnect::AgentService;
-use evenkeel_model::{BootId, ControlEvent, Event, NodeName, Refusal, StreamId, Version, code};
+use evenkeel_model::{
+    BootId, ControlEvent, Event, MachineId, NodeName, Refusal, StreamId, Version, code,
+};
 use evenkeel_orchestrator::{FrontDoor, Orchestrator, Parts, Role};
 use evenkeel_planner::Tunables;
 use evenkeel_platform::SharedPlatform;
@@ -258,6 +260,7 @@ impl Reporter {
             boot_id: self.boot_id,
             version,
             daemon: "simulated".to_owned(),
+            machine: MachineId::default(),
         };
         let write = view.write(StreamId::Control, vec![Event::Control(event)]);
         self.writer

@@ -123,6 +123,14 @@ pub(super) const PATCH_CLUSTER_JOBS_UUID: Call = Call {
             "crates/rest/tests/rest/jobs.rs::no_job_of_ours_can_be_stopped_by_itself",
         ),
         at_once(
+            Code::CannotSet,
+            "crates/rest/tests/rest/jobs.rs::no_job_of_ours_can_be_stopped_by_itself",
+        ),
+        at_once(
+            Code::NotInBody,
+            "crates/rest/tests/rest/jobs.rs::no_job_of_ours_can_be_stopped_by_itself",
+        ),
+        at_once(
             Code::JobIsOver,
             "crates/rest/tests/rest/jobs.rs::no_job_of_ours_can_be_stopped_by_itself",
         ),

@@ -108,6 +108,11 @@ pub(super) const POST_CLUSTER_SOFTWARE_DOWNLOAD: Call = Call {
             "crates/rest/tests/rest/refused.rs::a_get_that_cannot_go_on_after_a_restart_fails_its_job",
         ),
         never(
+            18408,
+            "A package with the same name exists.",
+            "A code of the older ZAPI interface; 10551327 says it.",
+        ),
+        never(
             2228324,
             "Failed to access the remote zip file on node.",
             "Firmware files are not taken in by this release: whatever is no package is refused with 10551359.",
@@ -274,6 +279,11 @@ pub(super) const POST_CLUSTER_SOFTWARE_UPLOAD: Call = Call {
             "crates/rest/tests/rest/refused.rs::a_get_that_cannot_go_on_after_a_restart_fails_its_job",
         ),
         never(
+            18408,
+            "A package with the same name exists.",
+            "A code of the older ZAPI interface; 10551327 says it.",
+        ),
+        never(
             2228324,
             "Failed to access the remote zip file on node.",
             "Firmware files are not taken in by this release: whatever is no package is refused with 10551359.",
@@ -350,6 +360,14 @@ pub(super) const DELETE_CLUSTER_SOFTWARE_PACKAGES_VERSION: Call = Call {
     name: "DELETE /cluster/software/packages/{version}",
     errors: &[
         at_once(
+            Code::CannotSet,
+            "crates/rest/tests/rest/deletes.rs::a_body_has_nothing_to_say_of_one",
+        ),
+        at_once(
+            Code::NotInBody,
+            "crates/rest/tests/rest/deletes.rs::a_body_has_nothing_to_say_of_one",
+        ),
+        at_once(
             Code::StoreEmpty,
             "crates/rest/tests/rest/refused.rs::a_package_that_is_not_there_is_told_from_a_store_without_any",
         ),
@@ -423,8 +441,56 @@ pub(super) const DELETE_CLUSTER_SOFTWARE_PACKAGES: Call = Call {
             "crates/rest/tests/rest/deletes.rs::nothing_is_deleted_without_a_condition",
         ),
         at_once(
+            Code::InvalidField,
+            "crates/rest/tests/rest/deletes.rs::nothing_is_deleted_without_a_condition",
+        ),
+        at_once(
+            Code::NotInBody,
+            "crates/rest/tests/rest/deletes.rs::nothing_is_deleted_without_a_condition",
+        ),
+        at_once(
+            Code::UnexpectedArgument,
+            "crates/rest/tests/rest/deletes.rs::nothing_is_deleted_without_a_condition",
+        ),
+        at_once(
+            Code::StoreEmpty,
+            "crates/rest/tests/rest/deletes.rs::what_refuses_one_refuses_many",
+        ),
+        at_once(
+            Code::NoPackage,
+            "crates/rest/tests/rest/deletes.rs::what_refuses_one_refuses_many",
+        ),
+        at_once(
+            Code::DeleteDuringValidation,
+            "crates/rest/tests/rest/deletes.rs::what_refuses_one_refuses_many",
+        ),
+        at_once(
             Code::DeleteDuringUpdate,
-            "crates/rest/tests/rest/deletes.rs::a_delete_that_fails_is_the_last",
+            "crates/rest/tests/rest/deletes.rs::what_refuses_one_refuses_many",
+        ),
+        at_once(
+            Code::PackageBeingDeleted,
+            "crates/rest/tests/rest/deletes.rs::what_refuses_one_refuses_many",
+        ),
+        at_once(
+            Code::SyncInProgress,
+            "crates/rest/tests/rest/deletes.rs::what_refuses_one_refuses_many",
+        ),
+        at_once(
+            Code::CannotCreateTask,
+            "crates/rest/tests/rest/deletes.rs::what_refuses_one_refuses_many",
+        ),
+        in_job(
+            Code::CleanupOnNode,
+            "crates/planner/tests/planner/packages.rs::a_delete_names_who_is_silent_and_fails_on_who_keeps_it",
+        ),
+        in_job(
+            Code::CleanupOnNodes,
+            "crates/planner/tests/planner/packages.rs::a_delete_names_who_is_silent_and_fails_on_who_keeps_it",
+        ),
+        in_job(
+            Code::DeleteTimedOut,
+            "crates/planner/tests/planner/packages.rs::a_delete_that_nobody_says_anything_about_times_out",
         ),
     ],
 };

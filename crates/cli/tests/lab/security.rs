@@ -14,6 +14,64 @@ fn said(output: &Output) -> String {
 }
 
 #[test]
+fn a_certificate_is_shown_and_replaced_and_verified_unless_somebody_insists() {
+    let lab = Lab::up(2);
+    let file = LabFile::read(&lab.dir).unwrap();
+    let ca = lab.dir.join(&file.ca);
+    let password = lab.dir.join("password");
+    fs::write(&password, format!("{}\n", file.password)).unwrap();
+    fs::set_permissions(&password, Permissions::from_mode(0o600)).unwrap();
+    let first = &file.nodes[0];
+    let ask = |trust: &[&str], arguments: &[&str]| -> Output {
+        let mut command = evenkeel();
+        command.args(["--url", &first.url, "--user", &file.user]);
+        command.arg("--password-file").arg(&password);
+        command.args(trust).args(arguments).output().unwrap()
+    };
+    let verified = ["--ca", ca.to_str().unwrap()];
+    let shown = ask(&verified, &["certificate", "show"]);
+    assert!(shown.status.success(), "{}", said(&shown));
+    let line = said(&shown)
+        .lines()
+        .find(|it| it.starts_with("Subject"))
+        .unwrap()
+        .to_owned();
+    assert!(line.ends_with(first.name.as_str()), "{line}");
+
+    // The daemon's configuration names files: they are what is to be replaced.
+    let tls = |node: usize| lab.dir.join(&file.nodes[node].dir).join("tls");
+    let (certificate, key) = (tls(1).join("rest.pem"), tls(1).join("rest.key"));
+    let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
+    let replace = [
+        "certificate",
+        "replace",
+        "--certificate",
+        certificate,
+        "--key",
+        key,
+    ];
+    let refused = ask(&verified, &replace);
+    assert!(said(&refused).contains("rest.pem"), "{}", said(&refused));
+    for name in ["rest.key", "rest.pem"] {
+        fs::copy(tls(1).join(name), tls(0).join(name)).unwrap();
+    }
+    // It does not stand for this node's address.
+    let second = file.nodes[1].name.as_str();
+    lab.until("the other certificate", |_| {
+        let shown = ask(&["--insecure"], &["certificate", "show"]);
+        assert!(
+            said(&shown).contains("nobody verifies who answers"),
+            "{}",
+            said(&shown)
+        );
+        let is_new = |line: &str| line.starts_with("Subject") && line.ends_with(second);
+        said(&shown).lines().any(is_new).then_some(())
+    });
+    let unverified = ask(&verified, &["certificate", "show"]);
+    assert!(!unverified.status.success(), "{}", said(&unverified));
+}
+
+#[test]
 fn users_are_made_kept_to_their_role_and_noted_on_every_node() {
     let lab = Lab::up(2);
     lab.upload("2.0");

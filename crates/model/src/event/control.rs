@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::gate::Gates;
 use crate::id::{BootId, Generation, NodeName, OperationId, UserName, Version};
 use crate::time::WallTime;
-use crate::topology::Topology;
+use crate::topology::{MachineId, Topology};
 use crate::user::{Account, AccountChange};
 
 /// Events of the control stream.
@@ -150,6 +150,9 @@ pub enum ControlEvent {
         version: Option<Version>,
         /// Build version of the daemon.
         daemon: String,
+        /// What names its hardware.
+        #[serde(default, skip_serializing_if = "MachineId::is_unsaid")]
+        machine: MachineId,
     },
 }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{
-    Job, Operation, OperationState, PassedPoint, Pause, TaskProgress, TaskState, Tasks, Updated,
+    Job, Operation, OperationState, PassedPoint, Pause, Steering, TaskProgress, TaskState, Tasks,
+    Updated,
 };
 use crate::event::{OperationEvent, OperationKind, PauseCause};
 use crate::fold::Illegal;
@@ -29,6 +30,7 @@ impl Operation {
             state_since: *at,
             asked_by: None,
             pause_asked: false,
+            steered: None,
             staged: None,
             remark: None,
             findings: None,
@@ -122,6 +124,7 @@ impl Operation {
             }
             OperationEvent::PauseRequested { at, by } => {
                 self.asked_by = Some(by.clone());
+                self.steered = Some(Steering::Pause);
                 match self.state {
                     OperationState::Requested | OperationState::Validated => {
                         self.pause_asked = true;
@@ -145,6 +148,7 @@ impl Operation {
             OperationEvent::Resumed { at, by, anew } => self.resumed(*at, by, *anew),
             OperationEvent::CancelRequested { at, by } => {
                 self.asked_by = Some(by.clone());
+                self.steered = Some(Steering::Cancel);
                 self.forget_tries();
                 self.enter(OperationState::CancelPending, *at);
             }
@@ -353,6 +357,7 @@ impl Operation {
     }
 
     fn resumed(&mut self, at: WallTime, by: &UserName, anew: bool) {
+        self.steered = Some(Steering::Resume);
         self.asked_by = Some(by.clone());
         self.forget_tries();
         let cause = match &self.state {

@@ -41,6 +41,8 @@ pub struct Operation {
     pub asked_by: Option<UserName>,
     /// A pause was asked for before there was a plan: it is pending from the moment there is one.
     pub pause_asked: bool,
+    /// What a person asked for last, once it was begun.
+    pub steered: Option<Steering>,
     /// A package get's package, once it is durable on the receiving node.
     pub staged: Option<(Digest, Version)>,
     /// What is remarkable about how that package came.
@@ -79,6 +81,17 @@ pub struct Operation {
     pub ended_at: Option<WallTime>,
     /// The state in which it left the cluster, where that was said.
     pub left: Option<String>,
+}
+
+/// What a person asks of an update that is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Steering {
+    /// To pause at the next pause point.
+    Pause,
+    /// To go on.
+    Resume,
+    /// To end it.
+    Cancel,
 }
 
 /// A time during which an update stood still.

@@ -172,7 +172,8 @@ impl FrontDoor {
     }
 }
 
-/// The record went silent while it was written to: "nothing was changed" might be a lie.
+/// The record went silent while it was written to: "nothing was changed" might be a lie. It does not say what
+/// [`unreachable_record`] says: asked again by itself, an action might be done twice.
 fn unknown_outcome(why: &str) -> Refusal {
     let text = format!(
         "Whether the request was accepted is not known: {why}. Look for its job before you try again."
@@ -180,8 +181,11 @@ fn unknown_outcome(why: &str) -> Refusal {
     Refusal::new(code::CANNOT_CREATE_TASK, text)
 }
 
+/// "Temporarily locked" are the words on which Ansible's modules ask again, three times, 30 s apart: a record or
+/// a coordinator that is on its way to another node is back by then.
 fn unreachable_record(why: &str) -> Refusal {
-    let text =
-        format!("The cluster's record cannot be written: {why}. Nothing was changed; try again.");
+    let text = format!(
+        "The cluster's record is temporarily locked: {why}. Nothing was changed; try again."
+    );
     Refusal::new(code::CANNOT_CREATE_TASK, text)
 }

@@ -2,12 +2,12 @@
 
 use evenkeel_model::{
     JobId, JobOutcome, Operation, OperationEvent, OperationState, PauseCause, PausePoint, Refusal,
-    Request, UpdateRequest, UserName, Version,
+    Request, UpdateRequest, UserName,
 };
 use evenkeel_record::View;
 
 use super::{Attempt, FrontDoor};
-use crate::admission::{UpdateAction, not_there_yet, package, possible, update_for};
+use crate::admission::{UpdateAction, names_nodes, not_there_yet, package, possible, update_for};
 use crate::commit::Batch;
 
 impl FrontDoor {
@@ -28,12 +28,15 @@ impl FrontDoor {
             .map(|t| t.job)
     }
 
-    /// Starts a validation.
-    pub async fn validate(&self, version: Version, by: UserName) -> Result<JobId, Refusal> {
-        let fits = |view: &View| package(view, &version).map(drop);
-        let request = Request::Validate {
-            version: version.clone(),
+    /// Starts a validation of such an update. The checks look at every node, whichever are named: an update of
+    /// some is checked no less. So the names are looked at here, and of the request the version alone is kept.
+    pub async fn validate(&self, update: UpdateRequest, by: UserName) -> Result<JobId, Refusal> {
+        let fits = |view: &View| {
+            names_nodes(view, &update)?;
+            package(view, &update.version).map(drop)
         };
+        let version = update.version.clone();
+        let request = Request::Validate { version };
         let description = "PATCH /api/cluster/software?validate_only=true";
         self.start(request, by, description, fits)
             .await

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use evenkeel_model::{
     BootId, BootSettings, ClientRisk, DiskSerial, DiskState, FencingState, LifName, LifState, Load,
-    NodeName, PairState, PartnerSp, PoolState, PortState, ShelfState, Slot, SlotsState, SpState,
-    Space, TimeSync, WitnessState,
+    MachineId, NodeName, PairState, PartnerSp, PoolState, PortState, ShelfState, Slot, SlotsState,
+    SpState, Space, TimeSync, WitnessState,
 };
 use serde::{Deserialize, Serialize};
 
@@ -88,6 +88,8 @@ pub enum Command {
     Shelves,
     /// [`crate::Inventory::client_risks`].
     ClientRisks,
+    /// [`crate::Inventory::machine`].
+    Machine,
 }
 
 impl Command {
@@ -122,7 +124,8 @@ impl Command {
             | Self::Ports
             | Self::UnownedDisks
             | Self::Shelves
-            | Self::ClientRisks => false,
+            | Self::ClientRisks
+            | Self::Machine => false,
         }
     }
 }
@@ -171,6 +174,8 @@ pub enum Reply {
     Shelves(Vec<ShelfState>),
     /// To [`Command::ClientRisks`].
     ClientRisks(Vec<ClientRisk>),
+    /// To [`Command::Machine`].
+    Machine(MachineId),
 }
 
 /// What must happen to a node's processes because of what happened to its hardware. In order: an

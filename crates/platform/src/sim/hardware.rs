@@ -312,7 +312,8 @@ impl Hardware {
             | Command::Ports
             | Command::UnownedDisks
             | Command::Shelves
-            | Command::ClientRisks => return self.observe(node, command),
+            | Command::ClientRisks
+            | Command::Machine => return self.observe(node, command),
         };
         self.watch_service();
         if let Err(PlatformError::Refused(why)) = &reply {

@@ -1,7 +1,7 @@
 //! What a node sees of its hardware.
 
 use evenkeel_model::{
-    DiskState, LifState, Load, NodeName, PoolHealth, PoolState, SpState, Space, TimeSync,
+    DiskState, LifState, Load, MachineId, NodeName, PoolHealth, PoolState, SpState, Space, TimeSync,
 };
 
 use super::command::{Command, Reply};
@@ -80,6 +80,7 @@ impl Hardware {
             Command::ClientRisks => {
                 seeing(Fault::BlindSessions).map(|()| Reply::ClientRisks(client_risks(node)))
             }
+            Command::Machine => Ok(Reply::Machine(machine(name))),
             Command::TakeOver(_)
             | Command::GiveBack(_)
             | Command::ServeAlone
@@ -189,6 +190,17 @@ impl Hardware {
 
 fn not_up(name: &NodeName) -> PlatformError {
     PlatformError::Unavailable(format!("node {name} is not up"))
+}
+
+/// The same for a name at any time: digits, as they are on a label.
+fn machine(name: &NodeName) -> MachineId {
+    // FNV-1a.
+    let hash = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    let number = name.as_str().bytes().fold(0xcbf2_9ce4_8422_2325, hash);
+    MachineId {
+        serial_number: Some(format!("7{:011}", number % 100_000_000_000)),
+        system_id: Some(format!("5{:09}", number % 1_000_000_000)),
+    }
 }
 
 fn sp(node: &Node) -> SpState {

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use evenkeel_model::{
     BootId, BootSettings, ClientRisk, DiskSerial, DiskState, FencingState, LifName, LifState, Load,
-    PairState, PartnerSp, PoolState, PortState, ShelfState, Slot, SlotsState, SpState, Space,
-    TimeSync, WitnessState,
+    MachineId, PairState, PartnerSp, PoolState, PortState, ShelfState, Slot, SlotsState, SpState,
+    Space, TimeSync, WitnessState,
 };
 
 use super::command::{Command, Reply};
@@ -188,5 +188,8 @@ impl<T: Transport> Inventory for Port<T> {
     }
     async fn client_risks(&self) -> Result<Vec<ClientRisk>, PlatformError> {
         look!(self, ClientRisks)
+    }
+    async fn machine(&self) -> Result<MachineId, PlatformError> {
+        look!(self, Machine)
     }
 }

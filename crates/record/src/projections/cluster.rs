@@ -1,8 +1,8 @@
 //! The cluster, its nodes, and what is open.
 
 use evenkeel_model::{
-    BootId, ClusterId, Generation, NodeConfig, NodeId, NodeName, OperationId, OperationKind,
-    PlatformName, Version, WallTime,
+    Action, BootId, ClusterId, Generation, MachineId, NodeConfig, NodeId, NodeName, OperationId,
+    OperationKind, PlatformName, TaskState, Version, WallTime,
 };
 
 use super::software::{UpdateState, cluster_version, update_state};
@@ -38,12 +38,25 @@ pub struct NodeRow {
     pub rest: String,
     /// What its booted slot's manifest says, once it said so.
     pub version: Option<Version>,
+    /// Where the open update has it, while it is out of service for that.
+    pub away: Option<Away>,
+    /// What names its hardware, as far as it said so.
+    pub machine: MachineId,
     /// Its boot, once it said so.
     pub boot_id: Option<BootId>,
     /// Build version of its daemon, once it said so.
     pub daemon: Option<String>,
     /// Whether it coordinates.
     pub is_coordinator: bool,
+}
+
+/// Where an update has a node that does not serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Away {
+    /// Its partner has taken it over; it is down, or boots.
+    TakenOver,
+    /// It is up again, and its partner still serves for it.
+    WaitingForGiveback,
 }
 
 /// An operation that has not ended.
@@ -126,6 +139,10 @@ fn node(view: &View, config: &NodeConfig) -> NodeRow {
         platform: config.platform.clone(),
         rest: config.rest.clone(),
         version: booted.and_then(|booted| booted.version.clone()),
+        away: away(view, &config.name),
+        machine: booted
+            .map(|booted| booted.machine.clone())
+            .unwrap_or_default(),
         boot_id: booted.map(|booted| booted.boot_id),
         daemon: booted.map(|booted| booted.daemon.clone()),
         is_coordinator: control
@@ -133,6 +150,36 @@ fn node(view: &View, config: &NodeConfig) -> NodeRow {
             .as_ref()
             .is_some_and(|by| by.node == config.name),
     }
+}
+
+/// What the newest task says that moved the node. A record knows nothing of outages that nobody planned.
+fn away(view: &View, name: &NodeName) -> Option<Away> {
+    let open = view.control().open_of(OperationKind::Update)?;
+    let mut newest_first = view.operation(open)?.tasks.values().rev();
+    newest_first.find_map(|progress| {
+        let is_done = matches!(progress.state, TaskState::Done { .. });
+        let away = match (&progress.task.action, is_done) {
+            _ if progress.task.node != *name => return None,
+            (Action::Takeover, true) | (Action::AwaitBoot { .. }, false) => Some(Away::TakenOver),
+            (Action::AwaitBoot { .. }, true) | (Action::Giveback, false) => {
+                Some(Away::WaitingForGiveback)
+            }
+            (Action::Takeover, false) | (Action::Giveback, true) => None,
+            (
+                Action::Install { .. }
+                | Action::Activate { .. }
+                | Action::Deactivate
+                | Action::Stabilize { .. }
+                | Action::VerifyHome { .. }
+                | Action::MarkGood
+                | Action::Gate { .. }
+                | Action::GateScript { .. }
+                | Action::Reboot,
+                _,
+            ) => return None,
+        };
+        Some(away)
+    })?
 }
 
 /// What is open, in the order of admission. An admitted operation whose own stream cannot be read is named

@@ -20,7 +20,7 @@ use std::time::Duration;
 use evenkeel_model::WallTime;
 
 pub use cluster::{
-    ClusterRow, LeftRow, NodeRow, OperationRow, cluster, left_behind, nodes, open_operations,
+    Away, ClusterRow, LeftRow, NodeRow, OperationRow, cluster, left_behind, nodes, open_operations,
 };
 pub use download::{DownloadRow, DownloadState, download};
 pub use estimates::{EstimateRow, estimates};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use evenkeel_model::{
     Finding, NodeId, NodeName, Operation, OperationEnd, OperationKind, OperationState, PauseCause,
-    Severity, Version,
+    Severity, Steering, Version,
 };
 
 use super::At;
@@ -47,6 +47,8 @@ pub struct Software {
     pub pending_version: Option<Version>,
     /// Its state; none before the first.
     pub state: Option<UpdateState>,
+    /// What a person asked of it last.
+    pub action: Option<Steering>,
     /// Since it was asked for, until it ended.
     pub elapsed: Option<Duration>,
     /// How long it takes, once that is planned.
@@ -63,6 +65,8 @@ pub struct Software {
     pub update_details: Vec<PhaseRow>,
     /// Its sites, where the cluster spans some.
     pub sites: Option<SitesRow>,
+    /// The versions of the packages that every node holds, or pulls as soon as it is up.
+    pub images: Vec<Version>,
 }
 
 /// A node's software.
@@ -81,6 +85,7 @@ pub fn software(view: &View, at: At) -> Software {
     let installed = Software {
         version: cluster_version(view),
         nodes: software_nodes(view),
+        images: images(view),
         ..Software::default()
     };
     let Some(operation) = newest(view) else {
@@ -103,6 +108,7 @@ pub fn software(view: &View, at: At) -> Software {
     Software {
         pending_version: operation.version().filter(|_| is_open).cloned(),
         state: Some(state),
+        action: operation.steered,
         elapsed,
         estimated,
         sites: sites(view, Some(shown)),
@@ -139,6 +145,15 @@ fn software_nodes(view: &View) -> Vec<SoftwareNode> {
             version: version(&node.name),
         })
         .collect()
+}
+
+fn images(view: &View) -> Vec<Version> {
+    let packages = view.catalogue().packages.values();
+    let mut versions: Vec<_> = packages
+        .map(|it| it.package.summary.version.clone())
+        .collect();
+    versions.sort();
+    versions
 }
 
 /// The validation counts 10 minutes; the checks afterwards are not in the original's total.

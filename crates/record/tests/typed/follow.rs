@@ -116,6 +116,7 @@ fn boot(expected: u64, name: &str) -> Write {
         boot_id: BootId(uuid::Uuid::from_u128(3)),
         version: None,
         daemon: "0.1.0".to_owned(),
+        machine: MachineId::default(),
     };
     let events = vec![Event::Control(event)];
     Write {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::story::{Story, finding, node, plan, problem, user, version, wall};
 use evenkeel_model::*;
 use evenkeel_record::projections::{
-    At, HistoryState, JobState, PhaseRow, Software, UpdateState, cluster, cluster_version, history,
-    job, jobs, nodes, open_operations, package, packages, software,
+    At, Away, HistoryState, JobState, PhaseRow, Software, UpdateState, cluster, cluster_version,
+    history, job, jobs, nodes, open_operations, package, packages, software,
 };
 
 fn picture(story: &Story) -> Software {
@@ -321,12 +321,14 @@ fn a_canceled_update_leaves_a_row_for_each_node_it_began_with() {
         },
     );
     assert_eq!(picture(&story).state, Some(UpdateState::PausedByUser));
+    assert_eq!(picture(&story).action, None, "nobody asked for the pause");
     let at = story.tick();
     story.operation(id, OperationEvent::CancelRequested { at, by: user() });
     assert_eq!(picture(&story).state, Some(UpdateState::CancelPending));
     story.end(id, OperationEnd::Canceled);
     let shown = picture(&story);
     assert_eq!(shown.state, Some(UpdateState::Canceled));
+    assert_eq!(shown.action, Some(Steering::Cancel));
     assert_eq!(
         shown.version,
         Some(version("1.0")),
@@ -508,4 +510,73 @@ fn packages_come_and_go() {
     story.event(StreamId::Catalogue, Event::Catalogue(removed));
     assert_eq!(packages(&story.view), []);
     assert_eq!(package(&story.view, &version("2.0")), None);
+}
+
+#[test]
+fn the_last_action_that_was_asked_for_is_shown() {
+    let mut story = Story::cluster();
+    let (id, _) = story.start_update();
+    story.validated(id, vec![]);
+    story.planned(id, plan());
+    story.run(id, Story::INSTALL);
+    let at = story.tick();
+    story.operation(id, OperationEvent::PauseRequested { at, by: user() });
+    assert_eq!(picture(&story).action, Some(Steering::Pause));
+    let point = PausePoint::Takeover;
+    story.paused(id, PauseCause::User { point });
+    let (at, anew) = (story.tick(), false);
+    story.operation(
+        id,
+        OperationEvent::Resumed {
+            at,
+            by: user(),
+            anew,
+        },
+    );
+    assert_eq!(picture(&story).action, Some(Steering::Resume));
+}
+
+#[test]
+fn a_node_that_an_update_moved_is_shown_where_it_is() {
+    let mut story = Story::cluster();
+    let away = |story: &Story| {
+        nodes(&story.view)
+            .into_iter()
+            .map(|row| row.away)
+            .collect::<Vec<_>>()
+    };
+    let (id, _) = story.start_update();
+    story.validated(id, vec![]);
+    story.planned(id, plan());
+    story.run(id, Story::INSTALL);
+    story.task_started(id, Story::N2[0], 1);
+    assert_eq!(away(&story), [None, None], "not known to be done");
+    story.task_done(id, Story::N2[0], 1);
+    assert_eq!(away(&story), [None, Some(Away::TakenOver)]);
+    story.task_started(id, Story::N2[1], 1);
+    assert_eq!(away(&story), [None, Some(Away::WaitingForGiveback)]);
+    story.task_done(id, Story::N2[1], 1);
+    assert_eq!(away(&story), [None, None]);
+}
+
+#[test]
+fn what_names_a_nodes_hardware_stays_known_when_an_older_daemon_boots() {
+    let mut story = Story::cluster();
+    let at = story.tick();
+    let machine = MachineId {
+        serial_number: Some("701".to_owned()),
+        system_id: Some("537".to_owned()),
+    };
+    story.control(ControlEvent::NodeBooted {
+        at,
+        node: node("n1"),
+        boot_id: BootId(uuid::Uuid::from_u128(8)),
+        version: Some(version("1.0")),
+        daemon: "0.2.0".to_owned(),
+        machine: machine.clone(),
+    });
+    // It says nothing of it.
+    story.boot("n1", "1.0");
+    assert_eq!(nodes(&story.view)[0].machine, machine);
+    assert!(nodes(&story.view)[1].machine.is_unsaid());
 }

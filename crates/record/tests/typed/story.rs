@@ -199,6 +199,7 @@ impl Story {
             boot_id,
             version,
             daemon,
+            machine: MachineId::default(),
         });
     }
 

@@ -177,10 +177,12 @@ impl AuditLog {
     /// The newest entries, oldest first. Blocks.
     pub fn newest(&self, most: usize) -> Vec<AuditRecord> {
         let journal = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those of one instant stay in the order they came in.
         let mut records = newest(journal.texts(), most);
+        records.reverse();
         drop(journal);
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        records.extend(newest(refused.journal.texts(), most));
+        records.extend(newest(refused.journal.texts(), most).into_iter().rev());
         drop(refused);
         records.sort_by_key(|record| record.at.timestamp());
         records.split_off(records.len().saturating_sub(most))

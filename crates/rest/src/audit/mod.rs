@@ -7,6 +7,7 @@
 mod journal;
 mod log;
 mod summary;
+mod told;
 
 use async_trait::async_trait;
 use evenkeel_model::{AuditRecord, NodeName};
@@ -14,6 +15,7 @@ use evenkeel_model::{AuditRecord, NodeName};
 pub(crate) use log::{Asking, Noted};
 pub use log::{AuditError, AuditLog};
 pub(crate) use summary::{of_body, of_query};
+pub(crate) use told::Told;
 
 /// The logs of all nodes.
 #[async_trait]

@@ -7,11 +7,12 @@ use evenkeel_model::GetSource;
 use serde_json::{Map, Value};
 
 /// Parameters and fields that are kept as they are.
-const KEPT: [&str; 21] = [
+const KEPT: [&str; 24] = [
     "action",
     "certificate",
     "check",
     "conditions",
+    "create_time",
     "estimate_only",
     "file_name",
     "first_pair",
@@ -22,6 +23,8 @@ const KEPT: [&str; 21] = [
     "name",
     "nodes_to_update",
     "pause_after",
+    "query",
+    "query_fields",
     "reason",
     "role",
     "skip_warnings",
@@ -68,6 +71,7 @@ fn keep(what: &mut What, name: &str, value: &Value) {
         name if KEPT.contains(&name) => shown(value),
         name if SECRET.contains(&name) && !value.is_null() => Some("(given)".to_owned()),
         "url" => value.as_str().map(bare),
+        "records" => Some(versions(value)),
         _ => None,
     };
     if let Some(shown) = shown {
@@ -87,6 +91,13 @@ fn shown(value: &Value) -> Option<String> {
     }
 }
 
+/// The packages that a body names.
+fn versions(records: &Value) -> String {
+    let records = records.as_array().into_iter().flatten();
+    let named = records.filter_map(|record| record.get("version")?.as_str());
+    named.collect::<Vec<_>>().join(",")
+}
+
 /// The address without user, password, query and fragment.
 fn bare(url: &str) -> String {
     if !url.contains("://") {
@@ -99,7 +110,7 @@ fn bare(url: &str) -> String {
 }
 
 /// Of bounded length, and harmless to a terminal.
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let harmless = |c: char| if c.is_control() { '?' } else { c };
     let mut kept: String = text.chars().take(MAX_CHARACTERS).map(harmless).collect();
     if text.chars().nth(MAX_CHARACTERS).is_some() {
@@ -130,7 +141,12 @@ mod tests {
             &mut odd,
             br#"{"url": "u:s3cret@h/p.tgz", "public_key": "s3cret"}"#,
         );
+        of_body(
+            &mut odd,
+            br#"{"records": [{"version": "9.1", "x": "s3cret"}, {"version": "9.2"}, "s3cret"]}"#,
+        );
         assert!(!format!("{odd:?}").contains("s3cret"), "{odd:?}");
+        assert_eq!(odd["records"], "9.1,9.2");
         is("reason", "a?[2Jb");
         is("nodes_to_update", "a,b");
         of_body(&mut what, b"not json");

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use axum::http::{Method, Request};
-use evenkeel_model::{AuditRecord, BootId, NodeName};
-use evenkeel_rest::{Api, AuditLog, Audits, Origin, Peer};
+use evenkeel_api::{Certificate, CertificateSource, NewCertificate};
+use evenkeel_model::{AuditRecord, BootId, NodeName, Refusal};
+use evenkeel_rest::{Api, AuditLog, Audits, Certificates, Origin, Peer};
 use evenkeel_seam::{RandomIds, SeededIds, TokioClock};
 use serde_json::{Value, json};
 
@@ -23,6 +24,30 @@ impl Audits for Logs {
     }
 }
 
+/// A node that takes any certificate.
+struct Shown;
+
+#[async_trait]
+impl Certificates for Shown {
+    fn shown(&self) -> Option<Certificate> {
+        Some(Certificate {
+            node: "n1".to_owned(),
+            source: CertificateSource::Given,
+            subject: None,
+            issuer: None,
+            names: vec![],
+            not_before: "2026-01-01T00:00:00+00:00".to_owned(),
+            not_after: "2027-01-01T00:00:00+00:00".to_owned(),
+            fingerprint_sha256: "0a1b".to_owned(),
+            certificate: String::new(),
+        })
+    }
+
+    async fn replace(self: Arc<Self>, _: NewCertificate) -> Result<(), Refusal> {
+        Ok(())
+    }
+}
+
 fn client(folder: &Path) -> Client {
     let epoch = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
     let origin = tokio::time::Instant::now();
@@ -32,7 +57,8 @@ fn client(folder: &Path) -> Client {
     let fake = Arc::new(Fake::new());
     let api = Api::new(fake.clone(), fake.clone(), &SeededIds::new(1));
     let all = Arc::new(Logs(Arc::clone(&log)));
-    let router = api.with_audit(Some(log), all).router();
+    let api = api.with_audit(Some(log), all);
+    let router = api.with_certificates(Arc::new(Shown)).router();
     Client { fake, router }
 }
 
@@ -137,6 +163,66 @@ async fn what_would_change_something_is_noted_with_its_outcome_and_no_secret() {
     assert_eq!(newest["num_records"], 1);
     let of_user = audit(&client, "?user=admin&max_records=2").await;
     assert_eq!(of_user["records"][1]["status"], 401);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_only_the_answer_tells_is_kept_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let client = client(folder.path());
+    let packages = "/api/cluster/software/packages";
+    let named = r#"{"records": [{"version": "9.9.1"}, {"version": "gone"}]}"#;
+    let delete = |uri: String, body: &'static str| {
+        let client = &client;
+        async move { ask(client, PASSWORD, Method::DELETE, &uri, body).await }
+    };
+    assert_eq!(delete(format!("{packages}?version=9.*"), "").await, 202);
+    assert_eq!(delete(packages.to_owned(), named).await, 202);
+    let one = format!("{packages}/9.9.1?return_timeout=30");
+    let failed = async {
+        let job = loop {
+            let newest = client
+                .fake
+                .edit(|state| state.jobs.get(2).map(|job| job.uuid.clone()));
+            match newest {
+                Some(job) => break job,
+                None => tokio::task::yield_now().await,
+            }
+        };
+        client.fake.end_job(&job, Some((10551323, "disk")));
+        job
+    };
+    let (status, job) = tokio::join!(delete(one, ""), failed);
+    assert_eq!(status, 500);
+
+    let seen = audit(&client, "").await;
+    let what = |n: usize| &seen["records"][n]["what"];
+    assert_eq!(
+        (&what(0)["version"], &what(0)["deleted"]),
+        (&json!("9.*"), &json!("9.10.1"))
+    );
+    assert_eq!(
+        (&what(1)["records"], &what(1)["deleted"]),
+        (&json!("9.9.1,gone"), &json!("9.9.1"))
+    );
+    let jobs = client.fake.edit(|state| state.jobs[0].uuid.clone());
+    assert_eq!(what(0)["jobs"], jobs);
+    assert_eq!(
+        seen["records"][2]["job"], job,
+        "of a job that failed in time too"
+    );
+    assert_eq!(seen["records"][2]["code"], "10551323");
+
+    let key = r#"{"public_key": "s3cret by mistake", "name": "builds"}"#;
+    let trusted = ask(&client, PASSWORD, Method::POST, "/evenkeel/v1/keys", key).await;
+    assert_eq!(trusted, 201);
+    let put = (Method::PUT, "/evenkeel/v1/certificate");
+    let new = r#"{"certificate": "-----BEGIN", "private_key": "s3cret"}"#;
+    assert_eq!(ask(&client, PASSWORD, put.0, put.1, new).await, 200);
+    let seen = audit(&client, "").await;
+    let what = |n: usize| &seen["records"][n]["what"];
+    assert_eq!(*what(3), json!({"name": "builds", "key": "key-1"}));
+    assert_eq!(what(4)["fingerprint_sha256"], "0a1b");
+    assert!(!seen.to_string().contains("s3cret"), "{seen}");
 }
 
 #[tokio::test]

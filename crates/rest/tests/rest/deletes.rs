@@ -98,6 +98,49 @@ async fn a_delete_that_fails_is_the_last() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_refusal_of_a_later_one_does_not_hide_what_was_begun() {
+    let client = Client::new();
+    let named = r#"{"records":[{"version":"9.9.1"},{"version":"gone"},{"version":"9.10.1"}]}"#;
+    let ended = end_jobs(&client, &[None]);
+    let (reply, ()) = tokio::join!(delete(&client, "?return_timeout=30", named), ended);
+    assert_eq!(reply.status, 202, "{}", reply.text);
+    let answer = reply.json();
+    assert_eq!(answer["num_records"], 1);
+    assert_eq!(answer["jobs"].as_array().unwrap().len(), 1);
+    assert_eq!(answer["error"]["code"], "10551325");
+    assert_eq!(asked(&client), ["admin: delete 9.9.1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_waits_answers_when_the_last_is_gone() {
+    let client = Client::new();
+    let all = "?version=9.*&return_timeout=60";
+    let ended = end_jobs(&client, &[None, None]);
+    let (reply, ()) = tokio::join!(delete(&client, all, ""), ended);
+    assert_eq!(
+        (reply.status.as_u16(), &reply.json()["num_records"]),
+        (200, &2.into())
+    );
+    let begun = tokio::time::Instant::now();
+    let reply = delete(&client, all, "").await;
+    assert_eq!(
+        (reply.status.as_u16(), begun.elapsed().as_secs()),
+        (202, 60)
+    );
+    assert!(
+        reply.json()["_links"]["next"].is_object(),
+        "the first goes on"
+    );
+    let failed = end_jobs(
+        &client,
+        &[None, None, None, Some((code::CLEANUP_NODE, "disk"))],
+    );
+    let one = "?version=9.9.1&return_timeout=60";
+    let (reply, ()) = tokio::join!(delete(&client, one, ""), failed);
+    assert_eq!(reply.status, 202, "its job says why");
+}
+
+#[tokio::test(start_paused = true)]
 async fn packages_may_be_named_in_the_body() {
     let client = Client::new();
     let named = r#"{"records":[{"version":"9.9.1"},{"version":"9.10.1"}]}"#;
@@ -122,7 +165,14 @@ async fn nothing_is_deleted_without_a_condition() {
         ("?version=a", r#"{"records":[]}"#, "262186"),
         ("", r#"{"records":[{"name":"x"}]}"#, "262197"),
         ("", r#"{"version":"9.9.1"}"#, "262196"),
+        ("", r#"{"x":1}"#, "262203"),
         ("?verson=9.9.1", "", "262179"),
+        ("?version=*&max_records=1", "", "262179"),
+        ("?version=*&order_by=version", "", "262179"),
+        ("?version=*&fields=version", "", "262179"),
+        ("?version=*&start.index=1", "", "262179"),
+        ("?version=*&start.version=9.9.1", "", "262179"),
+        ("?version=*&return_timeout=121", "", "262197"),
     ] {
         let reply = delete(&client, query, body).await;
         assert_eq!(reply.error().1, code, "{query} {body}");
@@ -131,5 +181,38 @@ async fn nothing_is_deleted_without_a_condition() {
         delete(&client, "?version=none", "").await.json()["num_records"],
         0
     );
+    assert!(asked(&client).is_empty());
+}
+
+#[tokio::test]
+async fn what_refuses_one_refuses_many() {
+    let client = Client::new();
+    for code in [
+        code::STORE_EMPTY,
+        code::NO_PACKAGE,
+        code::DELETE_DURING_VALIDATION,
+        code::DELETE_DURING_UPDATE,
+        code::PACKAGE_BEING_DELETED,
+        code::SYNC_IN_PROGRESS,
+        code::CANNOT_CREATE_TASK,
+    ] {
+        let refusal = Refusal::new(code, "not now");
+        client.fake.edit(|state| state.refuse = Some(refusal));
+        let named = r#"{"records":[{"version":"9.9.1"}]}"#;
+        assert_eq!(delete(&client, "", named).await.error().1, code.to_string());
+    }
+    assert!(asked(&client).is_empty());
+}
+
+#[tokio::test]
+async fn a_body_has_nothing_to_say_of_one() {
+    let client = Client::new();
+    for (body, code) in [
+        (r#"{"version":"9.9.1"}"#, "262196"),
+        (r#"{"x":1}"#, "262203"),
+    ] {
+        let reply = delete(&client, "/9.9.1", body).await;
+        assert_eq!(reply.error().1, code);
+    }
     assert!(asked(&client).is_empty());
 }

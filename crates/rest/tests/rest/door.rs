@@ -628,6 +628,7 @@ async fn booted(bench: &Bench) {
         boot_id: BootId(id(1)),
         version: None,
         daemon: "0.1.0".to_owned(),
+        machine: MachineId::default(),
     };
     let write = Write {
         stream: StreamId::Control,

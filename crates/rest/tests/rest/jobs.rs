@@ -23,6 +23,13 @@ async fn no_job_of_ours_can_be_stopped_by_itself() {
     assert_eq!(act("resume").await, (409, "458771".to_owned()));
     assert_eq!(act("stop").await, (400, "262197".to_owned()));
     assert_eq!(act("").await, (400, "262278".to_owned()));
+    let uri = format!("/api/cluster/jobs/{job}?action=pause");
+    for (body, code) in [
+        (r#"{"state":"paused"}"#, "262196"),
+        (r#"{"x":1}"#, "262203"),
+    ] {
+        assert_eq!(client.patch(&uri, body).await.error().1, code);
+    }
     client.fake.end_job(&job, None);
     for action in ["pause", "resume", "cancel"] {
         assert_eq!(act(action).await, (409, "458762".to_owned()), "{action}");

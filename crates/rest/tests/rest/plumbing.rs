@@ -107,6 +107,40 @@ async fn other_methods_name_those_that_are_allowed() {
 }
 
 #[tokio::test]
+async fn collections_and_jobs_have_heads_and_options_too() {
+    let client = Client::new();
+    let started = client
+        .patch("/api/cluster/software?action=pause", "{}")
+        .await;
+    let uuid = started.json()["job"]["uuid"].as_str().unwrap().to_owned();
+    let job = format!("/api/cluster/jobs/{uuid}");
+    for (uri, allowed) in [
+        ("/api/cluster/jobs", "GET,HEAD"),
+        ("/api/cluster/nodes", "GET,HEAD"),
+        ("/api/cluster/software/packages", "GET,HEAD,DELETE"),
+        ("/api/cluster/software/history", "GET,HEAD"),
+        (&job, "GET,HEAD,PATCH"),
+    ] {
+        let options = client.call(Method::OPTIONS, uri, "").await;
+        assert_eq!(
+            (options.status.as_u16(), options.text.as_str()),
+            (200, ""),
+            "{uri}"
+        );
+        assert_eq!(options.header("allow"), allowed, "{uri}");
+        let head = client.call(Method::HEAD, uri, "").await;
+        let get = client.get(uri).await;
+        assert_eq!((head.status, head.text.as_str()), (get.status, ""), "{uri}");
+        for header in ["content-type", "content-length"] {
+            assert_eq!(head.header(header), get.header(header), "{uri}");
+        }
+    }
+    let absent = "/api/cluster/jobs/44444444-4444-4444-8444-444444444444";
+    let head = client.call(Method::HEAD, absent, "").await;
+    assert_eq!((head.status.as_u16(), head.text.as_str()), (404, ""));
+}
+
+#[tokio::test]
 async fn odd_targets_are_answered_like_any_unknown_address() {
     let client = Client::new();
     for target in [

@@ -106,6 +106,10 @@ impl Bench {
             boot_id: BootId(id(3)),
             version: Some("1.0".parse().unwrap()),
             daemon: "0.1.0".to_owned(),
+            machine: MachineId {
+                serial_number: Some(format!("serial-{node}")),
+                system_id: Some(format!("system-{node}")),
+            },
         };
         let user = ControlEvent::UserSet {
             at: wall(1),
@@ -185,6 +189,30 @@ async fn the_cluster_and_its_nodes() {
         (&partner["name"], &partner["uuid"]),
         (&json!("b"), &json!(id(12)))
     );
+    let harvest = bench
+        .get(
+            "/api/cluster/nodes?return_records=true&fields=serial_number,system_id&max_records=500",
+        )
+        .await;
+    let known = &harvest["records"][0];
+    assert_eq!(known["serial_number"], "serial-a");
+    assert_eq!(known["system_id"], "system-a");
+    let unset = bench
+        .get("/api/cluster/nodes?fields=service_processor.state,ha")
+        .await;
+    assert_eq!(unset["records"][0].get("service_processor"), None);
+    let images = bench
+        .get("/api/cluster/software?fields=nodes.software_images")
+        .await;
+    assert_eq!(
+        images["nodes"][0]["software_images"],
+        json!([]),
+        "no package came in yet"
+    );
+    let firmware = bench
+        .get("/api/cluster/software?fields=nodes.firmware")
+        .await;
+    assert_eq!(firmware.get("nodes"), None);
     let software = bench.get("/api/cluster/software").await;
     // Node b has not said what it runs; clients fail without a text.
     assert_eq!(software["nodes"][0], json!({"name": "a", "version": "1.0"}));

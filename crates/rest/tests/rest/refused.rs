@@ -300,6 +300,26 @@ async fn a_package_that_is_not_there_is_told_from_a_store_without_any() {
 }
 
 #[tokio::test]
+async fn a_validation_looks_at_the_options_that_an_update_would_refuse() {
+    let bench = Bench::new().await;
+    let _scribe = Scribe::new(&bench).await;
+    let patch = async |options: &str| {
+        let uri = format!("/api/cluster/software?validate_only=true&{options}");
+        bench.client.patch(&uri, r#"{"version":"2.0"}"#).await
+    };
+    for (options, code, about) in [
+        ("nodes_to_update=zz", code::INVALID_VALUE, "nodes_to_update"),
+        ("first_pair=zz", code::INVALID_VALUE, "first_pair"),
+        ("force_rolling=true", code::NOT_SUPPORTED, "force_rolling"),
+    ] {
+        let expected = (400, code.to_string(), Some(about.to_owned()));
+        assert_eq!(patch(options).await.error(), expected, "{options}");
+    }
+    assert_eq!(bench.open_operations(), 0);
+    assert_eq!(patch("nodes_to_update=a&first_pair=a").await.status, 202);
+}
+
+#[tokio::test]
 async fn without_the_record_nothing_is_begun() {
     let bench = Bench::new().await;
     let _package = Scribe::new(&bench).await;
@@ -312,6 +332,8 @@ async fn without_the_record_nothing_is_begun() {
         let reply = make(&bench, call).await;
         let found = (reply.error().0, reply.error().1);
         assert_eq!(found, (503, "10551320".to_owned()), "{call:?}");
+        // On these words Ansible asks again.
+        assert!(reply.text.contains("temporarily locked"), "{}", reply.text);
     }
     assert_eq!(act(&bench, "pause").await, (503, "10551320".to_owned()));
 }

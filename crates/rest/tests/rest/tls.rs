@@ -106,6 +106,58 @@ async fn read_until(stream: &mut TlsStream<TcpStream>, end: &str) -> String {
 }
 
 #[tokio::test]
+async fn the_two_versions_of_tls_that_are_safe_are_spoken_and_no_other() {
+    let server = start(Limits::default()).await;
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let only = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(server.roots.clone())
+            .with_no_client_auth();
+        let stream = TcpStream::connect(server.address).await.unwrap();
+        let name = ServerName::try_from("127.0.0.1").unwrap();
+        let connector = TlsConnector::from(Arc::new(only));
+        let mut stream = connector.connect(name, stream).await.unwrap();
+        assert_eq!(stream.get_ref().1.protocol_version(), Some(version.version));
+        send(&mut stream, "/api/cluster", true).await;
+        let text = read_until(&mut stream, "\"minor\":1").await;
+        assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
+    }
+    let answer = async |minor: u8| {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(&hello(minor)).await.unwrap();
+        let mut answer = [0; 7];
+        stream.read_exact(&mut answer).await.unwrap();
+        answer
+    };
+    assert_eq!(answer(3).await[0], 22, "of TLS 1.2: a ServerHello");
+    let refused = answer(2).await;
+    // Of TLS 1.1: a fatal alert, protocol_version.
+    assert_eq!(
+        (refused[0], &refused[5..]),
+        (21, &[2, 70][..]),
+        "{refused:?}"
+    );
+    server.end().await;
+}
+
+/// A ClientHello whose newest version is TLS 1.2 (3) or 1.1 (2), and which is the same otherwise.
+fn hello(minor: u8) -> Vec<u8> {
+    let (version, random) = ([3, minor], [7; 32]);
+    // No session, one cipher suite (ECDHE-ECDSA-AES128-GCM-SHA256), no compression.
+    let suites = [0, 0, 2, 0xc0, 0x2b, 1, 0];
+    // supported_groups: secp256r1; ec_point_formats: uncompressed; signature_algorithms: ECDSA with SHA-256.
+    let groups = [0, 10, 0, 4, 0, 2, 0, 0x17];
+    let formats = [0, 11, 0, 2, 1, 0];
+    let signatures = [0, 13, 0, 4, 0, 2, 4, 3];
+    let extensions = [&groups[..], &formats, &signatures].concat();
+    let length = [0, extensions.len() as u8];
+    let body = [&version[..], &random, &suites, &length, &extensions].concat();
+    let handshake = [&[1, 0, 0, body.len() as u8][..], &body].concat();
+    [&[22, 3, 1, 0, handshake.len() as u8][..], &handshake].concat()
+}
+
+#[tokio::test]
 async fn several_requests_share_a_verified_connection() {
     let server = start(Limits::default()).await;
     let mut stream = server.connect().await;

@@ -124,9 +124,14 @@ async fn each_role_may_do_its_own_and_no_more() {
         let refused = stager.status == 403;
         assert_eq!(refused, !may_stager, "{method} {uri}: {}", stager.text);
     }
-    for uri in [software, USERS, "/evenkeel/v1/explain"] {
+    let own = format!("{USERS}/watcher");
+    for uri in [software, "/evenkeel/v1/explain", &own] {
         let seen = send_as(&client, "watcher", Method::GET, uri, "").await;
         assert_eq!(seen.status, 200, "{uri}");
+    }
+    for uri in [USERS, &format!("{USERS}/admin"), "/evenkeel/v1/audit"] {
+        let seen = send_as(&client, "watcher", Method::GET, uri, "").await;
+        assert_eq!(seen.error().0, 403, "who there is and who did what: {uri}");
     }
 }
 
@@ -253,6 +258,32 @@ async fn who_was_made_or_changed_on_another_node_a_moment_ago_is_let_in() {
     let request = Request::builder().uri("/api/cluster").extension(peer);
     let robot = client.send(request.body(Body::empty()).unwrap()).await;
     assert_eq!(robot.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_certificate_of_nobody_does_not_cost_a_look_at_the_record_each_time() {
+    let client = Client::new();
+    let status = async || {
+        let peer = Peer {
+            certificate: Some("robot".parse().unwrap()),
+            ..from(1)
+        };
+        let request = Request::builder().uri("/api/cluster").extension(peer);
+        let reply = client.send(request.body(Body::empty()).unwrap()).await;
+        reply.status
+    };
+    for _ in 0..100 {
+        assert_eq!(status().await, 401);
+    }
+    assert_eq!(client.fake.edit(|state| state.refreshed), 1);
+    let account = Account {
+        certificate: true,
+        ..admin(hash_password(SECRET).unwrap())
+    };
+    let made = |state: &mut State| state.unread_users.insert("robot".parse().unwrap(), account);
+    client.fake.edit(made);
+    tokio::time::advance(std::time::Duration::from_secs(1)).await;
+    assert_eq!(status().await, 200);
 }
 
 #[tokio::test]

@@ -64,7 +64,10 @@ impl Storm<'_> {
     }
 
     pub(super) async fn validate(&self) {
-        let ask = async |door: FrontDoor| door.validate(version(NEW), admin()).await;
+        let ask = async |door: FrontDoor| {
+            door.validate(UpdateRequest::new(version(NEW)), admin())
+                .await
+        };
         let _ = timeout(OPERATOR, self.cluster.ask(ask)).await;
     }
 

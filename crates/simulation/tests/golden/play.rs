@@ -107,7 +107,8 @@ impl Player {
             Command::Validate(version) => {
                 let version = parse_version(version)?;
                 let ask = async |door: evenkeel_orchestrator::FrontDoor| {
-                    door.validate(version.clone(), admin()).await
+                    door.validate(UpdateRequest::new(version.clone()), admin())
+                        .await
                 };
                 answered(self.cluster.ask(ask).await)
             }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use evenkeel_model::{Finding, OperationKind, OperationState, Severity};
+use evenkeel_model::{Finding, OperationKind, OperationState, Severity, UpdateRequest};
 use evenkeel_platform::sim::Fault;
 use evenkeel_simulation::{Cluster, NEW, Settings, admin, run};
 use tokio::time::sleep;
@@ -74,7 +74,10 @@ fn told(finding: &Finding) -> String {
 
 async fn findings(cluster: &Cluster) -> Vec<Finding> {
     cluster
-        .ask(async |door| door.validate(NEW.parse().unwrap(), admin()).await)
+        .ask(async |door| {
+            door.validate(UpdateRequest::new(NEW.parse().unwrap()), admin())
+                .await
+        })
         .await
         .unwrap();
     let ended = cluster.until(Duration::from_secs(120), |view| {

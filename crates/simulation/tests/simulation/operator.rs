@@ -1,6 +1,8 @@
 //! What an operator asks for: pause, resume, cancel, and what is refused when.
 
-use evenkeel_model::{OperationEnd, OperationKind, OperationState, PauseAfter, PausePoint, code};
+use evenkeel_model::{
+    OperationEnd, OperationKind, OperationState, PauseAfter, PausePoint, UpdateRequest, code,
+};
 use evenkeel_orchestrator::UpdateAction;
 use evenkeel_simulation::{Cluster, NEW, OLD, Settings, Stand, admin, run};
 use tokio::time::{Duration, sleep};
@@ -157,7 +159,8 @@ fn actions_in_wrong_states_are_refused_and_change_nothing() {
         let delete = cluster.ask(delete).await.expect_err("refused");
         assert_eq!(delete.code, code::DELETE_DURING_UPDATE);
         let validate = async |door: evenkeel_orchestrator::FrontDoor| {
-            door.validate(version(NEW), admin()).await
+            door.validate(UpdateRequest::new(version(NEW)), admin())
+                .await
         };
         let validate = cluster.ask(validate).await.expect_err("refused");
         assert_eq!(validate.code, code::UPDATE_IN_PROGRESS);
@@ -203,7 +206,8 @@ fn a_validation_tells_and_changes_nothing() {
     run(async {
         let cluster = Cluster::start(Settings::new(2)).await;
         let ask = async |door: evenkeel_orchestrator::FrontDoor| {
-            door.validate(version(NEW), admin()).await
+            door.validate(UpdateRequest::new(version(NEW)), admin())
+                .await
         };
         cluster.ask(ask).await.expect("nothing is in the way");
         let ended = cluster.until(REST, |view| {
@@ -259,7 +263,8 @@ fn a_node_without_room_does_not_keep_the_cluster_from_working() {
         assert!(message.contains(full.as_str()), "{message}");
         // Held off: the lock is free, and the finding names the node.
         let ask = async |door: evenkeel_orchestrator::FrontDoor| {
-            door.validate(version(OLD), admin()).await
+            door.validate(UpdateRequest::new(version(OLD)), admin())
+                .await
         };
         cluster.ask(ask).await.expect("no synchronization is open");
         let findings = cluster.until(REST, |view| {

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use evenkeel_api::{
     Acknowledgement, Action, CheckStatus, Cluster, Download, DownloadState, EventLine, Explain,
     FirmwareHistory, GateSettings, Ha, History, HistoryState, Issue, Job, JobError, JobState, Key,
-    NewAcknowledgement, NewKey, Node, NodeName, NodeRef, Package, ReleaseVersion, Resource,
-    Retention, Software, SoftwareImage, SoftwareNode, UpdateDetails, UpdateState, User,
+    KeyState, NewAcknowledgement, NewKey, Node, NodeName, NodeRef, Package, ReleaseVersion,
+    Resource, Retention, Software, SoftwareImage, SoftwareNode, UpdateDetails, UpdateState, User,
     ValidationResult,
 };
 use evenkeel_api::{EstimateRecord, PlanPreview};
@@ -40,6 +40,7 @@ pub(crate) struct State {
     pub(crate) history: Vec<History>,
     pub(crate) jobs: Vec<Job>,
     pub(crate) users: BTreeMap<UserName, Account>,
+    pub(crate) keys: Vec<Key>,
     /// Users of the record that this node has not read yet.
     pub(crate) unread_users: BTreeMap<UserName, Account>,
     /// Every change asked for, in words.
@@ -48,6 +49,8 @@ pub(crate) struct State {
     pub(crate) refuse: Option<Refusal>,
     /// What the coordinator says it waits for.
     pub(crate) awaiting: Vec<Awaiting>,
+    /// How often the record was read.
+    pub(crate) refreshed: usize,
     /// Why the record cannot be reached.
     pub(crate) unreachable: Option<Refusal>,
     /// Uploads that were admitted.
@@ -228,7 +231,6 @@ impl evenkeel_rest::Cluster for Fake {
             version: ReleaseVersion::of("9.9.1"),
             state: Some("up".to_owned()),
             ha: Some(Ha {
-                enabled: Some(true),
                 partners: vec![partner],
             }),
         };
@@ -298,7 +300,10 @@ impl evenkeel_rest::Cluster for Fake {
         match self.see(|state| state.unreachable.clone()) {
             Some(refusal) => Err(refusal),
             None => {
-                self.edit(|state| state.users.append(&mut state.unread_users));
+                self.edit(|state| {
+                    state.refreshed += 1;
+                    state.users.append(&mut state.unread_users);
+                });
                 Ok(())
             }
         }
@@ -309,7 +314,7 @@ impl evenkeel_rest::Cluster for Fake {
     }
 
     async fn keys(&self) -> Result<Vec<Key>, Refusal> {
-        Ok(Vec::new())
+        Ok(self.see(|state| state.keys.clone()))
     }
 
     async fn gates(&self) -> Result<GateSettings, Refusal> {
@@ -390,10 +395,10 @@ impl evenkeel_rest::FrontDoor for Fake {
         })
     }
 
-    async fn validate(&self, version: Version, by: UserName) -> Result<JobId, Refusal> {
+    async fn validate(&self, request: UpdateRequest, by: UserName) -> Result<JobId, Refusal> {
         self.open_job(
             "PATCH /api/cluster/software",
-            format!("{by}: validate {version}"),
+            format!("{by}: validate {}", request.version),
         )
     }
 
@@ -448,8 +453,19 @@ impl evenkeel_rest::FrontDoor for Fake {
         }))
     }
 
-    async fn trust_key(&self, _: NewKey, _: UserName) -> Result<String, Refusal> {
-        Err(Refusal::new(code::NO_ENTRY, "Not here."))
+    async fn trust_key(&self, new: NewKey, by: UserName) -> Result<String, Refusal> {
+        let key = Key {
+            id: "key-1".to_owned(),
+            name: new.name,
+            state: KeyState::Trusted,
+            trusted_at: time(1),
+            trusted_by: Some(by.to_string()),
+            revoked_at: None,
+            revoked_by: None,
+            public_key: new.public_key,
+        };
+        self.edit(|state| state.keys.push(key));
+        Ok("key-1".to_owned())
     }
 
     async fn revoke_key(&self, _: &str, _: UserName) -> Result<(), Refusal> {

@@ -16,6 +16,7 @@ not run its version; it is left at that version, without the package:
 Otherwise a lab is brought up with the programs in EVENKEEL_BIN_DIR, and taken down afterwards.
 """
 
+import importlib.util
 import json
 import os
 import shutil
@@ -23,11 +24,13 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import requests
 
 # These win over the verification that a connection asks for, in every version of the client.
 for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
@@ -37,6 +40,12 @@ LAB_VERSION = "lab-conformance-2"
 # Bounds on what takes seconds, so that a hung lab ends the test and not the patience.
 UP_SECONDS = 120
 DOWN_SECONDS = 60
+
+
+def pytest_configure(config):
+    if importlib.util.find_spec("marshmallow"):
+        # The client's own use of it, not ours.
+        config.addinivalue_line("filterwarnings", "ignore::marshmallow.warnings.ChangedInMarshmallow4Warning")
 
 
 @dataclass
@@ -54,6 +63,22 @@ class Settings:
     here: str
     client_certificate: str | None = None
     client_key: str | None = None
+    # Of a lab only.
+    lab: Path | None = None
+
+    def ask(self, path, method="GET", **kwargs):
+        """A request as it is, without any client's help."""
+        url = f"https://{self.host}:{self.port}{path}"
+        options = {"auth": (self.user, self.password), "verify": self.ca, "timeout": 90}
+        return requests.request(method, url, **(options | kwargs))
+
+    def evenkeel(self, *arguments):
+        """The operator's command on this lab; what it prints."""
+        command = [bin_dir() / "evenkeel", *arguments]
+        env = os.environ | {"EVENKEEL_LAB": str(self.lab)}
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, (arguments, done.stdout, done.stderr)
+        return done.stdout
 
 
 @pytest.fixture(scope="session")
@@ -61,27 +86,37 @@ def cluster(tmp_path_factory):
     if "EVENKEEL_HOST" in os.environ:
         yield given()
         return
-    bin_dir = Path(os.environ["EVENKEEL_BIN_DIR"]).resolve()
-    folder = tmp_path_factory.mktemp("conformance")
-    lab_dir = folder / "lab"
-    with Lab(bin_dir / "evenkeel", lab_dir) as lab:
-        package = build_package(bin_dir, folder, lab, "package", bytes(range(256)) * 4096)
-        clash = build_package(bin_dir, folder, lab, "clash", b"something else")
+    with own_lab(tmp_path_factory.mktemp("conformance")) as settings:
+        yield settings
+
+
+@contextmanager
+def own_lab(folder, *options, minute="250ms", version=LAB_VERSION):
+    """A lab, and packages in `folder` that it believes."""
+    if "EVENKEEL_HOST" in os.environ:
+        pytest.skip("a lab of its own only")
+    with Lab(bin_dir() / "evenkeel", folder / "lab", *options, minute=minute) as lab:
+        package = build_package(folder, lab, "package", version, bytes(range(256)) * 4096)
+        clash = build_package(folder, lab, "clash", version, b"something else", programs=False)
         url = urlsplit(lab["url"])
-        ca = path_in(lab_dir, lab["ca"])
         yield Settings(
             host=url.hostname,
             port=url.port,
             user=lab["user"],
             password=lab["password"],
-            ca=ca,
+            ca=path_in(folder / "lab", lab["ca"]),
             package=package,
-            version=LAB_VERSION,
+            version=version,
             clash=clash,
             here="127.0.0.1",
-            client_certificate=path_in(lab_dir, lab["client_certificate"]),
-            client_key=path_in(lab_dir, lab["client_key"]),
+            client_certificate=path_in(folder / "lab", lab["client_certificate"]),
+            client_key=path_in(folder / "lab", lab["client_key"]),
+            lab=folder / "lab",
         )
+
+
+def bin_dir():
+    return Path(os.environ["EVENKEEL_BIN_DIR"]).resolve()
 
 
 def given():
@@ -109,12 +144,13 @@ def path_in(folder, path):
 class Lab:
     """`evenkeel lab up` in the background."""
 
-    def __init__(self, evenkeel, folder, *options):
-        self.evenkeel, self.folder, self.options = evenkeel, folder, options
+    def __init__(self, evenkeel, folder, *options, minute="250ms"):
+        self.evenkeel, self.folder = evenkeel, folder
+        self.options = ["--minute", minute, *options]
         self.log = folder.parent / "lab.log"
 
     def __enter__(self):
-        command = [self.evenkeel, "lab", "up", "--dir", self.folder, "--minute", "250ms"]
+        command = [self.evenkeel, "lab", "up", "--dir", self.folder]
         command += ["--address", f"127.0.0.1:{free_port()}", *self.options]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
@@ -148,19 +184,21 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def build_package(bin_dir, folder, lab, name, content):
-    """This build's programs and some content of its own, signed with the lab's key."""
+def build_package(folder, lab, name, version, content, programs=True):
+    """Some content, with this build's programs or without any, signed with the lab's key."""
     tree = folder / f"tree-{name}"
-    (tree / "bin").mkdir(parents=True)
-    for program in ("evenkeel", "evenkeeld"):
-        shutil.copy(bin_dir / program, tree / "bin" / program)
-    # Bytes behind an ELF file's end change nothing but the file: another daemon that works.
-    with (tree / "bin" / "evenkeeld").open("ab") as daemon:
-        daemon.write(f"\nevenkeeld {LAB_VERSION}\n".encode())
+    tree.mkdir()
     (tree / "content").write_bytes(content)
+    if programs:
+        (tree / "bin").mkdir()
+        for program in ("evenkeel", "evenkeeld"):
+            shutil.copy(bin_dir() / program, tree / "bin" / program)
+        # Bytes behind an ELF file's end change nothing but the file: another daemon that works.
+        with (tree / "bin" / "evenkeeld").open("ab") as daemon:
+            daemon.write(f"\nevenkeeld {version}\n".encode())
     package = folder / f"{name}.tgz"
     key = path_in(folder / "lab", lab["signing_key"])
-    command = [bin_dir / "evenkeel", "package", "build", "--version", LAB_VERSION]
+    command = [bin_dir() / "evenkeel", "package", "build", "--version", version]
     command += ["--root", tree, "--key", key, "-o", package]
     subprocess.run(command, check=True, timeout=120)
     return str(package)

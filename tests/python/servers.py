@@ -1,4 +1,4 @@
-"""Servers that packages come from."""
+"""The web server that packages come from, and waiting."""
 
 import base64
 import threading
@@ -6,10 +6,6 @@ import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-
-from pyftpdlib.authorizers import DummyAuthorizer
-from pyftpdlib.handlers import FTPHandler
-from pyftpdlib.servers import ThreadedFTPServer
 
 USER, PASSWORD = "me", "s3cret of the server"
 
@@ -54,27 +50,6 @@ def web(package, login=False, gate=None):
     finally:
         server.shutdown()
         server.server_close()
-
-
-@contextmanager
-def ftp(folder):
-    """The files of a folder, for anybody and for one user."""
-    authorizer = DummyAuthorizer()
-    authorizer.add_anonymous(str(folder))
-    authorizer.add_user(USER, PASSWORD, str(folder))
-
-    class Handler(FTPHandler):
-        pass
-
-    Handler.authorizer = authorizer
-    server = ThreadedFTPServer(("0.0.0.0", 0), Handler)
-    port = server.address[1]
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield port
-    finally:
-        server.close_all()
 
 
 def wait_for(look, what, seconds=60):

@@ -5,12 +5,11 @@ from netapp_ontap import HostConnection
 from netapp_ontap.error import NetAppRestError
 from netapp_ontap.resources import Cluster, Software
 
-from calls import raw
 
 
 def chosen(cluster, how):
     path = f"/evenkeel/v1/users/{cluster.user}"
-    answer = raw(cluster, path, method="PATCH", json={"certificate": how})
+    answer = cluster.ask(path, method="PATCH", json={"certificate": how})
     assert answer.status_code == 200, answer.text
 
 

@@ -1,18 +1,16 @@
-"""Packages that the cluster fetches, as the Python client, the Ansible collection and the document ask for
-them. Runs after the story of `test_conformance`, which leaves the repository without the package."""
+"""Packages that the cluster fetches, as the Python client and the Ansible collection ask for them. Runs after the
+story of `test_conformance`, which leaves the repository without the package."""
 
-import json
-import subprocess
 import threading
 from pathlib import Path
 
 import pytest
-import requests
 from netapp_ontap import config
 from netapp_ontap.error import NetAppRestError
 from netapp_ontap.resources import SoftwarePackage, SoftwarePackageDownload
 
-from servers import PASSWORD, USER, ftp, wait_for, web
+from ftp_server import ftp
+from servers import PASSWORD, USER, wait_for, web
 from test_conformance import connection
 
 DOWNLOAD = "/api/cluster/software/download"
@@ -23,17 +21,11 @@ def client(cluster):
     config.CONNECTION = connection(cluster, cluster.password)
 
 
-def call(cluster, method, path, **kwargs):
-    url = f"https://{cluster.host}:{cluster.port}{path}"
-    auth = (cluster.user, cluster.password)
-    return requests.request(method, url, auth=auth, verify=cluster.ca, timeout=60, **kwargs)
-
-
 def ended(cluster, answer):
     """Polls a job as Ansible does: without fields, by the part of its link behind `api/`."""
     assert answer.status_code == 202, answer.text
     href = answer.json()["job"]["_links"]["self"]["href"].split("api/")[1]
-    job = lambda: call(cluster, "GET", f"/api/{href}").json()
+    job = lambda: cluster.ask(f"/api/{href}").json()
     over = lambda: (found := job())["state"] in ("success", "failure") and found
     return wait_for(over, "end of the job")
 
@@ -63,7 +55,7 @@ def test_the_client_downloads(cluster):
         assert "401" in str(failed.value), failed.value
         found.get()
         assert found.state == "failure", found
-    jobs = call(cluster, "GET", "/api/cluster/jobs?fields=*").text
+    jobs = cluster.ask("/api/cluster/jobs?fields=*").text
     assert PASSWORD not in jobs and "wrong" not in jobs
     forget(cluster)
 
@@ -87,63 +79,25 @@ def test_the_way_of_ansible(cluster):
     gate = threading.Event()
     with web(cluster.package, gate=gate) as port:
         body = {"url": f"http://{cluster.here}:{port}/package"}
-        first = call(cluster, "POST", DOWNLOAD, json=body)
-        second = call(cluster, "POST", DOWNLOAD, json=body)
+        first = cluster.ask(DOWNLOAD, "POST", json=body)
+        second = cluster.ask(DOWNLOAD, "POST", json=body)
         assert "Software get operation already in progress" in second.json()["error"]["message"]
         path = f"{DOWNLOAD}?fields=message,state"
-        progress = call(cluster, "GET", path).json()
+        progress = cluster.ask(path).json()
         assert progress["state"] == "running", progress
         assert progress["message"].startswith("Package download in progress"), progress
-        assert call(cluster, "GET", DOWNLOAD).json()["code"] == 10551760
+        assert cluster.ask(DOWNLOAD).json()["code"] == 10551760
         gate.set()
-        over = lambda: call(cluster, "GET", path).json()["state"] in ("success", "failure")
+        over = lambda: cluster.ask(path).json()["state"] in ("success", "failure")
         wait_for(over, "end of the download")
-        assert call(cluster, "GET", path).json()["state"] == "success"
+        assert cluster.ask(path).json()["state"] == "success"
     assert ended(cluster, first)["state"] == "success"
     assert listed(cluster.version)
     if cluster.clash:
         with web(cluster.clash) as port:
             body = {"url": f"http://{cluster.here}:{port}/package"}
-            job = ended(cluster, call(cluster, "POST", DOWNLOAD, json=body))
+            job = ended(cluster, cluster.ask(DOWNLOAD, "POST", json=body))
             assert (job["state"], job["code"]) == ("failure", 10551327), job
             assert "Package image with the same name already exists" in job["message"], job
         assert listed(cluster.version), "so the playbook goes on"
-    forget(cluster)
-
-
-def curl(cluster, *arguments):
-    command = ["curl", "-sku", f"{cluster.user}:{cluster.password}", *arguments]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
-    return json.loads(done.stdout)
-
-
-def follow(cluster, answer):
-    href = answer["job"]["_links"]["self"]["href"]
-    url = f"https://{cluster.host}:{cluster.port}{href}"
-    show = lambda: curl(cluster, "-X", "GET", url, "-H", "accept: application/hal+json")
-    over = lambda: (job := show())["state"] in ("success", "failure") and job
-    return wait_for(over, "end of the job")
-
-
-def test_the_calls_of_the_document(cluster):
-    """As they are printed there, but for address, user and file."""
-    base = f"https://{cluster.host}:{cluster.port}/api/cluster/software"
-    with web(cluster.package, login=True) as port:
-        body = {"url": f"http://{cluster.here}:{port}/package", "username": USER, "password": PASSWORD}
-        headers = ["-H", "accept: application/json", "-H", "Content-Type: application/hal+json"]
-        url = f"{base}/download?return_timeout=0"
-        job = follow(cluster, curl(cluster, "-X", "POST", url, *headers, "-d", json.dumps(body)))
-        assert (job["state"], job["code"]) == ("success", 0), job
-        assert job["description"] == "POST /api/cluster/software/download", job
-    status = curl(cluster, "-X", "GET", f"{base}/download", "-H", "accept: application/hal+json")
-    assert status["state"] == "success", status
-    assert status["_links"]["self"]["href"] == DOWNLOAD, status
-    forget(cluster)
-    url = f"{base}/upload?return_timeout=0"
-    answer = curl(cluster, "-F", f"file=@{cluster.package}", "-X", "POST", url)
-    assert follow(cluster, answer)["state"] == "success"
-    # The archive as it is, to Evenkeel's own address: the same package again.
-    url = f"https://{cluster.host}:{cluster.port}/evenkeel/v1/packages"
-    answer = curl(cluster, "-T", cluster.package, url)
-    assert follow(cluster, answer)["state"] == "success"
     forget(cluster)

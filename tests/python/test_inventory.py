@@ -4,7 +4,6 @@ import pytest
 from netapp_ontap import config
 from netapp_ontap.resources import Node
 
-from calls import raw
 from test_conformance import connection
 
 SOFTWARE = "/api/cluster/software"
@@ -17,7 +16,7 @@ def client(cluster):
 
 def test_each_node_has_a_serial_number_and_a_system_id(cluster):
     path = "/api/cluster/nodes?return_records=true&fields=serial_number,system_id&max_records=500"
-    records = raw(cluster, path).json()["records"]
+    records = cluster.ask(path).json()["records"]
     for name in ("serial_number", "system_id"):
         values = {node[name] for node in records}
         assert len(values) == len(records), records
@@ -26,10 +25,10 @@ def test_each_node_has_a_serial_number_and_a_system_id(cluster):
 
 
 def test_images_are_those_of_the_repository(cluster):
-    versions = {it["version"] for it in raw(cluster, f"{SOFTWARE}/packages").json()["records"]}
-    for node in raw(cluster, f"{SOFTWARE}?fields=nodes.software_images").json()["nodes"]:
+    versions = {it["version"] for it in cluster.ask(f"{SOFTWARE}/packages").json()["records"]}
+    for node in cluster.ask(f"{SOFTWARE}?fields=nodes.software_images").json()["nodes"]:
         assert {it["package"] for it in node["software_images"]} == {f"{it}.tgz" for it in versions}
-    assert "software_images" not in raw(cluster, f"{SOFTWARE}?fields=*").text
+    assert "software_images" not in cluster.ask(f"{SOFTWARE}?fields=*").text
 
 
 @pytest.mark.parametrize(
@@ -42,18 +41,18 @@ def test_images_are_those_of_the_repository(cluster):
     ],
 )
 def test_names_that_have_no_value_here_are_no_errors(cluster, path):
-    answer = raw(cluster, path)
+    answer = cluster.ask(path)
     assert answer.status_code == 200, answer.text
     for name in ("firmware", "svm", "arguments", "service_processor", "enabled"):
         assert f'"{name}"' not in answer.text
 
 
 def test_a_time_that_was_pasted_is_a_time(cluster):
-    newest = raw(cluster, "/api/cluster/jobs?fields=start_time&order_by=start_time desc").json()
+    newest = cluster.ask("/api/cluster/jobs?fields=start_time&order_by=start_time desc").json()
     start = newest["records"][0]["start_time"]
     assert "+" in start
     # Not encoded, as somebody types it at a prompt.
-    found = raw(cluster, f"/api/cluster/jobs?start_time=>={start}&return_records=false")
+    found = cluster.ask(f"/api/cluster/jobs?start_time=>={start}&return_records=false")
     assert found.json()["num_records"] >= 1, found.text
-    none = raw(cluster, f"/api/cluster/jobs?start_time=>{start}&return_records=false")
+    none = cluster.ask(f"/api/cluster/jobs?start_time=>{start}&return_records=false")
     assert none.json()["num_records"] == 0, none.text

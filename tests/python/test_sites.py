@@ -1,11 +1,10 @@
 """The unmodified NetApp Python client against a cluster that spans sites."""
 
 import os
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import Lab, path_in
+from conftest import Lab, bin_dir, path_in
 from netapp_ontap import HostConnection
 from netapp_ontap.error import NetAppRestError
 from netapp_ontap.resources import Software
@@ -15,9 +14,8 @@ from netapp_ontap.resources import Software
 def connection(tmp_path_factory):
     if "EVENKEEL_HOST" in os.environ:
         pytest.skip("a lab of its own only")
-    evenkeel = Path(os.environ["EVENKEEL_BIN_DIR"]).resolve() / "evenkeel"
     folder = tmp_path_factory.mktemp("sites") / "lab"
-    with Lab(evenkeel, folder, "--sites", "2") as lab:
+    with Lab(bin_dir() / "evenkeel", folder, "--sites", "2") as lab:
         url = urlsplit(lab["url"])
         ca = path_in(folder, lab["ca"])
         made = HostConnection(url.hostname, lab["user"], lab["password"], verify=ca)

@@ -23,7 +23,7 @@ use clap::Parser;
 enum Command {
     /// Formatting, lints, docs, the arrows between crates, generated files, stray paths.
     Check,
-    /// Everything that proves it: all crates' tests, labs of real processes, the Python client.
+    /// Everything that proves it: all crates' tests, labs of real processes, the unmodified clients.
     Test {
         /// Instead: two builds in one cluster, one of an earlier commit. Needs the repository's history.
         #[arg(long)]

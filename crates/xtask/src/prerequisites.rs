@@ -37,9 +37,10 @@ const CLIPPY: Prerequisite = Prerequisite {
     arguments: &["--version"],
 };
 const PYTHON: Prerequisite = Prerequisite {
-    name: "Python 3 (python3)",
+    name: "Python 3.11 or later (python3)",
     program: "python3",
-    arguments: &["--version"],
+    // Ansible needs that one.
+    arguments: &["-c", "import sys; sys.exit(sys.version_info < (3, 11))"],
 };
 const VENV: Prerequisite = Prerequisite {
     name: "Python's venv (Debian's python3-venv)",

@@ -19,7 +19,7 @@ pub(crate) fn run_all() -> Result<()> {
             .env(simulate::COUNT, simulate::TESTED.to_string()),
     )?;
     simulate::sabotage()?;
-    conformance::run_client(&bin_dir())?;
+    conformance::run_clients(&bin_dir())?;
     eprintln!("== all tests passed");
     Ok(())
 }

@@ -6,7 +6,6 @@ from netapp_ontap.error import NetAppRestError
 from netapp_ontap.resources import Cluster, Software
 
 
-
 def chosen(cluster, how):
     path = f"/evenkeel/v1/users/{cluster.user}"
     answer = cluster.ask(path, method="PATCH", json={"certificate": how})

@@ -31,6 +31,14 @@ def test_a_download_is_created_when_it_is_done(cluster):
     assert SoftwarePackage(version=cluster.version).get() is not None
 
 
+def test_each_nodes_images_are_those_of_the_repository(cluster):
+    versions = {it["version"] for it in cluster.ask(f"{SOFTWARE}/packages").json()["records"]}
+    assert cluster.version in versions
+    for node in cluster.ask(f"{SOFTWARE}?fields=nodes.software_images").json()["nodes"]:
+        assert {it["package"] for it in node["software_images"]} == {f"{it}.tgz" for it in versions}
+    assert "software_images" not in cluster.ask(f"{SOFTWARE}?fields=*").text
+
+
 def test_a_download_that_fails_in_time_says_so(cluster):
     with web(cluster.package) as port:
         url = f"http://{cluster.here}:{port}/nothing"

@@ -66,6 +66,7 @@ impl<'a> Scribe<'a> {
             boot_id: BootId(id(1)),
             version: None,
             daemon: "0.1.0".to_owned(),
+            machine: MachineId::default(),
         };
         self.append(vec![(StreamId::Control, vec![Event::Control(booted)])])
             .await;

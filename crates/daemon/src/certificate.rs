@@ -202,8 +202,10 @@ impl RestCertificate {
         }
         let loaded = read_all(&files)?;
         let (until, source) = (loaded.facts.not_after, loaded.source);
-        self.config.send_replace(Some(Arc::clone(&loaded.config)));
+        let config = Arc::clone(&loaded.config);
+        // First: whoever hears of the new settings may ask what they show.
         *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = Some(loaded);
+        self.config.send_replace(Some(config));
         tracing::info!(path = %files.chain.display(), ?source, until, "took the REST API's certificate up");
         Ok(())
     }

@@ -198,6 +198,7 @@ fn what_runs_or_is_a_fallback_on_any_node_stays() {
         boot_id: boot(4),
         version: Some(version("10.11")),
         daemon: String::new(),
+        machine: MachineId::default(),
     };
     idle.world.control.booted.insert(name("n4"), booted);
     assert_eq!(idle.deleted(), None);

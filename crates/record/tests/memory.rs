@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use evenkeel_model::{EventId, Position, Seq, StreamId};
+use evenkeel_model::{EventId, NodeName, Position, Seq, StreamId};
 use evenkeel_record::conformance::Backend;
 use evenkeel_record::{
     Append, AppendError, Fence, LinkedRecord, MemoryFaults, MemoryHub, NewEvent, NextAppend,
-    Record, StreamWrite,
+    Record, StreamWrite, Survival,
 };
 use evenkeel_seam::watch;
 use evenkeel_seam::{Ids, LinkState, SeededIds};
@@ -167,4 +167,20 @@ async fn a_link_cut_while_the_answer_is_under_way_leaves_the_outcome_unknown() {
     switch.send_replace(LinkState::Up);
     record.append(append).await.unwrap();
     assert_eq!(hub.entries().len(), 1);
+}
+
+#[test]
+fn the_nodes_it_is_said_to_lie_on_are_needed_by_more_than_half() {
+    let hub = MemoryHub::new();
+    let record = hub.client(1);
+    let names = ["a", "b", "c"].map(|name| NodeName::new(name).unwrap());
+    assert_eq!(record.survives_without(&names), Survival::Survives);
+    hub.set_voters(names.clone().into());
+    let [a, b, _] = names.clone();
+    let d = NodeName::new("d").unwrap();
+    assert_eq!(record.survives_without(&[a.clone(), d]), Survival::Survives);
+    let Survival::Lost { why } = record.survives_without(&[a, b]) else {
+        panic!("one of three is not enough");
+    };
+    assert!(why.contains("1 of the 3"), "{why}");
 }

@@ -27,6 +27,8 @@ pub struct Settings {
     pub seed: u64,
     /// Faults between every node and the record.
     pub record_faults: MemoryFaults,
+    /// Numbers of the nodes that the record is said to lie on, from 0; of none it is outside of the cluster.
+    pub record_on: Vec<usize>,
     /// Checks that the package of [`NEW`] brings: a story says what they find.
     pub checks: Vec<BundledCheck>,
     /// How soon a killed daemon is started again, as a service manager would.
@@ -43,6 +45,7 @@ impl Settings {
             minute: Duration::from_secs(1),
             seed: 1,
             record_faults: MemoryFaults::default(),
+            record_on: Vec::new(),
             checks: Vec::new(),
             restart_after: Duration::from_millis(800),
             dark_for: Duration::from_secs(6),

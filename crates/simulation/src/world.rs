@@ -95,6 +95,8 @@ impl World {
             version: crate::settings::version(OLD),
         };
         let hub = MemoryHub::new();
+        let voters = settings.record_on.iter().map(|it| settings.name(*it));
+        hub.set_voters(voters.collect());
         let mut nodes = BTreeMap::new();
         for number in 0..settings.nodes {
             let name = settings.name(number);

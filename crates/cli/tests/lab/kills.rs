@@ -36,8 +36,10 @@ enum Victim {
 struct Tasks(Vec<(u64, String, String)>);
 
 impl Tasks {
+    /// A plan that is too big for one event comes in parts.
     fn learn(&mut self, event: &Value) {
-        for step in event["plan"]["steps"].as_array().into_iter().flatten() {
+        let of_plan = [&event["plan"]["steps"], &event["steps"]];
+        for step in of_plan.into_iter().filter_map(|it| it.as_array()).flatten() {
             for lane in step["lanes"].as_array().into_iter().flatten() {
                 let all = [&lane["tasks"], &lane["restore"]];
                 for task in all.iter().filter_map(|tasks| tasks.as_array()).flatten() {
@@ -70,9 +72,9 @@ fn kill(lab: &Lab, events: &Events, victim: Victim, node: Option<&str>) {
     }
 }
 
-/// Runs an update and kills at each of the chosen events once.
-fn survive(victim: Victim) {
-    let lab = Lab::up(4);
+/// Runs an update and kills at each of the chosen events once: whoever's turn it is by the event's number.
+fn survive(nodes: usize, mode: &str, turns: &[Victim]) {
+    let lab = Lab::up(nodes);
     lab.upload("2.0");
     let probe = lab.probe();
     let events = lab.follow_events();
@@ -86,7 +88,7 @@ fn survive(victim: Victim) {
     ]);
     let job: Value = serde_json::from_str(&requested).unwrap();
     let (mut tasks, mut met) = (Tasks::default(), BTreeSet::new());
-    let mut resumes = 0;
+    let (mut resumes, mut modes) = (0, BTreeSet::new());
     loop {
         let line = events.next();
         let event = &line["event"];
@@ -100,10 +102,12 @@ fn survive(victim: Victim) {
             let node = task
                 .map(|(_, node)| node)
                 .or_else(|| event["node"].as_str());
+            let victim = turns[here % turns.len()];
             println!("killing {victim:?} at {:?}", AT[here]);
             kill(&lab, &events, victim, node);
         }
         match kind {
+            "planned" => drop(modes.insert(event["plan"]["mode"].to_string())),
             "paused" => {
                 // A true reason: something was killed in the middle of it.
                 assert!(
@@ -127,6 +131,7 @@ fn survive(victim: Victim) {
         }
     }
     assert_eq!(met.len(), AT.len(), "not every event came: {met:?}");
+    assert_eq!(modes, BTreeSet::from([format!("\"{mode}\"")]));
     assert_eq!(lab.settled(), "completed");
     assert!(lab.versions().values().all(|version| version == "2.0"));
     // No job and no package is lost.
@@ -144,22 +149,35 @@ fn survive(victim: Victim) {
 
 #[test]
 fn the_coordinator_is_killed() {
-    survive(Victim::Coordinator);
+    survive(4, "rolling", &[Victim::Coordinator]);
 }
 
 #[test]
 fn the_updated_node_is_killed() {
-    survive(Victim::Updated);
+    survive(4, "rolling", &[Victim::Updated]);
 }
 
 #[test]
 fn the_partner_is_killed() {
-    survive(Victim::Partner);
+    survive(4, "rolling", &[Victim::Partner]);
 }
 
 #[test]
 fn all_are_killed() {
-    survive(Victim::All);
+    survive(4, "rolling", &[Victim::All]);
+}
+
+/// Two nodes at a time: whoever is killed in one lane, the other lane goes on.
+#[test]
+fn a_batch_in_which_each_is_killed_in_turn_goes_on() {
+    let turns = [
+        Victim::Updated,
+        Victim::Coordinator,
+        Victim::Partner,
+        Victim::All,
+        Victim::Coordinator,
+    ];
+    survive(8, "batch", &turns);
 }
 
 /// Waits for an event of that type of the update.

@@ -8,6 +8,7 @@ mod carrying;
 mod demo;
 mod downloads;
 mod faults;
+mod gates;
 mod harness;
 mod kills;
 mod mixed;

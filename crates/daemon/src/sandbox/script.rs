@@ -74,28 +74,44 @@ async fn watch(job: &ScriptJob) -> Result<Answer, String> {
         .spawn()
         .map_err(|error| format!("{} cannot be started: {error}", job.script.display()))?;
     let group = child.id().and_then(|id| i32::try_from(id).ok());
+    let group = Group(group.map(Pid::from_raw));
     let within = Duration::from_millis(job.within_ms);
     let answer = tokio::select! {
         biased;
         () = input_ends() => Err("the daemon ended".to_owned()),
-        answer = timeout(within, talk(&mut child)) => match answer {
+        answer = timeout(within, talk(&mut child, &group)) => match answer {
             Ok(answer) => Ok(answer),
             Err(_) => Err(format!("it did not end within {} s", within.as_secs_f64())),
         },
     };
-    if let Some(group) = group {
-        // Whatever it left behind; it may have left nothing.
-        let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
-    }
+    group.end();
     answer
 }
 
-async fn talk(child: &mut Child) -> Answer {
+/// The script, and whatever it started.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn end(&self) {
+        if let Some(group) = self.0 {
+            // It may have left nothing.
+            let _ = killpg(group, Signal::SIGKILL);
+        }
+    }
+}
+
+async fn talk(child: &mut Child, group: &Group) -> Answer {
     let (Some(said), Some(errors)) = (child.stdout.take(), child.stderr.take()) else {
         return Answer::Trouble("it has no pipes".to_owned());
     };
     let (said, errors) = (output::tail(said), output::tail(errors));
-    let (said, errors, status) = tokio::join!(said, errors, child.wait());
+    let ended = async {
+        let status = child.wait().await;
+        // What it left behind would hold its output open, and so its answer back.
+        group.end();
+        status
+    };
+    let (said, errors, status) = tokio::join!(said, errors, ended);
     let last = output::last_line(&said).or_else(|| output::last_line(&errors));
     match status {
         Ok(status) => judge(status, last),

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Ample for a check that ends by itself, on a busy machine.
-const AMPLE_MS: u64 = 30_000;
+pub(crate) const AMPLE_MS: u64 = 30_000;
 
 /// A node's folder, with a check in it.
 struct Bench {
@@ -242,7 +242,7 @@ fn time_output_and_memory_are_bounded() {
 }
 
 /// A command line that is found among the machine's processes, and in no other test.
-fn mark() -> String {
+pub(crate) fn mark() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     // The time that it would sleep.
@@ -250,7 +250,7 @@ fn mark() -> String {
 }
 
 /// Processes of the machine with that word in their command line.
-fn processes(mark: &str) -> usize {
+pub(crate) fn processes(mark: &str) -> usize {
     let is_ours = |path: &Path| {
         let line = fs::read(path.join("cmdline")).unwrap_or_default();
         String::from_utf8_lossy(&line)
@@ -261,7 +261,7 @@ fn processes(mark: &str) -> usize {
     all.filter(|entry| is_ours(&entry.path())).count()
 }
 
-fn until(what: &str, mut so: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
     let looked = (0..1000).any(|_| {
         std::thread::sleep(Duration::from_millis(20));
         so()
@@ -321,9 +321,6 @@ fn a_check_ends_with_the_daemon_however_that_ends() {
 /// Where user namespaces are allowed, a daemon without root's rights confines all the same.
 #[test]
 fn a_daemon_without_privileges_confines_too_or_refuses() {
-    if !nix::unistd::geteuid().is_root() {
-        return;
-    }
     let bench = Bench::new(&format!(
         "{SAY}(echo x >/usr/written) 2>/dev/null && say wrote; cat /etc/shadow 2>/dev/null && say read; exit 0"
     ));
@@ -333,9 +330,7 @@ fn a_daemon_without_privileges_confines_too_or_refuses() {
     }
     let exe = bench.path("evenkeeld");
     fs::copy(env!("CARGO_BIN_EXE_evenkeeld"), &exe).unwrap();
-    let mut child = Command::new("setpriv")
-        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
-        .arg(&exe)
+    let mut child = unprivileged(&exe)
         .arg("run-check")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -357,4 +352,15 @@ fn a_daemon_without_privileges_confines_too_or_refuses() {
             "{end}"
         ),
     }
+}
+
+/// That program with no rights but those of a user: whoever runs the tests, or nobody.
+fn unprivileged(exe: &Path) -> Command {
+    if !nix::unistd::geteuid().is_root() {
+        return Command::new(exe);
+    }
+    let mut command = Command::new("setpriv");
+    let nobody = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+    command.args(nobody).arg(exe);
+    command
 }

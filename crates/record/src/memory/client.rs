@@ -172,8 +172,7 @@ impl Record for MemoryRecord {
         self.ask(|hub| hub.get_blob(digest)).await
     }
 
-    fn survives_without(&self, _down: &[NodeName]) -> Survival {
-        // The hub stands outside every simulated node.
-        Survival::Survives
+    fn survives_without(&self, down: &[NodeName]) -> Survival {
+        self.hub.lock().survives_without(down)
     }
 }

@@ -1,6 +1,6 @@
 //! The truth all clients share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::client::{Doorbell, MemoryRecord};
 use crate::append::{Append, AppendError, Entry, Fence, PARTLY_THERE, REUSED_ID};
-use crate::record::LeaseState;
+use crate::record::{LeaseState, Survival};
 
 /// The shared record in memory. Cloning gives another handle to the same one.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +26,8 @@ pub(super) struct HubState {
     leases: BTreeMap<String, Lease>,
     blobs: BTreeMap<Digest, Vec<u8>>,
     doorbells: Vec<Arc<Doorbell>>,
+    /// The nodes that it lies on; of none it is outside of the cluster.
+    voters: BTreeSet<NodeName>,
 }
 
 #[derive(Clone, Debug)]
@@ -45,6 +47,12 @@ impl MemoryHub {
         let client = MemoryRecord::new(self.clone(), seed);
         self.lock().doorbells.push(client.bell());
         client
+    }
+
+    /// From now on the record is said to lie on these nodes, and to need more than half of them. Without any it
+    /// stands outside of the cluster, and survives whatever happens there.
+    pub fn set_voters(&self, voters: BTreeSet<NodeName>) {
+        self.lock().voters = voters;
     }
 
     /// All events there are, past every fault: for the checks of a simulation.
@@ -69,6 +77,7 @@ impl MemoryHub {
             leases: state.leases.clone(),
             blobs: state.blobs.clone(),
             doorbells: Vec::new(),
+            voters: state.voters.clone(),
         };
         Self {
             state: Arc::new(Mutex::new(forked)),
@@ -233,6 +242,17 @@ impl HubState {
             .is_some_and(|lease| lease.holder == *holder)
         {
             self.leases.remove(name);
+        }
+    }
+
+    pub(super) fn survives_without(&self, down: &[NodeName]) -> Survival {
+        let all = self.voters.len();
+        let up = self.voters.iter().filter(|it| !down.contains(it)).count();
+        match all == 0 || up * 2 > all {
+            true => Survival::Survives,
+            false => Survival::Lost {
+                why: format!("only {up} of the {all} nodes that it lies on would be up"),
+            },
         }
     }
 

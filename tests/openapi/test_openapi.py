@@ -4,6 +4,7 @@ It makes up addresses to download from, so the test runs in a network namespace 
 nothing but this machine: `cargo xtask test` starts it in one."""
 
 import fcntl
+import json
 import os
 import socket
 import struct
@@ -11,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema_rs
 import pytest
 import requests
 
@@ -65,7 +67,7 @@ def call(lab, method, path, auth=None, **kwargs):
 def test_no_request_is_answered_in_another_way_than_the_document_says(lab):
     command = [Path(sys.executable).parent / "schemathesis"]
     command += ["--config-file", HERE / "schemathesis.toml", "run", DOCUMENT, "--url", lab["url"]]
-    command += ["--auth", f"{USER}:{PASSWORD}", "--tls-verify", lab["verify"], "--workers", "2"]
+    command += ["--auth", f"{USER}:{PASSWORD}", "--tls-verify", lab["verify"]]
     environment = dict(
         os.environ,
         SCHEMATHESIS_HOOKS="hooks",
@@ -77,10 +79,20 @@ def test_no_request_is_answered_in_another_way_than_the_document_says(lab):
     assert run.returncode == 0, "schemathesis found something: see above"
 
 
+def test_each_event_is_as_the_document_says(lab):
+    document = json.loads(DOCUMENT.read_text())
+    event = {"$ref": "#/components/schemas/EventLine", "components": document["components"]}
+    validator = jsonschema_rs.validator_for(event)
+    lines = call(lab, "GET", "/evenkeel/v1/events?follow=false").text.splitlines()
+    assert len(lines) > 10
+    for line in lines:
+        validator.validate(json.loads(line))
+
+
 def test_the_lab_is_as_well_as_before(lab):
     for user in [(lab["user"], lab["password"]), (USER, PASSWORD)]:
         assert call(lab, "GET", "/api/cluster/software", auth=user).status_code == 200
-    nodes = call(lab, "GET", "/api/cluster/nodes?fields=state").json()["records"]
-    assert [node["state"] for node in nodes] == ["up", "up"]
+    moving = call(lab, "GET", "/evenkeel/v1/transfers").json()["nodes"]
+    assert [node["answers"] for node in moving] == [True, True]
     for log in lab["dir"].glob("nodes/*/evenkeeld.log"):
         assert "panicked" not in log.read_text(), log

@@ -94,11 +94,14 @@ fn meant(params: Params, mut fields: Fields) -> Result<Meant, ApiError> {
 async fn delete(app: &App, asked: &Asked, meant: &Meant) -> Result<JobLinks, ApiError> {
     let deadline = Instant::now() + DELETING;
     let versions = versions(app, meant).await?;
+    // All of them before the first is gone.
+    let parsed: Vec<Version> = versions
+        .iter()
+        .map(|it| parse(it))
+        .collect::<Result<_, _>>()?;
     let mut done = JobLinks::default();
-    for (index, version) in versions.iter().enumerate() {
-        let job = app
-            .door
-            .delete_package(parse(version)?, asked.caller.user.clone());
+    for (index, version) in parsed.into_iter().enumerate() {
+        let job = app.door.delete_package(version, asked.caller.user.clone());
         let job = job.await?;
         done.num_records += 1;
         done.jobs.push(JobLink::new(job.to_string()).job);

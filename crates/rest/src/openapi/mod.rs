@@ -7,6 +7,7 @@ mod parameters;
 mod reads;
 mod schemas;
 
+use axum::http::Method;
 use evenkeel_api::{ErrorBody, Filter};
 use serde_json::{Map, Value, json};
 
@@ -60,7 +61,21 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     let mut operations = crate::resources::described(schemas);
     operations.extend(ontap::operations(schemas));
     operations.extend(own::operations(schemas));
+    link_members(&mut operations);
     operations
+}
+
+/// Says of each list that its records have the keys of the calls for one of them.
+fn link_members(operations: &mut [Operation]) {
+    let of_members: Vec<_> = operations.iter().filter_map(Operation::of_member).collect();
+    for (list, key, method, path) in of_members {
+        let lists = operations.iter_mut();
+        let mut lists = lists.filter(|it| it.method == Method::GET && it.path == list);
+        if let Some(list) = lists.next() {
+            let name = format!("first_{}", method.as_str().to_lowercase());
+            list.add_link(&name, &method, &path, &format!("/records/0/{key}"));
+        }
+    }
 }
 
 fn paths(operations: &[Operation]) -> Value {
@@ -130,9 +145,7 @@ mod tests {
     use crate::app::served;
 
     /// As a word: methods have no order.
-    fn words<'a>(
-        calls: impl Iterator<Item = (&'a axum::http::Method, &'a str)>,
-    ) -> BTreeSet<String> {
+    fn words<'a>(calls: impl Iterator<Item = (&'a Method, &'a str)>) -> BTreeSet<String> {
         calls
             .map(|(method, path)| format!("{method} {path}"))
             .collect()

@@ -61,7 +61,7 @@ fn patch_software(link: &Value) -> Operation {
         .query([action])
         .query(of_update())
         .query([return_timeout(0)])
-        .body(body)
+        .optional_body(body)
         .job(200, link)
 }
 

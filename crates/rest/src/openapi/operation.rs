@@ -111,15 +111,29 @@ impl Operation {
 
     /// Says that `value`, a JSON pointer into the answer, is the key of another call's address.
     pub(super) fn link(mut self, name: &str, method: Method, path: &str, value: &str) -> Self {
+        self.add_link(name, &method, path, value);
+        self
+    }
+
+    pub(super) fn add_link(&mut self, name: &str, method: &Method, path: &str, value: &str) {
         let parameters: Map<String, Value> = keys(path)
             .map(|key| (key.to_owned(), json!(format!("$response.body#{value}"))))
             .collect();
-        let to = operation_id(&method, path);
-        self.links.insert(
-            name.to_owned(),
-            json!({"operationId": to, "parameters": parameters}),
-        );
-        self
+        let to = operation_id(method, path);
+        let link = json!({"operationId": to, "parameters": parameters});
+        self.links.insert(name.to_owned(), link);
+    }
+
+    /// Of a call for one of many: the address of all of them, the key, and the call.
+    pub(super) fn of_member(&self) -> Option<(String, String, Method, String)> {
+        let (list, key) = self.path.rsplit_once('/')?;
+        let key = keys(key).next()?;
+        Some((
+            list.to_owned(),
+            key.to_owned(),
+            self.method.clone(),
+            self.path.clone(),
+        ))
     }
 
     pub(super) fn errors(mut self, statuses: &[u16]) -> Self {

@@ -46,8 +46,7 @@ fn looked_at(schemas: &mut Schemas) -> [Operation; 4] {
             schemas,
             "/evenkeel/v1/estimates",
             "Estimates that were asked for.",
-        )
-        .link("first", Method::GET, ESTIMATE, "/records/0/uuid"),
+        ),
         read::<EstimateRecord>(schemas, ESTIMATE, estimate).errors(&[404]),
     ]
 }
@@ -206,7 +205,7 @@ fn users(schemas: &mut Schemas) -> [Operation; 5] {
         read::<User>(schemas, permit::USER, "A user.").errors(&[404]),
         Operation::new(Method::PATCH, permit::USER, "Change a user.")
             .about("Everybody may change their own password. Whatever else needs the role `admin`.")
-            .body(schemas.body::<UserChange>())
+            .optional_body(schemas.body::<UserChange>())
             .answer(200, "The user.", &user)
             .errors(&[404, 409]),
         Operation::new(Method::DELETE, permit::USER, "Delete a user.")

@@ -2,7 +2,7 @@
 
 use axum::http::Method;
 use evenkeel_api::{Identity, Resource};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::operation::Operation;
 use super::parameters::{of_collection, of_read};
@@ -11,8 +11,8 @@ use crate::resources::member_path;
 
 /// `GET` of a resource there is one of.
 pub(crate) fn one<R: Resource>(schemas: &mut Schemas) -> Vec<Operation> {
-    let read = Operation::new(Method::GET, R::PATH, &about::<R>(schemas));
-    let schema = schemas.selected::<R>();
+    let (schema, about) = schemas.selected::<R>();
+    let read = Operation::new(Method::GET, R::PATH, first_sentence(&about));
     vec![
         read.query(of_read::<R>())
             .answer(200, "It, as far as it was asked for.", &schema),
@@ -21,8 +21,8 @@ pub(crate) fn one<R: Resource>(schemas: &mut Schemas) -> Vec<Operation> {
 
 /// `GET` of a resource there are many of, and of one of them.
 pub(crate) fn many<R: Resource>(schemas: &mut Schemas) -> Vec<Operation> {
-    let summary = about::<R>(schemas);
-    let record = schemas.selected::<R>();
+    let (record, about) = schemas.selected::<R>();
+    let summary = first_sentence(&about);
     let links = schemas.answer::<evenkeel_api::Links>();
     let page = json!({
         "type": "object",
@@ -36,25 +36,18 @@ pub(crate) fn many<R: Resource>(schemas: &mut Schemas) -> Vec<Operation> {
     let all = Operation::new(Method::GET, R::PATH, &format!("{summary} All of them."))
         .query(of_collection::<R>())
         .answer(200, "One page of them.", &page);
-    let Identity::Key(key, _) = R::IDENTITY else {
+    if !matches!(R::IDENTITY, Identity::Key(..)) {
         return vec![all];
-    };
+    }
     let path = member_path::<R>();
-    let first = format!("/records/0/{key}");
     let one = Operation::new(Method::GET, &path, &format!("{summary} One of them."))
         .query(of_read::<R>())
         .answer(200, "It, as far as it was asked for.", &record)
         .errors(&[404]);
-    vec![all.link("first", Method::GET, &path, &first), one]
+    vec![all, one]
 }
 
-/// The first sentence of what the type says of itself.
-fn about<R: Resource>(schemas: &mut Schemas) -> String {
-    let schema = schemas.selected::<R>();
-    let text = schema
-        .get("description")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
+fn first_sentence(text: &str) -> &str {
     let end = text.find(". ").map_or(text.len(), |at| at + 1);
-    text[..end].to_owned()
+    &text[..end]
 }

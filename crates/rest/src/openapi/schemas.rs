@@ -10,6 +10,7 @@ pub(crate) struct Schemas {
     answers: SchemaGenerator,
     bodies: SchemaGenerator,
     selected: SchemaGenerator,
+    resources: Map<String, Value>,
 }
 
 impl Schemas {
@@ -32,6 +33,7 @@ impl Schemas {
                 .with(|settings| settings.inline_subschemas = true)
                 .with_transform(Selected)
                 .into_generator(),
+            resources: Map::new(),
         }
     }
 
@@ -45,24 +47,32 @@ impl Schemas {
         self.bodies.subschema_for::<T>().into()
     }
 
-    /// An answer from which clients choose fields: any may be missing, and a link to itself comes along.
-    pub(super) fn selected<T: JsonSchema>(&mut self) -> Value {
-        let mut schema = Value::from(self.selected.root_schema_for::<T>());
+    /// An answer from which clients choose fields: any may be missing, and a link to itself comes along. Also what
+    /// the type says of itself.
+    pub(super) fn selected<T: JsonSchema>(&mut self) -> (Value, String) {
         let links = self.answer::<evenkeel_api::Links>();
+        let mut schema = self.selected.root_schema_for::<T>();
+        schema.remove("title");
         if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
             properties.entry("_links").or_insert(links);
         }
-        schema
+        let about = schema.get("description").and_then(Value::as_str);
+        let about = about.unwrap_or_default().to_owned();
+        let name = T::schema_name().into_owned();
+        let link = json!({"$ref": format!("#/components/schemas/{name}")});
+        self.resources.insert(name, schema.into());
+        (link, about)
     }
 
     /// Everything that is named, in order.
     pub(super) fn named(mut self) -> Map<String, Value> {
         let mut named = self.answers.take_definitions(true);
-        for (name, schema) in self.bodies.take_definitions(true) {
+        let bodies = self.bodies.take_definitions(true);
+        for (name, schema) in bodies.into_iter().chain(self.resources) {
             let earlier = named.insert(name.clone(), schema.clone());
             assert!(
                 earlier.is_none_or(|earlier| earlier == schema),
-                "{name} is another one in bodies than in answers"
+                "{name} is another one here than there"
             );
         }
         named

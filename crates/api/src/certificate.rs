@@ -1,11 +1,12 @@
 //! The certificate of a node's API, at `/evenkeel/v1/certificate`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::users::Secret;
 
 /// `GET /evenkeel/v1/certificate`: what the node that answers shows to its clients.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Certificate {
     /// The node.
     pub node: String,
@@ -20,8 +21,10 @@ pub struct Certificate {
     /// Names and addresses it stands for.
     pub names: Vec<String>,
     /// From when on it is valid.
+    #[schemars(extend("format" = "date-time"))]
     pub not_before: String,
     /// Until when.
+    #[schemars(extend("format" = "date-time"))]
     pub not_after: String,
     /// SHA-256 of the certificate, in hex digits.
     pub fingerprint_sha256: String,
@@ -30,7 +33,7 @@ pub struct Certificate {
 }
 
 /// Where a certificate comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CertificateSource {
     /// The daemon made it at its first start: nobody vouches for it.
@@ -42,7 +45,7 @@ pub enum CertificateSource {
 }
 
 /// Body of `PUT /evenkeel/v1/certificate`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewCertificate {
     /// The chain, PEM, the node's own first.

@@ -1,5 +1,6 @@
 //! The cluster and its nodes, as far as clients of the software API need them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::NodeRef;
@@ -7,7 +8,7 @@ use crate::resource::{Field, Identity, Resource, fields};
 
 /// The level of the API, in the form clients read: generation 9, major 10, minor 1, whatever is
 /// installed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReleaseVersion {
     /// For people.
     pub full: String,
@@ -33,7 +34,7 @@ impl ReleaseVersion {
 }
 
 /// The cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Cluster {
     /// Its name.
     pub name: String,
@@ -57,7 +58,7 @@ impl Resource for Cluster {
 }
 
 /// A controller. What is not known is left out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Node {
     /// Its id.
     pub uuid: String,
@@ -84,7 +85,7 @@ pub struct Node {
 }
 
 /// A node's part in its HA pair.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Ha {
     /// The other controller.
     pub partners: Vec<HaPartner>,

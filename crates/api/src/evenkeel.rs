@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::UpdateState;
 
 /// `GET /evenkeel/v1/explain`: why each open operation is not further along.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Explain {
     /// Every open operation. Empty when nothing is going on.
     pub operations: Vec<OpenOperation>,
@@ -25,7 +26,7 @@ pub struct Explain {
 }
 
 /// An operation that has begun and not ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OpenOperation {
     /// Its id.
     pub uuid: String,
@@ -44,7 +45,7 @@ pub struct OpenOperation {
 }
 
 /// One thing that is waited for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Awaiting {
     /// What.
     pub awaiting: String,
@@ -53,19 +54,21 @@ pub struct Awaiting {
     pub node: Option<String>,
     /// Since when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "date-time"))]
     pub since: Option<String>,
     /// What was last seen of it, if anything was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<String>,
     /// Until when at most, when there is a bound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "date-time"))]
     pub until: Option<String>,
     /// What would end the wait.
     pub unblock: String,
 }
 
 /// `GET /evenkeel/v1/keys`: the keys that packages are signed with, those that were revoked too.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Keys {
     /// In the order of their coming.
     pub records: Vec<Key>,
@@ -74,7 +77,7 @@ pub struct Keys {
 }
 
 /// A key that was trusted once.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Key {
     /// What signatures name it by.
     pub id: String,
@@ -84,12 +87,14 @@ pub struct Key {
     /// Whether its signatures are believed.
     pub state: KeyState,
     /// Since when it was trusted.
+    #[schemars(extend("format" = "date-time"))]
     pub trusted_at: String,
     /// Who said so; absent for a key that the cluster began with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trusted_by: Option<String>,
     /// When it was revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "date-time"))]
     pub revoked_at: Option<String>,
     /// Who did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -99,7 +104,7 @@ pub struct Key {
 }
 
 /// Whether a key's signatures are believed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyState {
     /// They are.
@@ -109,7 +114,7 @@ pub enum KeyState {
 }
 
 /// Body of `POST /evenkeel/v1/keys`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewKey {
     /// The text of the public-key file.
@@ -120,7 +125,7 @@ pub struct NewKey {
 }
 
 /// `GET /evenkeel/v1/acknowledgements`: the warnings of checks that somebody knows of.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Acknowledgements {
     /// By the check's name.
     pub records: Vec<Acknowledgement>,
@@ -129,7 +134,7 @@ pub struct Acknowledgements {
 }
 
 /// A warning that somebody knows of: it does not block as long as it is about nothing more.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Acknowledgement {
     /// Name of the check.
     pub check: String,
@@ -138,23 +143,28 @@ pub struct Acknowledgement {
     /// Who said so.
     pub by: String,
     /// When.
+    #[schemars(extend("format" = "date-time"))]
     pub at: String,
     /// What the warning was about.
     pub about: Vec<String>,
 }
 
+/// Something, and no control characters.
+const ONE_LINE: &str = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$";
+
 /// Body of `POST /evenkeel/v1/acknowledgements`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewAcknowledgement {
     /// Name of the check, as in `validation_results`.
     pub check: String,
-    /// Why it may be so.
+    /// Why it may be so, in one line of at most 300 bytes.
+    #[schemars(length(max = 300), regex(pattern = ONE_LINE))]
     pub reason: String,
 }
 
 /// `GET /evenkeel/v1/audit`: who asked for which change, and what became of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Audit {
     /// Oldest first.
     pub records: Vec<Audited>,
@@ -166,11 +176,12 @@ pub struct Audit {
 }
 
 /// A request that would have changed something, or one that was not let in.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Audited {
     /// The node that was asked.
     pub node: String,
     /// When.
+    #[schemars(extend("format" = "date-time"))]
     pub at: String,
     /// Who asked, when that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -208,15 +219,18 @@ fn is_zero(n: &u64) -> bool {
 }
 
 /// `GET` and `PUT /evenkeel/v1/retention`: how many packages that nothing needs are kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("required" = ["keep"]))]
 pub struct Retention {
     /// The newest so many, beside all that some node runs or could fall back to. `null`: all, the default.
+    // Said in any case: a body without it was meant to say something else.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub keep: Option<u32>,
 }
 
 /// `GET /evenkeel/v1/gates`: what an update waits for between nodes, beyond the timer.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GateSettings {
     /// All of them must hold: `paths_back`, `resync_done`, `lifs_home`, `load_below=PERCENT`, `script`.
     pub conditions: Vec<String>,
@@ -226,28 +240,36 @@ pub struct GateSettings {
     pub longest_minutes: u32,
 }
 
+/// A condition of a gate. Dashes do for underscores.
+const CONDITION: &str =
+    "^(paths[_-]back|resync[_-]done|lifs[_-]home|script|load[_-]below=([1-9][0-9]?|100))$";
+
 /// Body of `PATCH /evenkeel/v1/gates`; what is not given stays.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GateChange {
     /// All conditions; an empty list: no gates.
+    #[schemars(inner(regex(pattern = CONDITION)))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conditions: Option<Vec<String>>,
-    /// See [`GateSettings::hold_minutes`].
+    /// For so many minutes without a break, and for fewer than `longest_minutes`.
+    #[schemars(range(max = 120))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold_minutes: Option<u32>,
-    /// See [`GateSettings::longest_minutes`].
+    /// After so many minutes the update pauses.
+    #[schemars(range(min = 1, max = 1440))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub longest_minutes: Option<u32>,
 }
 
 /// One line of `GET /evenkeel/v1/events`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EventLine {
     /// Position in the record; pass the last one seen as `since` to go on from there.
     pub seq: u64,
     /// When it was recorded, if it says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "date-time"))]
     pub time: Option<String>,
     /// The stream it belongs to.
     pub stream: String,
@@ -256,14 +278,14 @@ pub struct EventLine {
 }
 
 /// `GET /evenkeel/v1/transfers`: packages on their way to any node, and why others are not.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Transfers {
     /// Every node of the cluster, those that do not answer too.
     pub nodes: Vec<NodeTransfers>,
 }
 
 /// What one node says of its packages.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NodeTransfers {
     /// The node.
     pub node: String,
@@ -281,7 +303,7 @@ pub struct NodeTransfers {
 }
 
 /// A package on its way to a node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Transfer {
     /// Manifest digest, once it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -305,6 +327,7 @@ pub struct Transfer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remaining_seconds: Option<u64>,
     /// When it began.
+    #[schemars(extend("format" = "date-time"))]
     pub since: String,
     /// What it met last that keeps it from going on, and when it tries again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -312,7 +335,7 @@ pub struct Transfer {
 }
 
 /// Why a node does not have a package.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TransferTrouble {
     /// Manifest digest.
     pub package: String,

@@ -75,6 +75,19 @@ impl Filter {
         Ok(Self { alternatives })
     }
 
+    /// What can be read, as a regular expression: for those who document the API.
+    pub fn pattern() -> String {
+        const QUOTED: &str = r#""(?:[^"\\]|\\[\s\S])*""#;
+        // Signs and quoted texts: any, those but `=`, those but a dot, and those that begin no other test.
+        let any = format!(r#"(?:[^"|,]|{QUOTED})"#);
+        let bound = format!(r#"(?:[^"|,=]|{QUOTED})"#);
+        let piece = format!(r#"(?:\.?(?:[^"|,.]|{QUOTED}))"#);
+        let first = format!(r#"(?:[^"|,.<>!]|\.[^"|,.]|\.?{QUOTED})"#);
+        let compared = format!(r"[<>](?:={any}+|{bound}{any}*)");
+        let test = format!(r"{compared}|{first}{piece}*(?:\.|\.\.{any}+)?|\.?");
+        format!(r"^!*(?:{test})(?:[|,]!*(?:{test}))*$")
+    }
+
     /// What matches any of these texts.
     pub fn any_of(texts: impl IntoIterator<Item = String>) -> Self {
         let term = |text| Term {
@@ -437,6 +450,12 @@ mod tests {
     }
 
     proptest::proptest! {
+        #[test]
+        fn the_pattern_is_what_can_be_read(text in r#"[a.<>=!|,*"\\]{0,8}|.*"#) {
+            let pattern = regex::Regex::new(&Filter::pattern()).unwrap();
+            proptest::prop_assert_eq!(pattern.is_match(&text), Filter::parse(&text).is_ok());
+        }
+
         #[test]
         fn whatever_can_be_read_reads_the_same_when_printed(
             raw in proptest::prop_oneof![

@@ -1,12 +1,13 @@
 //! Updates of firmware, as far as they are over.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::resource::{Field, Identity, Resource, fields};
 use crate::{JobRef, NodeRef};
 
 /// How far a firmware update of one file is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the API's words, which say it")]
 pub enum FirmwareUpdateState {
@@ -19,7 +20,7 @@ pub enum FirmwareUpdateState {
 }
 
 /// What a worker of a firmware update does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the API's words, which say it")]
 pub enum WorkerState {
@@ -31,7 +32,7 @@ pub enum WorkerState {
 }
 
 /// One file of firmware that was brought in by one node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FirmwareHistory {
     /// Its job.
     pub job: JobRef,
@@ -42,23 +43,25 @@ pub struct FirmwareHistory {
     /// How far it is.
     pub fw_update_state: FirmwareUpdateState,
     /// When it began.
+    #[schemars(extend("format" = "date-time"))]
     pub start_time: String,
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "date-time"))]
     pub end_time: Option<String>,
     /// The workers, one on each node.
     pub update_status: Vec<FirmwareWorkerStatus>,
 }
 
 /// An element of `update_status`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FirmwareWorkerStatus {
     /// The worker.
     pub worker: FirmwareWorker,
 }
 
 /// A worker of a firmware update.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FirmwareWorker {
     /// Where.
     pub node: NodeRef,
@@ -69,7 +72,7 @@ pub struct FirmwareWorker {
 }
 
 /// How a worker's work went.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FirmwareWorkerError {
     /// For programs.
     pub code: u32,

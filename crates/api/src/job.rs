@@ -1,12 +1,13 @@
 //! Jobs, and the link to one that every change is answered with.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::resource::{Field, Identity, Resource, fields};
 use crate::{ErrorObject, Links};
 
 /// State of a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum JobState {
     /// Not begun.
@@ -32,7 +33,7 @@ impl JobState {
 }
 
 /// An asynchronous call.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Job {
     /// Its id.
     pub uuid: String,
@@ -45,9 +46,11 @@ pub struct Job {
     /// 0, or the code of the failure.
     pub code: u32,
     /// When it began.
+    #[schemars(extend("format" = "date-time"))]
     pub start_time: String,
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "date-time"))]
     pub end_time: Option<String>,
     /// Only on failure: one client takes its presence for failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -55,7 +58,7 @@ pub struct Job {
 }
 
 /// Why a job failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JobError {
     /// For people.
     pub message: String,
@@ -85,14 +88,14 @@ impl Resource for Job {
 }
 
 /// `{"job": {...}}`: the answer to a change.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JobLink {
     /// The job.
     pub job: JobRef,
 }
 
 /// A job's id and address.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JobRef {
     /// Its id.
     pub uuid: String,
@@ -102,7 +105,7 @@ pub struct JobRef {
 }
 
 /// The jobs of a change of many records.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JobLinks {
     /// Records that were changed, or are being changed by their job.
     pub num_records: usize,

@@ -1,16 +1,17 @@
 //! HAL links and references with links.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// `{"href": "/api/..."}`: relative, holding `/api` exactly once, at its start.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Href {
     /// The address.
     pub href: String,
 }
 
 /// `_links`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Links {
     /// The thing itself.
     #[serde(rename = "self", default, skip_serializing_if = "Option::is_none")]
@@ -31,7 +32,7 @@ impl Links {
 }
 
 /// A node, named from somewhere else.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NodeRef {
     /// Its name.
     pub name: String,

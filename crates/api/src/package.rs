@@ -1,17 +1,19 @@
 //! Packages, downloads and history.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::NodeRef;
 use crate::resource::{Field, Identity, Resource, fields};
 
 /// A package in the cluster's repository.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Package {
     /// Its version.
     pub version: String,
     /// When it was loaded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "date-time"))]
     pub create_time: Option<String>,
 }
 
@@ -22,7 +24,7 @@ impl Resource for Package {
 }
 
 /// How an installation ended. Clients accept no other words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HistoryState {
     /// The node runs the new version.
@@ -32,14 +34,16 @@ pub enum HistoryState {
 }
 
 /// One installation on one node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct History {
     /// The node.
     pub node: NodeRef,
     /// When it began.
+    #[schemars(extend("format" = "date-time"))]
     pub start_time: String,
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "date-time"))]
     pub end_time: Option<String>,
     /// The version before.
     pub from_version: String,
@@ -64,7 +68,7 @@ impl Resource for History {
 }
 
 /// State of the last download.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DownloadState {
     /// There was none.
@@ -78,7 +82,7 @@ pub enum DownloadState {
 }
 
 /// The download under way, or the last one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Download {
     /// Its state.
     pub state: DownloadState,

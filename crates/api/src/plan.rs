@@ -1,11 +1,12 @@
 //! What an update would do: `GET /evenkeel/v1/plan` and `GET /evenkeel/v1/estimates`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ValidationResult;
 
 /// `GET /evenkeel/v1/plan?version=…`: an update as it would go now. Nothing runs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PlanPreview {
     /// The version it would bring.
     pub version: String,
@@ -26,7 +27,7 @@ pub struct PlanPreview {
 }
 
 /// A finding, and what it means for the update.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PlanFinding {
     /// What was found.
     #[serde(flatten)]
@@ -40,18 +41,19 @@ pub struct PlanFinding {
 }
 
 /// Who acknowledged a warning.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PlanAcknowledged {
     /// Who.
     pub by: String,
     /// When.
+    #[schemars(extend("format" = "date-time"))]
     pub at: String,
     /// Why.
     pub reason: String,
 }
 
 /// Why an update would not start.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PlanRefusal {
     /// The API's code.
     pub code: String,
@@ -60,7 +62,7 @@ pub struct PlanRefusal {
 }
 
 /// How long an update takes, and who stands alone when. All durations are whole seconds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PlanEstimate {
     /// `rolling`, `batch` or `single_node`.
     pub mode: String,
@@ -81,7 +83,7 @@ pub struct PlanEstimate {
 }
 
 /// A span of an update.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PlanMoment {
     /// Seconds from the beginning of the updates.
     pub start: u64,
@@ -99,7 +101,7 @@ pub struct PlanMoment {
 }
 
 /// A pair on one controller.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Alone {
     /// The one that serves for both.
     pub serving: String,
@@ -108,7 +110,7 @@ pub struct Alone {
 }
 
 /// `GET /evenkeel/v1/estimates`: every estimate that was asked for, oldest first.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Estimates {
     /// The estimates.
     pub records: Vec<EstimateRecord>,
@@ -117,7 +119,7 @@ pub struct Estimates {
 }
 
 /// An estimate that was asked for with `estimate_only`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EstimateRecord {
     /// Its operation.
     pub uuid: String,
@@ -127,6 +129,7 @@ pub struct EstimateRecord {
     /// The version it is about.
     pub version: String,
     /// When it was asked for.
+    #[schemars(extend("format" = "date-time"))]
     pub requested_at: String,
     /// By whom.
     pub requested_by: String,

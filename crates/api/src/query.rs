@@ -236,13 +236,10 @@ fn filter(name: &str, value: &str) -> Result<Filter, ApiError> {
     Filter::parse(value).map_err(|error| ApiError::invalid(name, value, &error.to_string()))
 }
 
-/// `query` without `query_fields` looks everywhere; a name of `query_fields` may be an inner one.
+/// `query` without `query_fields` looks everywhere; a name of `query_fields` may be an inner one. A wrong name is
+/// an error without `query` too.
 fn parse_search<R: Resource>(params: &mut Params) -> Result<Option<Search>, ApiError> {
     let names = params.take("query_fields");
-    let Some(value) = params.take("query") else {
-        return Ok(None);
-    };
-    let filter = filter("query", &value)?;
     let mut fields = Vec::new();
     for name in names.as_deref().unwrap_or("*").split(',').map(str::trim) {
         let meant = R::leaves(name);
@@ -251,6 +248,10 @@ fn parse_search<R: Resource>(params: &mut Params) -> Result<Option<Search>, ApiE
         }
         fields.extend(meant);
     }
+    let Some(value) = params.take("query") else {
+        return Ok(None);
+    };
+    let filter = filter("query", &value)?;
     Ok(Some(Search { fields, filter }))
 }
 
@@ -361,6 +362,7 @@ mod tests {
         let all = search("query=x").unwrap().unwrap();
         assert_eq!(all.fields.len(), Job::FIELDS.len());
         assert_eq!(search("query_fields=state"), Ok(None));
+        assert_eq!(search("query_fields=colour").unwrap_err().number, 262197);
         let error = search("query=x&query_fields=colour").unwrap_err();
         assert_eq!(
             (error.number, error.target.as_deref()),

@@ -1,5 +1,6 @@
 //! What the generic layer must know about a resource.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Whether a field is part of `fields=*`.
@@ -62,7 +63,7 @@ pub enum Identity {
 }
 
 /// A wire type that can be served: the struct itself, these three constants, and one line of the front end's table.
-pub trait Resource: Serialize + Send + 'static {
+pub trait Resource: Serialize + JsonSchema + Send + 'static {
     /// The address of the collection or singleton.
     const PATH: &'static str;
     /// How records are told apart.

@@ -1,11 +1,12 @@
 //! `GET /cluster/software` and what `PATCH` takes.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::resource::{Field, Identity, Resource, fields};
 
 /// State of an update or validation, of one phase, or of one node's step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the API's words, which say it")]
 pub enum UpdateState {
@@ -44,7 +45,7 @@ impl std::fmt::Display for UpdateState {
 }
 
 /// What a user asks of a running update.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
     /// Stop at the next pause point.
@@ -56,7 +57,7 @@ pub enum Action {
 }
 
 /// The software of the cluster and the update in progress or last done.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Software {
     /// The active version. During an update still the old one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -97,7 +98,7 @@ pub struct Software {
 }
 
 /// The sites of a cluster that spans some.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Metrocluster {
     /// Every site.
     pub clusters: Vec<MetroclusterSite>,
@@ -110,7 +111,7 @@ pub struct Metrocluster {
 }
 
 /// A site.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MetroclusterSite {
     /// Its name.
     pub name: String,
@@ -126,14 +127,14 @@ pub struct MetroclusterSite {
 }
 
 /// A sentence about progress.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ProgressText {
     /// For people.
     pub message: String,
 }
 
 /// One node's software.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SoftwareNode {
     /// Its name.
     pub name: String,
@@ -146,14 +147,14 @@ pub struct SoftwareNode {
 }
 
 /// An image on a node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SoftwareImage {
     /// File name: the version, and what such files end with.
     pub package: String,
 }
 
 /// How bad a check's finding is. What is fine is not listed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckStatus {
     /// Can be skipped with `skip_warnings`.
@@ -163,7 +164,7 @@ pub enum CheckStatus {
 }
 
 /// A finding of a check. `update_check` and `status` together are unique in a list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ValidationResult {
     /// Name of the check.
     pub update_check: String,
@@ -176,21 +177,21 @@ pub struct ValidationResult {
 }
 
 /// What was found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Issue {
     /// For people.
     pub message: String,
 }
 
 /// What to do about it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Advice {
     /// For people.
     pub message: String,
 }
 
 /// One step of one node. Name, state, node and start time together are unique in a list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StatusDetails {
     /// Name of the step.
     pub name: String,
@@ -204,16 +205,18 @@ pub struct StatusDetails {
     pub action: Option<StatusAdvice>,
     /// When it began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "date-time"))]
     pub start_time: Option<String>,
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "date-time"))]
     pub end_time: Option<String>,
     /// Where.
     pub node: NodeName,
 }
 
 /// What is going on, or went wrong.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StatusIssue {
     /// For people.
     pub message: String,
@@ -222,7 +225,7 @@ pub struct StatusIssue {
 }
 
 /// What to do about it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StatusAdvice {
     /// For people.
     pub message: String,
@@ -232,14 +235,14 @@ pub struct StatusAdvice {
 }
 
 /// A node, by name only.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NodeName {
     /// Its name. Monitoring skips entries without one.
     pub name: String,
 }
 
 /// One phase of one node. Phase, state and node together are unique in a list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UpdateDetails {
     /// `Pre-update checks`, `Data ONTAP updates` or `Post-update checks`.
     pub phase: String,

@@ -7,7 +7,6 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{from_fn_with_state, map_request};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, patch, post, put};
 use evenkeel_api::{ApiError, Code, Download, Job, Package, Resource, Software};
 use evenkeel_model::UserName;
 use evenkeel_seam::Ids;
@@ -19,8 +18,10 @@ use crate::cluster::{Certificates, Cluster, FrontDoor};
 use crate::enter::enter;
 use crate::resources::{member_path, reads};
 use crate::respond::Failure;
+use crate::routes::Routes;
 use crate::{
-    certificate, events, jobs, packages, permit, plan, settings, software, transfers, upload, users,
+    certificate, events, jobs, packages, page, permit, plan, settings, software, transfers, upload,
+    users,
 };
 
 /// Requests at once of all who were let in, those that wait for a job and streams of events included; and of one
@@ -87,58 +88,65 @@ pub fn router(cluster: Arc<dyn Cluster>, door: Arc<dyn FrontDoor>, ids: &dyn Ids
     Api::new(cluster, door, ids).router()
 }
 
-fn routes(app: Arc<App>) -> Router {
-    let routes = reads()
-        .route(Software::PATH, patch(software::patch))
-        .route(Download::PATH, post(software::download))
-        .route(
-            permit::UPLOAD,
-            post(upload::upload).layer(DefaultBodyLimit::disable()),
+/// Every call of the API.
+fn calls() -> Routes {
+    reads(Routes::default())
+        .on(Method::PATCH, Software::PATH, software::patch)
+        .on(Method::POST, Download::PATH, software::download)
+        .on(Method::POST, permit::UPLOAD, upload::upload)
+        .on(Method::PUT, permit::PACKAGES, upload::put)
+        .on(Method::DELETE, Package::PATH, packages::delete_many)
+        .on(
+            Method::DELETE,
+            &member_path::<Package>(),
+            packages::delete_one,
         )
-        .route(
-            permit::PACKAGES,
-            put(upload::put).layer(DefaultBodyLimit::disable()),
-        )
-        .route(Package::PATH, delete(packages::delete_many))
-        .route(&member_path::<Package>(), delete(packages::delete_one))
-        .route(&member_path::<Job>(), patch(jobs::act))
-        .route("/evenkeel/v1/explain", get(events::explain))
-        .route("/evenkeel/v1/events", get(events::events))
-        .route("/evenkeel/v1/plan", get(plan::plan))
-        .route("/evenkeel/v1/estimates", get(plan::estimates))
-        .route("/evenkeel/v1/estimates/{key}", get(plan::estimate))
-        .route(
-            "/evenkeel/v1/keys",
-            get(settings::keys).post(settings::trust),
-        )
-        .route("/evenkeel/v1/keys/{key}", delete(settings::revoke))
-        .route(
-            "/evenkeel/v1/acknowledgements",
-            get(settings::acknowledgements).post(settings::acknowledge),
-        )
-        .route(
-            "/evenkeel/v1/acknowledgements/{key}",
-            delete(settings::withdraw),
-        )
-        .route(
+        .on(Method::PATCH, &member_path::<Job>(), jobs::act)
+        .on(Method::GET, "/evenkeel/v1/explain", events::explain)
+        .on(Method::GET, "/evenkeel/v1/events", events::events)
+        .on(Method::GET, "/evenkeel/v1/plan", plan::plan)
+        .on(Method::GET, "/evenkeel/v1/estimates", plan::estimates)
+        .on(Method::GET, "/evenkeel/v1/estimates/{uuid}", plan::estimate)
+        .on(Method::GET, "/evenkeel/v1/keys", settings::keys)
+        .on(Method::POST, "/evenkeel/v1/keys", settings::trust)
+        .on(Method::DELETE, "/evenkeel/v1/keys/{id}", settings::revoke)
+        .on(Method::GET, ACKNOWLEDGEMENTS, settings::acknowledgements)
+        .on(Method::POST, ACKNOWLEDGEMENTS, settings::acknowledge)
+        .on(Method::DELETE, ACKNOWLEDGEMENT, settings::withdraw)
+        .on(Method::GET, "/evenkeel/v1/retention", settings::retention)
+        .on(
+            Method::PUT,
             "/evenkeel/v1/retention",
-            get(settings::retention).put(settings::set_retention),
+            settings::set_retention,
         )
-        .route(
-            "/evenkeel/v1/gates",
-            get(settings::gates).patch(settings::set_gates),
-        )
-        .route(permit::USERS, get(users::users).post(users::create))
-        .route(
-            permit::USER,
-            get(users::user).patch(users::change).delete(users::delete),
-        )
-        .route(
-            permit::CERTIFICATE,
-            get(certificate::certificate).put(certificate::replace),
-        )
-        .route(permit::AUDIT, get(events::audit))
-        .route("/evenkeel/v1/transfers", get(transfers::transfers))
+        .on(Method::GET, "/evenkeel/v1/gates", settings::gates)
+        .on(Method::PATCH, "/evenkeel/v1/gates", settings::set_gates)
+        .on(Method::GET, permit::USERS, users::users)
+        .on(Method::POST, permit::USERS, users::create)
+        .on(Method::GET, permit::USER, users::user)
+        .on(Method::PATCH, permit::USER, users::change)
+        .on(Method::DELETE, permit::USER, users::delete)
+        .on(Method::GET, permit::CERTIFICATE, certificate::certificate)
+        .on(Method::PUT, permit::CERTIFICATE, certificate::replace)
+        .on(Method::GET, permit::AUDIT, events::audit)
+        .on(Method::GET, "/evenkeel/v1/transfers", transfers::transfers)
+}
+
+const ACKNOWLEDGEMENTS: &str = "/evenkeel/v1/acknowledgements";
+const ACKNOWLEDGEMENT: &str = "/evenkeel/v1/acknowledgements/{check}";
+
+/// Methods and addresses of every call.
+#[cfg(test)]
+pub(crate) fn served() -> Vec<(Method, String)> {
+    calls().served()
+}
+
+fn routes(app: Arc<App>) -> Router {
+    let routes = calls()
+        .into_router()
+        .merge(page::routes())
+        // Who reads a body bounds it: packages have no bound but the disk's.
+        .layer(DefaultBodyLimit::disable())
         .fallback(unknown_url)
         .method_not_allowed_fallback(other_method)
         .with_state(Arc::clone(&app))

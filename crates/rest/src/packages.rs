@@ -147,8 +147,11 @@ async fn delete(
 ) -> Result<Deleted, ApiError> {
     let begun = Instant::now();
     let versions = versions(app, meant).await?;
+    // All of them before the first is gone.
+    let parsed = versions.iter().map(|version| parse(version));
+    let parsed: Vec<Version> = parsed.collect::<Result<_, _>>()?;
     let mut done = Deleted::default();
-    for (index, version) in versions.iter().enumerate() {
+    for (index, version) in parsed.into_iter().enumerate() {
         let job = match begin(app, asked, version).await {
             Ok(job) => job,
             Err(error) if index == 0 => return Err(error),
@@ -157,7 +160,7 @@ async fn delete(
                 return Ok(done);
             }
         };
-        done.begun(version, job);
+        done.begun(&versions[index], job);
         let rest = &versions[index + 1..];
         let patience = match rest {
             [] => return_timeout,
@@ -177,9 +180,9 @@ async fn delete(
     Ok(done)
 }
 
-async fn begin(app: &App, asked: &Asked, version: &str) -> Result<JobId, ApiError> {
+async fn begin(app: &App, asked: &Asked, version: Version) -> Result<JobId, ApiError> {
     let by = asked.caller.user.clone();
-    Ok(app.door.delete_package(parse(version)?, by).await?)
+    Ok(app.door.delete_package(version, by).await?)
 }
 
 /// The job's state once it has ended, or after a while. One that cannot be seen goes on.

@@ -8,7 +8,7 @@ use crate::caller::Caller;
 
 /// The users, and each of them.
 pub(crate) const USERS: &str = "/evenkeel/v1/users";
-pub(crate) const USER: &str = "/evenkeel/v1/users/{key}";
+pub(crate) const USER: &str = "/evenkeel/v1/users/{name}";
 pub(crate) const AUDIT: &str = "/evenkeel/v1/audit";
 pub(crate) const CERTIFICATE: &str = "/evenkeel/v1/certificate";
 pub(crate) const UPLOAD: &str = "/api/cluster/software/upload";
@@ -32,7 +32,8 @@ pub(crate) fn check(caller: &Caller, method: &Method, route: Option<&str>) -> Re
     caller.require(needed(method, route))
 }
 
-fn needed(method: &Method, route: &str) -> Role {
+/// The least role that may call this, whatever is asked for.
+pub(crate) fn needed(method: &Method, route: &str) -> Role {
     if method.is_safe() {
         return match route {
             // Who there is, and who asked for what, is the admin's to know.

@@ -1,12 +1,8 @@
 //! The generic reads, and the table of the resources that have them.
 
-use std::sync::Arc;
-
-use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use axum::response::Response;
-use axum::routing::get;
 use evenkeel_api::{
     ApiError, Code, CollectionQuery, Download, FirmwareHistory, History, Identity, Job, Node,
     Package, ReadQuery, Resource, Software,
@@ -16,8 +12,10 @@ use evenkeel_model::Refusal;
 use crate::app::{App, Shared};
 use crate::cluster::Cluster;
 use crate::list::{page, single};
+use crate::openapi::{self, Operation, Schemas};
 use crate::request::Asked;
 use crate::respond::{Failure, json};
+use crate::routes::Routes;
 
 /// A resource there is one of.
 trait Single: Resource {
@@ -65,8 +63,16 @@ macro_rules! served {
         $(served!(@from $how $resource: $projection $(by $one)?);)*
 
         /// The routes of everything that is read.
-        pub(crate) fn reads() -> Router<Arc<App>> {
-            Router::new()$(.merge($how::<$resource>()))*
+        pub(crate) fn reads(routes: Routes) -> Routes {
+            $(let routes = $how::<$resource>(routes);)*
+            routes
+        }
+
+        /// The same for the document.
+        pub(crate) fn described(schemas: &mut Schemas) -> Vec<Operation> {
+            let mut operations = Vec::new();
+            $(operations.extend(openapi::$how::<$resource>(schemas));)*
+            operations
         }
     };
     (@from one $resource:ty: $projection:ident) => {
@@ -104,21 +110,21 @@ served! {
     many Job: jobs by job;
 }
 
-fn one<R: Single>() -> Router<Arc<App>> {
-    Router::new().route(R::PATH, get(singleton::<R>))
+fn one<R: Single>(routes: Routes) -> Routes {
+    routes.on(Method::GET, R::PATH, singleton::<R>)
 }
 
-fn many<R: Many>() -> Router<Arc<App>> {
-    let all = Router::new().route(R::PATH, get(collection::<R>));
+fn many<R: Many>(routes: Routes) -> Routes {
+    let all = routes.on(Method::GET, R::PATH, collection::<R>);
     match R::IDENTITY {
-        Identity::Key(..) => all.route(&member_path::<R>(), get(member::<R>)),
+        Identity::Key(..) => all.on(Method::GET, &member_path::<R>(), member::<R>),
         Identity::Fields(_) | Identity::Singleton => all,
     }
 }
 
 /// The pattern of the addresses of single records.
 pub(crate) fn member_path<R: Resource>() -> String {
-    format!("{}/{{key}}", R::PATH)
+    format!("{}/{{{}}}", R::PATH, key_name::<R>().unwrap_or("key"))
 }
 
 /// `GET` of a singleton.

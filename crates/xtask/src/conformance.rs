@@ -1,7 +1,8 @@
 //! The unmodified clients, each against labs that the tests bring up themselves.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Output, Stdio};
+use std::thread;
 
 use anyhow::{Context, Result, bail};
 
@@ -10,24 +11,30 @@ use crate::step::{root, run, target};
 /// A virtual environment, named by its folder in the target folder.
 struct Environment {
     folder: &'static str,
+    /// Below `tests`.
     requirements: &'static str,
 }
 
 /// The client of the API's own release.
 const PYTHON: Environment = Environment {
     folder: "python",
-    requirements: "requirements.txt",
+    requirements: "python/requirements.txt",
 };
 
 /// A late release of it. Its calls are the same; what differs is what it accepts.
 const PYTHON_LATE: Environment = Environment {
     folder: "python-late",
-    requirements: "requirements-late.txt",
+    requirements: "python/requirements-late.txt",
 };
 
 const ANSIBLE: Environment = Environment {
     folder: "ansible",
-    requirements: "requirements-ansible.txt",
+    requirements: "python/requirements-ansible.txt",
+};
+
+const SCHEMATHESIS: Environment = Environment {
+    folder: "python-openapi",
+    requirements: "openapi/requirements.txt",
 };
 
 /// Where the Ansible collection is kept, in the target folder.
@@ -37,22 +44,32 @@ const COLLECTIONS: &str = "ansible-collections";
 struct Suite {
     title: &'static str,
     environment: Environment,
-    /// Below `tests/python`.
+    /// Below `tests`.
     tests: &'static [&'static str],
+    network: Network,
+}
+
+/// What a suite reaches.
+enum Network {
+    /// Whatever this machine reaches.
+    Any,
+    /// This machine only: it makes up addresses.
+    Loopback,
 }
 
 const FIRST: Suite = Suite {
     title: "Python client and the document's calls against labs",
     environment: PYTHON,
     tests: &[
-        "test_conformance.py",
-        "test_download.py",
-        "test_document.py",
-        "test_sites.py",
-        "test_certificates.py",
-        "test_inventory.py",
-        "test_waiting.py",
+        "python/test_conformance.py",
+        "python/test_download.py",
+        "python/test_document.py",
+        "python/test_sites.py",
+        "python/test_certificates.py",
+        "python/test_inventory.py",
+        "python/test_waiting.py",
     ],
+    network: Network::Any,
 };
 
 /// Each waits most of its time: the collection looks once a minute.
@@ -60,33 +77,43 @@ const BESIDE: &[Suite] = &[
     Suite {
         title: "Ansible and monitoring while the cluster's address is away",
         environment: ANSIBLE,
-        tests: &["test_ansible_away.py"],
+        tests: &["python/test_ansible_away.py"],
+        network: Network::Any,
     },
     Suite {
         title: "Ansible updates a lab",
         environment: ANSIBLE,
-        tests: &["test_ansible_update.py"],
+        tests: &["python/test_ansible_update.py"],
+        network: Network::Any,
     },
     Suite {
         title: "Ansible's modules against a lab",
         environment: ANSIBLE,
-        tests: &["test_ansible_tasks.py"],
+        tests: &["python/test_ansible_tasks.py"],
+        network: Network::Any,
     },
     Suite {
         title: "Python client of a late release against a lab",
         environment: PYTHON_LATE,
         tests: &[
-            "test_conformance.py",
-            "test_download.py",
-            "test_certificates.py",
-            "test_inventory.py",
-            "test_waiting.py",
+            "python/test_conformance.py",
+            "python/test_download.py",
+            "python/test_certificates.py",
+            "python/test_inventory.py",
+            "python/test_waiting.py",
         ],
+        network: Network::Any,
+    },
+    Suite {
+        title: "schemathesis against a lab",
+        environment: SCHEMATHESIS,
+        tests: &["openapi"],
+        network: Network::Loopback,
     },
 ];
 
 fn tests() -> PathBuf {
-    root().join("tests/python")
+    root().join("tests")
 }
 
 impl Environment {
@@ -110,7 +137,14 @@ impl Environment {
 
 impl Suite {
     fn pytest(&self, bin: &Path) -> Command {
-        let mut pytest = Command::new(self.environment.python());
+        let mut pytest = match self.network {
+            Network::Any => Command::new(self.environment.python()),
+            Network::Loopback => {
+                let mut alone = Command::new("unshare");
+                alone.arg("--net").arg(self.environment.python());
+                alone
+            }
+        };
         pytest
             .args(["-m", "pytest", "-v", "--durations=5"])
             .args(self.tests.iter().map(|file| tests().join(file)))
@@ -123,18 +157,9 @@ impl Suite {
         pytest
     }
 
-    fn start(&self, bin: &Path) -> Result<Child> {
-        let mut pytest = self.pytest(bin);
-        pytest.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let started = pytest.spawn();
-        started.with_context(|| format!("{}: cannot run it", self.title))
-    }
-
-    /// Waits for it, and shows what it said.
-    fn finish(&self, running: Child) -> Result<()> {
-        let done = running
-            .wait_with_output()
-            .with_context(|| self.title.to_owned())?;
+    /// What it said, once it has ended.
+    fn outcome(&self, output: std::io::Result<Output>) -> Result<()> {
+        let done = output.with_context(|| format!("{}: cannot run it", self.title))?;
         eprintln!("== {}", self.title);
         eprint!("{}", String::from_utf8_lossy(&done.stdout));
         if !done.status.success() {
@@ -148,11 +173,11 @@ impl Suite {
 /// Virtual environments with the clients, and the collection. Made before the long tests run, so that a
 /// missing network shows early.
 pub(crate) fn prepare() -> Result<()> {
-    for environment in [PYTHON, PYTHON_LATE, ANSIBLE] {
+    for environment in [PYTHON, PYTHON_LATE, ANSIBLE, SCHEMATHESIS] {
         environment.prepare()?;
     }
     let mut fetch = Command::new(ANSIBLE.python());
-    fetch.arg(tests().join("fetch_collection.py"));
+    fetch.arg(tests().join("python/fetch_collection.py"));
     fetch.arg(target().join(COLLECTIONS));
     run("Ansible collection", &mut fetch)
 }
@@ -160,10 +185,17 @@ pub(crate) fn prepare() -> Result<()> {
 /// Runs them with the programs in `bin`, side by side: most of their time is waiting. All run to their
 /// end, whatever becomes of the others.
 pub(crate) fn run_clients(bin: &Path) -> Result<()> {
-    let beside: Vec<Result<Child>> = BESIDE.iter().map(|suite| suite.start(bin)).collect();
+    let beside = BESIDE.iter().map(|suite| {
+        let mut pytest = suite.pytest(bin);
+        pytest.stdout(Stdio::piped()).stderr(Stdio::piped());
+        // Read while they run: a full pipe would hold them up.
+        (suite, thread::spawn(move || pytest.output()))
+    });
+    let beside: Vec<_> = beside.collect();
     let mut outcomes = vec![run(FIRST.title, &mut FIRST.pytest(bin))];
-    for (suite, started) in BESIDE.iter().zip(beside) {
-        outcomes.push(started.and_then(|running| suite.finish(running)));
+    for (suite, running) in beside {
+        let output = running.join().expect("running a program does not panic");
+        outcomes.push(suite.outcome(output));
     }
     outcomes.into_iter().collect()
 }

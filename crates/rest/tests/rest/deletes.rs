@@ -154,6 +154,17 @@ async fn packages_may_be_named_in_the_body() {
 }
 
 #[tokio::test]
+async fn nothing_is_deleted_if_a_name_among_them_can_be_no_packages() {
+    let client = Client::new();
+    let body = r#"{"records": [{"version": "9.9.1"}, {"version": "no/version"}]}"#;
+    let reply = delete(&client, "", body).await;
+    let (status, code, target) = reply.error();
+    assert_eq!((status, code.as_str()), (404, "10551325"));
+    assert_eq!(target.as_deref(), Some("version"));
+    assert_eq!(asked(&client), Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn nothing_is_deleted_without_a_condition() {
     let client = Client::new();
     for (query, body, code) in [

@@ -10,6 +10,7 @@ mod deletes;
 mod door;
 mod fuzzed;
 mod jobs;
+mod page;
 mod plumbing;
 mod recorded;
 mod refused;

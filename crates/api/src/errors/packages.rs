@@ -429,10 +429,6 @@ pub(super) const DELETE_CLUSTER_SOFTWARE_PACKAGES: Call = Call {
     name: "DELETE /cluster/software/packages",
     errors: &[
         at_once(
-            Code::NoPackage,
-            "crates/rest/tests/rest/deletes.rs::nothing_is_deleted_if_a_name_among_them_can_be_no_packages",
-        ),
-        at_once(
             Code::RequiredField,
             "crates/rest/tests/rest/deletes.rs::nothing_is_deleted_without_a_condition",
         ),

@@ -40,7 +40,7 @@ impl Shown {
         let wanted = |leaf: &str, cost: Cost| {
             expensive
                 || (standard && cost == Cost::Standard)
-                || names.iter().any(|name| is_within(leaf, name))
+                || names.iter().any(|name| means::<R>(name, leaf, cost))
                 || filtered.contains(&leaf)
                 || identifies::<R>(leaf)
         };
@@ -109,6 +109,14 @@ impl Shown {
             map.clear();
         }
     }
+}
+
+/// Whether a leaf is asked for by this name: what is expensive only by a name that stands for nothing else. Two
+/// clients fail on the images of `nodes`, and ask for `nodes`.
+fn means<R: Resource>(name: &str, leaf: &str, cost: Cost) -> bool {
+    let is_standard = |cost: Cost| cost == Cost::Standard;
+    let mut below = R::FIELDS.iter().filter(|field| is_within(field.name, name));
+    is_within(leaf, name) && (is_standard(cost) || !below.any(|field| is_standard(field.cost)))
 }
 
 fn is_within(leaf: &str, name: &str) -> bool {

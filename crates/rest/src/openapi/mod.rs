@@ -33,7 +33,7 @@ pub fn openapi() -> Value {
             "title": "Evenkeel",
             "description": ABOUT,
             "version": env!("CARGO_PKG_VERSION"),
-            "license": {"name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0"},
+            "license": {"name": "MIT OR Apache-2.0"},
         },
         "servers": [{"url": "/"}],
         "tags": [
@@ -94,6 +94,8 @@ fn filter() -> Value {
         "description": "`x`, `!x`, `<x`, `<=x`, `>x`, `>=x`, `x..y`, `x|y`, `x*`, `null`; in quotes nothing has a \
             meaning but `\\\"` and `\\\\`.",
         "pattern": Filter::pattern(),
+        // An empty one is none. Without it the page would make up a text that the pattern fits, for minutes.
+        "default": "",
     })
 }
 

@@ -176,7 +176,7 @@ fn settings(schemas: &mut Schemas) -> [Operation; 4] {
             GATES,
             "Say what an update waits for between nodes.",
         )
-        .body(schemas.body::<GateChange>())
+        .optional_body(schemas.body::<GateChange>())
         .answer(200, "What it waits for.", &gates),
     ]
 }

@@ -185,6 +185,10 @@ async fn software_without_fields_has_all_but_what_breaks_clients() {
         json!({"name": "a", "version": "9.9.1"})
     );
     assert!(!software.to_string().contains("null"));
+    // Two clients fail on them, and ask for this.
+    let nodes = client.get("/api/cluster/software?fields=nodes").await;
+    assert!(nodes.text.contains("\"version\""), "{}", nodes.text);
+    assert!(!nodes.text.contains("software_images"), "{}", nodes.text);
     let images = client
         .get("/api/cluster/software?fields=nodes.software_images")
         .await

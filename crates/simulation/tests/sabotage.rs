@@ -68,7 +68,27 @@ fn stories() -> Vec<Script> {
         ];
         of(gusts)
     });
-    restarted.into_iter().chain(slow).collect()
+    // An append that arrives when its sender is gone and another coordinator, to whom all is slow, has said nothing yet.
+    let turns = (0..2).flat_map(|node| [800, 1_500, 2_500].map(|killed| (node, killed)));
+    let turns = turns.flat_map(|turn| (6..20).map(move |halves| (turn, halves * 500)));
+    let late = turns.map(|((node, killed), by)| {
+        let late = Act::LateAppends { node, by, ms };
+        let slow = Act::Delay {
+            node: 1 - node,
+            by: 1_500,
+            ms,
+        };
+        let kill = into("do-activate-job", killed, Act::Kill { node });
+        let first = into("do-activate-job", 0, late);
+        of(vec![
+            first,
+            kill,
+            into("do-activate-job", killed, slow),
+            end,
+        ])
+    });
+    let all = restarted.into_iter().chain(slow);
+    all.chain(late).collect()
 }
 
 /// The first story that something is wrong with, and what.

@@ -64,6 +64,9 @@ fn a_download_goes_on_where_its_killed_daemon_was() {
     let getting = get(&lab, &[&web.url()]);
     until_half_is_here(&lab);
     lab.kill_daemon(&lab.coordinator());
+    lab.until("the download to go on", |_| {
+        (web.begun().len() > 1).then_some(())
+    });
     web.hold_at(size);
     let (done, said) = ended(getting);
     assert!(done, "{said}");

@@ -93,6 +93,7 @@ fn answer(mut stream: TcpStream, shared: &(Mutex<State>, Condvar)) -> std::io::R
     let total = state.file.len();
     let mut at = from.unwrap_or(0);
     state.begun.push(at);
+    let mine = state.begun.len();
     let mut head = match from {
         None => "HTTP/1.1 200 OK\r\n".to_owned(),
         Some(first) => format!(
@@ -107,6 +108,10 @@ fn answer(mut stream: TcpStream, shared: &(Mutex<State>, Condvar)) -> std::io::R
             .1
             .wait_while(state, |state| state.until <= at)
             .unwrap();
+        // Whoever asked for this has asked anew: what is sent to a dead client serves nobody.
+        if state.begun.len() > mine {
+            return Ok(());
+        }
         let end = state.until.min(at + (64 << 10)).min(total);
         let piece = state.file[at..end].to_vec();
         drop(state);

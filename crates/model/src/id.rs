@@ -202,6 +202,16 @@ name!(
     /// A hardware platform a package is made for, for example `lab-x86_64`.
     PlatformName, "platform", 64, is_word
 );
+name!(
+    /// What a device calls itself and firmware is made for: a drive's product id (`X423_SLTNG1T8SSX`), a shelf's
+    /// module (`IOM12`), a service processor's type.
+    DeviceModel, "device model", 64, is_word
+);
+name!(
+    /// A revision of a device's firmware, as the device says it (`NA02`, `0300`, `5.8P1`). Which of two is the newer
+    /// one: [`FirmwareRevision::order`].
+    FirmwareRevision, "firmware revision", 32, is_word
+);
 
 /// A SHA-256 digest, shown and stored as 64 lowercase hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

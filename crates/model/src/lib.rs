@@ -11,6 +11,7 @@ mod control;
 mod estimate;
 mod event;
 mod finding;
+mod firmware;
 mod fold;
 mod gate;
 mod id;
@@ -42,6 +43,7 @@ pub use event::{
     UpdateRequest,
 };
 pub use finding::{Acknowledgement, Awaiting, Finding, Problem, Severity};
+pub use firmware::FirmwareKind;
 pub use fold::Illegal;
 pub use gate::{GateCondition, Gates, NoSuchCondition};
 pub use id::*;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
@@ -28,15 +29,18 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
-/// Announces a step and runs its command to success.
+/// Announces a step, runs its command to success and says how long it took.
+#[expect(clippy::disallowed_methods, reason = "a person waits for it")]
 pub(crate) fn run(title: &str, command: &mut Command) -> Result<()> {
     eprintln!("== {title}");
+    let begun = Instant::now();
     let status = command
         .status()
         .with_context(|| format!("{title}: cannot run {:?}", command.get_program()))?;
     if !status.success() {
         bail!("{title}: failed ({status})");
     }
+    eprintln!("== {title}: {} s", begun.elapsed().as_secs());
     Ok(())
 }
 

@@ -65,7 +65,7 @@ pub(crate) async fn look(inner: &Inner) -> Result<(), DbError> {
 }
 
 /// The partner serves nothing any more, provably, and this node has not all of its own pools.
-fn must_serve_alone(pair: &PairState) -> bool {
+pub fn must_serve_alone(pair: &PairState) -> bool {
     let waits = match pair.local.ha {
         MemberHa::WaitingForGiveback | MemberHa::PartialGiveback => true,
         MemberHa::Serving | MemberHa::Booting | MemberHa::Down | MemberHa::Fenced => false,
@@ -73,7 +73,8 @@ fn must_serve_alone(pair: &PairState) -> bool {
     waits && pair.partner.ha == MemberHa::Fenced
 }
 
-/// Serving comes first: a full disk or a damaged database must not keep a node from it.
+/// A full disk or a damaged database must not keep a node from serving. One that does not answer at all may: then
+/// whoever else watches the pair acts.
 async fn serve_alone(inner: &Inner, pair: &PairState) -> Result<(), DbError> {
     let parts = &inner.parts;
     let partner = pair.partner.node.clone();

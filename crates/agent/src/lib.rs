@@ -25,6 +25,7 @@ pub use db::{
     Accepted, Commit, DbError, Disk, DiskFault, JournalEntry, Keeper, Memory, MirrorRow, NodeDb,
     OpenDbError, Side, Stage,
 };
+pub use guardian::must_serve_alone;
 pub use parts::{
     AgentParts, Bounds, ClusterView, GateAnswer, GateContext, GateScript, InstallError,
     InstallRequest, Installer, PackageChecks, Packages, PackagesError,

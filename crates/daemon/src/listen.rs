@@ -1,5 +1,6 @@
 //! The REST API's addresses: this node's own, always; the cluster's, while this node coordinates.
 
+use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +12,11 @@ use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-/// The former coordinator may still be letting go of the address: it is waited for this often…
-const TRIES: u32 = 150;
-/// …with this pause, 30 s in all; then the failure is reported, and trying goes on.
+/// Between two tries of an address that cannot be had.
 const PAUSE: Duration = Duration::from_millis(200);
+/// A daemon before this one, or the former coordinator, may be letting go of an address: from this many tries on it
+/// is said, and again after as many.
+const TRIES: u32 = 150;
 /// Requests on the cluster's address get this long to end when the coordinator moves: long enough for an
 /// answer, short enough that the next one can listen.
 const MOVE_DRAIN: Duration = Duration::from_millis(500);
@@ -34,16 +36,32 @@ impl Front {
     }
 }
 
-/// Binds an address that a daemon before this one may still hold.
-pub(crate) async fn bind(address: &str) -> io::Result<TcpListener> {
+/// Binds an address, for as long as it takes: another process may still hold it, its port may have no link yet, its
+/// name may have changed with a new release. No such trouble is a reason to end what else this daemon does.
+pub(crate) async fn bind(address: &str) -> TcpListener {
     let mut tries = 0;
     loop {
-        tries += 1;
         match TcpListener::bind(address).await {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries < TRIES => {
+            Ok(listener) => return listener,
+            Err(error) => {
+                let is_new = tries == 0 && error.kind() != io::ErrorKind::AddrInUse;
+                tries += 1;
+                if is_new || tries % TRIES == 0 {
+                    tracing::error!(address, %error, "cannot listen; trying again");
+                }
                 tokio::time::sleep(PAUSE).await;
             }
-            outcome => return outcome,
+        }
+    }
+}
+
+/// The same, tried once before this returns: who is ready listens, where that is possible.
+pub(crate) async fn begin_to_bind(address: String) -> impl Future<Output = TcpListener> {
+    let first = TcpListener::bind(&address).await;
+    async move {
+        match first {
+            Ok(listener) => listener,
+            Err(_told_by_the_next_try) => bind(&address).await,
         }
     }
 }
@@ -89,14 +107,10 @@ async fn ended_or_stopped(ended: impl Future<Output = ()>, stop: &CancellationTo
 async fn serve_term(front: &Front, address: &str, term: &CancellationToken) {
     while !term.is_cancelled() {
         match term.run_until_cancelled(bind(address)).await {
-            Some(Ok(listener)) => {
+            Some(listener) => {
                 tracing::info!(address, "serving the cluster's address");
                 front.clone().serve(listener, term.clone()).await;
                 tracing::info!(address, "released the cluster's address");
-            }
-            Some(Err(error)) => {
-                tracing::error!(address, %error, "cannot serve the cluster's address; trying again");
-                let _stopped = term.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
             }
             None => return,
         }
@@ -106,6 +120,6 @@ async fn serve_term(front: &Front, address: &str, term: &CancellationToken) {
 fn coordinates(role: &Role) -> bool {
     match role {
         Role::Coordinator { .. } => true,
-        Role::Follower => false,
+        Role::Follower { .. } => false,
     }
 }

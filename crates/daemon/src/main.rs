@@ -19,6 +19,7 @@ mod mirror;
 mod modes;
 mod notify;
 mod packages;
+mod pair_watch;
 mod peers;
 mod sandbox;
 mod scripts;

@@ -1,5 +1,5 @@
-//! What is wired to what, and in which order. The agent and the pair's guard come first and need neither
-//! record nor coordinator; what comes later cannot take them down.
+//! What is wired to what, and in which order. The pair's [`PairWatch`] comes first and needs nothing but the machine, then
+//! the agent, which needs neither record nor coordinator; what comes later cannot take them down.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -25,7 +25,6 @@ use evenkeel_rest::{
 use evenkeel_seam::watch;
 use evenkeel_seam::{Clock, Ids, RandomIds, SystemClock};
 use sd_notify::NotifyState;
-use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -42,6 +41,7 @@ use crate::listen::{self, Front};
 use crate::mirror::DbMirror;
 use crate::notify::{self, notify};
 use crate::packages::{NodePackages, Served};
+use crate::pair_watch::PairWatch;
 use crate::peers::Peers;
 use crate::scripts::{CheckRunner, GateRunner};
 use crate::scrub::{Scrubber, Suspects};
@@ -90,8 +90,18 @@ impl Base {
     }
 }
 
-/// Runs the daemon until `stop`.
+/// Runs the daemon until `stop`. One that cannot be started has looked after its pair before it ends, each time that
+/// it is started.
 pub(crate) async fn run(settings: NodeSettings, stop: CancellationToken) -> Result<()> {
+    let watch = PairWatch::begin(settings.platform.clone());
+    let outcome = start(settings, stop).await;
+    if outcome.is_err() {
+        watch.looked().await;
+    }
+    outcome
+}
+
+async fn start(settings: NodeSettings, stop: CancellationToken) -> Result<()> {
     let base = match stop.run_until_cancelled(base(settings)).await {
         Some(base) => base?,
         None => return Ok(()),
@@ -99,7 +109,7 @@ pub(crate) async fn run(settings: NodeSettings, stop: CancellationToken) -> Resu
     let mut tasks = JoinSet::new();
     let peering = peering(&base)?;
     let (telling, suspects) = start_agent(&base, &mut tasks, &peering, &stop).await?;
-    let (front, audit) = start_cluster(&base, &mut tasks, peering, suspects, &stop).await?;
+    let (front, audit) = start_cluster(&base, &mut tasks, peering, suspects, &stop).await;
     telling.set_front(front);
     if let Some(audit) = audit {
         telling.set_audit(audit);
@@ -185,8 +195,12 @@ async fn connect(
 fn open_record(settings: &NodeSettings, clock: &Arc<dyn Clock>) -> Arc<dyn Record> {
     let RecordSettings::Sqlite { path } = &settings.record;
     let (path, clock) = (path.clone(), Arc::clone(clock));
+    // A lab's file stands outside its nodes, a controller's goes down with it.
+    let host = settings.lab.is_none().then(|| settings.node.clone());
     let opener = move || -> Result<Arc<dyn Record>, String> {
-        let options = SqliteOptions::new(Arc::clone(&clock)).map_err(|error| error.to_string())?;
+        let mut options =
+            SqliteOptions::new(Arc::clone(&clock)).map_err(|error| error.to_string())?;
+        options.host = host.clone();
         let opened = SqliteRecord::open(&path, options);
         let record = opened.map_err(|error: OpenError| chain(&error))?;
         Ok(Arc::new(record))
@@ -287,21 +301,27 @@ async fn start_agent(
     agent.guard();
     let (suspect, suspects) = mpsc::channel(SUSPECTS);
     let puller = Arc::clone(&peering.packages.puller);
-    let parts = ServerParts {
-        listener: bind(&base.settings.interconnect.listen).await?,
-        identity: peering.identity.clone(),
-        members: peering.members.clone(),
-        agent: service,
-        packages: Arc::new(Served {
-            source: StoreSource::new(base.store.clone(), puller, suspect),
-            packages: Arc::clone(&peering.packages),
-        }),
-        package_bytes_per_second: base.settings.interconnect.package_bytes_per_second,
-        link: base.links.peers.clone(),
-    };
-    let stop = stop.clone();
+    let listener = listen::begin_to_bind(base.settings.interconnect.listen.clone()).await;
+    let (identity, members) = (peering.identity.clone(), peering.members.clone());
+    let packages = Arc::new(Served {
+        source: StoreSource::new(base.store.clone(), puller, suspect),
+        packages: Arc::clone(&peering.packages),
+    });
+    let package_bytes_per_second = base.settings.interconnect.package_bytes_per_second;
+    let (link, stop) = (base.links.peers.clone(), stop.clone());
     tasks.spawn(async move {
-        evenkeel_interconnect::serve(parts, stop.cancelled_owned()).await;
+        if let Some(listener) = stop.run_until_cancelled(listener).await {
+            let parts = ServerParts {
+                listener,
+                identity,
+                members,
+                agent: service,
+                packages,
+                package_bytes_per_second,
+                link,
+            };
+            evenkeel_interconnect::serve(parts, stop.cancelled_owned()).await;
+        }
         agent.stop();
     });
     Ok((telling, suspects))
@@ -314,7 +334,7 @@ async fn start_cluster(
     peering: Peering,
     suspects: Suspects,
     stop: &CancellationToken,
-) -> Result<(FrontDoor, Option<Arc<AuditLog>>)> {
+) -> (FrontDoor, Option<Arc<AuditLog>>) {
     start_record_work(base, tasks, stop);
     let parts = Parts {
         me: base.settings.node.clone(),
@@ -367,8 +387,8 @@ async fn start_cluster(
         peers,
         audit: audit.clone(),
     };
-    start_rest(base, tasks, rest, role, stop).await?;
-    Ok((front, audit))
+    start_rest(base, tasks, rest, role, stop).await;
+    (front, audit)
 }
 
 /// Packages as the catalogue says, and as they were when they came in.
@@ -483,7 +503,7 @@ async fn start_rest(
     rest: Rest,
     role: watch::Receiver<evenkeel_orchestrator::Role>,
     stop: &CancellationToken,
-) -> Result<()> {
+) {
     let settings = &base.settings.rest;
     let certificate = RestCertificate::open(&base.settings, Arc::clone(&base.clock));
     let tls = certificate.configs();
@@ -508,8 +528,13 @@ async fn start_rest(
         front.router.clone(),
         stop.clone(),
     ));
-    let listener = bind(&settings.listen).await?;
-    tasks.spawn(front.clone().serve(listener, stop.clone()));
+    let listener = listen::begin_to_bind(settings.listen.clone()).await;
+    let (own, until) = (front.clone(), stop.clone());
+    tasks.spawn(async move {
+        if let Some(listener) = until.run_until_cancelled(listener).await {
+            own.serve(listener, until.clone()).await;
+        }
+    });
     if let Some(address) = settings.cluster_address.clone() {
         tasks.spawn(listen::follow_coordinator(
             front,
@@ -518,13 +543,6 @@ async fn start_rest(
             stop.clone(),
         ));
     }
-    Ok(())
-}
-
-async fn bind(address: &str) -> Result<TcpListener> {
-    listen::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on {address}"))
 }
 
 async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {

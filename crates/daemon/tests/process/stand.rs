@@ -23,6 +23,7 @@ pub(crate) struct Stand {
     pub(crate) url: String,
     agent: ureq::Agent,
     told: Arc<Mutex<VecDeque<String>>>,
+    pub(crate) machine: Arc<Machine>,
     _runtime: tokio::runtime::Runtime,
     _folder: tempfile::TempDir,
 }
@@ -32,6 +33,15 @@ pub(crate) struct Daemon(Child);
 impl Stand {
     /// Prepares a single-node cluster that believes packages of `trusted`.
     pub(crate) fn new(trusted: &str) -> Self {
+        Self::of(trusted, None)
+    }
+
+    /// Prepares a node of a pair, whose partner `n2` is hardware alone.
+    pub(crate) fn paired() -> Self {
+        Self::of("", Some("n2".parse().unwrap()))
+    }
+
+    fn of(trusted: &str, partner: Option<NodeName>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let dir = folder.path().to_owned();
         let (rest, interconnect) = (free_address(), free_address());
@@ -39,7 +49,7 @@ impl Stand {
         let config = NodeConfig {
             id: NodeId("6a1f1d2e-0f3b-4d57-9c31-0d5a1c2b3e4f".parse().unwrap()),
             name: node.clone(),
-            partner: None,
+            partner: partner.clone(),
             interconnect: interconnect.clone(),
             rest: rest.clone(),
             variant: None,
@@ -49,7 +59,16 @@ impl Stand {
             lifs: Vec::new(),
         };
         let id = ClusterId("0b8d1f0e-5a53-4a58-8c4c-0a1b2c3d4e5f".parse().unwrap());
-        let topology = Topology::new(id, "one".to_owned(), vec![config]).unwrap();
+        let other = partner.map(|name| NodeConfig {
+            id: NodeId("7a1f1d2e-0f3b-4d57-9c31-0d5a1c2b3e4f".parse().unwrap()),
+            name,
+            partner: Some(node.clone()),
+            interconnect: free_address(),
+            rest: free_address(),
+            ..config.clone()
+        });
+        let nodes = [config].into_iter().chain(other).collect();
+        let topology = Topology::new(id, "one".to_owned(), nodes).unwrap();
         let users = vec![("admin".parse().unwrap(), hash_password("secret").unwrap())];
         let bootstrap = Bootstrap {
             topology: topology.clone(),
@@ -63,7 +82,7 @@ impl Stand {
         );
         certificates(&dir, node.as_str());
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        let machine = runtime.block_on(async { hardware(&topology, &node) });
+        let machine = runtime.block_on(async { hardware(&topology) });
         serve_hardware(&machine, &runtime, &node, &dir);
         let told = listen_for_systemd(&dir);
         write(
@@ -83,6 +102,7 @@ impl Stand {
             url,
             agent,
             told,
+            machine,
             _runtime: runtime,
             _folder: folder,
         }
@@ -90,6 +110,13 @@ impl Stand {
 
     /// Starts the daemon and waits until it tells systemd that it is ready.
     pub(crate) fn start(&self) -> Daemon {
+        let daemon = self.begin();
+        self.until("READY", || self.was_told("READY=1").then_some(()));
+        daemon
+    }
+
+    /// Starts the daemon.
+    pub(crate) fn begin(&self) -> Daemon {
         self.told.lock().unwrap().clear();
         let log = std::fs::File::create(self.dir.join("log")).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeeld"));
@@ -98,9 +125,11 @@ impl Stand {
             .env("NOTIFY_SOCKET", self.dir.join("notify"))
             .stderr(log)
             .stdin(Stdio::null());
-        let daemon = Daemon(command.spawn().unwrap());
-        self.until("READY", || self.was_told("READY=1").then_some(()));
-        daemon
+        Daemon(command.spawn().unwrap())
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.join("log")).unwrap_or_default()
     }
 
     pub(crate) fn was_told(&self, what: &str) -> bool {
@@ -119,8 +148,7 @@ impl Stand {
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        let log = std::fs::read_to_string(self.dir.join("log")).unwrap_or_default();
-        panic!("{what} did not come\n{log}");
+        panic!("{what} did not come\n{}", self.log());
     }
 
     pub(crate) fn call(
@@ -181,6 +209,11 @@ impl Stand {
 }
 
 impl Daemon {
+    /// Waits until it ends by itself.
+    pub(crate) fn ended(mut self) -> std::process::ExitStatus {
+        self.0.wait().unwrap()
+    }
+
     /// Ends it as systemd does, and says how it ended.
     pub(crate) fn terminate(mut self) -> std::process::ExitStatus {
         kill(Pid::from_raw(self.0.id() as i32), Signal::SIGTERM).unwrap();
@@ -231,7 +264,7 @@ fn certificates(dir: &Path, node: &str) {
     write(dir, "node.key", key.serialize_pem().as_bytes());
 }
 
-fn hardware(topology: &Topology, node: &NodeName) -> Arc<Machine> {
+fn hardware(topology: &Topology) -> Arc<Machine> {
     let settings = HardwareSettings {
         minute_ms: 1,
         ..HardwareSettings::default()
@@ -241,7 +274,10 @@ fn hardware(topology: &Topology, node: &NodeName) -> Arc<Machine> {
         digest: Digest([7; 32]),
         version: "1.0".parse().unwrap(),
     };
-    hardware.set_image(node, Slot::A, Some(image)).unwrap();
+    for node in topology.names() {
+        let image = Some(image.clone());
+        hardware.set_image(node, Slot::A, image).unwrap();
+    }
     hardware.cold_start(0);
     Machine::new(hardware)
 }

@@ -93,7 +93,12 @@ impl Agent {
     /// Works on one journaled order to its end, in the caller's own time: what accepting and recovering
     /// make the agent do by itself, unless it was [stopped](Self::stop).
     pub fn carry_out(&self, entry: JournalEntry) -> impl Future<Output = ()> + Send + 'static {
-        Run::new(Arc::clone(&self.inner), entry).run_to_end()
+        let run = Run::new(Arc::clone(&self.inner), entry);
+        async move {
+            if let Some(run) = run {
+                run.run_to_end().await;
+            }
+        }
     }
 
     /// One round of the [guard](Self::guard), in the caller's own time.
@@ -113,7 +118,9 @@ impl Agent {
     }
 
     fn take_up(&self, entry: JournalEntry) {
-        self.spawn(Run::new(Arc::clone(&self.inner), entry).run_to_end());
+        if let Some(run) = Run::new(Arc::clone(&self.inner), entry) {
+            self.spawn(run.run_to_end());
+        }
     }
 
     pub(crate) fn inner(&self) -> &Arc<Inner> {
@@ -147,19 +154,18 @@ impl Agent {
 
     /// A disk that reports a failure may have kept the order all the same: one that is journaled and that
     /// nobody works on is taken up when it is asked for, or sent again.
-    fn adopt(&self, known: &JournalEntry) {
-        let running = &self.inner.running;
-        let running = running.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_lost = known.end.is_none() && !running.contains_key(&known.order.key);
-        drop(running);
-        if is_lost {
-            self.take_up(known.clone());
+    fn adopt(&self, known: &JournalEntry) -> Result<(), DbError> {
+        if known.end.is_none()
+            && let Some(run) = Run::lost(Arc::clone(&self.inner), known.order.key)?
+        {
+            self.spawn(run.run_to_end());
         }
+        Ok(())
     }
 
     async fn start(&self, order: TaskOrder) -> Result<AgentResponse, DbError> {
         if let Some(known) = self.inner.parts.db.order(order.key)? {
-            self.adopt(&known);
+            self.adopt(&known)?;
             return Ok(AgentResponse::Journal {
                 reports: vec![self.inner.report(&known)],
             });
@@ -199,7 +205,7 @@ impl Agent {
         let mut reports = Vec::new();
         for key in keys {
             if let Some(entry) = self.inner.parts.db.order(*key)? {
-                self.adopt(&entry);
+                self.adopt(&entry)?;
                 reports.push(self.inner.report(&entry));
             }
         }

@@ -94,7 +94,7 @@ impl NodeDb {
     }
 
     /// From now on an effect of the order may have begun. The generation is looked at in the same
-    /// transaction: `false` if a higher one was seen, and then nothing is noted.
+    /// transaction: `false` if a higher one was seen or the order has ended, and then nothing is noted.
     pub fn begin_acting(&self, key: TaskKey, generation: Generation) -> Result<bool, DbError> {
         self.transact(|tables| rules::begin_acting(tables, key, generation))
     }

@@ -49,11 +49,19 @@ pub(super) fn begin_acting(
     if tables.generation()? > generation {
         return Ok(false);
     }
-    if let Some(mut entry) = tables.order(key)?.filter(|e| e.stage == Stage::Accepted) {
-        entry.stage = Stage::Acting;
-        tables.change(&entry)?;
+    let Some(mut entry) = tables.order(key)? else {
+        return Ok(Sabotage::OrderNotDurable.is_on());
+    };
+    match entry.stage {
+        Stage::Accepted => {
+            entry.stage = Stage::Acting;
+            tables.change(&entry)?;
+            Ok(true)
+        }
+        Stage::Acting => Ok(true),
+        // Its end may have been reported: whoever asked counts on nothing being done for it any more.
+        Stage::Ended => Ok(false),
     }
-    Ok(true)
 }
 
 pub(super) fn resume(tables: &mut dyn Tables, key: TaskKey) -> rusqlite::Result<u32> {

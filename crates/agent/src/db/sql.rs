@@ -125,11 +125,20 @@ fn columns(key: TaskKey) -> (String, u32, u32) {
     (operation.to_string(), key.task.0, key.attempt)
 }
 
+/// Those that can be read. One that has ended may be of a newer release, which this one follows after a fallback:
+/// nobody waits for it. One that is open is an error: what it does to the pair is not known.
 fn entries(connection: &Connection, sql: &str) -> rusqlite::Result<Vec<JournalEntry>> {
-    connection
-        .prepare_cached(sql)?
-        .query_map([], entry)?
-        .collect()
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([])?;
+    let mut entries = Vec::new();
+    while let Some(row) = rows.next()? {
+        match entry(row) {
+            Ok(entry) => entries.push(entry),
+            Err(_) if row.get::<_, String>(1)? == "ended" => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(entries)
 }
 
 fn entry(row: &Row<'_>) -> rusqlite::Result<JournalEntry> {
@@ -150,4 +159,77 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<JournalEntry> {
         resumed: row.get(2)?,
         end,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::NodeDb;
+    use evenkeel_model::{Action, Before, Digest, Executor, How, NodeName, Task, TaskEnd, TaskId};
+
+    const DONE: TaskEnd = TaskEnd::Done {
+        how: How::Completed,
+    };
+
+    fn order(n: u32) -> TaskOrder {
+        let node: NodeName = "a".parse().unwrap();
+        TaskOrder {
+            key: TaskKey {
+                operation: OperationId(uuid::Uuid::from_u128(1)),
+                task: TaskId(n),
+                attempt: 1,
+            },
+            generation: Generation(1),
+            task: Task {
+                id: TaskId(n),
+                node: node.clone(),
+                executor: Executor::Agent(node),
+                action: Action::MarkGood,
+                estimate_s: 1,
+            },
+            partner: None,
+            transition: None,
+            before: Before::default(),
+            package: Digest([1; 32]),
+            target: "9.2".parse().unwrap(),
+            no_progress_ms: None,
+        }
+    }
+
+    /// What a newer release journaled is read by this one after a fallback.
+    #[test]
+    fn an_ended_order_of_another_release_is_passed_over_and_an_open_one_is_told_of() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("node.db");
+        let db = NodeDb::open(&path).unwrap();
+        for n in [1, 2] {
+            db.accept(&order(n)).unwrap();
+            db.end(order(n).key, &DONE).unwrap();
+        }
+        let other = Connection::open(&path).unwrap();
+        let strange = "UPDATE task SET body = '{\"action\":\"fly\"}' WHERE task = 1";
+        other.execute_batch(strange).unwrap();
+        let known: Vec<TaskId> = db
+            .recent_orders(9)
+            .unwrap()
+            .iter()
+            .map(|e| e.order.task.id)
+            .collect();
+        assert_eq!(known, [TaskId(2)]);
+        assert!(db.open_orders().unwrap().is_empty());
+        other
+            .execute_batch("UPDATE task SET stage = 'acting'")
+            .unwrap();
+        assert!(db.open_orders().is_err());
+    }
+
+    #[test]
+    fn nothing_begins_for_an_order_that_has_ended() {
+        let db = NodeDb::open_in_memory().unwrap();
+        db.accept(&order(1)).unwrap();
+        assert!(db.begin_acting(order(1).key, Generation(1)).unwrap());
+        db.end(order(1).key, &DONE).unwrap();
+        assert!(!db.begin_acting(order(1).key, Generation(1)).unwrap());
+        assert!(!db.begin_acting(order(2).key, Generation(1)).unwrap());
+    }
 }

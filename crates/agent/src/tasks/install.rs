@@ -80,8 +80,25 @@ async fn have_package(run: &Run, package: Digest) -> Result<(), TaskError> {
     {
         return Ok(());
     }
-    run.say("getting the package from another node", 0, 0);
-    packages.pull(package).await.map_err(failed)
+    let mut pull = packages.pull(package);
+    loop {
+        let coming = packages.status().await.ok();
+        let coming = coming.and_then(|status| {
+            let mut transfers = status.transfers.into_iter();
+            transfers.find(|transfer| transfer.package == Some(package))
+        });
+        let (done, total) = coming.map_or((0, 0), |transfer| {
+            (
+                transfer.received_bytes,
+                transfer.total_bytes.unwrap_or_default(),
+            )
+        });
+        run.say("getting the package from another node", done, total);
+        match tokio::time::timeout(run.bounds().poll, &mut pull).await {
+            Ok(pulled) => return pulled.map_err(failed),
+            Err(_still_coming) => {}
+        }
+    }
 }
 
 /// Before the first byte changes, the boot loader must know to stay away.

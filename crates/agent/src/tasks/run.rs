@@ -1,6 +1,6 @@
 //! One order under way.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::future::Future;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -32,6 +32,9 @@ pub(crate) struct Run {
     progress: watch::Sender<Progress>,
 }
 
+/// Progress of the orders that run.
+type Running = BTreeMap<TaskKey, watch::Receiver<Progress>>;
+
 /// What an answered act means for going on.
 pub(super) enum Acted {
     /// Done, says the machine.
@@ -41,17 +44,36 @@ pub(super) enum Acted {
 }
 
 impl Run {
-    pub(crate) fn new(inner: Arc<Inner>, entry: JournalEntry) -> Self {
+    /// None while the order runs: it is worked on once at a time.
+    pub(crate) fn new(inner: Arc<Inner>, entry: JournalEntry) -> Option<Self> {
+        let running = Arc::clone(&inner);
+        let mut running = lock(&running);
+        Self::claim(inner, &mut running, entry)
+    }
+
+    /// Of an order that is journaled as open and that nobody works on. The journal is read while nobody can begin
+    /// or leave the order: its end is written before it leaves.
+    pub(crate) fn lost(inner: Arc<Inner>, key: TaskKey) -> Result<Option<Self>, DbError> {
+        let running = Arc::clone(&inner);
+        let mut running = lock(&running);
+        let entry = inner.parts.db.order(key)?;
+        let open = entry.filter(|entry| entry.end.is_none());
+        Ok(open.and_then(|entry| Self::claim(inner, &mut running, entry)))
+    }
+
+    fn claim(inner: Arc<Inner>, running: &mut Running, entry: JournalEntry) -> Option<Self> {
+        let Entry::Vacant(place) = running.entry(entry.order.key) else {
+            return None;
+        };
         let progress = watch::Sender::new(Progress::default());
-        let key = entry.order.key;
-        lock(&inner).insert(key, progress.subscribe());
-        Self {
+        place.insert(progress.subscribe());
+        Some(Self {
             inner,
             order: entry.order,
             was_acting: entry.stage == Stage::Acting,
             resumed: entry.resumed,
             progress,
-        }
+        })
     }
 
     /// Works, and writes down how it ended. The result waits in the journal.
@@ -294,7 +316,7 @@ impl Run {
     }
 }
 
-fn lock(inner: &Inner) -> MutexGuard<'_, BTreeMap<TaskKey, watch::Receiver<Progress>>> {
+fn lock(inner: &Inner) -> MutexGuard<'_, Running> {
     inner.running.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -103,9 +103,10 @@ pub fn replan(input: &Input<'_>, request: &UpdateRequest) -> Result<Plan, NoPlan
             Stand::Serving { version } if giveback_unproven(input, node) => {
                 half_home.push((node.clone(), version.clone()));
             }
-            // It came home by hand.
+            // It came home by hand, or its slot was never said to be good.
             Stand::Serving { version } if *version == request.version => {
-                if is_new && !input.operation.updated.contains_key(node) {
+                let is_settled = !is_new && !is_unproven(input, node);
+                if !is_settled && !input.operation.updated.contains_key(node) {
                     home.push(node.clone());
                 }
             }

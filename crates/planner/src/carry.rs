@@ -8,11 +8,15 @@ use evenkeel_model::{
     Transfer, TransferSource, Trouble, Version, code,
 };
 
+use crate::checks::NAMED;
 use crate::input::Input;
 use crate::next::awaiting;
+use crate::words::{cut, quoted};
 
 /// Bytes that stand for a whole package in [`moved`].
 const ALL: u64 = u64::MAX;
+/// Bytes of what one node says of its trouble: it names every other node that it asked.
+const REASON_MAX: usize = 400;
 
 /// Nodes that answer, split by whether they hold the package, and those that do not answer.
 pub(crate) struct Holders<'a> {
@@ -43,10 +47,9 @@ pub(crate) fn holders<'a>(
     holders
 }
 
-/// `"n1", "n2"`.
+/// `"n1", "n2"`, and how many more.
 pub(crate) fn list(nodes: &[&NodeName]) -> String {
-    let quoted: Vec<String> = nodes.iter().map(|node| format!("\"{node}\"")).collect();
-    quoted.join(", ")
+    quoted(nodes.iter().copied(), NAMED)
 }
 
 /// How many bytes of the operation's package each node that answers has: whoever calls
@@ -112,13 +115,15 @@ pub(crate) fn remedy(node: &NodeName, trouble: Option<&Trouble>) -> String {
     }
 }
 
-/// `node "n3": no space`, for every node that says why.
+/// `node "n3": no space`, for the first nodes that say why. They go into the record, which takes no event of
+/// any length.
 pub(crate) fn reasons(input: &Input<'_>, nodes: &[&NodeName], digest: Digest) -> String {
     let told = nodes.iter().filter_map(|node| {
         let trouble = trouble(input.observations, node, digest)?;
-        Some(format!(" Node \"{node}\": {}.", ended(&trouble.message)))
+        let why = cut(ended(&trouble.message), REASON_MAX);
+        Some(format!(" Node \"{node}\": {why}."))
     });
-    told.collect()
+    told.take(NAMED).collect()
 }
 
 fn ended(text: &str) -> &str {

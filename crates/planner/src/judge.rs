@@ -33,7 +33,10 @@ impl Verdict {
             Self::Failed(error) => Some(TaskEnd::Failed { error }),
             Self::StartAnew => {
                 let message = "another coordinator carries on; the timer starts anew".to_owned();
-                let action = String::new();
+                let action = "None while this is rare. Where one coordinator follows another all the time, the log of \
+                              each evenkeeld says why it stopped: mostly the disk under the record is slow. Mend \
+                              that, then resume."
+                    .to_owned();
                 let error = TaskError {
                     kind: TaskErrorKind::Transient,
                     message,

@@ -1,4 +1,4 @@
-//! Lists of nodes as people read them: bounded, however many there are.
+//! Lists of nodes as people read them, and others' texts: bounded, however many and however long they are.
 
 use evenkeel_model::NodeName;
 
@@ -27,4 +27,13 @@ pub(crate) fn quoted<'a>(
         0 => shown,
         more => format!("{shown} and {more} more"),
     }
+}
+
+/// The beginning of a text of someone else's making: `max` bytes of it, whole characters.
+pub(crate) fn cut(text: &str, max: usize) -> String {
+    if text.len() <= max {
+        return text.to_owned();
+    }
+    let end = text.floor_char_boundary(max);
+    format!("{}…", &text[..end])
 }

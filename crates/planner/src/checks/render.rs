@@ -6,7 +6,7 @@ use evenkeel_model::{Finding, Severity};
 
 use super::collect::Troubles;
 use super::nodes::{SP, is_sp_silence};
-use crate::words;
+use crate::words::{self, cut};
 
 /// Troubles, and nodes of a list, that a finding names; of more it says how many.
 pub(crate) const NAMED: usize = 20;
@@ -104,14 +104,6 @@ fn print_of<'s>(names: impl IntoIterator<Item = &'s str>) -> u64 {
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })
-}
-
-fn cut(text: &str, max: usize) -> String {
-    if text.len() <= max {
-        return text.to_owned();
-    }
-    let end = text.floor_char_boundary(max);
-    format!("{}…", &text[..end])
 }
 
 /// A sentence whose end is a reason of someone else's making. Lists of nodes before it are bounded already.

@@ -15,6 +15,9 @@ use crate::explain::describe;
 use crate::input::{Decision, Input};
 use crate::next::awaiting;
 
+/// How often, for each attempt that a task has, a timer may start anew because another coordinator carries on.
+const TIMERS_OF_AN_ATTEMPT: u32 = 10;
+
 pub(super) fn execute(input: &Input<'_>, request: &UpdateRequest) -> Decision {
     let settled = settle(input);
     if !settled.is_empty() {
@@ -144,9 +147,11 @@ fn is_final(input: &Input<'_>, progress: &TaskProgress, kind: TaskErrorKind) -> 
     match kind {
         TaskErrorKind::Permanent => progress.tries > 0,
         TaskErrorKind::FellBack => progress.tries > 0 && !is_left(input.operation, progress),
-        // A watched task fails in passing only because another coordinator starts its timer anew: that
-        // says nothing against the task.
-        TaskErrorKind::Transient if progress.task.is_watched() => false,
+        // A watched task fails in passing only because another coordinator starts its timer anew: that says nothing
+        // against the task, until coordinators follow each other so fast that no timer runs out.
+        TaskErrorKind::Transient if progress.task.is_watched() => {
+            progress.tries >= input.tunables.attempts * TIMERS_OF_AN_ATTEMPT
+        }
         TaskErrorKind::Transient => progress.tries >= input.tunables.attempts,
     }
 }

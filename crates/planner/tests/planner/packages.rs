@@ -126,6 +126,31 @@ fn a_get_ends_when_every_node_that_answers_has_it() {
     assert_eq!(success(&world), "success");
 }
 
+/// What a job says is recorded, and the record takes no event over 64 KiB.
+#[test]
+fn what_many_nodes_say_of_their_troubles_stays_short_enough_to_be_recorded() {
+    let mut world = get();
+    world.grow(48);
+    stage(&mut world);
+    for n in (1..=48).filter(|n| *n != 2) {
+        hold(&mut world, &format!("n{n}"), vec![old_image()]);
+        let everyone: Vec<String> = (1..=48).map(|n| format!("n{n} does not hold it")).collect();
+        trouble(
+            &mut world,
+            &format!("n{n}"),
+            code::NO_SPACE,
+            &everyone.join("; "),
+        );
+    }
+    world.idle = world.tunables.carry() + Duration::from_secs(1);
+    world.run();
+    let JobOutcome::Failure { message, .. } = outcome(&world) else {
+        panic!("{:?}", outcome(&world));
+    };
+    assert!(message.len() < 16 << 10, "{} bytes", message.len());
+    assert!(message.contains("and 27 more"), "{message}");
+}
+
 #[test]
 fn a_get_names_the_nodes_that_are_down_or_late() {
     let mut world = get();

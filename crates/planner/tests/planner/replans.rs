@@ -99,6 +99,33 @@ fn a_node_that_came_home_by_hand_is_confirmed() {
     assert_eq!((&row.from, &row.to), (&old(), &new()));
 }
 
+/// It ran the version before the update, by nobody's doing that an update knows of: that its slot is good was never said.
+#[test]
+fn a_slot_that_was_to_be_called_good_still_is_after_a_pause() {
+    let mut world = World::update();
+    world.slots("n1", |slots| {
+        (slots.booted, slots.default) = (Slot::B, Slot::B);
+        slots.b.health = SlotHealth::Untried { tries: 2 };
+        let (digest, version) = (new_image(), new());
+        slots.b.image = Some(SlotImage { digest, version });
+    });
+    world.override_node("n1", |seen| seen.version = known(new()));
+    let failure = error(TaskErrorKind::Permanent, "a bad day");
+    world.failures.push((name("n1"), "do-commit-job", failure));
+    world.run();
+    assert_eq!(world.problem().error, "a bad day");
+    let plan = planned(&world).unwrap();
+    let of_n1 = |task: &String| task.starts_with("n1");
+    let of_n1: Vec<String> = tasks(&plan).into_iter().filter(of_n1).collect();
+    assert_eq!(of_n1.last().map(String::as_str), Some("n1 do-commit-job"));
+    world.resume();
+    world.run();
+    assert_eq!(*ended(&world), OperationEnd::Completed);
+    let seen = world.seen();
+    let slots = seen[&name("n1")].known().unwrap().slots.known().unwrap();
+    assert_eq!(slots.slot(slots.booted).health, SlotHealth::Good);
+}
+
 #[test]
 fn a_giveback_that_was_seen_to_its_end_is_not_asked_for_again() {
     let mut world = World::update();

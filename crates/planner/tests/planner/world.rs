@@ -141,15 +141,19 @@ impl World {
     /// An update of a cluster of so many nodes.
     pub(crate) fn update_of(nodes: u128, change: impl FnOnce(&mut UpdateRequest)) -> Self {
         let mut world = Self::update_with(change);
-        world.topology = topology(nodes);
-        for n in 5..=nodes {
-            let seen = healthy(&format!("n{n}"), n);
-            world
-                .observations
-                .insert(name(&format!("n{n}")), known(seen));
-        }
-        world.boots = 1_000;
+        world.grow(nodes);
         world
+    }
+
+    /// The cluster has so many nodes, more than four.
+    pub(crate) fn grow(&mut self, nodes: u128) {
+        self.topology = topology(nodes);
+        for n in 5..=nodes {
+            let node = format!("n{n}");
+            let seen = healthy(&node, n);
+            self.observations.insert(name(&node), known(seen));
+        }
+        self.boots = 1_000;
     }
 
     /// An update of a cluster of one node.

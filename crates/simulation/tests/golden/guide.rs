@@ -32,7 +32,7 @@ const ELSEWHERE: [&str; 17] = [
 ];
 
 /// Words that nobody is stopped by: progress, waits, parts of the above, and what programmers are told.
-const NO_TROUBLE: [&str; 40] = [
+const NO_TROUBLE: [&str; 39] = [
     // Progress of an agent's task.
     "making the new slot the default",
     "making the running slot the default again",
@@ -48,7 +48,6 @@ const NO_TROUBLE: [&str; 40] = [
     "asking … for its consent",
     "taking over …: pools on this node",
     // Waits, and what is seen meanwhile.
-    "another coordinator carries on; the timer starts anew",
     "its agent carries it out",
     "… s to go",
     "every condition holds, for … of … s…",

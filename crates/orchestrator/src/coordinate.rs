@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::chores::{Memory, begin};
 use crate::commit::{Batch, CommitError, commit};
-use crate::elect::{Parts, Role, is_mine};
+use crate::elect::{LEASE_TTL, Parts, Role, is_mine};
 use crate::observe::Observer;
 use crate::scope::{Scope, look};
 use crate::track::{Tracker, keys_by_agent};
@@ -109,15 +109,19 @@ impl<'a> Coordination<'a> {
     /// Works until the term ends.
     pub(crate) async fn run(mut self) -> Left {
         let mut views = self.parts.follower.views();
+        let mut read = Instant::now();
         loop {
             let view = match self.parts.follower.refresh().await {
                 Ok(view) => view,
-                // Whether that ends the term is the lease's to say.
+                // The lease, which takes another way, may be kept meanwhile: another node may read what this one
+                // cannot.
+                Err(_) if read.elapsed() > LEASE_TTL => return Left::RecordLost,
                 Err(_) => {
                     sleep(RECORD_PAUSE).await;
                     continue;
                 }
             };
+            read = Instant::now();
             views.mark_unchanged();
             if !is_mine(view.control(), &self.parts.me, self.generation) {
                 return Left::Fenced;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use evenkeel_interconnect::AgentClient;
 use evenkeel_model::{
-    Awaiting, Control, ControlEvent, Event, Generation, NodeName, Position, StreamId,
+    Awaiting, Control, ControlEvent, Event, Generation, NodeName, Position, StreamId, WallTime,
 };
 use evenkeel_planner::Tunables;
 use evenkeel_record::{AppendError, Fence, Follower, Record, View, Writer};
@@ -18,7 +18,7 @@ use crate::coordinate::{Coordination, Left};
 /// Name of the lease.
 const LEASE: &str = "coordinator";
 /// How long a coordinator that says nothing keeps the lease. Leases are never scaled.
-const LEASE_TTL: Duration = Duration::from_secs(3);
+pub(crate) const LEASE_TTL: Duration = Duration::from_secs(3);
 /// How often it is renewed, and asked for by the others.
 const LEASE_EVERY: Duration = Duration::from_millis(700);
 /// How long the others let the node go first that a hand-over names.
@@ -44,11 +44,13 @@ pub struct Parts {
 }
 
 /// Whether this node coordinates, and if so, what it awaits.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Another node does, or none.
-    #[default]
-    Follower,
+    Follower {
+        /// Why this one cannot, if it could not when it last stood, and since when that is so.
+        hindered: Option<(String, WallTime)>,
+    },
     /// This node does.
     Coordinator {
         /// Its generation.
@@ -58,6 +60,12 @@ pub enum Role {
         /// The last event that was known when that was decided.
         decided_at: Position,
     },
+}
+
+impl Default for Role {
+    fn default() -> Self {
+        Self::Follower { hindered: None }
+    }
 }
 
 /// Runs on every node; coordinates when it is elected.
@@ -87,11 +95,15 @@ impl Orchestrator {
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
         let mut heir_seen: Option<(NodeName, Instant)> = None;
         while !*stop.borrow() {
-            if let Some(generation) = self.stand(&mut heir_seen).await {
-                let left = self.coordinate(generation, &mut stop).await;
-                tracing::info!(%generation, why = left.why(), "no longer the coordinator");
-                self.role.send_replace(Role::Follower);
-                self.leave(left).await;
+            match self.stand(&mut heir_seen).await {
+                Ok(Some(generation)) => {
+                    let left = self.coordinate(generation, &mut stop).await;
+                    tracing::info!(%generation, why = left.why(), "no longer the coordinator");
+                    self.role.send_replace(Role::default());
+                    self.leave(left).await;
+                }
+                Ok(None) => self.follow(None),
+                Err(why) => self.follow(Some(why)),
             }
             tokio::select! {
                 biased;
@@ -101,42 +113,60 @@ impl Orchestrator {
         }
     }
 
-    /// Tries to become the coordinator.
-    async fn stand(&self, heir_seen: &mut Option<(NodeName, Instant)>) -> Option<Generation> {
-        let view = self.parts.follower.refresh().await.ok()?;
+    /// Another node coordinates, or none; and this one cannot, if it is `hindered`.
+    fn follow(&self, hindered: Option<String>) {
+        self.role.send_if_modified(|role| {
+            let known = match role {
+                Role::Follower { hindered } => hindered.as_ref().map(|(why, _)| why),
+                Role::Coordinator { .. } => None,
+            };
+            if known == hindered.as_ref() {
+                return false;
+            }
+            if let Some(why) = &hindered {
+                tracing::warn!(why, "this node cannot coordinate");
+            }
+            let at = self.parts.clock.wall();
+            *role = Role::Follower {
+                hindered: hindered.map(|why| (why, at)),
+            };
+            true
+        });
+    }
+
+    /// Tries to become the coordinator: none when another node is, or should be. The error says why this one cannot,
+    /// whoever else may.
+    async fn stand(
+        &self,
+        heir_seen: &mut Option<(NodeName, Instant)>,
+    ) -> Result<Option<Generation>, String> {
+        // That the record cannot be read is told by whoever follows it.
+        let Ok(view) = self.parts.follower.refresh().await else {
+            return Ok(None);
+        };
+        // A node that could misread the record does not stand.
+        view.may_coordinate().map_err(|why| why.to_string())?;
         if view.control().topology.is_none() || !self.may_stand(&view, heir_seen) {
-            return None;
+            return Ok(None);
         }
         let lease = self
             .parts
             .record
             .lease(LEASE, &self.parts.me, LEASE_TTL)
-            .await;
-        let lease = match lease {
-            Ok(lease) => lease,
-            Err(error) => {
-                tracing::warn!(%error, "the record does not say who may coordinate");
-                return None;
-            }
-        };
+            .await
+            .map_err(|error| error.to_string())?;
         if !lease.is_held_by(&self.parts.me) {
-            return None;
+            return Ok(None);
         }
         match self.elect(&view).await {
-            Ok(generation) => Some(generation),
-            Err(error) => {
-                tracing::info!(%error, "not elected");
-                None
-            }
+            Ok(generation) => Ok(Some(generation)),
+            Err(AppendError::Conflict { .. } | AppendError::Fenced { .. }) => Ok(None),
+            Err(error) => Err(error.to_string()),
         }
     }
 
-    /// A node that could misread the record does not stand; one that a hand-over names goes first.
+    /// A node that a hand-over names goes first.
     fn may_stand(&self, view: &View, heir_seen: &mut Option<(NodeName, Instant)>) -> bool {
-        if let Err(why) = view.may_coordinate() {
-            tracing::warn!(%why, "this node must not coordinate");
-            return false;
-        }
         match &view.control().handed_to {
             None => {
                 *heir_seen = None;

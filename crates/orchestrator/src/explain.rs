@@ -75,6 +75,7 @@ impl FrontDoor {
     pub fn explain(&self) -> Vec<Awaiting> {
         let view = self.follower.view();
         let mut awaiting = self.out_of_reach(&view, &self.follower.contact());
+        awaiting.extend(self.hindered());
         awaiting.extend(self.within_reach(&view));
         awaiting
     }
@@ -101,6 +102,31 @@ impl FrontDoor {
             self.clock.wall(),
             &self.tunables,
         )
+    }
+
+    /// A coordinator, where this node cannot be one.
+    fn hindered(&self) -> Option<Awaiting> {
+        let Role::Follower {
+            hindered: Some((why, since)),
+        } = &*self.role.borrow()
+        else {
+            return None;
+        };
+        Some(Awaiting {
+            operation: None,
+            node: Some(self.me.clone()),
+            what: format!(
+                "a coordinator: node \"{}\" cannot be one, and another node has to be",
+                self.me
+            ),
+            since: *since,
+            seen: Some(why.clone()),
+            remaining: None,
+            unblock: "Another node coordinates within seconds, by itself, if it can. If none can, mend what is seen: \
+                      the disk under the record is full or read-only, or this evenkeeld is older than what the record \
+                      holds. All goes on by itself then."
+                .to_owned(),
+        })
     }
 
     /// The record, awaited by every open operation, or by the cluster while nothing is open.

@@ -49,6 +49,10 @@ pub struct Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         self.driver.abort();
+        // What the network reaches holds the world, which holds the network.
+        for node in self.world.nodes().keys() {
+            self.world.network.detach(node);
+        }
         let daemons: Vec<_> = self
             .world
             .nodes()

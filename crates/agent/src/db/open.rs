@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use evenkeel_model::Generation;
@@ -31,6 +31,8 @@ const BUSY: Duration = Duration::from_secs(5);
 pub struct NodeDb {
     kept: Kept,
     disk: Arc<dyn Disk>,
+    /// The generation, as it was read last; none after a write. Every observation tells it.
+    generation: Arc<Mutex<Option<Generation>>>,
 }
 
 /// Where the memory is.
@@ -102,27 +104,51 @@ impl NodeDb {
         connection.pragma_update(None, "synchronous", "FULL")?;
         migrate(&mut connection)?;
         let kept = Kept::Sqlite(Arc::new(Mutex::new(connection)));
-        let disk = Arc::new(Sound);
-        Ok(Self { kept, disk })
+        Ok(Self {
+            kept,
+            disk: Arc::new(Sound),
+            generation: Arc::default(),
+        })
     }
 
     /// The same rules over plain data: for whoever explores what they lead to.
     pub fn plain(keeper: impl Keeper + 'static) -> Self {
-        let kept = Kept::Plain(Arc::new(Mutex::new(keeper)));
-        let disk = Arc::new(Sound);
-        Self { kept, disk }
+        Self {
+            kept: Kept::Plain(Arc::new(Mutex::new(keeper))),
+            disk: Arc::new(Sound),
+            generation: Arc::default(),
+        }
     }
 
     /// The same memory, reached through a storage that may fail: for tests and the simulation.
     #[must_use]
     pub fn on(&self, disk: Arc<dyn Disk>) -> Self {
-        let kept = self.kept.clone();
-        Self { kept, disk }
+        Self {
+            disk,
+            ..self.clone()
+        }
     }
 
     /// The highest generation that this node has seen.
     pub fn generation(&self) -> Result<Generation, DbError> {
-        self.look(|tables| tables.generation())
+        let mut known = self.known_generation();
+        if let Some(generation) = *known {
+            self.disk.read().map_err(rusqlite::Error::from)?;
+            return Ok(generation);
+        }
+        let generation = self.look(|tables| tables.generation())?;
+        *known = match &self.kept {
+            Kept::Sqlite(_) => Some(generation),
+            // Its keeper may come to keep something else.
+            Kept::Plain(_) => None,
+        };
+        Ok(generation)
+    }
+
+    fn known_generation(&self) -> MutexGuard<'_, Option<Generation>> {
+        self.generation
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Remembers a generation unless a higher one was seen. Returns the highest.
@@ -145,7 +171,9 @@ impl NodeDb {
         work: impl FnOnce(&mut dyn Tables) -> rusqlite::Result<T>,
     ) -> Result<T, DbError> {
         self.disk.begin().map_err(rusqlite::Error::from)?;
-        self.work(TransactionBehavior::Immediate, || self.disk.commit(), work)
+        let done = self.work(TransactionBehavior::Immediate, || self.disk.commit(), work);
+        *self.known_generation() = None;
+        done
     }
 
     fn work<T>(

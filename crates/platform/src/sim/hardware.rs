@@ -279,10 +279,12 @@ impl Hardware {
             let why = format!("node {node} is not up");
             return Err(PlatformError::Unavailable(why));
         }
-        self.cause = Cause::Ours {
-            node: node.clone(),
-            command: command.clone(),
-        };
+        if command.acts() {
+            self.cause = Cause::Ours {
+                node: node.clone(),
+                command: command.clone(),
+            };
+        }
         let reply = match command {
             Command::TakeOver(request) => self.take_over(node, request),
             Command::GiveBack(request) => self.give_back(node, request),

@@ -148,6 +148,8 @@ codes! {
     BodyTooLarge = 990000001, TooLarge, "The body of the request is too large.";
     InternalError = 990000002, Internal, "Internal error.";
     TemporarilyUnavailable = 990000003, Unavailable, "Temporarily unavailable: the API is temporarily locked; try again.";
+    OutcomeUnknown = 990000004, Internal,
+        "Whether the request was accepted is not known. Look whether it was carried out before you try again.";
 }
 
 #[cfg(test)]
@@ -196,6 +198,8 @@ mod tests {
             (code::ALREADY_AT_VERSION, 409),
             (code::NO_VERSION, 400),
             (code::WRONG_STATE, 409),
+            (code::INTERNAL, 500),
+            (code::OUTCOME_UNKNOWN, 500),
         ];
         for (number, status) in used {
             let known = Code::from_number(number).map(|code| code.class().http_status());

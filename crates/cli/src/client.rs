@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use evenkeel_api::{ErrorBody, Job, JobLink};
+use evenkeel_api::{Code, ErrorBody, Job, JobLink};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use ureq::http::{Method, Request, Response};
@@ -58,6 +58,10 @@ pub(crate) enum CallError {
         code: String,
         message: String,
     },
+    #[error(
+        "the cluster gave an answer that cannot be understood: status {status} without an error object"
+    )]
+    NoErrorObject { status: u16 },
     #[error("the cluster gave an answer that cannot be understood: {0}")]
     Unreadable(String),
 }
@@ -255,11 +259,11 @@ impl Client {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Response<Body>, CallError> {
-        let (_, response) = self.reach(method, path, body)?;
-        accept(response)
+        Ok(self.reach(method, path, body)?.1)
     }
 
-    /// Tries the addresses in turn, until one answers with something else than "not now".
+    /// Tries the addresses in turn, until one answers with something else than "not now". An answer that it
+    /// returns is a success.
     fn reach(
         &self,
         method: &Method,
@@ -267,7 +271,8 @@ impl Client {
         body: Option<&Value>,
     ) -> Result<(String, Response<Body>), CallError> {
         if let Some(socket) = &self.target.local {
-            return Ok((String::new(), call_locally(socket, method, path, body)?));
+            let response = call_locally(socket, method, path, body)?;
+            return Ok((String::new(), accept(response)?));
         }
         let waited = Stopwatch::start();
         let mut is_told = false;
@@ -283,13 +288,16 @@ impl Client {
                     None => self.once(request.body(()), Some(CALL)),
                 };
                 match outcome {
-                    Try::Answered(response) if response.status() == 503 => {
-                        last = "no node can serve the call now".to_owned();
-                        if waited.elapsed() >= self.patience {
-                            return Ok((url.clone(), response));
+                    Try::Answered(response) => match accept(response) {
+                        Ok(response) => return Ok((url.clone(), response)),
+                        Err(refused)
+                            if waited.elapsed() < self.patience
+                                && may_be_repeated(method, &refused) =>
+                        {
+                            last = "no node can serve the call now".to_owned();
                         }
-                    }
-                    Try::Answered(response) => return Ok((url.clone(), response)),
+                        Err(refused) => return Err(refused),
+                    },
                     Try::NotSent(why) => last = why,
                     Try::Untrusted(why) => return Err(CallError::Untrusted(why)),
                     Try::Lost(why) if method.is_safe() => last = why,
@@ -341,6 +349,29 @@ impl Client {
             Err(error) if sent_nothing(&error) => Try::NotSent(error.to_string()),
             Err(error) => Try::Lost(error.to_string()),
         }
+    }
+}
+
+/// Whether the same call may be made again after this refusal. One that changes something only if the cluster says
+/// that nothing was changed: a 503 of something in between says nothing of that.
+fn may_be_repeated(method: &Method, refused: &CallError) -> bool {
+    let not_begun = [Code::CannotCreateTask, Code::TemporarilyUnavailable];
+    match refused {
+        CallError::Refused {
+            status: 503, code, ..
+        } => {
+            let says_so = not_begun.iter().any(|it| it.number().to_string() == *code);
+            method.is_safe() || says_so
+        }
+        CallError::NoErrorObject { status: 503 } => method.is_safe(),
+        CallError::Refused { .. }
+        | CallError::NoErrorObject { .. }
+        | CallError::Trust(_)
+        | CallError::ClientCertificate(_)
+        | CallError::Untrusted(_)
+        | CallError::Unreachable(_)
+        | CallError::NoAnswer(_)
+        | CallError::Unreadable(_) => false,
     }
 }
 
@@ -446,16 +477,16 @@ fn roots(pem: &[u8]) -> Result<RootCerts, CallError> {
 
 /// The answer, or the API's error in it.
 fn accept(response: Response<Body>) -> Result<Response<Body>, CallError> {
-    let status = response.status();
-    if status.is_success() {
+    if response.status().is_success() {
         return Ok(response);
     }
+    let status = response.status().as_u16();
     let text = read_text(response)?;
-    let body: ErrorBody = serde_json::from_str(&text)
-        .map_err(|_| CallError::Unreadable(format!("status {status} without an error object")))?;
+    let body: ErrorBody =
+        serde_json::from_str(&text).map_err(|_| CallError::NoErrorObject { status })?;
     let (code, message) = (body.error.code, body.error.message);
     Err(CallError::Refused {
-        status: status.as_u16(),
+        status,
         code,
         message,
     })
@@ -470,4 +501,32 @@ fn read_text(mut response: Response<Body>) -> Result<String, CallError> {
 fn read_json<T: DeserializeOwned>(response: Response<Body>) -> Result<T, CallError> {
     let text = read_text(response)?;
     serde_json::from_str(&text).map_err(|error| CallError::Unreadable(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_repeated_only_where_nothing_was_begun() {
+        let refused = |status, code: Code| CallError::Refused {
+            status,
+            code: code.number().to_string(),
+            message: "so".to_owned(),
+        };
+        for (refused, reads, changes) in [
+            (refused(503, Code::CannotCreateTask), true, true),
+            (refused(503, Code::TemporarilyUnavailable), true, true),
+            (refused(503, Code::UpdateInProgress), true, false),
+            (CallError::NoErrorObject { status: 503 }, true, false),
+            (refused(500, Code::OutcomeUnknown), false, false),
+            (CallError::NoErrorObject { status: 500 }, false, false),
+            (refused(409, Code::CannotCreateTask), false, false),
+        ] {
+            assert_eq!(may_be_repeated(&Method::GET, &refused), reads, "{refused}");
+            for method in [Method::PATCH, Method::POST, Method::DELETE] {
+                assert_eq!(may_be_repeated(&method, &refused), changes, "{refused}");
+            }
+        }
+    }
 }

@@ -46,6 +46,9 @@ pub enum UrlError {
     /// Not an address at all.
     #[error("it is not of the form scheme://host/path")]
     Syntax,
+    /// Longer than any server takes.
+    #[error("it is longer than {max} bytes", max = Source::MAX_BYTES)]
+    TooLong,
     /// Another scheme.
     #[error("only http, https and ftp are supported")]
     Scheme,
@@ -71,12 +74,18 @@ pub struct Source {
 }
 
 impl Source {
+    /// The longest address: above what servers take, and far below what one event of the record holds.
+    pub const MAX_BYTES: usize = 8192;
+
     /// Takes an address apart. User and password given beside it win over those in it.
     pub fn parse(
         url: &str,
         username: Option<String>,
         password: Option<String>,
     ) -> Result<Self, UrlError> {
+        if url.len() > Self::MAX_BYTES {
+            return Err(UrlError::TooLong);
+        }
         let (scheme, _) = url.split_once("://").ok_or(UrlError::Syntax)?;
         let scheme = SourceScheme::parse(scheme).ok_or(UrlError::Scheme)?;
         let uri: Uri = url.parse().map_err(|_| UrlError::Syntax)?;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Why a request was refused. Nothing was changed.
+/// Why a request was refused. Nothing was changed, unless the code is [`code::OUTCOME_UNKNOWN`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{message} ({code})")]
 pub struct Refusal {
@@ -50,7 +50,7 @@ pub mod code {
     pub const NOT_PAUSED: u32 = 10_551_303;
     /// Cancel is not possible now.
     pub const CANNOT_CANCEL: u32 = 10_551_306;
-    /// The record could not be written.
+    /// The record could not be written: nothing was changed, and asking again may help.
     pub const CANNOT_CREATE_TASK: u32 = 10_551_320;
     /// The store holds no packages.
     pub const STORE_EMPTY: u32 = 10_551_315;
@@ -112,4 +112,8 @@ pub mod code {
     pub const NO_VERSION: u32 = 10_551_872;
     /// The action does not fit the update's state.
     pub const WRONG_STATE: u32 = 10_551_910;
+    /// Something failed in here that asking again does not mend.
+    pub const INTERNAL: u32 = 990_000_002;
+    /// The record went silent while it was written to: whether it was done is not known.
+    pub const OUTCOME_UNKNOWN: u32 = 990_000_004;
 }

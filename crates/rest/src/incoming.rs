@@ -133,7 +133,7 @@ pub(crate) async fn hand_over(
             .staged(ticket, package(&stored), remark.clone())
             .await;
         match &outcome {
-            Err(refusal) if refusal.code == code::CANNOT_CREATE_TASK && tries < HAND_OVER_TRIES => {
+            Err(refusal) if is_passing(refusal) && tries < HAND_OVER_TRIES => {
                 tracing::warn!(%refusal, "a package cannot be handed over yet");
             }
             Ok(_) | Err(_) => break outcome,
@@ -147,6 +147,12 @@ pub(crate) async fn hand_over(
         forget(store, stored).await;
     }
     outcome
+}
+
+/// Whether handing over again may help. It is done once, however often it is asked for, so an unknown outcome
+/// is settled by asking again.
+fn is_passing(refusal: &Refusal) -> bool {
+    [code::CANNOT_CREATE_TASK, code::OUTCOME_UNKNOWN].contains(&refusal.code)
 }
 
 /// The catalogue has other content for the version, so this one will never be asked for.

@@ -222,7 +222,7 @@ fn source(mut fields: Fields) -> Result<Source, ApiError> {
     let url = url.ok_or_else(missing)?;
     Source::parse(url.trim(), username, password).map_err(|error| {
         let (code, target) = match error {
-            UrlError::Syntax => (Code::UrlSyntax, "url"),
+            UrlError::Syntax | UrlError::TooLong => (Code::UrlSyntax, "url"),
             UrlError::Scheme => (Code::UrlScheme, "url"),
             UrlError::NoFile => (Code::BadUrl, "url"),
             UrlError::NoUser => (Code::BadUrl, "password"),

@@ -326,7 +326,7 @@ fn short(stream: &str) -> &str {
     &stream[..stream.len().min(18)]
 }
 
-/// Whether asking again may help by itself.
+/// Whether a stubborn operator asks again, also where an outcome is not known: twice must do no harm.
 fn is_passing(refusal: &Refusal) -> bool {
-    refusal.code == code::CANNOT_CREATE_TASK
+    [code::CANNOT_CREATE_TASK, code::OUTCOME_UNKNOWN].contains(&refusal.code)
 }

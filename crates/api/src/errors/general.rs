@@ -47,6 +47,10 @@ pub(super) const ANY_CALL: Call = Call {
             "crates/rest/tests/rest/plumbing.rs::a_mirror_says_its_age_and_never_that_something_does_not_exist",
         ),
         at_once(
+            Code::OutcomeUnknown,
+            "crates/rest/tests/rest/refused.rs::a_change_whose_outcome_is_lost_is_no_reason_to_ask_again",
+        ),
+        at_once(
             Code::Duplicate,
             "crates/rest/tests/rest/users.rs::the_last_admin_stays_and_weak_or_odd_users_are_refused",
         ),

@@ -139,7 +139,6 @@ impl FrontDoor {
         &self,
         decide: impl Fn(&View, WallTime) -> Result<Attempt<T>, Refusal>,
     ) -> Result<T, Refusal> {
-        let mut trouble = "others kept writing to it".to_owned();
         for _ in 0..TRIES {
             let view = self.fresh().await?;
             let (operation, batch, answer) = match decide(&view, self.clock.wall())? {
@@ -159,16 +158,35 @@ impl FrontDoor {
                 }
                 Err(_) if Sabotage::AckEarly.is_on() => return Ok(answer),
                 Err(CommitError::Append(AppendError::Conflict { .. })) => {}
-                Err(CommitError::Append(AppendError::Unknown(why))) => {
-                    return Err(unknown_outcome(&why));
-                }
-                Err(error) => {
-                    trouble = error.to_string();
-                    break;
-                }
+                Err(error) => return Err(not_appended(&error)),
             }
         }
-        Err(unreachable_record(&trouble))
+        Err(unreachable_record("others kept writing to it"))
+    }
+}
+
+/// Only what may be otherwise in a moment says "try again".
+fn not_appended(error: &CommitError) -> Refusal {
+    match error {
+        CommitError::Append(AppendError::Unknown(why)) => unknown_outcome(why),
+        CommitError::Append(AppendError::Unavailable(_) | AppendError::Conflict { .. }) => {
+            unreachable_record(&error.to_string())
+        }
+        CommitError::Append(AppendError::TooLarge { .. }) => {
+            let text = format!(
+                "The request is too large to be recorded: {error}. Nothing was changed; ask for less at once."
+            );
+            Refusal::new(code::INVALID_VALUE, text)
+        }
+        // No request can bring these about: it is decided on the newest state, and demands no generation.
+        CommitError::Illegal(_)
+        | CommitError::Append(AppendError::Invalid(_) | AppendError::Fenced { .. }) => {
+            let text = format!(
+                "Internal error: the request cannot be recorded: {error}. Nothing was changed; asking again does \
+                 not help. Report it with the log of evenkeeld."
+            );
+            Refusal::new(code::INTERNAL, text)
+        }
     }
 }
 
@@ -176,9 +194,10 @@ impl FrontDoor {
 /// [`unreachable_record`] says: asked again by itself, an action might be done twice.
 fn unknown_outcome(why: &str) -> Refusal {
     let text = format!(
-        "Whether the request was accepted is not known: {why}. Look for its job before you try again."
+        "Whether the request was accepted is not known: {why}. Look whether it was carried out (`evenkeel job \
+         show`, `evenkeel image show`) before you try again."
     );
-    Refusal::new(code::CANNOT_CREATE_TASK, text)
+    Refusal::new(code::OUTCOME_UNKNOWN, text)
 }
 
 /// "Temporarily locked" are the words on which Ansible's modules ask again, three times, 30 s apart: a record or

@@ -5,6 +5,9 @@ use evenkeel_model::{ControlEvent, Refusal, UserName, code};
 use super::{Attempt, FrontDoor};
 use crate::gates::{GatesChange, changed};
 
+/// Longest name of a key, in characters: it is shown in a table.
+const KEY_NAME_MAX: usize = 100;
+
 /// A public key to be trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewKey {
@@ -19,6 +22,7 @@ pub struct NewKey {
 impl FrontDoor {
     /// Believes signatures of this key from now on. A key that is trusted already is success without work.
     pub async fn trust_key(&self, key: NewKey, by: UserName) -> Result<(), Refusal> {
+        let name = key.name.as_deref().map(well_formed).transpose()?;
         self.admit(|view, at| {
             match view.control().key(&key.key_id) {
                 Some(known) if known.revoked.is_some() => {
@@ -35,7 +39,7 @@ impl FrontDoor {
                 at,
                 public_key: key.public_key.clone(),
                 key_id: key.key_id.clone(),
-                name: key.name.clone(),
+                name: name.clone(),
                 by: Some(by.clone()),
             };
             Ok(Attempt::control(event))
@@ -94,4 +98,16 @@ impl FrontDoor {
         })
         .await
     }
+}
+
+/// A name that a terminal can show in one line.
+fn well_formed(name: &str) -> Result<String, Refusal> {
+    let name = name.trim();
+    if name.is_empty() || name.chars().count() > KEY_NAME_MAX || name.chars().any(char::is_control) {
+        let text = format!(
+            "A key's name must be one line of at most {KEY_NAME_MAX} characters, without control characters."
+        );
+        return Err(Refusal::new(code::INVALID_VALUE, text).about("name"));
+    }
+    Ok(name.to_owned())
 }

@@ -3,6 +3,7 @@
 
 use axum::http::Method;
 use evenkeel_api::{Download, Job, JobLink, JobLinks, Package, Resource, Software};
+use evenkeel_download::Source;
 use serde_json::{Value, json};
 
 use super::operation::Operation;
@@ -72,6 +73,7 @@ fn download(link: &Value) -> Operation {
             "url": {
                 "type": "string",
                 "pattern": ADDRESS,
+                "maxLength": Source::MAX_BYTES,
                 "description": "Where the package is: http, https or ftp.",
                 "examples": ["https://server/image.tgz"],
             },

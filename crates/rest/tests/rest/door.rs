@@ -371,6 +371,32 @@ async fn keys_are_trusted_and_revoked_and_packages_follow() {
 }
 
 #[tokio::test]
+async fn a_key_that_cannot_be_recorded_is_refused_for_good() {
+    let bench = Bench::new().await;
+    let key = SecretKey::from_seed(&[8; 32]).public();
+    let pem = key.to_pem();
+    let padded = format!("{}{pem}", "\n".repeat(70_000));
+    let named = |name: &str| json!({ "public_key": pem, "name": name });
+    for (body, target) in [
+        (named(&"n".repeat(101)), Some("name")),
+        (named("next\u{1b}[2Jyear"), Some("name")),
+        (named(" "), Some("name")),
+        // Longer than an event of the record may be.
+        (json!({ "public_key": padded }), None),
+    ] {
+        let reply = bench
+            .client
+            .call(Method::POST, "/evenkeel/v1/keys", &body.to_string())
+            .await;
+        let expected = (400, "262197".to_owned(), target.map(str::to_owned));
+        assert_eq!(reply.error(), expected, "{}", reply.text);
+        assert!(!reply.text.contains("temporarily"), "{}", reply.text);
+    }
+    let keys = bench.client.get("/evenkeel/v1/keys").await.json();
+    assert_eq!(keys["num_records"], 1);
+}
+
+#[tokio::test]
 async fn a_package_of_a_revoked_key_is_refused_with_the_reason() {
     let bench = Bench::new().await;
     let id = bench.key.public().id().to_string();

@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::http::Method;
 use bytes::Bytes;
 use evenkeel_model::*;
-use evenkeel_record::{Fence, MemoryFaults, Record, Write, Writer};
+use evenkeel_record::{Fence, MemoryFaults, NextAppend, Record, Write, Writer};
 use evenkeel_seam::SeededIds;
 use futures_util::{StreamExt, stream};
 use serde_json::json;
@@ -337,6 +337,24 @@ async fn without_the_record_nothing_is_begun() {
         assert!(reply.text.contains("temporarily locked"), "{}", reply.text);
     }
     assert_eq!(act(&bench, "pause").await, (503, "10551320".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_whose_outcome_is_lost_is_no_reason_to_ask_again() {
+    let bench = Bench::new().await;
+    let _package = Scribe::new(&bench).await;
+    bench.memory.script(NextAppend::UnknownApplied);
+    // More than are tried before it is given up.
+    for _ in 0..100 {
+        bench.memory.script(NextAppend::Unavailable);
+    }
+    let reply = make(&bench, Call::Validate).await;
+    let expected = (500, code::OUTCOME_UNKNOWN.to_string(), None);
+    assert_eq!(reply.error(), expected, "{}", reply.text);
+    assert_eq!(reply.header("retry-after"), "");
+    assert!(!reply.text.contains("locked"), "{}", reply.text);
+    bench.follower.refresh().await.unwrap();
+    assert_eq!(bench.open_operations(), 1, "it was accepted");
 }
 
 #[tokio::test]

@@ -1,6 +1,5 @@
 //! `evenkeel image package get`: from a file here, or by the cluster from a server.
 
-use std::fs;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::process;
@@ -16,6 +15,7 @@ use crate::args::Get;
 use crate::client::Client;
 use crate::image::decode;
 use crate::outcome::{Stop, print, print_json};
+use crate::secret;
 use crate::upload::upload;
 
 /// Exit code of a command that SIGINT ended, by custom.
@@ -38,7 +38,8 @@ fn download(client: &Client, get: &Get) -> Result<Job, Stop> {
         body["username"] = json!(user);
     }
     if let Some(path) = &get.server_password_file {
-        body["password"] = json!(password(path)?);
+        secret::warn_if_open(path);
+        body["password"] = json!(secret::first_line(path)?);
     }
     let link = client.begin(&Method::POST, Download::PATH, Some(&body))?;
     let uuid = link.job.uuid;
@@ -52,13 +53,6 @@ fn download(client: &Client, get: &Get) -> Result<Job, Stop> {
     let ended = client.wait_job_with(&uuid, show);
     bar.finish_and_clear();
     Ok(ended?)
-}
-
-fn password(path: &Path) -> Result<String, Stop> {
-    let read = fs::read_to_string(path);
-    let text =
-        read.map_err(|error| Stop::Usage(format!("cannot read {}: {error}", path.display())))?;
-    Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
 fn spinner() -> ProgressBar {

@@ -40,7 +40,8 @@ pub(crate) struct ClusterArgs {
     /// Address of the cluster, for example https://cluster1.
     #[arg(long, global = true, env = "EVENKEEL_URL", hide_env_values = true)]
     pub(crate) url: Option<String>,
-    /// A cluster by the name that `profile add` gave it; without any cluster named, the profile "default".
+    /// A cluster by the name that `profile add` gave it; without any cluster named, the profile "default". What is
+    /// typed beside it counts more; EVENKEEL_URL, EVENKEEL_USER, EVENKEEL_PASSWORD_FILE and EVENKEEL_CA do not count.
     #[arg(
         long,
         global = true,
@@ -101,6 +102,31 @@ pub(crate) struct ClusterArgs {
 }
 
 impl ClusterArgs {
+    /// With a profile named, what the environment says of a cluster is about some other one: neither may its
+    /// address get the profile's password, nor its user or CA be taken for the profile's. In the same way a lab that
+    /// is typed counts more than a profile of the environment.
+    pub(crate) fn prefer_what_is_named(&mut self, is_from_environment: impl Fn(&str) -> bool) {
+        let is_lab_typed = self.lab.is_some() && !is_from_environment("lab");
+        if is_lab_typed && is_from_environment("profile") {
+            self.profile = None;
+        }
+        if self.profile.is_none() {
+            return;
+        }
+        if is_from_environment("url") {
+            self.url = None;
+        }
+        if is_from_environment("user") {
+            self.user = None;
+        }
+        if is_from_environment("password_file") {
+            self.password_file = None;
+        }
+        if is_from_environment("ca") {
+            self.ca = None;
+        }
+    }
+
     /// Whether neither a user nor anything that belongs to one is given.
     pub(crate) fn names_nobody(&self) -> bool {
         let own = [&self.password_file, &self.client_certificate, &self.ca];

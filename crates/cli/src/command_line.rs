@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::FromArgMatches;
+use clap::parser::ValueSource;
 use evenkeel_lab::LabCommand;
 use tracing_subscriber::EnvFilter;
 
@@ -15,7 +16,14 @@ use crate::{audit, certificate, demo, image, observe, profile, user};
 
 /// Parses the command line, does what it says, and reports errors as one sentence.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = command().get_matches();
+    let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    // A profile that is being made is made of what is given, wherever.
+    if !matches!(cli.command, Command::Profile(_)) {
+        let source = |name: &str| matches.value_source(name);
+        let is_from_environment = |name: &str| source(name) == Some(ValueSource::EnvVariable);
+        cli.cluster.prefer_what_is_named(is_from_environment);
+    }
     match dispatch(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(stop) => {

@@ -6,7 +6,11 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use nix::sys::signalfd::SignalFd;
+use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 
 use crate::outcome::Stop;
 
@@ -66,17 +70,86 @@ pub(crate) fn ask_new(prompt: &str) -> Result<String, Stop> {
 
 fn typed(prompt: &str) -> Result<String, Stop> {
     let failed = |error: nix::Error| Stop::Failed(format!("cannot hide what is typed: {error}"));
+    let hidden = Hidden::begin().map_err(failed)?;
     eprint!("{prompt}: ");
     let _ = io::stderr().flush();
-    let stdin = io::stdin();
-    let before = tcgetattr(stdin.as_fd()).map_err(failed)?;
-    let mut hidden = before.clone();
-    hidden.local_flags.remove(LocalFlags::ECHO);
-    hidden.local_flags.insert(LocalFlags::ECHONL);
-    tcsetattr(stdin.as_fd(), SetArg::TCSAFLUSH, &hidden).map_err(failed)?;
-    let line = line();
-    tcsetattr(stdin.as_fd(), SetArg::TCSAFLUSH, &before).map_err(failed)?;
-    line
+    match hidden.wait().map_err(failed)? {
+        Typed::Line => line(),
+        Typed::Interrupt => {
+            // The signal that was held back ends the command here, unless whoever started it has it ignored.
+            drop(hidden);
+            Err(Stop::Failed("no password was given".to_owned()))
+        }
+    }
+}
+
+/// Why a wait at a prompt is over.
+enum Typed {
+    Line,
+    Interrupt,
+}
+
+/// A terminal that does not show what is typed, until this is dropped. The signals that would end the command are
+/// held back meanwhile: ended at the prompt, it would leave the user's shell without echo.
+struct Hidden {
+    stdin: io::Stdin,
+    shown: Termios,
+    mask: SigSet,
+    interrupts: SignalFd,
+}
+
+impl Hidden {
+    fn begin() -> nix::Result<Self> {
+        let stdin = io::stdin();
+        let shown = tcgetattr(stdin.as_fd())?;
+        let held: SigSet = [
+            Signal::SIGINT,
+            Signal::SIGTERM,
+            Signal::SIGHUP,
+            Signal::SIGQUIT,
+        ]
+        .into_iter()
+        .collect();
+        let interrupts = SignalFd::new(&held)?;
+        let mask = held.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+        let hidden = Self {
+            stdin,
+            shown,
+            mask,
+            interrupts,
+        };
+        let mut silent = hidden.shown.clone();
+        silent.local_flags.remove(LocalFlags::ECHO);
+        silent.local_flags.insert(LocalFlags::ECHONL);
+        tcsetattr(hidden.stdin.as_fd(), SetArg::TCSAFLUSH, &silent)?;
+        Ok(hidden)
+    }
+
+    /// Waits for a line, which is not read here, or for a signal.
+    fn wait(&self) -> nix::Result<Typed> {
+        let readable = |fd| PollFd::new(fd, PollFlags::POLLIN);
+        let mut both = [
+            readable(self.interrupts.as_fd()),
+            readable(self.stdin.as_fd()),
+        ];
+        loop {
+            match poll(&mut both, PollTimeout::NONE) {
+                // It was stopped, and goes on.
+                Err(Errno::EINTR) => {}
+                Err(error) => return Err(error),
+                Ok(_) if both[0].any() == Some(false) => return Ok(Typed::Line),
+                Ok(_) => return Ok(Typed::Interrupt),
+            }
+        }
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        // First the terminal: a signal that was held back comes with the old mask.
+        let _ = tcsetattr(self.stdin.as_fd(), SetArg::TCSAFLUSH, &self.shown);
+        let _ = self.mask.thread_set_mask();
+    }
 }
 
 fn line() -> Result<String, Stop> {

@@ -110,27 +110,9 @@ impl Target {
     /// A profile's cluster; what is given beside it counts more.
     pub(crate) fn of_profile(profile: &Profile, args: &ClusterArgs) -> Result<Self, Stop> {
         let url = args.url.as_ref().unwrap_or(&profile.url);
-        let login = match (&args.user, &profile.user, &profile.password) {
-            (None, Some(user), Some(password)) if args.client_certificate.is_none() => {
-                Login::Password {
-                    user: user.clone(),
-                    password: password.clone(),
-                }
-            }
-            (_, _, _) => {
-                let certificate = args.client_certificate.as_ref();
-                let key = args.client_key.as_ref();
-                login(
-                    args.user.as_ref().or(profile.user.as_ref()),
-                    args.password_file.as_deref(),
-                    certificate.or(profile.client_certificate.as_ref()),
-                    key.or(profile.client_key.as_ref()),
-                )?
-            }
-        };
         Ok(Self {
             urls: vec![address(url)?],
-            login,
+            login: login_of(profile, args)?,
             trust: trust(args.ca.as_ref().or(profile.ca.as_ref()), args.insecure)?,
             local: None,
         })
@@ -153,6 +135,24 @@ impl Target {
             trust: trust(args.ca.as_ref(), args.insecure)?,
             local: None,
         })
+    }
+}
+
+/// A certificate, a user or a password that is given counts more than any of the profile's.
+fn login_of(profile: &Profile, args: &ClusterArgs) -> Result<Login, Stop> {
+    let user = args.user.as_ref().or(profile.user.as_ref());
+    let is_own = user == profile.user.as_ref();
+    let given = args.client_certificate.as_ref();
+    match (given, &args.password_file, user, &profile.password) {
+        (None, None, Some(user), Some(password)) if is_own => Ok(Login::Password {
+            user: user.clone(),
+            password: password.clone(),
+        }),
+        (None, None, _, _) if args.user.is_none() => {
+            let certificate = profile.client_certificate.as_ref();
+            login(user, None, certificate, profile.client_key.as_ref())
+        }
+        (_, file, _, _) => login(user, file.as_deref(), given, args.client_key.as_ref()),
     }
 }
 

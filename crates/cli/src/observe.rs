@@ -122,8 +122,12 @@ pub(crate) fn events(client: &Client, since: u64, follow: bool) -> Result<(), St
     loop {
         let path = format!("/evenkeel/v1/events?since={last}&follow={follow}");
         for line in client.lines(&path)? {
-            let Ok(line) = line else {
-                break;
+            let line = match line {
+                Ok(line) => line,
+                Err(_) if follow => break,
+                Err(error) => {
+                    return Err(Stop::Failed(format!("the events broke off: {error}")));
+                }
             };
             let event: EventLine = serde_json::from_str(&line)
                 .map_err(|error| Stop::Failed(format!("cannot read an event: {error}")))?;

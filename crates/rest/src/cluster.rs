@@ -18,8 +18,9 @@ use evenkeel_model::{
 use evenkeel_orchestrator::{GatesChange, UserChange};
 use futures_util::stream::BoxStream;
 
-/// Events as they happen, from some position on.
-pub type EventStream = BoxStream<'static, EventLine>;
+/// Events as they happen, from some position on. After an error there are no more: it says that there may be some
+/// that did not come.
+pub type EventStream = BoxStream<'static, Result<EventLine, Refusal>>;
 
 /// What there is to see. Answered on every node, also from a mirror.
 #[async_trait]

@@ -28,7 +28,7 @@ pub(crate) async fn explain(State(app): Shared, asked: Asked) -> Result<Response
 }
 
 /// `GET /evenkeel/v1/events?since=N&follow=BOOL`: JSON lines, for as long as the client listens. A
-/// client goes on after a break with the last `seq` it saw.
+/// client goes on after a break with the last `seq` it saw. Without `follow`, an answer that ends properly has all.
 pub(crate) async fn events(State(app): Shared, asked: Asked) -> Result<Response, Failure> {
     let result = async {
         let mut params = asked.params()?;
@@ -42,7 +42,8 @@ pub(crate) async fn events(State(app): Shared, asked: Asked) -> Result<Response,
         Ok(app.cluster.events(since, follow).await?)
     };
     let events = result.await.map_err(|error| asked.failure(error))?;
-    let lines = events.map(|event| Ok::<_, std::convert::Infallible>(line(&event)));
+    // An error cuts the answer, so that no client takes the last line for the end.
+    let lines = events.map(|event| event.map(|event| line(&event)));
     let mut response = Body::from_stream(lines).into_response();
     let jsonl = HeaderValue::from_static("application/jsonl");
     response.headers_mut().insert(header::CONTENT_TYPE, jsonl);

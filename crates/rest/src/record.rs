@@ -16,7 +16,7 @@ use evenkeel_seam::Clock;
 use evenkeel_seam::watch;
 use futures_util::{StreamExt, stream};
 use serde_json::Value;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::cluster::{Cluster, EventStream};
 use crate::live::LiveDownload;
@@ -29,7 +29,8 @@ const PAGE: usize = 256;
 const RETRY: Duration = Duration::from_secs(1);
 
 /// A node that has not reached the record for this long has no events to tell: who follows them goes on
-/// elsewhere. Above a short outage, below anybody's patience.
+/// elsewhere, and who wants them up to now learns that they cannot be had. Above a short outage, below anybody's
+/// patience.
 const CUT_OFF: Duration = Duration::from_secs(10);
 
 /// Age of a picture whose record was never reached since the start: HTTP's "older than can be said".
@@ -304,11 +305,14 @@ impl Cluster for RecordCluster {
             follower: Arc::clone(&self.follower),
             clock: Arc::clone(&self.clock),
         };
-        let pages = stream::unfold(reader, |mut reader| async {
-            let page = reader.next_page().await?;
-            Some((stream::iter(page.into_iter().map(line)), reader))
+        let pages = stream::unfold(Some(reader), |reader| async {
+            let mut reader = reader?;
+            match reader.next_page().await? {
+                Ok(page) => Some((page.into_iter().map(line).map(Ok).collect(), Some(reader))),
+                Err(refusal) => Some((vec![Err(refusal)], None)),
+            }
         });
-        Ok(pages.flatten().boxed())
+        Ok(pages.flat_map(stream::iter).boxed())
     }
 
     async fn refresh(&self) -> Result<(), Refusal> {
@@ -343,15 +347,17 @@ impl Reader {
     }
 
     /// The next events; waits for them if the client follows. `None` at the end, which for a client that
-    /// follows means: not here any more.
-    async fn next_page(&mut self) -> Option<Vec<Entry>> {
+    /// follows means: not here any more. One that does not follow has an error then, since to it an end is the end
+    /// of what there is.
+    async fn next_page(&mut self) -> Option<Result<Vec<Entry>, Refusal>> {
+        let begun = Instant::now();
         loop {
             self.views.mark_unchanged();
             match self.record.read_since(self.position, PAGE).await {
                 Ok(page) => {
                     if let Some(last) = page.last() {
                         self.position = last.position;
-                        return Some(page);
+                        return Some(Ok(page));
                     }
                     if !self.follow {
                         return None;
@@ -363,6 +369,9 @@ impl Reader {
                 }
                 Err(error) => {
                     tracing::debug!(%error, "events have to wait");
+                    if !self.follow && begun.elapsed() >= CUT_OFF {
+                        return Some(Err(unavailable(error)));
+                    }
                     sleep(RETRY).await;
                 }
             }

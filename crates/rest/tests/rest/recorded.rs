@@ -472,3 +472,18 @@ async fn without_the_record_the_mirror_answers_with_its_age() {
         .await;
     assert_eq!(unknown.error().0, 404);
 }
+
+#[tokio::test(start_paused = true)]
+async fn events_up_to_now_end_with_an_error_where_the_record_is_lost() {
+    let bench = Bench::new().await;
+    let request = request(Method::GET, "/evenkeel/v1/events?follow=false")
+        .body(axum::body::Body::empty())
+        .unwrap();
+    let response = bench.client.router.clone().oneshot(request).await.unwrap();
+    assert_eq!(response.status(), 200);
+    bench.cut(true);
+    let body = axum::body::to_bytes(response.into_body(), usize::MAX);
+    let within = Duration::from_secs(60);
+    let ended = tokio::time::timeout(within, body).await.unwrap();
+    assert!(ended.is_err(), "an end would be taken for the end: {ended:?}");
+}

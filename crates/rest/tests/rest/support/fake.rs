@@ -293,7 +293,15 @@ impl evenkeel_rest::Cluster for Fake {
     }
 
     async fn users(&self) -> Result<Vec<User>, Refusal> {
-        Ok(Vec::new())
+        let user = |(name, account): (&UserName, &Account)| User {
+            name: name.to_string(),
+            role: account.role.to_string(),
+            password: account.password_hash.is_some(),
+            certificate: account.certificate,
+            changed_at: time(1),
+            changed_by: None,
+        };
+        Ok(self.see(|state| state.users.iter().map(user).collect()))
     }
 
     async fn refresh(&self) -> Result<(), Refusal> {
@@ -351,7 +359,7 @@ impl evenkeel_rest::Cluster for Fake {
             stream: "control".to_owned(),
             event: serde_json::json!({"type": "node_booted"}),
         };
-        let held = futures_util::stream::iter((1..=3).filter(move |seq| *seq > since).map(line));
+        let held = futures_util::stream::iter((1..=3).filter(move |seq| *seq > since).map(line).map(Ok));
         if follow {
             return Ok(held.chain(futures_util::stream::pending()).boxed());
         }

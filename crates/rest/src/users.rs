@@ -66,7 +66,7 @@ pub(crate) async fn create(
         app.door
             .create_user(&name, account, asked.caller.user.clone())
             .await?;
-        Ok(json(&user_of(&app, name.as_str()).await?))
+        Ok(json(&as_set(&app, &name).await?))
     };
     let body = result.await.map_err(|error| asked.failure(error))?;
     Ok(asked.form.answer(StatusCode::CREATED, body))
@@ -96,7 +96,7 @@ pub(crate) async fn change(
         app.door
             .change_user(&name, change, asked.caller.user.clone())
             .await?;
-        Ok(json(&user_of(&app, name.as_str()).await?))
+        Ok(json(&as_set(&app, &name).await?))
     };
     let body = result.await.map_err(|error| asked.failure(error))?;
     Ok(asked.form.answer(StatusCode::OK, body))
@@ -116,10 +116,35 @@ pub(crate) async fn delete(State(app): Shared, asked: Asked) -> Result<Response,
     Ok(asked.form.answer(StatusCode::OK, body))
 }
 
+/// The user of that name. The mirror may be behind: only the record of the cluster can say that there is none.
 async fn user_of(app: &App, name: &str) -> Result<User, ApiError> {
+    if let Some(user) = known(app, name).await? {
+        return Ok(user);
+    }
+    app.cluster.refresh().await?;
+    let user = known(app, name).await?;
+    user.ok_or_else(|| ApiError::new(Code::NoEntry).target("name"))
+}
+
+/// The user after a change that was accepted: that it cannot be shown does not take the change back, and must not
+/// make anybody ask for it again.
+async fn as_set(app: &App, name: &UserName) -> Result<User, ApiError> {
+    let shown = user_of(app, name.as_str()).await;
+    shown.map_err(|error| match error.status {
+        503 => {
+            let text = format!(
+                "User \"{name}\" was set, but cannot be shown just now: {}",
+                error.message
+            );
+            ApiError::with(Code::InternalError, text)
+        }
+        _ => error,
+    })
+}
+
+async fn known(app: &App, name: &str) -> Result<Option<User>, ApiError> {
     let users = app.cluster.users().await?;
-    let known = users.into_iter().find(|user| user.name == name);
-    known.ok_or_else(|| ApiError::new(Code::NoEntry).target("name"))
+    Ok(users.into_iter().find(|user| user.name == name))
 }
 
 /// What is no name names nobody.

@@ -134,7 +134,7 @@ async fn what_would_change_something_is_noted_with_its_outcome_and_no_secret() {
         "admin PATCH 202",
         "admin PATCH 400",
         &format!("admin POST {done}"),
-        "admin PATCH 404",
+        "admin PATCH 200",
         "admin GET 401",
         "- GET 401",
     ];

@@ -304,6 +304,25 @@ async fn a_record_out_of_reach_does_not_change_who_is_let_in() {
 }
 
 #[tokio::test]
+async fn a_user_made_on_another_node_is_looked_up_in_the_record_before_it_is_not_there() {
+    let client = Client::new();
+    let away = Refusal::new(Code::TemporarilyUnavailable.number(), "away");
+    client.fake.edit(|state| {
+        let account = admin(hash_password(SECRET).unwrap());
+        state.unread_users.insert("new".parse().unwrap(), account);
+        state.unreachable = Some(away);
+    });
+    let uri = format!("{USERS}/new");
+    assert_eq!(client.get(&uri).await.error().0, 503);
+    client.fake.edit(|state| state.unreachable = None);
+    let seen = client.get(&uri).await;
+    assert_eq!(seen.status, 200, "{}", seen.text);
+    assert_eq!(seen.json()["name"], "new");
+    let other = client.get(&format!("{USERS}/other")).await;
+    assert_eq!(other.error(), (404, "4".to_owned(), Some("name".to_owned())));
+}
+
+#[tokio::test]
 async fn root_on_a_controller_makes_users_and_nothing_else() {
     let client = Bench::new().await.client;
     let send = async |method: Method, uri: &str, body: Value| {

@@ -32,6 +32,7 @@ pub(crate) async fn replace(
 ) -> Result<Response, Failure> {
     let result = async {
         asked.params()?.finish()?;
+        not_on_a_mirrors_word(&app, &asked)?;
         let new: NewCertificate = object(body).await?;
         let certificates = certificates(&app)?;
         Arc::clone(certificates).replace(new).await?;
@@ -41,6 +42,24 @@ pub(crate) async fn replace(
     };
     let (body, told) = result.await.map_err(|error| asked.failure(error))?;
     Ok(told.on(asked.form.answer(StatusCode::OK, body)))
+}
+
+/// The only change that a node makes without the record, so the only one that somebody could make whom the record
+/// does not let in any more. Root on the controller needs no record to be let in.
+fn not_on_a_mirrors_word(app: &App, asked: &Asked) -> Result<(), ApiError> {
+    let Some(age) = app.cluster.age() else {
+        return Ok(());
+    };
+    if asked.caller.is_local {
+        return Ok(());
+    }
+    let text = format!(
+        "This node has not reached the cluster's record for {} s, so it cannot know whether user \"{}\" may still do \
+         that: it is temporarily locked. Nothing was changed; try again, or ask as root on the controller (--local).",
+        age.as_secs(),
+        asked.caller.user
+    );
+    Err(ApiError::with(Code::TemporarilyUnavailable, text))
 }
 
 fn certificates(app: &App) -> Result<&Arc<dyn Certificates>, ApiError> {

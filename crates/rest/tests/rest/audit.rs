@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use axum::http::{Method, Request};
-use evenkeel_api::{Certificate, CertificateSource, NewCertificate};
+use evenkeel_api::{Certificate, CertificateSource, Code, NewCertificate};
 use evenkeel_model::{AuditRecord, BootId, NodeName, Refusal};
 use evenkeel_rest::{Api, AuditLog, Audits, Certificates, Origin, Peer};
 use evenkeel_seam::{RandomIds, SeededIds, TokioClock};
@@ -275,4 +275,31 @@ async fn strangers_cannot_push_out_what_users_did() {
     assert_eq!(seen["num_records"], 62);
     assert_eq!(seen["records"][0]["user"], "admin");
     assert_eq!(seen["records"][61]["left_out"], 40);
+}
+
+#[tokio::test]
+async fn no_certificate_is_taken_from_a_user_whom_the_record_may_not_know_any_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let client = client(folder.path());
+    let away = Refusal::new(Code::TemporarilyUnavailable.number(), "away");
+    client.fake.edit(|state| state.unreachable = Some(away));
+    let put = || (Method::PUT, "/evenkeel/v1/certificate");
+    let new = r#"{"certificate": "-----BEGIN", "private_key": "s3cret"}"#;
+    let refused = client
+        .call_as((USER, PASSWORD), peer(), put(), new)
+        .await;
+    let expected = (503, Code::TemporarilyUnavailable.number().to_string(), None);
+    assert_eq!(refused.error(), expected, "{}", refused.text);
+    let root = Peer {
+        origin: Origin::Local { uid: 0 },
+        certificate: None,
+    };
+    let request = Request::builder()
+        .method(Method::PUT)
+        .uri(put().1)
+        .extension(root);
+    let taken = client.send(request.body(new.into()).unwrap()).await;
+    assert_eq!(taken.status, 200, "{}", taken.text);
+    client.fake.edit(|state| state.unreachable = None);
+    assert_eq!(ask(&client, PASSWORD, put().0, put().1, new).await, 200);
 }

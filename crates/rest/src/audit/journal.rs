@@ -12,7 +12,10 @@ pub(crate) struct Journal {
     files: usize,
     file_bytes: u64,
     newest: File,
+    /// Of its whole lines.
     length: u64,
+    /// Part of a line may stand behind them.
+    is_torn: bool,
 }
 
 impl Journal {
@@ -33,6 +36,7 @@ impl Journal {
             file_bytes,
             newest,
             length,
+            is_torn: false,
         })
     }
 
@@ -41,8 +45,14 @@ impl Journal {
         if self.length >= self.file_bytes {
             self.turn()?;
         }
+        if self.is_torn {
+            // The next line would be joined to what was written of an earlier one, and both be lost.
+            self.newest.set_len(self.length)?;
+        }
         let line = format!("{line}\n");
+        self.is_torn = true;
         self.newest.write_all(line.as_bytes())?;
+        self.is_torn = false;
         self.length += line.len() as u64;
         self.newest.sync_data()
     }
@@ -71,6 +81,7 @@ impl Journal {
         }
         self.newest = open(&path(&self.folder, self.name, 0))?;
         self.length = 0;
+        self.is_torn = false;
         File::open(&self.folder)?.sync_all()
     }
 }
@@ -127,5 +138,24 @@ mod tests {
         journal.append("after").unwrap();
         let newest = journal.texts().next().unwrap();
         assert!(newest.ends_with("torn\nafter\n"), "{newest}");
+    }
+
+    #[test]
+    fn a_line_that_could_not_be_written_whole_harms_no_later_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(dir.path(), "j", 3, 1000).unwrap();
+        journal.append("before").unwrap();
+        // As on a full disk: some of the line goes, then an error comes.
+        let newest = dir.path().join("j.jsonl");
+        let full = File::open(&newest).unwrap();
+        let good = std::mem::replace(&mut journal.newest, full);
+        let mut torn = OpenOptions::new().append(true).open(&newest).unwrap();
+        torn.write_all(b"tor").unwrap();
+        journal.append("torn").unwrap_err();
+        journal.newest = good;
+        journal.append("after").unwrap();
+        journal.append("last").unwrap();
+        let text = journal.texts().next().unwrap();
+        assert_eq!(text, "before\nafter\nlast\n");
     }
 }

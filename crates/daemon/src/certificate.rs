@@ -19,13 +19,10 @@ use rcgen::{CertificateParams, KeyPair};
 use rustls::ServerConfig;
 
 use crate::error::chain;
+use crate::expiry::{WARN_EVERY, few_days};
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// How often the log is told that the certificate is about to run out…
-const WARN_EVERY: Duration = Duration::from_secs(24 * 3600);
-/// …from so long before.
-const WARN_BEFORE: i64 = 30 * 24 * 3600;
 
 /// Why there is no certificate.
 #[derive(Debug, thiserror::Error)]
@@ -82,7 +79,8 @@ pub(crate) struct RestCertificate {
 }
 
 impl RestCertificate {
-    /// Reads the certificate; makes a self-signed one first where there is none. One that cannot be used keeps
+    /// Reads the certificate; makes a self-signed one first where there is none, unless the configuration names the
+    /// files. One that cannot be used keeps
     /// the API from being served until it can be, and nothing else.
     pub(crate) fn open(settings: &NodeSettings, clock: Arc<dyn Clock>) -> Arc<Self> {
         let certificate = Self {
@@ -127,10 +125,25 @@ impl RestCertificate {
             let loaded = tokio::task::spawn_blocking(move || own.load()).await;
             trouble = match loaded {
                 Ok(Ok(())) => String::new(),
-                Ok(Err(error)) => told_once(&trouble, chain(&error)),
-                Err(error) => told_once(&trouble, error.to_string()),
+                Ok(Err(error)) => self.told_once(&trouble, chain(&error)),
+                Err(error) => self.told_once(&trouble, error.to_string()),
             };
         }
+    }
+
+    /// Logs trouble when it is news.
+    fn told_once(&self, last: &str, trouble: String) -> String {
+        if last == trouble {
+            return trouble;
+        }
+        match self.config.borrow().is_some() {
+            true => tracing::error!(
+                trouble,
+                "the REST API's new certificate cannot be used; the old one stays"
+            ),
+            false => tracing::error!(trouble, "the REST API waits for a certificate"),
+        }
+        trouble
     }
 
     fn warn_of_end(&self) -> bool {
@@ -138,9 +151,7 @@ impl RestCertificate {
         let Some(loaded) = shown.as_ref() else {
             return false;
         };
-        let left = loaded.facts.not_after as i64 - self.clock.wall().unix_seconds();
-        if left < WARN_BEFORE {
-            let days = left / (24 * 3600);
+        if let Some(days) = few_days(loaded.facts.not_after, self.clock.as_ref()) {
             tracing::warn!(days, "the REST API's certificate runs out; replace it");
         }
         true
@@ -197,7 +208,9 @@ impl RestCertificate {
 
     fn load_alone(&self) -> Result<(), CertificateError> {
         let files = self.files();
-        if files.source != CertificateSource::Given && !files.chain.exists() {
+        // What the operator or a client has put there is not the daemon's to write: a certificate whose file is away
+        // for a moment, as on a file system that is not mounted yet, must not cost its key.
+        if files.source == CertificateSource::Made && !files.chain.exists() {
             make(&self.settings, &files.chain, &files.key)?;
         }
         let loaded = read_all(&files)?;
@@ -229,17 +242,6 @@ impl RestCertificate {
         write(&self.folder().join("given.pem"), both.as_bytes(), 0o600).map_err(failed)?;
         self.load_alone().map_err(failed)
     }
-}
-
-/// Logs trouble when it is news.
-fn told_once(last: &str, trouble: String) -> String {
-    if last != trouble {
-        tracing::error!(
-            trouble,
-            "the REST API's new certificate cannot be used; the old one stays"
-        );
-    }
-    trouble
 }
 
 /// Whether it can be used, before anything is written.
@@ -444,12 +446,14 @@ mod tests {
         let settings = settings(dir.path(), true);
         let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
         let (chain, key) = pair("first");
-        // The daemon has no right to make files that an operator named, unless both are missing.
-        write("c.pem", "no certificate");
         write("k.pem", &key);
         let certificate = open(&settings);
         let mut configs = certificate.configs();
         assert!(configs.borrow().is_none());
+        // The daemon has no right to make files that an operator named, and least of all to replace a key.
+        assert!(!dir.path().join("c.pem").exists());
+        assert_eq!(fs::read_to_string(dir.path().join("k.pem")).unwrap(), key);
+        write("c.pem", "no certificate");
         tokio::spawn(Arc::clone(&certificate).follow());
         write("c.pem", &chain);
         configs.changed().await.unwrap();

@@ -9,6 +9,7 @@ mod config;
 mod derived;
 mod door;
 mod error;
+mod expiry;
 mod installer;
 mod keeper;
 mod late;

@@ -46,7 +46,7 @@ use crate::peers::Peers;
 use crate::scripts::{CheckRunner, GateRunner};
 use crate::scrub::{Scrubber, Suspects};
 use crate::telling::Telling;
-use crate::{bootstrap, derived, local, modes};
+use crate::{bootstrap, derived, expiry, local, modes};
 
 /// How long the machine may take to say which boot this is: without it nothing can be journaled.
 const PLATFORM_WAIT: Duration = Duration::from_secs(60);
@@ -299,6 +299,9 @@ async fn start_agent(
         tracing::info!(resumed, "took up orders of an earlier daemon");
     }
     agent.guard();
+    let certificates = expiry::Interconnect::of(&base.settings.interconnect);
+    let warnings = certificates.warn_daily(Arc::clone(&base.clock));
+    tasks.spawn(until(stop.clone(), warnings));
     let (suspect, suspects) = mpsc::channel(SUSPECTS);
     let puller = Arc::clone(&peering.packages.puller);
     let listener = listen::begin_to_bind(base.settings.interconnect.listen.clone()).await;

@@ -251,10 +251,9 @@ impl Agent {
                     Err(refusal) => Ok(refusal),
                 }
             }
-            AgentRequest::Release {
-                transition,
-                generation,
-            } => consent::release(&self.inner, from, transition, generation).await,
+            AgentRequest::Release { transition, .. } => {
+                consent::release(&self.inner, from, transition)
+            }
         }
     }
 }

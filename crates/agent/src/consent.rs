@@ -6,8 +6,7 @@
 
 use evenkeel_interconnect::{AgentRequest, AgentResponse, ConsentRequest};
 use evenkeel_model::{
-    Generation, MemberHa, NodeName, PairState, ReportState, Transition, TransitionId,
-    TransitionStage,
+    MemberHa, NodeName, PairState, ReportState, Transition, TransitionId, TransitionStage,
 };
 use tracing::info;
 
@@ -80,34 +79,22 @@ async fn conditions(inner: &Inner, request: &ConsentRequest) -> Result<(), Strin
     }
 }
 
-/// Ends a promise at the word of the partner that has it, or of a coordinator once nobody needs it.
-pub(crate) async fn release(
+/// Ends a promise at the word of the partner that has it, under whatever generation: it ends safely what it had
+/// accepted. Nobody else may: what a partner does not need any more ends by observation.
+pub(crate) fn release(
     inner: &Inner,
     from: &NodeName,
     transition: TransitionId,
-    generation: Generation,
 ) -> Result<AgentResponse, DbError> {
     let db = &inner.parts.db;
     let Some(given) = db.consent(Side::Given, transition)? else {
         return Ok(AgentResponse::Ok);
     };
-    if given.by == *from {
-        // Also under an old generation: the partner ends safely what it had accepted.
-        db.release(Side::Given, transition)?;
-        return Ok(AgentResponse::Ok);
+    if given.by != *from {
+        return Ok(refused(format!("the consent is {}'s to end", given.by)));
     }
-    let highest = db.raise(generation)?;
-    if highest > generation {
-        return Ok(stale(highest));
-    }
-    settle(inner).await?;
-    match db.consent(Side::Given, transition)? {
-        None => Ok(AgentResponse::Ok),
-        Some(given) => Ok(refused(format!(
-            "{} still relies on this consent",
-            given.by
-        ))),
-    }
+    db.release(Side::Given, transition)?;
+    Ok(AgentResponse::Ok)
 }
 
 /// Ends the promises that nobody needs any more, by observation alone. Cheap when there are none.

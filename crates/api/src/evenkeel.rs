@@ -120,7 +120,9 @@ pub struct NewKey {
     /// The text of the public-key file.
     pub public_key: String,
     /// What people call it: one line.
-    #[schemars(regex(pattern = "^[^\\u0000-\\u0020\\u007f-\\u00a0][^\\u0000-\\u001f\\u007f-\\u009f]{0,99}$"))]
+    #[schemars(regex(
+        pattern = "^[^\\u0000-\\u0020\\u007f-\\u00a0][^\\u0000-\\u001f\\u007f-\\u009f]{0,99}$"
+    ))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }

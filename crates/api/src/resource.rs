@@ -47,6 +47,12 @@ impl Field {
             cost: Cost::Expensive,
         }
     }
+
+    /// Whether it is `name`, or lies below it.
+    pub fn is_within(&self, name: &str) -> bool {
+        let rest = self.name.strip_prefix(name);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    }
 }
 
 /// How one record is told from another.
@@ -73,21 +79,15 @@ pub trait Resource: Serialize + JsonSchema + Send + 'static {
 
     /// Whether `name` is a leaf or an inner name of this resource.
     fn has_field(name: &str) -> bool {
-        Self::FIELDS.iter().any(|field| is_within(field.name, name))
+        Self::FIELDS.iter().any(|field| field.is_within(name))
     }
 
     /// The leaves that `name` stands for: itself, all below it, or with `*` every one of them.
     fn leaves(name: &str) -> Vec<&'static str> {
-        let is_meant = |leaf: &&str| name == "*" || is_within(leaf, name);
-        let leaves = Self::FIELDS.iter().map(|field| field.name);
-        leaves.filter(is_meant).collect()
+        let is_meant = |field: &&Field| name == "*" || field.is_within(name);
+        let leaves = Self::FIELDS.iter().filter(is_meant);
+        leaves.map(|field| field.name).collect()
     }
-}
-
-/// Whether the dotted name `leaf` is `name` or lies below it.
-fn is_within(leaf: &str, name: &str) -> bool {
-    leaf.strip_prefix(name)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// Lists fields: `fields!["a", "b.c"; expensive "d"; unset "e"]`.

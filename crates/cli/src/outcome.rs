@@ -1,6 +1,5 @@
 //! How a command ends.
 
-use std::error::Error;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -53,15 +52,4 @@ pub(crate) fn print(text: &str) -> Result<(), Stop> {
 /// Prints an object of the API.
 pub(crate) fn print_json(value: &serde_json::Value) -> Result<(), Stop> {
     print(&format!("{value:#}\n"))
-}
-
-/// An error and its causes as one sentence.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicBool;
 use clap::{Args, Subcommand};
 use evenkeel_model::{
     BundledCheck, MAX_CHECK_SECONDS, Owner, PlatformName, SourceVersions, Version, WallTime,
+    error_chain,
 };
 use evenkeel_package_store::{
     BuildOptions, ExtractError, ExtractProgress, ExtractRequest, Owners, Policy, PublicKey,
@@ -17,7 +18,7 @@ use evenkeel_package_store::{
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::outcome::{Stop, chain, print, print_json};
+use crate::outcome::{Stop, print, print_json};
 
 /// Make and examine software packages.
 #[derive(Debug, Subcommand)]
@@ -227,7 +228,7 @@ fn build_package(args: BuildArgs, json: bool) -> Result<(), Stop> {
         let (root, output) = (root.display(), output.display());
         Stop::Failed(format!(
             "cannot build {output} from {root}: {}",
-            chain(&error)
+            error_chain(&error)
         ))
     })?;
     if json {
@@ -280,7 +281,7 @@ fn is_zip(file: &Path) -> io::Result<bool> {
 
 fn inspect_zip(file: &Path, json: bool) -> Result<(), Stop> {
     let entries = read_zip(file).map_err(|error| {
-        let (file, cause) = (file.display(), chain(&error));
+        let (file, cause) = (file.display(), error_chain(&error));
         Stop::Failed(format!(
             "{file}: {cause}; get it again from where it was built"
         ))
@@ -480,13 +481,13 @@ fn refused(file: &Path, error: &VerifyError) -> Stop {
     Stop::Failed(format!(
         "{}: {}; {}",
         file.display(),
-        chain(error),
+        error_chain(error),
         error.advice()
     ))
 }
 
 fn failed(error: &dyn Error) -> Stop {
-    Stop::Failed(chain(error))
+    Stop::Failed(error_chain(error))
 }
 
 fn megabytes(bytes: u64) -> String {

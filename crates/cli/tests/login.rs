@@ -68,7 +68,10 @@ fn a_profile_that_is_named_counts_more_than_the_environment_and_less_than_what_i
     for (args, named) in [
         (&["--profile", "address"][..], "ftp://profile"),
         (&["--profile", "ca"], "/profile/ca"),
-        (&["--profile", "address", "--url", "ftp://typed"], "ftp://typed"),
+        (
+            &["--profile", "address", "--url", "ftp://typed"],
+            "ftp://typed",
+        ),
         (&["--profile", "ca", "--ca", "/typed/ca"], "/typed/ca"),
         (
             &["--profile", "ca", "--password-file", "/typed/password"],
@@ -76,7 +79,10 @@ fn a_profile_that_is_named_counts_more_than_the_environment_and_less_than_what_i
         ),
     ] {
         // Wherever they stand.
-        for args in [[args, &["job", "show"]].concat(), [&["job", "show"], args].concat()] {
+        for args in [
+            [args, &["job", "show"]].concat(),
+            [&["job", "show"], args].concat(),
+        ] {
             let said = said(&args);
             assert!(said.contains(named), "{args:?}: {said}");
         }
@@ -96,7 +102,14 @@ fn an_interrupt_at_a_password_prompt_leaves_the_terminal_as_it_was() {
         flags.contains(LocalFlags::ECHO)
     };
     assert!(shows(&terminal.slave));
-    let args = ["--url", "https://127.0.0.1:1", "--user", "me", "job", "show"];
+    let args = [
+        "--url",
+        "https://127.0.0.1:1",
+        "--user",
+        "me",
+        "job",
+        "show",
+    ];
     let mut command = evenkeel(config.path(), &args);
     command
         .stdin(terminal.slave.try_clone().unwrap())

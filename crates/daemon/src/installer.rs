@@ -1,7 +1,7 @@
 //! Writes packages into slots, for the agent.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,6 +12,7 @@ use evenkeel_record::View;
 use evenkeel_rest::PackagePolicy;
 use evenkeel_seam::watch;
 
+use crate::cancel::CancelOnDrop;
 use crate::error::chain;
 
 /// Pause between two looks at a slot that another extraction writes to.
@@ -24,15 +25,6 @@ pub(crate) struct SlotInstaller {
     pub(crate) policy: PackagePolicy,
     pub(crate) store: Store,
     pub(crate) views: watch::Receiver<Arc<View>>,
-}
-
-/// Tells an extraction to stop when nobody waits for it any more.
-struct CancelOnDrop(Arc<AtomicBool>);
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 #[async_trait]

@@ -3,6 +3,7 @@
 
 mod booted;
 mod bootstrap;
+mod cancel;
 mod certificate;
 mod check;
 mod config;

@@ -15,6 +15,8 @@ use evenkeel_record::View;
 use evenkeel_rest::{LiveDownload, PackagePolicy};
 use evenkeel_seam::watch;
 
+use crate::error::chain;
+
 /// Pulls what the catalogue names, and says how it stands with this node's packages.
 pub(crate) struct NodePackages {
     pub(crate) policy: PackagePolicy,
@@ -70,8 +72,8 @@ impl Packages for NodePackages {
         })?;
         let pulled = self.puller.pull(&order).await;
         pulled.map_err(|error: PullError| match error.is_refusal() {
-            true => PackagesError::Refused(error.chain()),
-            false => PackagesError::Unavailable(error.chain()),
+            true => PackagesError::Refused(chain(&error)),
+            false => PackagesError::Unavailable(chain(&error)),
         })
     }
 }

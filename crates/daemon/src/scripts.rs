@@ -6,7 +6,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,6 +22,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use crate::cancel::CancelOnDrop;
 use crate::error::chain;
 use crate::sandbox::{Answer, CheckEnd, CheckJob, ScriptJob};
 
@@ -39,15 +40,6 @@ pub(crate) struct CheckRunner {
     pub(crate) views: watch::Receiver<Arc<View>>,
     /// Of its own: emptied before each run.
     pub(crate) folder: PathBuf,
-}
-
-/// Tells work on a thread to stop when nobody waits for it any more.
-struct CancelOnDrop(Arc<AtomicBool>);
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 #[async_trait]

@@ -27,9 +27,7 @@ pub use message::{
     AgentClient, AgentRequest, AgentResponse, AgentService, CallError, Consent, ConsentRequest,
     Look, PROTOCOL,
 };
-pub use package::{
-    FetchError, NoPackages, PackageBody, PackageBytes, PackageClient, PackageSource, Wanted,
-};
+pub use package::{FetchError, PackageBody, PackageBytes, PackageClient, PackageSource, Wanted};
 pub use pull::{
     PullBounds, PullError, PullOrder, Puller, StoreSource, pull_stage_id, pulled_package,
 };

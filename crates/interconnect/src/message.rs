@@ -61,7 +61,7 @@ pub enum AgentRequest {
     Release {
         /// Of which takeover.
         transition: TransitionId,
-        /// By a coordinator of this generation.
+        /// Generation of the order that it was given for.
         generation: Generation,
     },
 }

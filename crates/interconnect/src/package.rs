@@ -44,27 +44,6 @@ pub trait PackageSource: Send + Sync + 'static {
     async fn suspect(&self, package: Digest, by: &NodeName);
 }
 
-/// A node that holds no packages.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoPackages;
-
-#[async_trait]
-impl PackageSource for NoPackages {
-    async fn open(&self, _wanted: Wanted) -> io::Result<Option<PackageBody>> {
-        Ok(None)
-    }
-
-    async fn chunks(&self, _: Digest, _: Option<Digest>) -> io::Result<Option<Bytes>> {
-        Ok(None)
-    }
-
-    async fn status(&self) -> PackagesStatus {
-        PackagesStatus::default()
-    }
-
-    async fn suspect(&self, _package: Digest, _by: &NodeName) {}
-}
-
 /// Why a node did not give what was asked of its packages.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {

@@ -8,6 +8,7 @@ mod bundled;
 mod catalogue;
 mod config;
 mod control;
+mod error;
 mod estimate;
 mod event;
 mod finding;
@@ -36,6 +37,7 @@ pub use config::{
     NodeSettings, PlatformSettings, RecordSettings, RestSettings, UpdateSettings, UploadSettings,
 };
 pub use control::{Acknowledged, Booted, Control, Coordinator, TrustedKey};
+pub use error::error_chain;
 pub use estimate::{Alone, Moment, PlanEstimate};
 pub use event::{
     CatalogueEvent, ControlEvent, DEFAULT_STABILIZE_MINUTES, DecodeError, Event, GetSource,

@@ -147,31 +147,6 @@ pub enum AppendError {
     Invalid(&'static str),
 }
 
-impl AppendError {
-    /// Whether the same append, with the same event ids, may succeed later.
-    pub fn is_transient(&self) -> bool {
-        match self {
-            Self::Unavailable(_) | Self::Unknown(_) => true,
-            Self::Conflict { .. }
-            | Self::Fenced { .. }
-            | Self::TooLarge { .. }
-            | Self::Invalid(_) => false,
-        }
-    }
-
-    /// Whether nothing at all was appended, for certain.
-    pub fn is_certain(&self) -> bool {
-        match self {
-            Self::Unknown(_) => false,
-            Self::Conflict { .. }
-            | Self::Fenced { .. }
-            | Self::Unavailable(_)
-            | Self::TooLarge { .. }
-            | Self::Invalid(_) => true,
-        }
-    }
-}
-
 /// An event as it stands in the record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {

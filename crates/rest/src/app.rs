@@ -83,11 +83,6 @@ impl Api {
     }
 }
 
-/// The whole API, without a log of what is asked.
-pub fn router(cluster: Arc<dyn Cluster>, door: Arc<dyn FrontDoor>, ids: &dyn Ids) -> Router {
-    Api::new(cluster, door, ids).router()
-}
-
 /// Every call of the API.
 fn calls() -> Routes {
     reads(Routes::default())

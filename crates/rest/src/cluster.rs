@@ -164,18 +164,3 @@ pub trait PeerRoom: Send + Sync + 'static {
     /// What each node says of its packages, this one's too; `None` for one that does not answer within 2 s.
     async fn states(&self) -> Vec<(NodeName, Option<PackagesStatus>)>;
 }
-
-/// Where nothing is known of other nodes.
-#[derive(Clone, Copy, Debug)]
-pub struct NoPeerRoom;
-
-#[async_trait]
-impl PeerRoom for NoPeerRoom {
-    async fn rooms(&self) -> Vec<(NodeName, u64)> {
-        Vec::new()
-    }
-
-    async fn states(&self) -> Vec<(NodeName, Option<PackagesStatus>)> {
-        Vec::new()
-    }
-}

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use evenkeel_download::{Client, Event, Source, SourceError, StartsOver, Transfer, Validator};
-use evenkeel_model::{Refusal, TransferSource, WallTime, code};
+use evenkeel_model::{Refusal, TransferSource, WallTime, code, error_chain};
 use evenkeel_orchestrator::{FrontDoor as Admission, GetTicket};
 use evenkeel_package_store::{Policy, StageError, StageLimits, Staging, Store};
 use evenkeel_record::Follower;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::incoming::{ROOM_EVERY, Room, chain, end, hand_over, refusal};
+use crate::incoming::{ROOM_EVERY, Room, end, hand_over, refusal};
 use crate::live::{LiveDownload, Retry, Standing};
 use crate::policy::PackagePolicy;
 
@@ -131,7 +131,7 @@ impl Fetcher {
             let partials = match store.partials() {
                 Ok(partials) => partials,
                 Err(error) => {
-                    tracing::warn!(error = chain(&error), "partials cannot be read");
+                    tracing::warn!(error = error_chain(&error), "partials cannot be read");
                     return Ok(None);
                 }
             };
@@ -165,7 +165,9 @@ impl Fetcher {
         let discarded = tokio::task::spawn_blocking(move || store.discard(&id)).await;
         match discarded {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(error = chain(&error), "part of a package stays"),
+            Ok(Err(error)) => {
+                tracing::warn!(error = error_chain(&error), "part of a package stays")
+            }
             Err(error) => tracing::error!(%error, "discarding part of a package panicked"),
         }
     }
@@ -203,7 +205,7 @@ fn taken_up_in_vain<T>(error: StageError) -> Result<Option<T>, Refusal> {
         | StageError::Ended
         | StageError::BadId { .. }
         | StageError::Busy { .. } => {
-            tracing::warn!(error = chain(&error), "a download begins anew");
+            tracing::warn!(error = error_chain(&error), "a download begins anew");
             Ok(None)
         }
     }
@@ -243,7 +245,7 @@ impl Fetch<'_> {
                     pause,
                     tries_left,
                 }) => {
-                    let error = chain(&error);
+                    let error = error_chain(&error);
                     tracing::info!(
                         operation = %self.ticket.operation, error, ?pause, tries_left, "trying again"
                     );
@@ -399,7 +401,7 @@ fn is_text(byte: &u8) -> bool {
 
 /// Why the source gave no file.
 fn failed(error: &SourceError) -> Refusal {
-    let text = format!("Package download failed: {}.", chain(error));
+    let text = format!("Package download failed: {}.", error_chain(error));
     Refusal::new(code::DOWNLOAD_FAILED, text)
 }
 

@@ -1,12 +1,11 @@
 //! What uploads and downloads share on their way into the store: the get that must end, the room that
 //! must be there, and what an error of the store means to the client.
 
-use std::error::Error;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_model::{JobId, PackageRef, Refusal, code};
+use evenkeel_model::{JobId, PackageRef, Refusal, code, error_chain};
 use evenkeel_orchestrator::{FrontDoor as Admission, GetTicket};
 use evenkeel_package_store::{StageError, Store, StoreError, StoredPackage};
 use tokio::time::sleep;
@@ -202,7 +201,7 @@ pub(crate) fn refusal(error: &StageError) -> Refusal {
         StageError::Refused(refused) => {
             format!(
                 "The package is refused: {}; {}.",
-                chain(refused),
+                error_chain(refused),
                 refused.advice()
             )
         }
@@ -213,7 +212,9 @@ pub(crate) fn refusal(error: &StageError) -> Refusal {
         | StageError::NothingKept { .. }
         | StageError::Ended
         | StageError::BadId { .. }
-        | StageError::Busy { .. } => format!("The package was not taken in: {}.", chain(error)),
+        | StageError::Busy { .. } => {
+            format!("The package was not taken in: {}.", error_chain(error))
+        }
     };
     Refusal::new(code, text).about("file")
 }
@@ -227,17 +228,6 @@ fn io_code(step: &str, error: &io::Error) -> u32 {
         _ if step == "create" => code::UPLOAD_SETUP,
         _ => code::UPLOAD_IO,
     }
-}
-
-/// An error with all its causes, which its own text leaves out.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -49,13 +49,11 @@ mod upload;
 mod users;
 mod x509;
 
-pub use app::{Api, router};
+pub use app::Api;
 pub use audit::{AuditError, AuditLog, Audits};
 pub use auth::{HashError, hash_password};
 pub use caller::{Origin, Peer};
-pub use cluster::{
-    Certificates, Cluster, EventStream, FrontDoor, NoPeerRoom, PeerRoom, Upload, UploadError,
-};
+pub use cluster::{Certificates, Cluster, EventStream, FrontDoor, PeerRoom, Upload, UploadError};
 pub use door::{NodeDoor, NodeDoorParts};
 pub use live::LiveDownload;
 pub use openapi::openapi;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use evenkeel_api::{Cost, Identity, Resource, Selection};
+use evenkeel_api::{Cost, Field, Identity, Resource, Selection};
 use serde_json::{Map, Value};
 
 /// A tree of names to keep. A node without children keeps all below it.
@@ -37,16 +37,16 @@ impl Shown {
                 names,
             } => (*standard, *expensive, names),
         };
-        let wanted = |leaf: &str, cost: Cost| {
+        let wanted = |field: &&Field| {
             expensive
-                || (standard && cost == Cost::Standard)
-                || names.iter().any(|name| means::<R>(name, leaf, cost))
-                || filtered.contains(&leaf)
-                || identifies::<R>(leaf)
+                || (standard && field.cost == Cost::Standard)
+                || names.iter().any(|name| means::<R>(name, field))
+                || filtered.contains(&field.name)
+                || identifies::<R>(field.name)
         };
         let mut shown = Self::default();
         let there = || R::FIELDS.iter().filter(|field| field.cost != Cost::Unset);
-        for field in there().filter(|field| wanted(field.name, field.cost)) {
+        for field in there().filter(wanted) {
             shown.add(field.name);
         }
         shown.close(there().map(|field| field.name).collect());
@@ -111,17 +111,12 @@ impl Shown {
     }
 }
 
-/// Whether a leaf is asked for by this name: what is expensive only by a name that stands for nothing else. Two
+/// Whether a field is asked for by this name: what is expensive only by a name that stands for nothing else. Two
 /// clients fail on the images of `nodes`, and ask for `nodes`.
-fn means<R: Resource>(name: &str, leaf: &str, cost: Cost) -> bool {
-    let is_standard = |cost: Cost| cost == Cost::Standard;
-    let mut below = R::FIELDS.iter().filter(|field| is_within(field.name, name));
-    is_within(leaf, name) && (is_standard(cost) || !below.any(|field| is_standard(field.cost)))
-}
-
-fn is_within(leaf: &str, name: &str) -> bool {
-    leaf.strip_prefix(name)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+fn means<R: Resource>(name: &str, field: &Field) -> bool {
+    let is_standard = |field: &Field| field.cost == Cost::Standard;
+    let mut below = R::FIELDS.iter().filter(|field| field.is_within(name));
+    field.is_within(name) && (is_standard(field) || !below.any(is_standard))
 }
 
 fn identifies<R: Resource>(leaf: &str) -> bool {

@@ -164,19 +164,6 @@ impl<T> Receiver<T> {
         self.seen = self.shared.version();
     }
 
-    /// The value as it is now is news.
-    pub fn mark_changed(&mut self) {
-        self.seen = self.shared.version().wrapping_sub(1);
-    }
-
-    /// Whether there is news.
-    pub fn has_changed(&self) -> Result<bool, Closed> {
-        match self.shared.closed.load(Ordering::Acquire) {
-            true => Err(Closed),
-            false => Ok(self.shared.version() != self.seen),
-        }
-    }
-
     /// Waits until there is news, which then is none any more.
     pub async fn changed(&mut self) -> Result<(), Closed> {
         loop {
@@ -283,8 +270,6 @@ mod tests {
         sender.send_replace(2);
         first.changed().await.unwrap();
         assert_eq!(*first.borrow(), 2);
-        assert_eq!(first.has_changed(), Ok(false));
-        assert_eq!(second.has_changed(), Ok(true));
         drop(sender);
         second.changed().await.unwrap();
         assert_eq!(second.changed().await, Err(Closed));

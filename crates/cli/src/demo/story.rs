@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use evenkeel_api::{CheckStatus, Software, UpdateState};
 use evenkeel_lab::{DAEMON_IN_IMAGE, LabFile, Layout, PLATFORM};
-use evenkeel_model::{Digest, EntryKind, Manifest, SourceVersions, Version};
+use evenkeel_model::{Digest, EntryKind, Manifest, SourceVersions, Version, error_chain};
 use evenkeel_package_store::{Built, SecretKey};
 use sha2::{Digest as _, Sha256};
 
@@ -21,7 +21,7 @@ use crate::args::{Update, UpdateOptions};
 use crate::client::Client;
 use crate::clock::Stopwatch;
 use crate::image::{request_update, run_validation};
-use crate::outcome::{Stop, chain};
+use crate::outcome::Stop;
 use crate::target::Target;
 use crate::upload::upload;
 use crate::watch;
@@ -97,14 +97,14 @@ impl Story {
 
     fn build_packages(&self, layout: &Layout) -> Result<Packages, Stop> {
         let (old_version, new_version) = (version(OLD), version(NEW));
-        let key = SecretKey::generate().map_err(|error| Stop::Failed(chain(&error)))?;
+        let key = SecretKey::generate().map_err(|error| Stop::Failed(error_chain(&error)))?;
         let key_path = layout.signing_key();
         let folder = key_path.parent().unwrap_or(layout.dir());
         fs::create_dir_all(folder).map_err(at(folder, "make"))?;
         key.save_pair(&key_path)
-            .map_err(|error| Stop::Failed(chain(&error)))?;
+            .map_err(|error| Stop::Failed(error_chain(&error)))?;
         let work = self.dir.join("packages");
-        let failed = |error: ContentError| Stop::Failed(chain(&error));
+        let failed = |error: ContentError| Stop::Failed(error_chain(&error));
         let trees = make_trees(&work, &programs()?, &new_version).map_err(failed)?;
         let platform = PLATFORM.parse().expect("the lab's platform is one");
         let (old, new) = (

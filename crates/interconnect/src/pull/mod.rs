@@ -16,7 +16,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use evenkeel_model::{Digest, NodeName, PackagesStatus, TransferSource, Trouble, code};
+use evenkeel_model::{
+    Digest, NodeName, PackagesStatus, TransferSource, Trouble, code, error_chain,
+};
 use evenkeel_package_store::{Policy, StageError, Store};
 
 use crate::package::PackageClient;
@@ -138,17 +140,6 @@ impl PullError {
             | Self::NoSource { .. } => false,
         }
     }
-
-    /// It with its causes.
-    pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            text = format!("{text}: {error}");
-            cause = error.source();
-        }
-        text
-    }
 }
 
 /// Pulls packages into a store, one at a time: the disk gains nothing from more.
@@ -206,7 +197,7 @@ impl Puller {
                 order.package,
                 Trouble {
                     code: error.code(),
-                    message: error.chain(),
+                    message: error_chain(error),
                 },
             ),
         };

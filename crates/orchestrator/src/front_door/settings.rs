@@ -103,7 +103,8 @@ impl FrontDoor {
 /// A name that a terminal can show in one line.
 fn well_formed(name: &str) -> Result<String, Refusal> {
     let name = name.trim();
-    if name.is_empty() || name.chars().count() > KEY_NAME_MAX || name.chars().any(char::is_control) {
+    if name.is_empty() || name.chars().count() > KEY_NAME_MAX || name.chars().any(char::is_control)
+    {
         let text = format!(
             "A key's name must be one line of at most {KEY_NAME_MAX} characters, without control characters."
         );

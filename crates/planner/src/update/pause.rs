@@ -84,12 +84,8 @@ fn is_passed(operation: &Operation) -> bool {
 
 /// Whether the node's turn has begun. Waiting for the gates before it is none of it.
 fn has_begun(operation: &Operation, lane: &Lane) -> bool {
-    let mut turn = lane.tasks.iter().filter(|task| !is_gate(task));
+    let mut turn = lane.tasks.iter().filter(|task| !task.action.is_gate());
     turn.any(|task| operation.tasks.contains_key(&task.id))
-}
-
-fn is_gate(task: &Task) -> bool {
-    matches!(task.action, Action::Gate { .. } | Action::GateScript { .. })
 }
 
 /// The pause point before a step. Steps that only confirm what came home before are none of their own.

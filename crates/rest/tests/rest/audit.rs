@@ -285,9 +285,7 @@ async fn no_certificate_is_taken_from_a_user_whom_the_record_may_not_know_any_mo
     client.fake.edit(|state| state.unreachable = Some(away));
     let put = || (Method::PUT, "/evenkeel/v1/certificate");
     let new = r#"{"certificate": "-----BEGIN", "private_key": "s3cret"}"#;
-    let refused = client
-        .call_as((USER, PASSWORD), peer(), put(), new)
-        .await;
+    let refused = client.call_as((USER, PASSWORD), peer(), put(), new).await;
     let expected = (503, Code::TemporarilyUnavailable.number().to_string(), None);
     assert_eq!(refused.error(), expected, "{}", refused.text);
     let root = Peer {

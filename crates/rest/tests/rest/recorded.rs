@@ -485,5 +485,8 @@ async fn events_up_to_now_end_with_an_error_where_the_record_is_lost() {
     let body = axum::body::to_bytes(response.into_body(), usize::MAX);
     let within = Duration::from_secs(60);
     let ended = tokio::time::timeout(within, body).await.unwrap();
-    assert!(ended.is_err(), "an end would be taken for the end: {ended:?}");
+    assert!(
+        ended.is_err(),
+        "an end would be taken for the end: {ended:?}"
+    );
 }

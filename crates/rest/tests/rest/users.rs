@@ -319,7 +319,10 @@ async fn a_user_made_on_another_node_is_looked_up_in_the_record_before_it_is_not
     assert_eq!(seen.status, 200, "{}", seen.text);
     assert_eq!(seen.json()["name"], "new");
     let other = client.get(&format!("{USERS}/other")).await;
-    assert_eq!(other.error(), (404, "4".to_owned(), Some("name".to_owned())));
+    assert_eq!(
+        other.error(),
+        (404, "4".to_owned(), Some("name".to_owned()))
+    );
 }
 
 #[tokio::test]

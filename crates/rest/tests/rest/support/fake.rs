@@ -359,7 +359,8 @@ impl evenkeel_rest::Cluster for Fake {
             stream: "control".to_owned(),
             event: serde_json::json!({"type": "node_booted"}),
         };
-        let held = futures_util::stream::iter((1..=3).filter(move |seq| *seq > since).map(line).map(Ok));
+        let held =
+            futures_util::stream::iter((1..=3).filter(move |seq| *seq > since).map(line).map(Ok));
         if follow {
             return Ok(held.chain(futures_util::stream::pending()).boxed());
         }

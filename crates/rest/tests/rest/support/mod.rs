@@ -9,7 +9,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use evenkeel_rest::Peer;
+use evenkeel_rest::{Api, Peer};
 use evenkeel_seam::SeededIds;
 use serde_json::Value;
 use tower::ServiceExt;
@@ -57,14 +57,14 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) fn new() -> Self {
         let fake = Arc::new(Fake::new());
-        let router = evenkeel_rest::router(fake.clone(), fake.clone(), &SeededIds::new(1));
+        let router = Api::new(fake.clone(), fake.clone(), &SeededIds::new(1)).router();
         Self { fake, router }
     }
 
     /// Over another picture; changes still go to a fake.
     pub(crate) fn over(cluster: Arc<dyn evenkeel_rest::Cluster>) -> Self {
         let fake = Arc::new(Fake::new());
-        let router = evenkeel_rest::router(cluster, fake.clone(), &SeededIds::new(1));
+        let router = Api::new(cluster, fake.clone(), &SeededIds::new(1)).router();
         Self { fake, router }
     }
 
@@ -73,7 +73,7 @@ impl Client {
         cluster: Arc<dyn evenkeel_rest::Cluster>,
         door: Arc<dyn evenkeel_rest::FrontDoor>,
     ) -> Self {
-        let router = evenkeel_rest::router(cluster, door, &SeededIds::new(1));
+        let router = Api::new(cluster, door, &SeededIds::new(1)).router();
         Self {
             fake: Arc::new(Fake::new()),
             router,

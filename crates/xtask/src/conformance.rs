@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result, bail};
 
@@ -57,28 +57,25 @@ enum Network {
     Loopback,
 }
 
-const FIRST: Suite = Suite {
-    title: "Python client and the document's calls against labs",
-    environment: PYTHON,
-    tests: &[
-        "python/test_conformance.py",
-        "python/test_download.py",
-        "python/test_document.py",
-        "python/test_sites.py",
-        "python/test_certificates.py",
-        "python/test_inventory.py",
-        "python/test_waiting.py",
-    ],
-    network: Network::Any,
-};
-
-/// Each waits most of its time: the collection looks once a minute.
-const BESIDE: &[Suite] = &[
+/// Each waits most of its time: the collection looks once a minute, updates take theirs. The longest first.
+const SUITES: &[Suite] = &[
+    Suite {
+        title: "Ansible's modules against a lab",
+        environment: ANSIBLE,
+        tests: &["python/test_ansible_tasks.py"],
+        network: Network::Any,
+    },
     Suite {
         title: "Ansible and monitoring while the cluster's address is away",
         environment: ANSIBLE,
         tests: &["python/test_ansible_away.py"],
         network: Network::Any,
+    },
+    Suite {
+        title: "schemathesis against a lab",
+        environment: SCHEMATHESIS,
+        tests: &["openapi"],
+        network: Network::Loopback,
     },
     Suite {
         title: "Ansible updates a lab",
@@ -87,9 +84,17 @@ const BESIDE: &[Suite] = &[
         network: Network::Any,
     },
     Suite {
-        title: "Ansible's modules against a lab",
-        environment: ANSIBLE,
-        tests: &["python/test_ansible_tasks.py"],
+        title: "Python client and the document's calls against labs",
+        environment: PYTHON,
+        tests: &[
+            "python/test_conformance.py",
+            "python/test_download.py",
+            "python/test_document.py",
+            "python/test_sites.py",
+            "python/test_certificates.py",
+            "python/test_inventory.py",
+            "python/test_waiting.py",
+        ],
         network: Network::Any,
     },
     Suite {
@@ -103,12 +108,6 @@ const BESIDE: &[Suite] = &[
             "python/test_waiting.py",
         ],
         network: Network::Any,
-    },
-    Suite {
-        title: "schemathesis against a lab",
-        environment: SCHEMATHESIS,
-        tests: &["openapi"],
-        network: Network::Loopback,
     },
 ];
 
@@ -182,20 +181,28 @@ pub(crate) fn prepare() -> Result<()> {
     run("Ansible collection", &mut fetch)
 }
 
-/// Runs them with the programs in `bin`, side by side: most of their time is waiting. All run to their
-/// end, whatever becomes of the others.
-pub(crate) fn run_clients(bin: &Path) -> Result<()> {
-    let beside = BESIDE.iter().map(|suite| {
+/// Clients at work.
+pub(crate) struct Clients(Vec<(&'static Suite, JoinHandle<std::io::Result<Output>>)>);
+
+/// Runs them with the programs in `bin`, side by side.
+pub(crate) fn start_clients(bin: &Path) -> Clients {
+    let start = |suite: &'static Suite| {
         let mut pytest = suite.pytest(bin);
         pytest.stdout(Stdio::piped()).stderr(Stdio::piped());
         // Read while they run: a full pipe would hold them up.
         (suite, thread::spawn(move || pytest.output()))
-    });
-    let beside: Vec<_> = beside.collect();
-    let mut outcomes = vec![run(FIRST.title, &mut FIRST.pytest(bin))];
-    for (suite, running) in beside {
-        let output = running.join().expect("running a program does not panic");
-        outcomes.push(suite.outcome(output));
+    };
+    Clients(SUITES.iter().map(start).collect())
+}
+
+impl Clients {
+    /// What they came to. All run to their end, whatever becomes of the others.
+    pub(crate) fn outcome(self) -> Result<()> {
+        let end = |(suite, running): (&Suite, JoinHandle<_>)| {
+            let output = running.join().expect("running a program does not panic");
+            suite.outcome(output)
+        };
+        let outcomes: Vec<Result<()>> = self.0.into_iter().map(end).collect();
+        outcomes.into_iter().collect()
     }
-    outcomes.into_iter().collect()
 }

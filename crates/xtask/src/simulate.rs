@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::step::{cargo, run};
+use crate::step::{cargo, kind_cargo, run};
 
 /// How many seeds `cargo xtask test` plays.
 pub(crate) const TESTED: u64 = 10_000;
@@ -67,5 +67,8 @@ pub(crate) fn sabotage() -> Result<()> {
         "--test",
         "sabotage",
     ];
-    run("rules broken on purpose are caught", cargo().args(tests))
+    run(
+        "rules broken on purpose are caught",
+        kind_cargo().args(tests),
+    )
 }

@@ -29,6 +29,14 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
+/// The same, giving way to whatever else wants to compute.
+pub(crate) fn kind_cargo() -> Command {
+    let mut command = Command::new("nice");
+    command.args(["-n", "10"]).arg(cargo().get_program());
+    command.current_dir(root());
+    command
+}
+
 /// Announces a step, runs its command to success and says how long it took.
 #[expect(clippy::disallowed_methods, reason = "a person waits for it")]
 pub(crate) fn run(title: &str, command: &mut Command) -> Result<()> {

@@ -4,28 +4,57 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::step::{cargo, run, target};
+use crate::layering::{self, Metadata};
+use crate::step::{cargo, kind_cargo, run, target};
 use crate::{conformance, prerequisites, simulate};
 
+/// What computes all the time. Everything else mostly waits: for processes, for timers, for clients.
+const COMPUTES: &str = "evenkeel-simulation";
+
+/// All of it, whatever becomes of a part, except where the parts cannot be built.
 pub(crate) fn run_all() -> Result<()> {
     prerequisites::for_test()?;
     conformance::prepare()?;
     build()?;
-    let tests = ["test", "--workspace", "--no-fail-fast"];
-    run(
+    let metadata = layering::metadata()?;
+    let mut tests = cargo();
+    tests.args(["test", "--workspace", "--no-fail-fast", "--lib", "--bins"]);
+    let tests = run(
         "tests of all crates, with labs of real processes",
-        cargo()
-            .args(tests)
-            .env(simulate::COUNT, simulate::TESTED.to_string()),
-    )?;
-    simulate::sabotage()?;
-    conformance::run_clients(&bin_dir())?;
+        tests.args(tests_of(&metadata, |package| package != COMPUTES)),
+    );
+    // Clients wait for most of their time: what computes fills it, and gives way to their labs.
+    let clients = conformance::start_clients(&bin_dir());
+    let mut simulation = kind_cargo();
+    simulation.args(["test", "--workspace", "--no-fail-fast"]);
+    simulation.args(tests_of(&metadata, |package| package == COMPUTES));
+    let simulation = run(
+        "simulation",
+        simulation.env(simulate::COUNT, simulate::TESTED.to_string()),
+    );
+    let sabotage = simulate::sabotage();
+    let clients = clients.outcome();
+    [tests, simulation, sabotage, clients]
+        .into_iter()
+        .collect::<Result<()>>()?;
     eprintln!("== all tests passed");
     Ok(())
 }
 
-/// The binaries that tests and the demo start. Of the whole workspace, as the tests are: with other
-/// packages chosen cargo would compile the dependencies anew, with other features.
+/// Names the integration tests of some packages to cargo. The whole workspace stays chosen: with other packages
+/// chosen cargo would compile the dependencies anew, with other features.
+fn tests_of(metadata: &Metadata, is_meant: impl Fn(&str) -> bool) -> Vec<String> {
+    let packages = metadata.packages.iter().filter(|it| is_meant(&it.name));
+    let targets = packages.flat_map(|package| &package.targets);
+    let tests = targets.filter(|target| {
+        target.kind.iter().any(|kind| kind == "test") && target.required_features.is_empty()
+    });
+    tests
+        .flat_map(|test| ["--test".to_owned(), test.name.clone()])
+        .collect()
+}
+
+/// The binaries that tests and the demo start. Of the whole workspace, as the tests are.
 pub(crate) fn build() -> Result<()> {
     let build = ["build", "--workspace", "--bins"];
     run("building evenkeeld and evenkeel", cargo().args(build))

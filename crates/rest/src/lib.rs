@@ -23,6 +23,7 @@ mod events;
 mod fetch;
 mod incoming;
 mod jobs;
+mod kept;
 mod list;
 mod live;
 mod openapi;
@@ -54,7 +55,8 @@ pub use audit::{AuditError, AuditLog, Audits};
 pub use auth::{HashError, hash_password};
 pub use caller::{Origin, Peer};
 pub use cluster::{
-    Certificates, Cluster, EventStream, FrontDoor, NoPeerRoom, PeerRoom, Upload, UploadError,
+    Certificates, Cluster, EventStream, FrontDoor, NoPeerRoom, PeerRoom, Picture, Upload,
+    UploadError,
 };
 pub use door::{NodeDoor, NodeDoorParts};
 pub use live::LiveDownload;

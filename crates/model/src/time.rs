@@ -42,6 +42,16 @@ impl WallTime {
         Self(self.0.saturating_add(duration).unwrap_or(Timestamp::MAX))
     }
 
+    /// The last multiple of `step` that is not after this time, counted from 1970. What is shown of two times
+    /// with the same floor is the same.
+    #[must_use]
+    pub fn floor(self, step: Duration) -> Self {
+        let step = i128::try_from(step.as_nanos()).unwrap_or(i128::MAX).max(1);
+        let nanoseconds = self.0.as_nanosecond();
+        let floor = nanoseconds - nanoseconds.rem_euclid(step);
+        Self(Timestamp::from_nanosecond(floor).unwrap_or(Timestamp::MIN))
+    }
+
     /// Shown duration since `earlier`; zero when the clock went backwards. Not for timeouts.
     pub fn shown_since(self, earlier: Self) -> Duration {
         Duration::try_from(self.0.duration_since(earlier.0)).unwrap_or(Duration::ZERO)
@@ -80,5 +90,22 @@ impl Monotonic {
         (self.boot_id == earlier.boot_id).then(|| {
             Duration::from_millis(self.since_boot_ms.saturating_sub(earlier.since_boot_ms))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_within_a_step_have_one_floor() {
+        let time = |milliseconds| WallTime(Timestamp::from_millisecond(milliseconds).unwrap());
+        let floor = |milliseconds| time(milliseconds).floor(Duration::from_millis(100));
+        assert_eq!(floor(1_200), time(1_200));
+        assert_eq!(floor(1_299), time(1_200));
+        assert_eq!(floor(-1), time(-100));
+        assert_eq!(time(5).floor(Duration::ZERO), time(5));
+        let least = WallTime(Timestamp::MIN);
+        assert_eq!(least.floor(Duration::MAX), least);
     }
 }

@@ -16,6 +16,7 @@ use crate::auth::Auth;
 use crate::busy::Shares;
 use crate::cluster::{Certificates, Cluster, FrontDoor};
 use crate::enter::enter;
+use crate::kept::Kept;
 use crate::resources::{member_path, reads};
 use crate::respond::Failure;
 use crate::routes::Routes;
@@ -35,6 +36,7 @@ pub(crate) struct App {
     pub(crate) door: Arc<dyn FrontDoor>,
     pub(crate) auth: Auth,
     pub(crate) requests: Arc<Shares<UserName>>,
+    pub(crate) kept: Kept,
     pub(crate) audit: Option<Arc<AuditLog>>,
     pub(crate) audits: Option<Arc<dyn Audits>>,
     pub(crate) certificates: Option<Arc<dyn Certificates>>,
@@ -55,6 +57,7 @@ impl Api {
             cluster,
             door,
             requests: Shares::new(MAX_REQUESTS, MAX_REQUESTS_EACH),
+            kept: Kept::default(),
             audit: None,
             audits: None,
             certificates: None,

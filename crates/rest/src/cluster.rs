@@ -13,9 +13,10 @@ use evenkeel_api::{
 use evenkeel_download::Source;
 use evenkeel_model::{
     Account, AccountChange, Awaiting, JobId, NodeName, PackagesStatus, Refusal, UpdateRequest,
-    UserName, Version,
+    UserName, Version, WallTime,
 };
 use evenkeel_orchestrator::{GatesChange, UserChange};
+use evenkeel_record::View;
 use futures_util::stream::BoxStream;
 
 /// Events as they happen, from some position on. After an error there are no more: it says that there may be some
@@ -65,8 +66,32 @@ pub trait Cluster: Send + Sync + 'static {
     async fn events(&self, since: u64, follow: bool) -> Result<EventStream, Refusal>;
     /// Reads the record itself, so that what is unknown afterwards does not exist.
     async fn refresh(&self) -> Result<(), Refusal>;
+    /// What all of this is read from just now; `None` where nobody can say. From the same picture the same is read:
+    /// cluster, nodes, software, packages, history and jobs, and of these only software depends on its time.
+    fn picture(&self) -> Option<Picture> {
+        None
+    }
     /// How old the picture is, when it comes from a mirror and the record cannot be reached.
     fn age(&self) -> Option<Duration>;
+}
+
+/// What is shown: a view of the record, and how late it is in it.
+#[derive(Clone, Debug)]
+pub struct Picture {
+    view: Arc<View>,
+    pub(crate) time: WallTime,
+}
+
+impl Picture {
+    pub(crate) fn new(view: Arc<View>, time: WallTime) -> Self {
+        Self { view, time }
+    }
+
+    /// Whether both are of one view. A view that is held here is at no other's address, so one that was read anew
+    /// is another, whatever it says.
+    pub(crate) fn is_of_same_view(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.view, &other.view)
+    }
 }
 
 /// Asks the coordinator, wherever it is. A job id that is returned is durable in the record. `upload`,

@@ -23,6 +23,7 @@ mod events;
 mod fetch;
 mod incoming;
 mod jobs;
+mod kept;
 mod list;
 mod live;
 mod openapi;
@@ -53,7 +54,9 @@ pub use app::Api;
 pub use audit::{AuditError, AuditLog, Audits};
 pub use auth::{HashError, hash_password};
 pub use caller::{Origin, Peer};
-pub use cluster::{Certificates, Cluster, EventStream, FrontDoor, PeerRoom, Upload, UploadError};
+pub use cluster::{
+    Certificates, Cluster, EventStream, FrontDoor, PeerRoom, Picture, Upload, UploadError,
+};
 pub use door::{NodeDoor, NodeDoorParts};
 pub use live::LiveDownload;
 pub use openapi::openapi;

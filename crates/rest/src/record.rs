@@ -9,7 +9,7 @@ use evenkeel_api::{
     OpenOperation,
 };
 use evenkeel_api::{GateSettings, History, Job, Key, Node, Package, Retention, Software, User};
-use evenkeel_model::{Account, Awaiting, JobId, Position, Refusal, UserName};
+use evenkeel_model::{Account, Awaiting, JobId, Position, Refusal, UserName, WallTime};
 use evenkeel_record::projections::{self as rows, At, OperationRow};
 use evenkeel_record::{Entry, Follower, Record, Unavailable, View};
 use evenkeel_seam::Clock;
@@ -18,7 +18,7 @@ use futures_util::{StreamExt, stream};
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::cluster::{Cluster, EventStream};
+use crate::cluster::{Cluster, EventStream, Picture};
 use crate::live::LiveDownload;
 use crate::{plan, project};
 
@@ -32,6 +32,10 @@ const RETRY: Duration = Duration::from_secs(1);
 /// elsewhere, and who wants them up to now learns that they cannot be had. Above a short outage, below anybody's
 /// patience.
 const CUT_OFF: Duration = Duration::from_secs(10);
+
+/// Times that run are shown as of the last such step of the clock: for its length what is shown is the same for
+/// all who ask. Far below the second that they are rounded to.
+const STEP: Duration = Duration::from_millis(100);
 
 /// Age of a picture whose record was never reached since the start: HTTP's "older than can be said".
 const UNKNOWN_AGE: Duration = Duration::from_secs(1 << 31);
@@ -73,8 +77,12 @@ impl RecordCluster {
         self.follower.view()
     }
 
+    fn time(&self) -> WallTime {
+        self.clock.wall().floor(STEP)
+    }
+
     fn at(&self) -> At {
-        At::new(self.clock.wall()).with_minute(self.minute)
+        At::new(self.time()).with_minute(self.minute)
     }
 
     /// Says why an open operation is not further along; never nothing.
@@ -317,6 +325,10 @@ impl Cluster for RecordCluster {
 
     async fn refresh(&self) -> Result<(), Refusal> {
         self.follower.refresh().await.map(drop).map_err(unavailable)
+    }
+
+    fn picture(&self) -> Option<Picture> {
+        Some(Picture::new(self.view(), self.time()))
     }
 
     fn age(&self) -> Option<Duration> {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::FromRequestParts;
-use axum::http::HeaderMap;
 use axum::http::request::Parts;
+use axum::http::uri::PathAndQuery;
 use bytes::Bytes;
 use evenkeel_api::{ApiError, Code, Params, Resource, decode_component, parse_body};
 use serde::de::DeserializeOwned;
@@ -24,9 +24,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) struct Asked {
     pub(crate) form: Form,
     pub(crate) caller: Caller,
-    key: String,
-    query: String,
-    headers: HeaderMap,
+    target: PathAndQuery,
 }
 
 impl<S: Sync> FromRequestParts<S> for Asked {
@@ -35,36 +33,36 @@ impl<S: Sync> FromRequestParts<S> for Asked {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
         // The authentication layer put it there; without it nobody is authorized.
         let caller = parts.extensions.get::<Caller>().cloned();
-        let unknown = || Failure::new(&parts.headers, ApiError::new(Code::NotAuthorized));
+        let form = Form::of(&parts.headers);
+        let unknown = || Failure::of(form, ApiError::new(Code::NotAuthorized));
+        let target = parts.uri.path_and_query().cloned();
         Ok(Self {
-            form: Form::of(&parts.headers),
+            form,
             caller: caller.ok_or_else(unknown)?,
-            key: parts
-                .uri
-                .path()
-                .rsplit('/')
-                .next()
-                .unwrap_or_default()
-                .to_owned(),
-            query: parts.uri.query().unwrap_or_default().to_owned(),
-            headers: parts.headers.clone(),
+            target: target.unwrap_or_else(|| PathAndQuery::from_static("/")),
         })
     }
 }
 
 impl Asked {
     pub(crate) fn params(&self) -> Result<Params, ApiError> {
-        Params::parse(&self.query)
+        Params::parse(self.target.query().unwrap_or_default())
     }
 
     /// The last segment of the path. Python sends a space in it as `+`. What cannot be decoded
     /// names nothing, and stays as it is.
     pub(crate) fn key(&self) -> String {
-        decode_component(&self.key).unwrap_or_else(|| self.key.clone())
+        let key = self.target.path().rsplit('/').next().unwrap_or_default();
+        decode_component(key).unwrap_or_else(|| key.to_owned())
+    }
+
+    /// Path and query, as far as they say what is asked for.
+    pub(crate) fn target(&self) -> &str {
+        self.target.as_str()
     }
 
     pub(crate) fn failure(&self, error: ApiError) -> Failure {
-        Failure::new(&self.headers, error)
+        Failure::of(self.form, error)
     }
 }
 

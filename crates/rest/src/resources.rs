@@ -8,24 +8,32 @@ use evenkeel_api::{
     Package, ReadQuery, Resource, Software,
 };
 use evenkeel_model::Refusal;
+use serde_json::Value;
 
 use crate::app::{App, Shared};
 use crate::cluster::Cluster;
+use crate::kept::{Lasts, Question};
 use crate::list::{page, single};
 use crate::openapi::{self, Operation, Schemas};
 use crate::request::Asked;
 use crate::respond::{Failure, json};
 use crate::routes::Routes;
 
+/// A resource that is read.
+pub(crate) trait Read: Resource {
+    /// For how long what is answered of it is true.
+    const LASTS: Lasts;
+}
+
 /// A resource there is one of.
-trait Single: Resource {
+trait Single: Read {
     fn get(cluster: &dyn Cluster) -> impl Future<Output = Result<Self, Refusal>> + Send
     where
         Self: Sized;
 }
 
 /// A resource there are many of.
-pub(crate) trait Many: Resource + Sync {
+pub(crate) trait Many: Read + Sync {
     fn all(cluster: &dyn Cluster) -> impl Future<Output = Result<Vec<Self>, Refusal>> + Send
     where
         Self: Sized;
@@ -56,11 +64,14 @@ fn key_name<R: Resource>() -> Option<&'static str> {
     }
 }
 
-/// Writes, from a table, where each resource comes from and the routes of all of them. `by` names what finds
-/// one of many without making all of them.
+/// Writes, from a table, where each resource comes from, for how long an answer of it is true, and the routes of
+/// all of them. `by` names what finds one of many without making all of them.
 macro_rules! served {
-    ($($how:ident $resource:ty: $projection:ident $(by $one:ident)?;)*) => {
+    ($($how:ident $resource:ty: $projection:ident $(by $one:ident)?, $lasts:expr;)*) => {
         $(served!(@from $how $resource: $projection $(by $one)?);)*
+        $(impl Read for $resource {
+            const LASTS: Lasts = $lasts;
+        })*
 
         /// The routes of everything that is read.
         pub(crate) fn reads(routes: Routes) -> Routes {
@@ -98,16 +109,17 @@ macro_rules! served {
     };
 }
 
-// A new resource is its wire struct, its projection in `Cluster`, and a line here.
+// A new resource is its wire struct, its projection in `Cluster`, and a line here. What a picture does not say of
+// it lasts for an unknown time.
 served! {
-    one evenkeel_api::Cluster: cluster;
-    many Node: nodes;
-    one Software: software;
-    one Download: download;
-    many Package: packages;
-    many History: history;
-    many FirmwareHistory: firmware_history;
-    many Job: jobs by job;
+    one evenkeel_api::Cluster: cluster, Lasts::View;
+    many Node: nodes, Lasts::View;
+    one Software: software, Lasts::Picture;
+    one Download: download, Lasts::Unknown;
+    many Package: packages, Lasts::View;
+    many History: history, Lasts::View;
+    many FirmwareHistory: firmware_history, Lasts::View;
+    many Job: jobs by job, Lasts::View;
 }
 
 fn one<R: Single>(routes: Routes) -> Routes {
@@ -129,35 +141,63 @@ pub(crate) fn member_path<R: Resource>() -> String {
 
 /// `GET` of a singleton.
 async fn singleton<R: Single>(State(app): Shared, asked: Asked) -> Result<Response, Failure> {
-    let answer = async {
+    let render = async {
         let query = ReadQuery::parse::<R>(asked.params()?)?;
         let record = R::get(app.cluster.as_ref()).await?;
         Ok(single(&query.selection, &record))
     };
-    let body = answer.await.map_err(|error| asked.failure(error))?;
-    Ok(asked.form.answer(StatusCode::OK, body))
+    answer::<R>(&app, &asked, render).await
 }
 
 /// `GET` of a collection.
 async fn collection<R: Many>(State(app): Shared, asked: Asked) -> Result<Response, Failure> {
-    let answer = async {
+    let render = async {
         let query = CollectionQuery::parse::<R>(asked.params()?)?;
         let records = R::all(app.cluster.as_ref()).await?;
         Ok(page(&query, &records))
     };
-    let body = answer.await.map_err(|error| asked.failure(error))?;
-    Ok(asked.form.answer(StatusCode::OK, body))
+    answer::<R>(&app, &asked, render).await
 }
 
 /// `GET` of one of many.
 async fn member<R: Many>(State(app): Shared, asked: Asked) -> Result<Response, Failure> {
-    let answer = async {
+    let render = async {
         let query = ReadQuery::parse::<R>(asked.params()?)?;
         let record = existing::<R>(&app, asked.key()).await?;
         Ok(single(&query.selection, &record))
     };
-    let body = answer.await.map_err(|error| asked.failure(error))?;
-    Ok(asked.form.answer(StatusCode::OK, body))
+    answer::<R>(&app, &asked, render).await
+}
+
+/// The answer that was given to the same a moment ago, where it is still true; or else what `render` makes.
+async fn answer<R: Read>(
+    app: &App,
+    asked: &Asked,
+    render: impl Future<Output = Result<Value, ApiError>>,
+) -> Result<Response, Failure> {
+    // Before anything is read: what is read may be newer, but never older.
+    let picture = match R::LASTS {
+        Lasts::View | Lasts::Picture => app.cluster.picture(),
+        Lasts::Unknown => None,
+    };
+    let question = Question {
+        target: asked.target().to_owned(),
+        form: asked.form,
+        role: asked.caller.role,
+    };
+    let kept = picture.as_ref().and_then(|it| app.kept.find(&question, it));
+    let body = match kept {
+        Some(body) => body,
+        None => {
+            let body = render.await.map_err(|error| asked.failure(error))?;
+            let body = asked.form.write(body);
+            if let Some(picture) = picture {
+                app.kept.keep(question, R::LASTS, picture, body.clone());
+            }
+            body
+        }
+    };
+    Ok(asked.form.written(StatusCode::OK, body))
 }
 
 /// The record with this key. The mirror may be behind: only the record of the cluster can say that there is

@@ -1,15 +1,15 @@
 //! Answers: links or none by `Accept`, and the error object.
 
-use axum::Json;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use evenkeel_api::{ApiError, Code};
 use serde::Serialize;
 use serde_json::Value;
 
 /// Which of the two JSON forms the client wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Form {
     /// With `_links`: for `application/hal+json`, `*/*` and everything else.
     Hal,
@@ -43,14 +43,23 @@ impl Form {
     }
 
     /// An answer with this body.
-    pub(crate) fn answer(self, status: StatusCode, mut body: Value) -> Response {
+    pub(crate) fn answer(self, status: StatusCode, body: Value) -> Response {
+        self.written(status, self.write(body))
+    }
+
+    /// A body as its answer has it.
+    pub(crate) fn write(self, mut body: Value) -> Bytes {
         if self == Self::Plain {
             strip_links(&mut body, Keep::Next);
         }
-        self.typed(status, Json(body).into_response())
+        let text = serde_json::to_vec(&body);
+        text.expect("a value has text keys and nothing that fails")
+            .into()
     }
 
-    fn typed(self, status: StatusCode, mut response: Response) -> Response {
+    /// An answer with a body that was written in this form.
+    pub(crate) fn written(self, status: StatusCode, body: Bytes) -> Response {
+        let mut response = Response::new(Body::from(body));
         *response.status_mut() = status;
         response
             .headers_mut()

@@ -14,7 +14,8 @@ pub(crate) fn check(metadata: &Metadata) -> Result<()> {
             .parent()
             .context("a manifest lies in a folder")?;
         let sources = rust_below(&folder.join("src"))?;
-        let tests = rust_below(&folder.join("tests"))?;
+        let mut tests = rust_below(&folder.join("tests"))?;
+        tests.push_str(&rust_below(&folder.join("examples"))?);
         unused.extend(unnamed(package, &sources, &tests));
     }
     if !unused.is_empty() {
@@ -26,7 +27,7 @@ pub(crate) fn check(metadata: &Metadata) -> Result<()> {
     Ok(())
 }
 
-/// A dependency for tests may be named in the sources too: unit tests stand there.
+/// A dependency for tests and examples may be named in the sources too: unit tests stand there.
 fn unnamed(package: &Package, sources: &str, tests: &str) -> Vec<String> {
     let named = |name: &str, text: &str| has_word(text, &name.replace('-', "_"));
     let idle = package.dependencies.iter().filter(|d| {

@@ -10,6 +10,7 @@ mod deletes;
 mod door;
 mod fuzzed;
 mod jobs;
+mod kept;
 mod page;
 mod plumbing;
 mod recorded;

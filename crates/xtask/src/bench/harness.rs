@@ -271,11 +271,11 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     }
 }
 
-fn least(values: &[f64]) -> f64 {
+pub(crate) fn least(values: &[f64]) -> f64 {
     values.iter().copied().fold(f64::INFINITY, f64::min)
 }
 
-fn greatest(values: &[f64]) -> f64 {
+pub(crate) fn greatest(values: &[f64]) -> f64 {
     values.iter().copied().fold(f64::NEG_INFINITY, f64::max)
 }
 
@@ -355,7 +355,7 @@ fn table(rows: &[Row]) -> String {
 }
 
 /// What it ran on.
-fn machine() -> Result<Value> {
+pub(crate) fn machine() -> Result<Value> {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo")?;
     let field = |name: &str| {
         let line = cpuinfo.lines().find(|line| line.starts_with(name));

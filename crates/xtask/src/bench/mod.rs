@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: how fast the package store is, against the shell commands that do the same.
+//! `cargo xtask bench`: how fast the package store is, against the shell commands that do the same; what updates of
+//! big clusters take; how fast the REST front end is, against a bare server.
 //!
 //! One module per benchmark; [`harness`] measures, [`inputs`] makes what is measured on. What a row of the
 //! result means and how it was got is told in `docs/benchmarks.md`.
@@ -6,6 +7,7 @@
 mod harness;
 mod inputs;
 mod install;
+mod rest;
 mod staging;
 mod sync;
 mod update;
@@ -29,6 +31,8 @@ pub(crate) enum Bench {
     Sync(sync::SyncOptions),
     /// Updates simulated clusters of up to 512 nodes.
     Update(update::UpdateOptions),
+    /// Asks the REST front end of a cluster of 24 nodes, and watches an idle daemon.
+    Rest(rest::RestOptions),
 }
 
 /// How to measure.
@@ -61,8 +65,8 @@ impl Options {
 pub(crate) fn run(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Staging(_) | Bench::Install(_) | Bench::Sync(_) => prerequisites::for_bench()?,
-        // It needs nothing but Rust's own tools.
-        Bench::Update(_) => {}
+        // They need nothing but Rust's own tools.
+        Bench::Update(_) | Bench::Rest(_) => {}
     }
     let (name, options, rows) = match bench {
         Bench::Staging(options) => ("staging", options, staging::measure(options)?),
@@ -73,6 +77,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
             return harness::conclude("sync", &options, &rows);
         }
         Bench::Update(options) => return update::measure(options),
+        Bench::Rest(options) => return rest::measure(options),
     };
     harness::conclude(name, options, &rows)
 }

@@ -1,0 +1,67 @@
+//! A journal that outlives its worker, and can be where the worker ends.
+
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use evenkeel_firmware::{Journal, JournalError, Phase, Step};
+use evenkeel_platform::devices::DeviceId;
+use tokio::sync::Notify;
+
+/// Where a worker is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kill {
+    /// When it is about to record its nth step.
+    Before(usize),
+    /// When it has.
+    After(usize),
+}
+
+/// Steps, in memory.
+#[derive(Default)]
+pub struct Steps {
+    steps: Mutex<Vec<Step>>,
+    kill: Mutex<Option<Kill>>,
+    pub killed: Notify,
+}
+
+impl Steps {
+    pub fn killing(kill: Kill) -> Self {
+        let steps = Self::default();
+        *steps.kill.lock().unwrap() = Some(kill);
+        steps
+    }
+
+    pub fn phases(&self) -> Vec<Phase> {
+        let steps = self.steps.lock().unwrap();
+        steps.iter().map(|step| step.phase).collect()
+    }
+
+    /// The worker comes no further if it is killed here.
+    async fn perhaps_die(&self, here: Kill) {
+        if *self.kill.lock().unwrap() == Some(here) {
+            *self.kill.lock().unwrap() = None;
+            self.killed.notify_one();
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+#[async_trait]
+impl Journal for Steps {
+    async fn record(&self, step: &Step) -> Result<(), JournalError> {
+        let number = self.steps.lock().unwrap().len();
+        self.perhaps_die(Kill::Before(number)).await;
+        self.steps.lock().unwrap().push(step.clone());
+        self.perhaps_die(Kill::After(number)).await;
+        Ok(())
+    }
+
+    async fn last(&self, device: &DeviceId) -> Result<Option<Step>, JournalError> {
+        let steps = self.steps.lock().unwrap();
+        Ok(steps
+            .iter()
+            .rev()
+            .find(|step| step.device == *device)
+            .cloned())
+    }
+}

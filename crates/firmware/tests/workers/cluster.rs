@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use evenkeel_firmware::select::{Selection, SelectionLimits, Tally, select};
+use evenkeel_firmware::select::{Reason, Selection, SelectionLimits, Tally, select};
 use evenkeel_firmware::{Image, Phase, revision_of_drive};
 use evenkeel_model::{DeviceModel, DiskSerial, FirmwareRevision};
 use evenkeel_platform::devices::{DeviceId, Devices, Drive, GroupId};
@@ -27,7 +27,12 @@ struct Shared {
     /// Each node has its own.
     journals: BTreeMap<(String, DiskSerial), Arc<Steps>>,
     tries: BTreeMap<DiskSerial, u32>,
+    /// How often a disk did not say what it runs.
+    looks: BTreeMap<DiskSerial, u32>,
 }
+
+/// After so many looks it is given up.
+const LOOKS: u32 = 200;
 
 /// After so many a disk that only ever has passing trouble is given up.
 const TRIES: u32 = 5;
@@ -123,7 +128,8 @@ impl Cluster {
         drives: &[(Drive, Option<FirmwareRevision>)],
         groups: &[evenkeel_platform::devices::Group],
     ) -> (bool, Option<Drive>) {
-        let mut shared = self.shared.lock().unwrap();
+        let mut guard = self.shared.lock().unwrap();
+        let shared = &mut *guard;
         let offers = self.images.iter();
         let offers = offers.map(|(model, image)| (model.clone(), image.revision.clone()));
         let decision = select(&Selection {
@@ -136,6 +142,14 @@ impl Cluster {
             failed: &shared.failed,
             limits: &SelectionLimits::default(),
         });
+        let silent = decision.wait.iter();
+        for (serial, _) in silent.filter(|(_, why)| **why == Reason::Unknown) {
+            let looks = shared.looks.entry(serial.clone()).or_default();
+            *looks += 1;
+            if *looks >= LOOKS {
+                shared.failed.insert(serial.clone());
+            }
+        }
         let next = decision.flash.first().and_then(|serial| {
             let found = drives.iter().find(|(drive, _)| drive.serial == *serial);
             found.map(|(drive, _)| drive.clone())

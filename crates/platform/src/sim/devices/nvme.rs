@@ -195,7 +195,7 @@ fn commit(
     around: &Around,
 ) -> u16 {
     let (slot, action) = ((command.dwords[0] & 7) as usize, command.dwords[0] >> 3 & 7);
-    if slot < 2 || slot > SLOTS {
+    if !(2..=SLOTS).contains(&slot) {
         return INVALID_SLOT;
     }
     let image = &mut slots.images[slot - 2];

@@ -106,37 +106,41 @@ fn offline(bench: &mut Bench, name: &str) -> Result<DeviceReply, PlatformError> 
     )
 }
 
-fn reset_module(bench: &mut Bench, module: &str) {
-    let target = ScsiTarget::Module {
+fn module(name: &str) -> ScsiTarget {
+    ScsiTarget::Module {
         shelf: "a-S1".to_owned(),
-        module: module.to_owned(),
-    };
-    let image = image(ImageKind::Module, "IOM12");
+        module: name.to_owned(),
+    }
+}
+
+/// The download microcode status of a module, with its generation code.
+fn microcode_status(bench: &mut Bench, name: &str) -> (u8, Vec<u8>) {
     let look = [0x1c, 1, 0x0e, 2, 0, 0];
-    let status = scsi(bench, target.clone(), &look, ScsiData::In(512));
-    let generation = &status.data[4..8];
-    let page = |mode: u8, bytes: &[u8]| {
-        let mut page = vec![0x0e, 0, 0, 0];
-        page.extend(generation);
-        page.extend([mode, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-        page.extend((bytes.len() as u32).to_be_bytes());
-        page.extend(bytes);
-        page
-    };
+    let page = scsi(bench, module(name), &look, ScsiData::In(512)).data;
+    (page[10], page[4..8].to_vec())
+}
+
+fn send_page(bench: &mut Bench, name: &str, mode: u8, bytes: &[u8]) {
+    let (_, generation) = microcode_status(bench, name);
+    let mut page = vec![0x0e, 0, 0, 0];
+    page.extend(generation);
+    page.extend([mode, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    page.extend((bytes.len() as u32).to_be_bytes());
+    page.extend(bytes);
     let send = [0x1d, 0x10, 0, 0, 0, 0];
-    let sent = scsi(
-        bench,
-        target.clone(),
-        &send,
-        ScsiData::Out(page(0x0e, &image)),
-    );
+    let sent = scsi(bench, module(name), &send, ScsiData::Out(page));
     assert_eq!(sent.status, 0);
-    let status = scsi(bench, target.clone(), &look, ScsiData::In(512));
-    assert_eq!(status.data[10], 0x03, "it puts the image away");
+}
+
+fn stage_module(bench: &mut Bench, name: &str) {
+    send_page(bench, name, 0x0e, &image(ImageKind::Module, "IOM12"));
+    assert_eq!(microcode_status(bench, name).0, 0x03, "it puts it away");
     bench.pass(1_000);
-    let status = scsi(bench, target.clone(), &look, ScsiData::In(512));
-    assert_eq!(status.data[10], 0x13, "it awaits its activation");
-    scsi(bench, target, &send, ScsiData::Out(page(0x0f, &[])));
+    assert_eq!(
+        microcode_status(bench, name).0,
+        0x13,
+        "it awaits its activation"
+    );
 }
 
 #[test]
@@ -285,26 +289,56 @@ fn an_nvme_drive_commits_and_says_which_reset_it_needs() {
 #[test]
 fn a_module_that_starts_takes_its_path_away_and_both_at_once_are_harm() {
     let mut bench = Bench::new();
-    reset_module(&mut bench, "A");
     let works = |bench: &mut Bench| -> usize {
         let drive = drives(bench).remove(0);
         drive.paths.iter().filter(|path| path.works).count()
     };
-    assert_eq!(works(&mut bench), 1);
-    assert_eq!(bench.hardware.harms().count(), 0);
-    bench.pass(2_000);
-    assert_eq!(works(&mut bench), 2);
-    reset_module(&mut bench, "B");
-    bench.pass(2_000);
-    for module in ["A", "B"] {
+    for name in ["A", "B"] {
+        stage_module(&mut bench, name);
+        send_page(&mut bench, name, 0x0f, &[]);
+        assert_eq!(works(&mut bench), 1);
+        bench.pass(2_000);
+        assert_eq!(works(&mut bench), 2);
         let shelf = "a-S1".to_owned();
-        let module = module.to_owned();
+        let module = name.to_owned();
         let runs = bench
             .hardware
             .firmware_of(&DeviceId::Module { shelf, module });
         assert_eq!(runs.unwrap().as_str(), "NA02");
     }
     bench.healthy();
+
+    let mut bench = Bench::new();
+    for name in ["A", "B"] {
+        stage_module(&mut bench, name);
+    }
+    for name in ["A", "B"] {
+        send_page(&mut bench, name, 0x0f, &[]);
+    }
+    assert_eq!(works(&mut bench), 0);
+    assert_eq!(
+        bench.hardware.harms().count(),
+        1,
+        "the group lost all its drives"
+    );
+}
+
+#[test]
+fn a_module_says_by_its_status_what_became_of_an_image() {
+    let mut bench = Bench::new();
+    let mut status = |mode, bytes: &[u8]| {
+        send_page(&mut bench, "A", mode, bytes);
+        microcode_status(&mut bench, "A").0
+    };
+    let whole = image(ImageKind::Module, "IOM12");
+    assert_eq!(status(0x0f, &[]), 0x85, "nothing to activate");
+    assert_eq!(status(0x0e, &whole[..4_096]), 0x01, "awaits more");
+    assert_eq!(
+        status(0x0e, &image(ImageKind::Drive, SSD)),
+        0x81,
+        "wrong image"
+    );
+    assert_eq!(status(0x05, &whole), 0x80, "no such mode");
 }
 
 #[test]
@@ -489,15 +523,10 @@ fn a_fault_of_a_node_concerns_its_first_devices_until_it_is_cleared() {
         (ready(&mut bench, "a-D1"), ready(&mut bench, "a-D2")),
         (0x08, 0x00)
     );
-    let module = |bench: &mut Bench, module: &str| {
-        let target = ScsiTarget::Module {
-            shelf: "a-S1".to_owned(),
-            module: module.to_owned(),
-        };
-        scsi(bench, target, &[0; 6], ScsiData::None).status
-    };
+    let answers =
+        |bench: &mut Bench, name| scsi(bench, module(name), &[0; 6], ScsiData::None).status;
     assert_eq!(
-        (module(&mut bench, "A"), module(&mut bench, "B")),
+        (answers(&mut bench, "A"), answers(&mut bench, "B")),
         (0x08, 0x00)
     );
     bench.fault("a", Fault::FwBusy, false);

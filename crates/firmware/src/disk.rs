@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::driver::{Driver, DriverError};
 use crate::error::FirmwareError;
-use crate::flash::{Flash, at_device, reached, unseen};
+use crate::flash::{Flash, at_device, is_open, reached, unseen};
 use crate::journal::{Phase, Step};
 use crate::limits::Limits;
 use crate::nvme::NvmeDrive;
@@ -46,25 +46,26 @@ pub async fn renew_disk(flash: &Flash<'_>, serial: &DiskSerial) -> Result<How, F
         attempts: flash.limits.attempts,
     };
     let runs = disk.runs(&work, &last).await?;
-    if runs && last.is_none() {
+    if runs && !is_open(&last) {
         return Ok(How::AlreadyDone);
     }
-    if !runs {
-        disk.take_out(&drive, &last).await?;
-    }
-    let written = match runs {
-        true => Ok(()),
-        false => work.renew(&last).await,
+    let (attempt, renewed) = match (runs, work.first_attempt(&last)) {
+        (true, _) => (last.as_ref().map_or(1, |step| step.attempt), Ok(())),
+        (false, Ok(first)) => {
+            disk.take_out(&drive, first).await?;
+            work.renew(first).await
+        }
+        (false, Err(given_up)) => (flash.limits.attempts, Err(given_up)),
     };
-    let tested = match written {
-        Ok(()) => disk.test().await,
+    let tested = match renewed {
+        Ok(()) => disk.test(attempt).await,
         Err(error) => Err(error),
     };
-    match tested {
-        Ok(()) => disk.put_back(drive.place.group()).await?,
-        Err(error) => return Err(disk.rescue(&work, error).await),
+    if let Err(error) = tested {
+        return Err(disk.rescue(&work, error, attempt).await);
     }
-    flash.step(&device, Phase::Done, 1).await?;
+    disk.put_back(drive.place.group(), attempt).await?;
+    flash.step(&device, Phase::Done, attempt).await?;
     Ok(reached(&last))
 }
 
@@ -164,7 +165,7 @@ impl Disk<'_> {
     }
 
     /// Takes the disk out of its group, if it is in one.
-    async fn take_out(&self, drive: &Drive, last: &Option<Step>) -> Result<(), FirmwareError> {
+    async fn take_out(&self, drive: &Drive, attempt: u32) -> Result<(), FirmwareError> {
         let Some(group) = drive.place.group() else {
             return Ok(());
         };
@@ -172,11 +173,6 @@ impl Disk<'_> {
             return Ok(());
         }
         self.is_whole(group).await?;
-        // What was done before goes on being counted.
-        let attempt = last.as_ref().map_or(1, |step| match step.phase {
-            Phase::Writing | Phase::Activating => step.attempt + 1,
-            Phase::Offline | Phase::Testing | Phase::Returning | Phase::Done => step.attempt,
-        });
         self.flash
             .step(self.device, Phase::Offline, attempt)
             .await?;
@@ -217,11 +213,13 @@ impl Disk<'_> {
         Err(FirmwareError::GroupNotWhole { group, why })
     }
 
-    async fn test(&self) -> Result<(), FirmwareError> {
+    async fn test(&self, attempt: u32) -> Result<(), FirmwareError> {
         let Flash {
             devices, limits, ..
         } = *self.flash;
-        self.flash.step(self.device, Phase::Testing, 1).await?;
+        self.flash
+            .step(self.device, Phase::Testing, attempt)
+            .await?;
         let ask = || async {
             match devices.read_test(self.serial).await {
                 Err(error) if error.is_transient() => Err(DriverError::Silent(error)),
@@ -237,12 +235,14 @@ impl Disk<'_> {
     }
 
     /// Gives the disk back to its group, and waits until the group is whole.
-    async fn put_back(&self, group: Option<&GroupId>) -> Result<(), FirmwareError> {
+    async fn put_back(&self, group: Option<&GroupId>, attempt: u32) -> Result<(), FirmwareError> {
         let Some(id) = group else { return Ok(()) };
         let Flash {
             devices, limits, ..
         } = *self.flash;
-        self.flash.step(self.device, Phase::Returning, 1).await?;
+        self.flash
+            .step(self.device, Phase::Returning, attempt)
+            .await?;
         let request = self.request(id);
         let ask = || async {
             let back = devices.bring_online(&request).await;
@@ -283,27 +283,28 @@ impl Disk<'_> {
 
     /// After trouble: a disk that answers and can be read goes back into its group, with whatever it runs; the
     /// group must not pay for firmware. What the trouble was is told either way.
-    async fn rescue(&self, work: &Work<'_>, error: FirmwareError) -> FirmwareError {
+    async fn rescue(&self, work: &Work<'_>, error: FirmwareError, attempt: u32) -> FirmwareError {
         // Without a journal nothing is done: whoever runs the worker again goes on from here.
         if matches!(error, FirmwareError::Journal(_)) {
             return error;
         }
-        let group = match self.look().await {
-            Ok(drive) if drive.state == DriveState::Offline => drive.place.group().cloned(),
-            Ok(_) => return error,
+        let drive = match self.look().await {
+            Ok(drive) => drive,
             Err(unseen) => {
                 tracing::warn!(disk = %self.serial, "after {error}: {unseen}");
                 return error;
             }
         };
-        let Some(group) = group else { return error };
-        match self.back_after_trouble(work, &group).await {
-            Ok(()) => error,
+        let (DriveState::Offline, Some(group)) = (drive.state, drive.place.group()) else {
+            return self.flash.stop(self.device, error, attempt).await;
+        };
+        match self.back_after_trouble(work, group, attempt).await {
+            Ok(()) => self.flash.stop(self.device, error, attempt).await,
             Err(worse) => {
                 tracing::error!(disk = %self.serial, "it stays out of {group}: {worse}");
                 FirmwareError::LeftOut {
                     drive: self.serial.clone(),
-                    group,
+                    group: group.clone(),
                     source: Box::new(error),
                 }
             }
@@ -314,9 +315,10 @@ impl Disk<'_> {
         &self,
         work: &Work<'_>,
         group: &GroupId,
+        attempt: u32,
     ) -> Result<(), FirmwareError> {
         work.is_up(Phase::Testing).await?;
-        self.test().await?;
-        self.put_back(Some(group)).await
+        self.test(attempt).await?;
+        self.put_back(Some(group), attempt).await
     }
 }

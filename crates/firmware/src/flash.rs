@@ -63,6 +63,24 @@ impl Flash<'_> {
         Ok(())
     }
 
+    /// Ends work that failed and left nothing in the middle. Trouble that passes by itself does not count when it is
+    /// begun anew; a device that could do it and did not, does.
+    pub(crate) async fn stop(
+        &self,
+        device: &DeviceId,
+        error: FirmwareError,
+        attempt: u32,
+    ) -> FirmwareError {
+        let counts = if error.is_transient() { 0 } else { attempt };
+        match self.step(device, Phase::Stopped, counts).await {
+            Ok(()) => error,
+            Err(journal) => {
+                tracing::error!(%device, "after {error}: {journal}");
+                journal
+            }
+        }
+    }
+
     /// Tells progress of the present step.
     pub(crate) fn told(&self) -> Told<'_> {
         Told(self.progress)
@@ -87,11 +105,16 @@ pub(crate) fn at_device(
     }
 }
 
+/// Whether work stands in the middle.
+pub(crate) fn is_open(last: &Option<Step>) -> bool {
+    last.as_ref().is_some_and(Step::is_open)
+}
+
 /// How a goal was reached that was worked for.
 pub(crate) fn reached(last: &Option<Step>) -> How {
-    match last {
-        Some(_) => How::Resumed,
-        None => How::Completed,
+    match is_open(last) {
+        true => How::Resumed,
+        false => How::Completed,
     }
 }
 

@@ -18,8 +18,11 @@ pub enum Phase {
     Testing,
     /// The drive goes back into its group; or the ways through a module are awaited.
     Returning,
-    /// Nothing more.
+    /// Nothing more: it runs the image.
     Done,
+    /// Nothing more: it does not run the image, and nothing of the work is left. With the attempts that count when
+    /// the same work is begun anew.
+    Stopped,
 }
 
 /// A step of a worker.
@@ -29,8 +32,23 @@ pub struct Step {
     pub device: DeviceId,
     /// What is done to it.
     pub phase: Phase,
-    /// In which attempt, from 1.
+    /// In which attempt, from 1. None count when it is 0.
     pub attempt: u32,
+}
+
+impl Step {
+    /// Whether the work on the device stands in the middle. Whoever starts workers runs one again for every such
+    /// device, with the same journal, before anything else is begun.
+    pub fn is_open(&self) -> bool {
+        match self.phase {
+            Phase::Offline
+            | Phase::Writing
+            | Phase::Activating
+            | Phase::Testing
+            | Phase::Returning => true,
+            Phase::Done | Phase::Stopped => false,
+        }
+    }
 }
 
 /// A step could not be recorded or read. Nothing is done then.

@@ -7,6 +7,9 @@
 //! the lack of progress, never by time in all, and tells its progress as it goes. Which disk is next is decided
 //! by [`select`], which does no I/O.
 //!
+//! Who starts workers runs one again, with the same journal, for every device whose newest step
+//! [is open](Step::is_open): it may have a disk out of its group.
+//!
 //! The revision that *runs* is what counts: an image that a device took and did not start is not success.
 
 mod disk;

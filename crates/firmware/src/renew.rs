@@ -46,28 +46,52 @@ impl From<FirmwareError> for Ended {
 }
 
 impl Work<'_> {
-    /// Makes the device run the image, in as many attempts as it may have. Attempts of daemons that ended count.
-    pub(crate) async fn renew(&self, last: &Option<Step>) -> Result<(), FirmwareError> {
-        let mut attempt = last.as_ref().map_or(1, |step| match step.phase {
+    /// The attempt that is next. Attempts of daemons that ended count.
+    pub(crate) fn first_attempt(&self, last: &Option<Step>) -> Result<u32, FirmwareError> {
+        let attempt = last.as_ref().map_or(1, |step| match step.phase {
             Phase::Offline => step.attempt,
-            Phase::Writing | Phase::Activating => step.attempt + 1,
-            Phase::Testing | Phase::Returning | Phase::Done => 1,
+            Phase::Writing
+            | Phase::Activating
+            | Phase::Testing
+            | Phase::Returning
+            | Phase::Done
+            | Phase::Stopped => step.attempt + 1,
         });
-        if attempt > self.attempts {
-            let device = self.device.clone();
-            let attempts = attempt - 1;
-            return Err(FirmwareError::GivenUp { device, attempts });
+        match attempt > self.attempts {
+            false => Ok(attempt),
+            true => Err(FirmwareError::GivenUp {
+                device: self.device.clone(),
+                attempts: attempt - 1,
+            }),
         }
+    }
+
+    /// Makes the device run the image, in as many attempts as it may have from this one on. The attempt that
+    /// ended it comes back with the outcome.
+    pub(crate) async fn renew(&self, mut attempt: u32) -> (u32, Result<(), FirmwareError>) {
         loop {
             match self.attempt(attempt).await {
-                Ok(()) => return Ok(()),
-                Err(Ended::For(error)) => return Err(error),
-                Err(Ended::Again(error)) if attempt >= self.attempts => return Err(error),
+                Ok(()) => return (attempt, Ok(())),
+                Err(Ended::For(error)) => return (attempt, Err(error)),
+                Err(Ended::Again(error)) if attempt >= self.attempts => {
+                    return (attempt, Err(error));
+                }
                 Err(Ended::Again(error)) => {
                     tracing::warn!(device = %self.device, attempt, "{error}; it is tried again");
                 }
             }
             attempt += 1;
+        }
+    }
+
+    /// The same for a device that has nothing to go back to: trouble ends the work.
+    pub(crate) async fn renew_or_stop(&self, last: &Option<Step>) -> Result<u32, FirmwareError> {
+        let first = self.first_attempt(last)?;
+        match self.renew(first).await {
+            (attempt, Ok(())) => Ok(attempt),
+            // Without a journal nothing can be recorded, the end neither.
+            (_, Err(error @ FirmwareError::Journal(_))) => Err(error),
+            (attempt, Err(error)) => Err(self.flash.stop(self.device, error, attempt).await),
         }
     }
 

@@ -6,7 +6,7 @@ use evenkeel_platform::devices::DeviceId;
 use evenkeel_platform::{Failover, Power};
 
 use crate::error::FirmwareError;
-use crate::flash::{Flash, reached, unseen};
+use crate::flash::{Flash, is_open, reached, unseen};
 use crate::journal::Phase;
 use crate::redfish::Manager;
 use crate::renew::{Guard, Work};
@@ -40,12 +40,12 @@ pub async fn renew_processor(
     // One that was told to start anew may be away for minutes.
     let running = work.identify(Phase::Activating).await?.running;
     let runs = flash.image.is_no_newer_than(&running);
-    if runs && last.is_none() {
+    if runs && !is_open(&last) {
         return Ok(How::AlreadyDone);
     }
     if !runs {
         fence.check().await?;
-        work.renew(&last).await?;
+        work.renew_or_stop(&last).await?;
     }
     flash.step(&device, Phase::Done, 1).await?;
     Ok(reached(&last))

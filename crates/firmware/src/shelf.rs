@@ -9,7 +9,7 @@ use evenkeel_platform::devices::{DeviceId, Drive, ScsiTarget, ShelfIoModule};
 use tokio::time::{Instant, sleep};
 
 use crate::error::FirmwareError;
-use crate::flash::{Flash, reached, unseen};
+use crate::flash::{Flash, is_open, reached, unseen};
 use crate::journal::Phase;
 use crate::renew::{Guard, Work};
 use crate::ses::Enclosure;
@@ -74,12 +74,12 @@ async fn renew_module(flash: &Flash<'_>, module: &ShelfIoModule) -> Result<How, 
     };
     let running = work.identify(Phase::Writing).await?.running;
     let runs = flash.image.is_no_newer_than(&running);
-    if runs && last.is_none() {
+    if runs && !is_open(&last) {
         return Ok(How::AlreadyDone);
     }
     if !runs {
         paths.check().await?;
-        work.renew(&last).await?;
+        work.renew_or_stop(&last).await?;
     }
     flash.step(&device, Phase::Returning, 1).await?;
     paths.await_all().await?;

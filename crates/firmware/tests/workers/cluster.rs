@@ -103,7 +103,7 @@ impl Cluster {
         let mut journals = shared.journals.iter();
         journals.any(|((owner, serial), steps)| {
             let last = steps.phases().last().copied();
-            let open = last.is_some_and(|phase| phase != Phase::Done);
+            let open = last.is_some_and(|phase| !matches!(phase, Phase::Done | Phase::Stopped));
             owner == node && open && !shared.failed.contains(serial)
         })
     }
@@ -117,7 +117,7 @@ impl Cluster {
                 .journals
                 .get(&(node.to_owned(), drive.serial.clone()));
             let last = journal.and_then(|steps| steps.phases().last().copied());
-            let open = last.is_some_and(|phase| phase != Phase::Done);
+            let open = last.is_some_and(|phase| !matches!(phase, Phase::Done | Phase::Stopped));
             open && !shared.failed.contains(&drive.serial)
         })
     }

@@ -46,7 +46,8 @@ pub async fn renew_disk(flash: &Flash<'_>, serial: &DiskSerial) -> Result<How, F
         attempts: flash.limits.attempts,
     };
     let runs = disk.runs(&work, &last).await?;
-    if runs && !is_open(&last) {
+    // One that somebody left out of its group comes back in any case.
+    if runs && !is_open(&last) && drive.state == DriveState::Online {
         return Ok(How::AlreadyDone);
     }
     let (attempt, renewed) = match (runs, work.first_attempt(&last)) {

@@ -86,8 +86,11 @@ impl Work<'_> {
 
     /// The same for a device that has nothing to go back to: trouble ends the work.
     pub(crate) async fn renew_or_stop(&self, last: &Option<Step>) -> Result<u32, FirmwareError> {
-        let first = self.first_attempt(last)?;
-        match self.renew(first).await {
+        let ended = match self.first_attempt(last) {
+            Ok(first) => self.renew(first).await,
+            Err(given_up) => (self.attempts, Err(given_up)),
+        };
+        match ended {
             (attempt, Ok(())) => Ok(attempt),
             // Without a journal nothing can be recorded, the end neither.
             (_, Err(error @ FirmwareError::Journal(_))) => Err(error),

@@ -1,7 +1,8 @@
 //! Which disks are next. Pure: what is known goes in, and a decision with its reasons comes out.
 //!
-//! Never two of a group, anywhere in the cluster; never one of a group that is not whole; a spare before any disk
-//! that holds data; none any more of a model that failed too often. What is not known counts as a reason to wait.
+//! Never two of a group, anywhere in the cluster; never one of a group that is not whole, but for the one disk that it
+//! lacks because a worker left it out; a spare before any disk that is in use; none any more of a model that failed
+//! too often. What is not known counts as a reason to wait.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -147,10 +148,13 @@ pub fn select(selection: &Selection<'_>) -> Decision {
     chosen.decision
 }
 
-/// Spares first, then by serial.
+/// What was left out of its group comes back first; then spares; then by serial.
 fn order(drives: &[(Drive, Option<FirmwareRevision>)]) -> Vec<&(Drive, Option<FirmwareRevision>)> {
     let mut ordered: Vec<_> = drives.iter().collect();
-    ordered.sort_by_key(|(drive, _)| (drive.place.group().is_some(), drive.serial.clone()));
+    ordered.sort_by_key(|(drive, _)| {
+        let is_in = drive.state != DriveState::Offline;
+        (is_in, drive.place.group().is_some(), drive.serial.clone())
+    });
     ordered
 }
 
@@ -221,7 +225,7 @@ impl Chosen<'_> {
         let Some(runs) = runs else {
             return Err(Verdict::Wait(Reason::Unknown));
         };
-        match runs.order(offer).is_ge() {
+        match runs.order(offer).is_ge() && drive.state == DriveState::Online {
             true => Err(Verdict::Skip(Reason::UpToDate(runs.clone()))),
             false => Ok(()),
         }
@@ -273,7 +277,10 @@ impl Chosen<'_> {
         let Some(group) = self.selection.groups.iter().find(|group| group.id == *id) else {
             return Err(Verdict::Wait(Reason::GroupUnseen));
         };
-        match group.health == PoolHealth::Online && group.out.is_empty() {
+        let is_whole = group.health == PoolHealth::Online && group.out.is_empty();
+        // Left out by a node that was lost, or has given the group back: it is what the group lacks.
+        let is_left_out = drive.state == DriveState::Offline && group.out == [drive.serial.clone()];
+        match is_whole || is_left_out {
             true => Ok(()),
             false => Err(Verdict::Wait(Reason::GroupNotWhole(group.health))),
         }

@@ -78,6 +78,7 @@ fn topology(nodes: &[&str]) -> Topology {
 }
 
 /// Machines under test.
+#[derive(Clone)]
 pub struct Bench {
     pub machine: Arc<Machine>,
     pub limits: Limits,
@@ -223,6 +224,37 @@ impl Bench {
         }
     }
 
+    /// Runs a worker, and keeps what it told of its progress.
+    pub async fn watch_progress(
+        &self,
+        node: &str,
+        (target, image): (&DeviceId, &Image),
+    ) -> (Vec<FlashProgress>, Result<How, FirmwareError>) {
+        let (port, node, steps) = (self.port(node), name(node), Steps::default());
+        let progress = watch::Sender::new(FlashProgress::default());
+        let mut told = progress.subscribe();
+        let flash = Flash {
+            node: &node,
+            devices: &port,
+            image,
+            journal: &steps,
+            progress: &progress,
+            limits: &self.limits,
+        };
+        let DeviceId::Drive(serial) = target else {
+            panic!("{target} is no disk");
+        };
+        let mut seen = Vec::new();
+        let mut work = std::pin::pin!(renew_disk(&flash, serial));
+        loop {
+            tokio::select! {
+                biased;
+                _ = told.changed() => seen.push(told.borrow_and_update().clone()),
+                ended = &mut work => return (seen, ended),
+            }
+        }
+    }
+
     /// Runs a worker until its node is lost, and it with it.
     pub async fn work_until_node_is_lost(
         &self,
@@ -255,10 +287,7 @@ impl Bench {
         let (port, wire) = self.killing_port(node, kill_at);
         tokio::select! {
             biased;
-            ended = self.work_through(&port, node, work, steps) => {
-                ended.unwrap();
-                false
-            }
+            _ = self.work_through(&port, node, work, steps) => false,
             () = steps.killed.notified() => true,
             () = wire.killed.notified() => true,
         }

@@ -284,6 +284,95 @@ async fn only_the_owner_touches_a_disk_and_only_in_a_group_that_is_whole() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_disk_that_somebody_put_back_meanwhile_is_not_started_anew() {
+    use evenkeel_platform::sim::{Command, DeviceCall};
+    let bench = Bench::new();
+    let (device, image) = (drive("a-D1"), firmware(SSD));
+    let group = bench.drive("a", "a-D1").await.place.group().cloned();
+    let request = evenkeel_platform::devices::OfflineRequest {
+        drive: crate::bench::serial("a-D1"),
+        group: group.unwrap(),
+    };
+    let machine = bench.machine.clone();
+    // Written, and about to be activated.
+    let steps = Steps::meanwhile(Kill::After(2), move || {
+        let back = Command::Device(DeviceCall::BringOnline(request));
+        machine.call(&name("a"), None, &back).unwrap();
+    });
+    let error = bench.work("a", &device, &image, &steps).await.unwrap_err();
+    assert!(
+        matches!(error, FirmwareError::GroupNotWhole { .. }),
+        "{error:?}"
+    );
+    assert_eq!(steps.phases()[2..], [Phase::Activating, Phase::Stopped]);
+    assert_eq!(bench.runs(&device), "NA01");
+    assert_eq!(bench.harms(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_fails_and_is_killed_meanwhile_leaves_its_group_whole_all_the_same() {
+    for (device, image) in every_make() {
+        for step in 0.. {
+            let bench = Bench::new();
+            bench.device_fault(&device, DeviceFault::Unchanged, true);
+            let steps = Steps::killing(Kill::After(step));
+            let killed = bench
+                .work_until_killed("a", (&device, &image), &steps, None)
+                .await;
+            if !killed {
+                break;
+            }
+            if steps.phases().last() == Some(&Phase::Stopped) {
+                continue;
+            }
+            let error = bench.work("a", &device, &image, &steps).await.unwrap_err();
+            assert!(!error.is_transient(), "{device}, {step}: {error:?}");
+            assert_eq!(steps.phases().last(), Some(&Phase::Stopped));
+            bench.healthy(&["a", "b"]).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_failed_for_good_is_not_taken_out_of_its_group_again() {
+    let bench = Bench::new();
+    let (device, image) = (drive("a-D1"), firmware(SSD));
+    bench.device_fault(&device, DeviceFault::Unchanged, true);
+    let steps = Steps::default();
+    bench.work("a", &device, &image, &steps).await.unwrap_err();
+    let before = steps.phases().len();
+    let error = bench.work("a", &device, &image, &steps).await.unwrap_err();
+    assert!(
+        matches!(error, FirmwareError::GivenUp { attempts: 2, .. }),
+        "{error:?}"
+    );
+    assert_eq!(steps.phases()[before..], [Phase::Stopped]);
+    // New work for it begins anew.
+    bench.device_fault(&device, DeviceFault::Unchanged, false);
+    let how = bench.work("a", &device, &image, &Steps::default()).await;
+    assert_eq!(how, Ok(How::Completed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn progress_is_told_as_it_goes() {
+    let bench = Bench::new();
+    let (device, image) = (drive("a-D1"), firmware(SSD));
+    bench.device_fault(&device, DeviceFault::Slow, true);
+    let (seen, ended) = bench.watch_progress("a", (&device, &image)).await;
+    assert_eq!(ended, Ok(How::Completed));
+    let written = seen
+        .iter()
+        .filter(|seen| seen.phase == Some(Phase::Writing));
+    let done: Vec<u64> = written.map(|seen| seen.done).collect();
+    assert!(done.is_sorted() && done.len() > 3, "{done:?}");
+    assert!(
+        done.last() > Some(&(image.bytes.len() as u64 / 2)),
+        "{done:?}"
+    );
+    assert!(seen.iter().all(|seen| seen.device == Some(device.clone())));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_hardware_records_harm_that_a_careless_worker_would_do() {
     use evenkeel_platform::devices::{Devices, OfflineRequest};
     let bench = Bench::new();

@@ -16,9 +16,13 @@ pub enum Kill {
     After(usize),
 }
 
+/// What happens meanwhile.
+type Act = Box<dyn FnOnce() + Send>;
+
 /// Steps, in memory.
 #[derive(Default)]
 pub struct Steps {
+    act: Mutex<Option<(Kill, Act)>>,
     steps: Mutex<Vec<Step>>,
     kill: Mutex<Option<Kill>>,
     pub killed: Notify,
@@ -31,6 +35,27 @@ impl Steps {
         steps
     }
 
+    /// Lets something happen at a step, while the worker goes on.
+    pub fn meanwhile(at: Kill, act: impl FnOnce() + Send + 'static) -> Self {
+        let steps = Self::default();
+        *steps.act.lock().unwrap() = Some((at, Box::new(act)));
+        steps
+    }
+
+    /// The next worker is killed there, counted from its own first step.
+    pub fn kill_next(&self, kill: Kill) {
+        let past = self.steps.lock().unwrap().len();
+        *self.kill.lock().unwrap() = Some(match kill {
+            Kill::Before(step) => Kill::Before(past + step),
+            Kill::After(step) => Kill::After(past + step),
+        });
+    }
+
+    /// Nobody is killed any more.
+    pub fn spare_them(&self) {
+        *self.kill.lock().unwrap() = None;
+    }
+
     pub fn phases(&self) -> Vec<Phase> {
         let steps = self.steps.lock().unwrap();
         steps.iter().map(|step| step.phase).collect()
@@ -38,6 +63,10 @@ impl Steps {
 
     /// The worker comes no further if it is killed here.
     async fn perhaps_die(&self, here: Kill) {
+        let act = self.act.lock().unwrap().take_if(|(at, _)| *at == here);
+        if let Some((_, act)) = act {
+            act();
+        }
         if *self.kill.lock().unwrap() == Some(here) {
             *self.kill.lock().unwrap() = None;
             self.killed.notify_one();

@@ -15,3 +15,4 @@ mod processor;
 mod qualification;
 mod selection;
 mod shelf;
+mod storm;

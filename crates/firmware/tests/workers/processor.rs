@@ -1,6 +1,6 @@
 //! Service processors.
 
-use evenkeel_firmware::{FirmwareError, Image};
+use evenkeel_firmware::{FirmwareError, Image, Phase};
 use evenkeel_model::How;
 use evenkeel_platform::devices::DeviceId;
 use evenkeel_platform::sim::{DeviceFault, Fault, Hardware, ImageKind};
@@ -178,15 +178,29 @@ async fn a_processor_that_may_have_to_fence_its_node_is_left_alone() {
 async fn a_takeover_that_began_meanwhile_keeps_a_processor_from_its_reset() {
     let bench = Bench::new();
     let (device, image) = (processor(), firmware());
-    let steps = Steps::killing(Kill::After(1));
-    assert!(
-        bench
-            .work_until_killed("a", (&device, &image), &steps, None)
-            .await
-    );
-    let take = |h: &mut Hardware, now| h.take_over_by_hand(&name("b"), now);
-    bench.machine.with(take).unwrap().unwrap().unwrap();
+    let machine = bench.machine.clone();
+    let steps = Steps::meanwhile(Kill::After(1), move || {
+        let take = |h: &mut Hardware, now| h.take_over_by_hand(&name("b"), now);
+        machine.with(take).unwrap().unwrap().unwrap();
+    });
     let error = bench.work("a", &device, &image, &steps).await.unwrap_err();
     assert!(matches!(error, FirmwareError::MayFence { .. }), "{error:?}");
+    assert_eq!(
+        steps.phases(),
+        [Phase::Writing, Phase::Activating, Phase::Stopped]
+    );
     assert_eq!(bench.runs(&device), "5.8");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_by_hand_is_one_try() {
+    let mut bench = Bench::new();
+    bench.limits.processor_attempts = 1;
+    bench.device_fault(&processor(), DeviceFault::Unchanged, true);
+    let error = bench
+        .work("a", &processor(), &firmware(), &Steps::default())
+        .await;
+    let Err(FirmwareError::Unchanged { attempts: 1, .. }) = error else {
+        panic!("{error:?}");
+    };
 }

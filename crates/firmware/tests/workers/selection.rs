@@ -57,8 +57,11 @@ impl World {
 
     /// Whether a disk could be flashed if it stood alone in the world.
     fn is_eligible(&self, drive: &Drive, runs: &Option<FirmwareRevision>) -> bool {
-        let older =
-            |offer: &FirmwareRevision| runs.as_ref().is_some_and(|runs| runs.order(offer).is_lt());
+        let is_out = drive.state == DriveState::Offline;
+        let older = |offer: &FirmwareRevision| {
+            let runs = runs.as_ref();
+            runs.is_some_and(|runs| is_out || runs.order(offer).is_lt())
+        };
         drive.owner.as_ref() == Some(&self.node)
             && drive.state != DriveState::Failed
             && !self.failed.contains(&drive.serial)
@@ -146,7 +149,7 @@ fn build((disks, groups, tally, limits, running, failed): Parts) -> World {
             id: group(number),
             owner: None,
             health: health(state),
-            out: Vec::from_iter((out && state < 3).then(|| "D0".parse().unwrap())),
+            out: Vec::from_iter((out && state < 3).then(|| format!("D{state}").parse().unwrap())),
         });
     let tally = tally
         .into_iter()
@@ -205,8 +208,9 @@ proptest! {
                 prop_assert!(!groups.contains(&id), "two of {id}");
                 groups.push(id);
                 let group = world.groups.iter().find(|group| group.id == *id).unwrap();
-                prop_assert_eq!(group.health, PoolHealth::Online);
-                prop_assert!(group.out.is_empty());
+                let whole = group.health == PoolHealth::Online && group.out.is_empty();
+                let lacks_it = drive.state == DriveState::Offline && group.out == [serial.clone()];
+                prop_assert!(whole || lacks_it, "{group:?}");
             }
         }
     }
@@ -224,7 +228,7 @@ proptest! {
             };
             let all = world.running.keys().chain(&decision.flash);
             prop_assert_eq!(all.filter(|other| same(other)).count(), 1, "{} is not alone", serial);
-            if drive.place.group().is_some() {
+            if drive.place.group().is_some() && drive.state != DriveState::Offline {
                 let spare = world.drives.iter().find(|(other, runs)| {
                     other.place == DrivePlace::Spare
                         && other.model == drive.model

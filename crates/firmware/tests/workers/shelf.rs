@@ -1,6 +1,6 @@
 //! Shelves: one module after the other.
 
-use evenkeel_firmware::{FirmwareError, Image};
+use evenkeel_firmware::{FirmwareError, Image, Phase};
 use evenkeel_model::How;
 use evenkeel_platform::devices::{DeviceId, Devices};
 use evenkeel_platform::sim::{DeviceFault, Fault, Hardware, ImageKind};
@@ -159,20 +159,24 @@ async fn a_module_that_is_the_only_way_to_a_disk_does_not_start_anew() {
 #[tokio::test(start_paused = true)]
 async fn the_other_path_is_looked_at_again_immediately_before_a_module_starts() {
     let bench = Bench::new();
-    let [first, _] = modules();
-    let image = firmware();
+    let ([first, _], image) = (modules(), firmware());
+    let meanwhile = bench.clone();
     // Written, and about to be activated.
-    let steps = Steps::killing(Kill::Before(1));
-    assert!(
-        bench
-            .work_until_killed("a", (&first, &image), &steps, None)
-            .await
-    );
-    bench.fault("a", Fault::IomDead, true);
+    let steps = Steps::meanwhile(Kill::After(1), move || {
+        meanwhile.fault("a", Fault::IomDead, true)
+    });
     let error = bench.work("a", &first, &image, &steps).await.unwrap_err();
     assert!(matches!(error, FirmwareError::OnlyPath { .. }), "{error:?}");
+    assert_eq!(
+        steps.phases(),
+        [Phase::Writing, Phase::Activating, Phase::Stopped]
+    );
     assert_eq!(bench.runs(&first), "0210");
     assert_eq!(bench.harms(), Vec::<String>::new());
+    bench.fault("a", Fault::IomDead, false);
+    let how = bench.work("a", &first, &image, &steps).await;
+    assert_eq!(how, Ok(How::Completed));
+    all_paths_work(&bench).await;
 }
 
 #[tokio::test(start_paused = true)]

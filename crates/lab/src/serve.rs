@@ -77,7 +77,8 @@ fn call(lab: &Lab, node: &NodeName, command: &Command) -> Result<Reply, Platform
         | Command::UnownedDisks
         | Command::Shelves
         | Command::ClientRisks
-        | Command::Machine => {}
+        | Command::Machine
+        | Command::Device(_) => {}
     }
     lab.machine.call(node, None, command)
 }

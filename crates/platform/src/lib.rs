@@ -1,11 +1,12 @@
 //! Traits to the machine, and their backends. No decision reads hardware but through these traits.
 //!
 //! A [`Platform`] is one node's view of itself: [`Failover`] (its HA engine), [`BootSlots`], [`Power`],
-//! [`Addresses`], [`Inventory`]. Every call is bounded by its backend and safe to repeat; calls that act
+//! [`Addresses`], [`Inventory`]. What carries firmware is behind [`devices`]. Every call is bounded by its backend and safe to repeat; calls that act
 //! compare first and refuse with a reason when what they expect is not so.
 
 mod traits;
 
+pub mod devices;
 pub mod sim;
 
 pub use traits::{

@@ -24,6 +24,7 @@ impl Hardware {
         for name in &names {
             self.lose_power(name);
         }
+        self.cold_start_devices();
         for name in &names {
             // Who carried its partner comes up first: the partner then waits for giveback as before.
             let duration_ms = u64::from(self.is_carried(name));
@@ -70,15 +71,19 @@ impl Hardware {
             return Ok(());
         }
         self.cause = Cause::outside(format!("{node} was reset: {why}"));
-        self.note(node, format!("reset: {why}"));
-        self.lose_power(node);
-        self.begin_boot(node, self.boot_ms(node));
+        self.crash(node, why);
         self.watch_service();
         Ok(())
     }
 
+    pub(super) fn crash(&mut self, node: &NodeName, why: &str) {
+        self.note(node, format!("reset: {why}"));
+        self.lose_power(node);
+        self.begin_boot(node, self.boot_ms(node));
+    }
+
     /// Like [`Hardware::advance`], but leaves the effects where they are.
-    fn advance_quietly(&mut self, now_ms: u64) {
+    pub(super) fn advance_quietly(&mut self, now_ms: u64) {
         let effects = self.advance(now_ms);
         self.effects = effects;
     }
@@ -132,6 +137,15 @@ impl Hardware {
                 | Fault::ForeignVersion
                 | Fault::Cut
                 | Fault::Slow
+                | Fault::FwBusy
+                | Fault::FwSlow
+                | Fault::FwWrongImage
+                | Fault::FwAttention
+                | Fault::FwPowerLoss
+                | Fault::FwPathLoss
+                | Fault::FwLongReset
+                | Fault::FwUnchanged
+                | Fault::FwNodeLoss
                 | Fault::BlindPair
                 | Fault::BlindSlots
                 | Fault::BlindPools

@@ -6,6 +6,7 @@ use evenkeel_model::{NodeName, Slot, SlotHealth, TransitionId, TransitionStage};
 use serde::{Deserialize, Serialize};
 
 use super::command::Command;
+use super::devices::Harm;
 use super::hardware::{Hardware, PowerState};
 
 /// Newest entries that are kept of each list: a lab may run for weeks.
@@ -121,6 +122,18 @@ pub(super) struct History {
     incidents: VecDeque<Incident>,
     refused: VecDeque<Refused>,
     windows: VecDeque<Window>,
+    #[serde(default)]
+    harms: VecDeque<Harm>,
+}
+
+impl History {
+    pub(super) fn harms(&self) -> impl Iterator<Item = &Harm> {
+        self.harms.iter()
+    }
+
+    pub(super) fn add_harm(&mut self, harm: Harm) {
+        push(&mut self.harms, harm);
+    }
 }
 
 fn push<T>(list: &mut VecDeque<T>, entry: T) {
@@ -162,6 +175,17 @@ impl Hardware {
                     "an act of ours took {first} and {second} down: {cause:?}"
                 ));
             }
+        }
+        for harm in self.history.harms().filter(|harm| harm.cause.is_ours()) {
+            let Harm {
+                group,
+                drives,
+                what,
+                ..
+            } = harm;
+            broken.push(format!(
+                "an act of ours took {drives:?} out of {group}: {what}"
+            ));
         }
         broken
     }
@@ -272,6 +296,7 @@ impl Hardware {
 
     /// Notices when a pair goes out of service, and on whose account, and when it is back.
     pub(super) fn watch_service(&mut self) {
+        self.watch_groups();
         for index in 0..self.pairs.len() {
             let members = self.pairs[index].members.clone();
             let out = !members.iter().any(|node| self.member_ha(node).serves());

@@ -17,8 +17,8 @@ use crate::traits::PlatformError;
 /// The keeper answers from memory, after at most one small write: longer means that it is stuck.
 const CALL_BOUND: Duration = Duration::from_secs(10);
 
-/// Longest line of the protocol. The longest answer, all disks of a pair, has a few thousand bytes.
-pub const MAX_LINE_BYTES: u64 = 1 << 20;
+/// Longest line of the protocol: a service processor's image, as text. Nothing else comes near it.
+pub const MAX_LINE_BYTES: u64 = 1 << 27;
 
 /// A node's platform, kept by another process.
 pub type Client = Port<Socket>;

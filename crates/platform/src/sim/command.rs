@@ -10,6 +10,7 @@ use evenkeel_model::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::devices::{DeviceCall, DeviceReply};
 use crate::traits::{GivebackRequest, PlatformError, RebootRequest, TakeoverRequest};
 
 /// One call of a platform trait, by one node.
@@ -90,6 +91,8 @@ pub enum Command {
     ClientRisks,
     /// [`crate::Inventory::machine`].
     Machine,
+    /// [`crate::devices::Devices`].
+    Device(DeviceCall),
 }
 
 impl Command {
@@ -104,6 +107,7 @@ impl Command {
             | Self::MarkGood { .. }
             | Self::Reboot(_)
             | Self::SendHome { .. } => true,
+            Self::Device(call) => call.acts(),
             Self::Pair
             | Self::Slots
             | Self::BootId
@@ -126,6 +130,15 @@ impl Command {
             | Self::Shelves
             | Self::ClientRisks
             | Self::Machine => false,
+        }
+    }
+
+    /// The same without the bytes of an image, for the hardware's memory of what was asked.
+    #[must_use]
+    pub(super) fn without_data(&self) -> Self {
+        match self {
+            Self::Device(call) => Self::Device(call.without_data()),
+            other => other.clone(),
         }
     }
 }
@@ -176,6 +189,8 @@ pub enum Reply {
     ClientRisks(Vec<ClientRisk>),
     /// To [`Command::Machine`].
     Machine(MachineId),
+    /// To [`Command::Device`].
+    Device(DeviceReply),
 }
 
 /// What must happen to a node's processes because of what happened to its hardware. In order: an

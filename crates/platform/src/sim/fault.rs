@@ -83,6 +83,15 @@ faults! {
     ForeignVersion, "foreign-version", "The manifest of the node's running slot names a version of long ago.";
     Cut, "cut", "Nothing gets through between the node and the record or its peers.";
     Slow, "slow", "Every message of the node to the record or its peers takes 300 ms longer.";
+    FwBusy, "fw-busy", "The node's first drive, module A of its shelf and its SP are too busy to take firmware.";
+    FwSlow, "fw-slow", "They take it five times as slowly.";
+    FwWrongImage, "fw-wrong-image", "They say that the firmware is not for them.";
+    FwAttention, "fw-attention", "They answer the last piece with a unit attention though they took it; the SP forgets the task.";
+    FwPowerLoss, "fw-power-loss", "The next of them that is brought firmware loses power in the middle, once.";
+    FwPathLoss, "fw-path-loss", "The way to them is lost in the middle of the firmware, until this is cleared.";
+    FwLongReset, "fw-long-reset", "They take ten minutes to come back with new firmware.";
+    FwUnchanged, "fw-unchanged", "They say that all went well, and run the old firmware.";
+    FwNodeLoss, "fw-node-loss", "The node is lost in the middle of the next firmware that it brings to them, once.";
     BlindPair, "blind-pair", "The node cannot see its HA pair.";
     BlindSlots, "blind-slots", "The node cannot see its boot slots.";
     BlindPools, "blind-pools", "The node cannot see its pools.";

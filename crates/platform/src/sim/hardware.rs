@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check::{Cause, History};
 use super::command::{Command, Effect, Reply};
+use super::devices::{Bay, DeviceCall};
 use super::fault::Fault;
 use crate::traits::PlatformError;
 
@@ -29,6 +30,14 @@ pub struct HardwareSettings {
     pub detect_ms: u64,
     /// Makes the boot ids.
     pub seed: u64,
+    /// Drives in each node's shelf.
+    #[serde(default = "few_disks")]
+    pub disks: u8,
+}
+
+/// What hardware had before it could be chosen.
+fn few_disks() -> u8 {
+    4
 }
 
 impl Default for HardwareSettings {
@@ -39,6 +48,7 @@ impl Default for HardwareSettings {
             takeover_ms: 300,
             detect_ms: 1_000,
             seed: 0,
+            disks: few_disks(),
         }
     }
 }
@@ -61,6 +71,9 @@ pub struct Hardware {
     pub(super) pools: Vec<Pool>,
     pub(super) lifs: Vec<Lif>,
     pub(super) disks: Vec<Disk>,
+    /// Firmware of the devices.
+    #[serde(default)]
+    pub(super) bay: Bay,
     pub(super) history: History,
     #[serde(skip)]
     pub(super) effects: Vec<Effect>,
@@ -221,6 +234,7 @@ impl Hardware {
             pools: Vec::new(),
             lifs: Vec::new(),
             disks: Vec::new(),
+            bay: Bay::default(),
             history: History::default(),
             effects: Vec::new(),
             revision: 0,
@@ -257,7 +271,7 @@ impl Hardware {
                 root,
             });
         }
-        for number in 1..=4 {
+        for number in 1..=self.settings.disks {
             let serial = DiskSerial::new(format!("{}-D{number}", short(node)));
             self.disks.push(Disk {
                 serial: serial.expect("a shortened node name and a number fit"),
@@ -282,7 +296,7 @@ impl Hardware {
         if command.acts() {
             self.cause = Cause::Ours {
                 node: node.clone(),
-                command: command.clone(),
+                command: command.without_data(),
             };
         }
         let reply = match command {
@@ -294,6 +308,7 @@ impl Hardware {
             Command::MarkGood { slot } => self.mark_good(node, *slot),
             Command::Reboot(request) => self.reboot(node, request),
             Command::SendHome { lif } => self.send_home(node, lif),
+            Command::Device(call) if call.acts() => return self.act_and_watch(node, call),
             Command::Pair
             | Command::Slots
             | Command::BootId
@@ -315,13 +330,28 @@ impl Hardware {
             | Command::UnownedDisks
             | Command::Shelves
             | Command::ClientRisks
-            | Command::Machine => return self.observe(node, command),
+            | Command::Machine
+            | Command::Device(_) => return self.observe(node, command),
         };
         self.watch_service();
         if let Err(PlatformError::Refused(why)) = &reply {
             self.note_refusal(node, command, why);
         }
         reply.map(|()| Reply::Done)
+    }
+
+    fn act_and_watch(
+        &mut self,
+        node: &NodeName,
+        call: &DeviceCall,
+    ) -> Result<Reply, PlatformError> {
+        let reply = self.act_on_device(node, call);
+        self.watch_service();
+        if let Err(PlatformError::Refused(why)) = &reply {
+            let command = Command::Device(call.clone()).without_data();
+            self.note_refusal(node, &command, why);
+        }
+        reply
     }
 
     /// Lets time pass until `now_ms`, and hands out what follows from all that happened so far.
@@ -488,6 +518,7 @@ impl Hardware {
             self.changed();
         }
         self.now = self.now.max(now_ms);
+        self.settle_devices();
     }
 
     /// One thing that is due.

@@ -13,6 +13,7 @@ mod boot;
 mod check;
 mod client;
 mod command;
+mod devices;
 mod fault;
 mod ha;
 mod hardware;
@@ -26,6 +27,9 @@ pub use abstract_time::Due;
 pub use check::{Cause, Incident, LogEntry, Refused, Window, WindowKind};
 pub use client::{Client, MAX_LINE_BYTES, Socket};
 pub use command::{Command, Effect, Reply, Request, Response};
+pub use devices::{
+    DeviceCall, DeviceFault, DeviceReply, Harm, ImageKind, UnknownDevice, firmware_image,
+};
 pub use fault::{Fault, NoSuchFault};
 pub use hardware::{Hardware, HardwareSettings, PowerState, SLOW_LINK_MS, UnknownNode};
 pub use machine::{InProcess, Local, Machine, Store};

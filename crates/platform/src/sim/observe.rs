@@ -33,7 +33,7 @@ impl Hardware {
                 let (_, boot_id) = node.up().ok_or_else(|| not_up(name))?;
                 Ok(Reply::BootId(boot_id))
             }
-            Command::Sp => seeing(Fault::BlindSp).map(|()| Reply::Sp(sp(node))),
+            Command::Sp => seeing(Fault::BlindSp).map(|()| Reply::Sp(self.sp(name))),
             Command::Lifs => seeing(Fault::BlindLifs).map(|()| Reply::Lifs(self.lif_states(name))),
             Command::Pools => {
                 seeing(Fault::BlindPools).map(|()| Reply::Pools(self.pool_states(name)))
@@ -81,6 +81,7 @@ impl Hardware {
                 seeing(Fault::BlindSessions).map(|()| Reply::ClientRisks(client_risks(node)))
             }
             Command::Machine => Ok(Reply::Machine(machine(name))),
+            Command::Device(call) => self.look_at_devices(name, call),
             Command::TakeOver(_)
             | Command::GiveBack(_)
             | Command::ServeAlone
@@ -91,6 +92,14 @@ impl Hardware {
             | Command::SendHome { .. } => {
                 unreachable!("Hardware::handle carries out the calls that act")
             }
+        }
+    }
+
+    fn sp(&self, name: &NodeName) -> SpState {
+        let node = self.at(name);
+        SpState {
+            reachable: !node.has(Fault::SpDead) && self.processor_answers(name),
+            image_ok: !node.has(Fault::SpCorrupt),
         }
     }
 
@@ -111,6 +120,7 @@ impl Hardware {
                 None => PoolHealth::Offline,
                 Some(_) if faulty && home.has(Fault::DegradePool) => PoolHealth::Degraded,
                 Some(_) if faulty && home.has(Fault::ResyncPool) => PoolHealth::Resyncing,
+                Some(_) if faulty => self.flash_health(&pool.home),
                 Some(_) => PoolHealth::Online,
             };
             PoolState {
@@ -153,10 +163,9 @@ impl Hardware {
             }
             Some(DiskState {
                 serial: disk.serial.clone(),
-                paths: if own && seer.has(Fault::LosePath) {
-                    1
-                } else {
-                    2
+                paths: match own && seer.has(Fault::LosePath) {
+                    true => 1,
+                    false => 2 - self.missing_modules(&disk.home),
                 },
                 failed: first && self.at(&disk.home).has(Fault::FailDisk),
             })
@@ -200,13 +209,6 @@ fn machine(name: &NodeName) -> MachineId {
     MachineId {
         serial_number: Some(format!("7{:011}", number % 100_000_000_000)),
         system_id: Some(format!("5{:09}", number % 1_000_000_000)),
-    }
-}
-
-fn sp(node: &Node) -> SpState {
-    SpState {
-        reachable: !node.has(Fault::SpDead),
-        image_ok: !node.has(Fault::SpCorrupt),
     }
 }
 

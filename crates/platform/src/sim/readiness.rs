@@ -6,6 +6,7 @@ use evenkeel_model::{
     PartnerSp, PortState, ShelfModule, ShelfState, WitnessState,
 };
 
+use super::devices::{MODULES, shelf_of};
 use super::fault::Fault;
 use super::hardware::{Hardware, Node, short};
 
@@ -43,29 +44,33 @@ impl Hardware {
     }
 
     pub(super) fn partner_sp(&self, name: &NodeName) -> Option<PartnerSp> {
-        let partner = self.at(self.at(name).partner.as_ref()?);
+        let partner = self.at(name).partner.as_ref()?;
+        let at = self.at(partner);
         Some(PartnerSp {
-            reachable: !partner.has(Fault::SpDead) && !partner.has(Fault::SpCut),
+            reachable: !at.has(Fault::SpDead)
+                && !at.has(Fault::SpCut)
+                && self.processor_answers(partner),
         })
     }
 
-    /// A pair has one shelf, with a module for each of two paths.
+    /// Each node has a shelf, with a module for each of two paths; its partner sees it too.
     pub(super) fn shelves(&self, name: &NodeName) -> Vec<ShelfState> {
-        let node = self.at(name);
-        let first = match &node.partner {
-            Some(partner) => name.min(partner),
-            None => name,
+        let partner = self.at(name).partner.as_ref();
+        let homes = std::iter::once(name).chain(partner);
+        homes.map(|home| self.shelf(name, home)).collect()
+    }
+
+    fn shelf(&self, name: &NodeName, home: &NodeName) -> ShelfState {
+        let module = |module: &&str| ShelfModule {
+            name: (*module).to_owned(),
+            ok: self.module_answers(name, home, module),
         };
-        let module = |name: &str, ok| ShelfModule {
-            name: name.to_owned(),
-            ok,
-        };
-        let still = "fan 2 stands still".to_owned();
-        vec![ShelfState {
-            name: format!("{}-S1", short(first)),
-            modules: vec![module("A", true), module("B", !node.has(Fault::IomDead))],
-            sensors: Vec::from_iter(node.has(Fault::ShelfSensor).then_some(still)),
-        }]
+        let still = home == name && self.at(name).has(Fault::ShelfSensor);
+        ShelfState {
+            name: shelf_of(home),
+            modules: MODULES.iter().map(module).collect(),
+            sensors: Vec::from_iter(still.then(|| "fan 2 stands still".to_owned())),
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 )]
 
 mod bench;
+mod devices;
 mod faults;
 mod ha;
 mod machine;

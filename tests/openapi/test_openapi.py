@@ -42,7 +42,7 @@ def loopback():
 
 @pytest.fixture(scope="module")
 def lab(loopback, tmp_path_factory):
-    """A lab of one pair with a package, and a user for schemathesis."""
+    """A lab of one pair with a package, an estimate, and a user for schemathesis."""
     bin_dir = Path(os.environ["EVENKEEL_BIN_DIR"]).resolve()
     folder = tmp_path_factory.mktemp("openapi")
     with Lab(bin_dir / "evenkeel", folder / "lab", "--nodes", "2") as lab:
@@ -54,6 +54,10 @@ def lab(loopback, tmp_path_factory):
         new = {"name": USER, "role": "admin", "password": PASSWORD}
         made = call(lab, "POST", "/evenkeel/v1/users", json=new)
         assert made.status_code == 201, made.text
+        wanted = {"version": LAB_VERSION}
+        estimate = "/api/cluster/software?estimate_only=true&return_timeout=60"
+        estimated = call(lab, "PATCH", estimate, json=wanted)
+        assert estimated.status_code == 200, estimated.text
         yield lab
 
 

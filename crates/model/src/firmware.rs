@@ -4,10 +4,10 @@
 mod applicable;
 mod manifest;
 mod name;
+#[cfg(test)]
+mod package_tests;
 mod qualification;
 mod qualification_error;
-#[cfg(test)]
-mod tests;
 
 use std::cmp::Ordering;
 use std::fmt;

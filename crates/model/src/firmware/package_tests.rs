@@ -355,7 +355,7 @@ fn faults_in_a_qualification_package_are_named_by_their_line() {
         ),
         (
             sealed(&["evenkeel-qualification 2"]),
-            "line 1: format \"2\", but this release reads format 1",
+            "line 1: format 2, but this release reads format 1",
         ),
         (
             sealed(&["something"]),

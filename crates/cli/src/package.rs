@@ -125,7 +125,7 @@ fn default_platform() -> PlatformName {
         .expect("the lab's platform is a word")
 }
 
-fn parse_time(text: &str) -> Result<WallTime, serde_json::Error> {
+pub(crate) fn parse_time(text: &str) -> Result<WallTime, serde_json::Error> {
     serde_json::from_value(text.into())
 }
 
@@ -303,7 +303,7 @@ fn inspect_zip(file: &Path, json: bool) -> Result<(), Stop> {
     };
     print(&entries.iter().map(line).collect::<String>())?;
     eprintln!(
-        "a sound zip file of {} entries; this release takes no firmware packages",
+        "a sound zip file of {} entries; `evenkeel firmware inspect` shows firmware",
         entries.len()
     );
     Ok(())
@@ -468,7 +468,7 @@ fn refuse_foreign(directory: &Path) -> Result<(), Stop> {
     )))
 }
 
-fn trusted(paths: &[PathBuf]) -> Result<TrustedKeys, Stop> {
+pub(crate) fn trusted(paths: &[PathBuf]) -> Result<TrustedKeys, Stop> {
     paths
         .iter()
         .map(|path| PublicKey::load(path).map_err(|e| failed(&e)))
@@ -485,10 +485,10 @@ fn refused(file: &Path, error: &VerifyError) -> Stop {
     ))
 }
 
-fn failed(error: &dyn Error) -> Stop {
+pub(crate) fn failed(error: &dyn Error) -> Stop {
     Stop::Failed(chain(error))
 }
 
-fn megabytes(bytes: u64) -> String {
+pub(crate) fn megabytes(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
 }

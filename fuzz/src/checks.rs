@@ -3,7 +3,7 @@
 
 use std::io::{Cursor, Read};
 
-use evenkeel_model::{EntryKind, Manifest};
+use evenkeel_model::{EntryKind, FirmwareManifest, Manifest, Qualification};
 use evenkeel_package_store::{
     Policy, TrustedKeys, VerifyError, ZipError, ZipLimits, ZipReader, verify_stream,
 };
@@ -150,4 +150,29 @@ pub(crate) fn zip(bytes: &[u8]) {
             Err(_) => assert!(read <= entry.size),
         }
     }
+}
+
+/// A disk qualification package that is taken is the same when written and read again, and no byte of it can be
+/// left out. A manifest of firmware that is taken lists bare names only.
+pub(crate) fn firmware(bytes: &[u8]) {
+    if let Ok(read) = Qualification::parse(bytes) {
+        let written = read.to_string();
+        let again = Qualification::parse(written.as_bytes()).expect("what is written is read");
+        assert_eq!(again, read);
+        assert!(Qualification::parse(&bytes[..bytes.len() - 1]).is_err());
+    }
+    if let Ok(manifest) = FirmwareManifest::parse(bytes) {
+        assert!(
+            manifest
+                .images
+                .iter()
+                .all(|image| !image.file.contains('/'))
+        );
+        let again = FirmwareManifest::parse(&manifest.to_bytes()).expect("what is written is read");
+        assert_eq!(again, manifest);
+    }
+    // What has been said stays so when more comes.
+    let half = evenkeel_package_store::recognise(&bytes[..bytes.len() / 2], false);
+    let whole = evenkeel_package_store::recognise(bytes, true);
+    assert!(whole.is_some() && (half.is_none() || half == whole));
 }

@@ -8,6 +8,7 @@ use evenkeel_lab::LabCommand;
 use evenkeel_model::{GateCondition, Role};
 
 use crate::demo::DemoArgs;
+use crate::firmware::FirmwareCommand;
 use crate::package::PackageCommand;
 
 /// Upgrades storage controllers while they serve.
@@ -145,6 +146,9 @@ pub(crate) enum Command {
     /// Make and examine software packages.
     #[command(subcommand)]
     Package(PackageCommand),
+    /// Make and examine firmware packages.
+    #[command(subcommand)]
+    Firmware(FirmwareCommand),
     /// A cluster of real daemons on this machine, with simulated hardware.
     #[command(subcommand)]
     Lab(Lab),

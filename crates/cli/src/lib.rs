@@ -1,5 +1,5 @@
 //! `evenkeel`: what operators type. `image`, `job`, `explain`, `events`, `user`, `certificate` and `audit` speak
-//! to the cluster over its REST API only; `package` and `lab` work on files and processes of this machine.
+//! to the cluster over its REST API only; `package`, `firmware` and `lab` work on files and processes of this machine.
 //!
 //! Start at [`run`]. Invariants: exit code 0 means done, 1 failed, 2 wrong usage, 3 paused; an error is
 //! one sentence on standard error with the API's code; `--json` prints the API's object as it is.
@@ -12,6 +12,7 @@ mod client;
 mod clock;
 mod command_line;
 mod demo;
+mod firmware;
 mod gates;
 mod get;
 mod image;

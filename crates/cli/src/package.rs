@@ -126,7 +126,7 @@ fn default_platform() -> PlatformName {
         .expect("the lab's platform is a word")
 }
 
-fn parse_time(text: &str) -> Result<WallTime, serde_json::Error> {
+pub(crate) fn parse_time(text: &str) -> Result<WallTime, serde_json::Error> {
     serde_json::from_value(text.into())
 }
 
@@ -304,7 +304,7 @@ fn inspect_zip(file: &Path, json: bool) -> Result<(), Stop> {
     };
     print(&entries.iter().map(line).collect::<String>())?;
     eprintln!(
-        "a sound zip file of {} entries; this release takes no firmware packages",
+        "a sound zip file of {} entries; `evenkeel firmware inspect` shows firmware",
         entries.len()
     );
     Ok(())
@@ -469,7 +469,7 @@ fn refuse_foreign(directory: &Path) -> Result<(), Stop> {
     )))
 }
 
-fn trusted(paths: &[PathBuf]) -> Result<TrustedKeys, Stop> {
+pub(crate) fn trusted(paths: &[PathBuf]) -> Result<TrustedKeys, Stop> {
     paths
         .iter()
         .map(|path| PublicKey::load(path).map_err(|e| failed(&e)))
@@ -486,10 +486,10 @@ fn refused(file: &Path, error: &VerifyError) -> Stop {
     ))
 }
 
-fn failed(error: &dyn Error) -> Stop {
+pub(crate) fn failed(error: &dyn Error) -> Stop {
     Stop::Failed(error_chain(error))
 }
 
-fn megabytes(bytes: u64) -> String {
+pub(crate) fn megabytes(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
 }

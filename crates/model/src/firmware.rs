@@ -1,4 +1,13 @@
-//! Words for firmware: of which kind it is, and which revision is the newer one.
+//! Words for firmware: of which kind it is, which revision is the newer one, what a package of it holds
+//! ([`FirmwareManifest`]) and for which device it is something new ([`Applicability`]).
+
+mod applicable;
+mod manifest;
+mod name;
+#[cfg(test)]
+mod package_tests;
+mod qualification;
+mod qualification_error;
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -6,6 +15,19 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::id::FirmwareRevision;
+
+pub use applicable::{Applicability, DeviceFirmware, SkipReason};
+pub use manifest::{
+    FIRMWARE_FORMAT, FIRMWARE_MANIFEST, FIRMWARE_SIGNATURE, FirmwareImage, FirmwareManifest,
+    FirmwareManifestError, FirmwareOffer, FirmwareSummary, MAX_FIRMWARE_IMAGES,
+    MAX_FIRMWARE_MANIFEST_BYTES, MAX_IMAGE_BYTES,
+};
+pub use name::{ImageName, ImageNameError};
+pub use qualification::{
+    Drive, DriveJudgement, MAX_QUALIFICATION_BYTES, MAX_QUALIFICATION_RECORDS, Module,
+    Qualification, RecordCounts,
+};
+pub use qualification_error::{QualificationError, QualificationProblem};
 
 /// What a file of firmware is for. Read from its content, never from who sent it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

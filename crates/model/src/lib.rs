@@ -45,7 +45,7 @@ pub use event::{
     UpdateRequest,
 };
 pub use finding::{Acknowledgement, Awaiting, Finding, Problem, Severity};
-pub use firmware::FirmwareKind;
+pub use firmware::*;
 pub use fold::Illegal;
 pub use gate::{GateCondition, Gates, NoSuchCondition};
 pub use id::*;

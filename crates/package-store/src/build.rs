@@ -153,7 +153,7 @@ fn check_root(root: &Path, output: &Path) -> Result<PathBuf, BuildError> {
 }
 
 /// The package comes into place by a rename, which would put a file where a device was.
-fn check_output(output: &Path) -> Result<(), BuildError> {
+pub(crate) fn check_output(output: &Path) -> Result<(), BuildError> {
     match fs::metadata(output) {
         Ok(there) if !there.is_file() => Err(BuildError::OutputNotAFile {
             path: output.to_owned(),
@@ -164,13 +164,13 @@ fn check_output(output: &Path) -> Result<(), BuildError> {
     }
 }
 
-fn unfinished_path(output: &Path) -> PathBuf {
+pub(crate) fn unfinished_path(output: &Path) -> PathBuf {
     let mut name = output.as_os_str().to_owned();
     name.push(".partial");
     name.into()
 }
 
-fn publish(unfinished: &Path, output: &Path) -> Result<(), BuildError> {
+pub(crate) fn publish(unfinished: &Path, output: &Path) -> Result<(), BuildError> {
     fs::rename(unfinished, output).map_err(BuildError::io("rename to", output))?;
     let parent = fsutil::parent_of(output);
     fsutil::sync_dir(&parent).map_err(BuildError::io("sync", &parent))

@@ -1,11 +1,13 @@
 //! Packages: built, taken in while they are verified, kept, served, extracted into a slot, deleted.
 //!
 //! Entry points: [`build()`] makes a package; [`Store`] keeps a node's packages ([`Store::begin`] takes one in,
-//! [`Store::extract`] installs one); [`verify_archive`] and [`extract_archive`] do the same for a file.
+//! [`Store::extract`] installs one); [`verify_archive`] and [`extract_archive`] do the same for a file. For
+//! firmware: [`build_firmware`], [`Store::begin_firmware`], [`Store::open_image`], [`verify_firmware`];
+//! [`recognise`] tells the two apart.
 //!
 //! Invariants: no word of a manifest is believed before its signature is proven; nothing unproven ever counts
 //! as stored or installed; "done" means durable; whatever fails or is killed leaves nothing that
-//! looks whole; memory does not grow with the package. The format is `docs/package-format.md`.
+//! looks whole; memory does not grow with the package. The formats are `docs/package-format.md` and `docs/firmware.md`.
 
 mod archive;
 mod aside;
@@ -17,6 +19,7 @@ mod chunks;
 mod commit;
 mod crew;
 mod extract;
+mod firmware;
 mod flush;
 mod follow;
 mod fsutil;
@@ -58,6 +61,11 @@ pub use build_error::BuildError;
 pub use checks::UnpackChecksError;
 pub use chunks::{CHUNK_BYTES, ChunkList, ChunkListError, chunk_digest};
 pub use extract::{ExtractError, ExtractProgress, ExtractRequest, extract_archive};
+pub use firmware::{
+    BuiltFirmware, FRONT_BYTES, FirmwareBuild, FirmwareBuildError, FirmwareError,
+    FirmwareStageError, FirmwareStaging, ImageError, OpenImage, Recognised, SignedFirmware,
+    StoredFirmware, TakenIn, build_firmware, read_unproven_firmware, recognise, verify_firmware,
+};
 pub use follow::ArchiveReader;
 #[doc(hidden)]
 pub use fuzzing::inflate_all;

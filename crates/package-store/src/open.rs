@@ -14,6 +14,7 @@ use nix::fcntl::{Flock, FlockArg};
 
 use crate::aside::Reaper;
 use crate::chunks::{ChunkList, chunk_digest};
+use crate::firmware::read_firmware;
 use crate::fsutil::{self, is_absent, is_lost};
 use crate::partial::{NOTE, is_resumable};
 use crate::remove::set_aside;
@@ -49,9 +50,12 @@ impl Store {
         clear(&inner)?;
         let packages = read_packages(&inner)?;
         inner.index().packages = packages;
+        let firmware = read_firmware(&inner)?;
+        inner.index().firmware = firmware;
         for folder in [
             inner.incoming_dir(),
             inner.aside_dir(),
+            inner.firmware_dir(),
             inner.packages_dir(),
             dir.clone(),
             fsutil::parent_of(&dir),
@@ -66,7 +70,7 @@ impl Store {
 fn make_folders(dir: &Path) -> Result<Flock<File>, StoreError> {
     fs::create_dir_all(dir).map_err(StoreError::io("create", dir))?;
     let lock = lock(dir)?;
-    for name in ["packages", "incoming", "aside"] {
+    for name in ["packages", "firmware", "incoming", "aside"] {
         let folder = dir.join(name);
         fs::create_dir_all(&folder).map_err(StoreError::io("create", &folder))?;
     }

@@ -56,12 +56,12 @@ pub(crate) fn check_reserve(inner: &Inner, limits: &StageLimits) -> Result<(), S
     }
 }
 
-fn free_bytes(inner: &Inner) -> Result<u64, StageError> {
+pub(crate) fn free_bytes(inner: &Inner) -> Result<u64, StageError> {
     let dir = inner.incoming_dir();
     fsutil::free_bytes(&dir).map_err(StageError::io("examine", &dir))
 }
 
-fn no_space(inner: &Inner, needed: u64, free: u64) -> StageError {
+pub(crate) fn no_space(inner: &Inner, needed: u64, free: u64) -> StageError {
     StageError::NoSpace {
         dir: inner.incoming_dir(),
         needed,

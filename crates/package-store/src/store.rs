@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::aside::{DAMAGED, Reaper};
+use crate::firmware::StoredFirmware;
 use crate::head::SignedManifest;
 use crate::remove::DamagedPackage;
 use crate::signature::Signature;
@@ -149,6 +150,10 @@ pub(crate) struct Index {
     pub(crate) damaged: BTreeMap<Digest, String>,
     /// The same, in the order it was found, until someone takes it to tell it on.
     pub(crate) untold: Vec<DamagedPackage>,
+    /// Firmware, which has folders of its own.
+    pub(crate) firmware: BTreeMap<Digest, StoredFirmware>,
+    /// Firmware that was set aside, with the reason.
+    pub(crate) damaged_firmware: BTreeMap<Digest, String>,
     /// On their way in, by stage id.
     pub(crate) staging: BTreeMap<String, Arc<Underway>>,
 }
@@ -176,6 +181,10 @@ impl Inner {
 
     pub(crate) fn packages_dir(&self) -> PathBuf {
         self.dir.join("packages")
+    }
+
+    pub(crate) fn firmware_dir(&self) -> PathBuf {
+        self.dir.join("firmware")
     }
 
     pub(crate) fn incoming_dir(&self) -> PathBuf {

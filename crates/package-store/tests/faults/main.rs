@@ -13,6 +13,7 @@
 mod common;
 mod disk;
 mod enospc;
+mod firmware;
 mod kill;
 mod power;
 mod reexec;

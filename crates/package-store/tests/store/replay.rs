@@ -8,6 +8,7 @@ use evenkeel_model::{Attributes, Entry, EntryKind, MANIFEST_PATH, Owner};
 
 use crate::common::noise;
 use crate::craft::{Craft, Piece, entry_of, gzip};
+use crate::firmware::qualification;
 use crate::zips;
 
 #[path = "../../../../fuzz/src/checks.rs"]
@@ -54,6 +55,11 @@ fn gzips() {
 #[test]
 fn zip_files() {
     replay("zip", checks::zip);
+}
+
+#[test]
+fn firmware() {
+    replay("firmware", checks::firmware);
 }
 
 /// A package with something of everything, unsigned.
@@ -149,6 +155,11 @@ fn write_seeds() {
         &[gzip(b""), gzip(&random), gzip(b"end")].concat(),
     );
     write("gzip", "stored", &checks::stored_gzip(&random));
+    let records = "drive X423 NA03\nalias Y X423\ndevice IOM12 -\nsystem lab-x86_64\n";
+    write("firmware", "qualification", &qualification(records));
+    let files = crate::firmware::good();
+    write("firmware", "manifest", &files[0].1);
+    write("firmware", "tgz", &crate::firmware::tgz(&files));
     write("zip", "good", &zips::pack(&zips::good()));
     write(
         "zip",

@@ -13,27 +13,27 @@ use crate::common::noise;
 /// One entry, each field free to lie. What is `None` in the header in front is as in the directory.
 #[derive(Clone)]
 pub(crate) struct Part {
-    name: Vec<u8>,
-    content: Vec<u8>,
-    packed: Vec<u8>,
-    method: u16,
-    flags: u16,
-    crc: u32,
-    size: u32,
-    attributes: u32,
+    pub(crate) name: Vec<u8>,
+    pub(crate) content: Vec<u8>,
+    pub(crate) packed: Vec<u8>,
+    pub(crate) method: u16,
+    pub(crate) flags: u16,
+    pub(crate) crc: u32,
+    pub(crate) size: u32,
+    pub(crate) attributes: u32,
     /// Where the directory says it begins.
-    at: Option<u32>,
-    local_name: Option<Vec<u8>>,
-    local_size: Option<u32>,
-    local_method: Option<u16>,
-    local_flags: Option<u16>,
-    descriptor: Vec<u8>,
+    pub(crate) at: Option<u32>,
+    pub(crate) local_name: Option<Vec<u8>>,
+    pub(crate) local_size: Option<u32>,
+    pub(crate) local_method: Option<u16>,
+    pub(crate) local_flags: Option<u16>,
+    pub(crate) descriptor: Vec<u8>,
     /// Bytes between it and the next.
-    gap: Vec<u8>,
+    pub(crate) gap: Vec<u8>,
 }
 
 impl Part {
-    fn new(name: &str, content: &[u8]) -> Self {
+    pub(crate) fn new(name: &str, content: &[u8]) -> Self {
         let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
         encoder.write_all(content).unwrap();
         let mut crc = flate2::Crc::new();
@@ -57,7 +57,7 @@ impl Part {
         }
     }
 
-    fn stored(mut self) -> Self {
+    pub(crate) fn stored(mut self) -> Self {
         self.packed = self.content.clone();
         self.method = 0;
         self

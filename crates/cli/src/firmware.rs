@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand, ValueEnum};
 use evenkeel_model::{
     DeviceModel, FirmwareImage, FirmwareKind, FirmwareRevision, Qualification, WallTime,
+    error_chain,
 };
 use evenkeel_package_store::{
     FirmwareBuild, FirmwareBuildError, FirmwareError, Policy, SecretKey, SignedFirmware,
     build_firmware, read_unproven_firmware, verify_firmware,
 };
 
-use crate::outcome::{Stop, chain, print, print_json};
+use crate::outcome::{Stop, print, print_json};
 use crate::package::{failed, megabytes, parse_time, trusted};
 
 /// Make and examine firmware packages.
@@ -115,7 +116,7 @@ fn build(args: BuildArgs, json: bool) -> Result<(), Stop> {
     };
     let output = &args.output;
     let built = build_firmware(&args.files, &key, options, output).map_err(|error| {
-        let (output, cause) = (output.display(), chain(&error));
+        let (output, cause) = (output.display(), error_chain(&error));
         Stop::Failed(format!(
             "cannot build {output}: {cause}; {}",
             advice(&error)
@@ -273,7 +274,7 @@ fn refused(file: &Path, error: &FirmwareError) -> Stop {
     Stop::Failed(format!(
         "{}: {}; {}",
         file.display(),
-        chain(error),
+        error_chain(error),
         error.advice()
     ))
 }

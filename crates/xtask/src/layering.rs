@@ -180,6 +180,7 @@ mod tests {
             name: name.to_owned(),
             manifest_path,
             dependencies,
+            targets: Vec::new(),
         }
     }
 

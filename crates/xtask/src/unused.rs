@@ -80,6 +80,7 @@ mod tests {
             name: "evenkeel-x".to_owned(),
             manifest_path: String::new(),
             dependencies: vec![dependency],
+            targets: Vec::new(),
         }
     }
 

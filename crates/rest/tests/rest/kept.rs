@@ -12,7 +12,7 @@ use evenkeel_record::{
     Append, Entry, Fence, FollowOptions, Follower, MemoryHub, MemoryRecord, NewEvent, NoMirror,
     Record, StreamWrite, projections,
 };
-use evenkeel_rest::{Peer, RecordCluster};
+use evenkeel_rest::{Api, Peer, RecordCluster};
 use evenkeel_seam::{Clock, SeededIds};
 use evenkeel_simulation::{Cluster, Dice, Settings, run};
 use tower::ServiceExt;
@@ -143,7 +143,7 @@ impl Story {
 
 fn router(cluster: &Arc<RecordCluster>) -> Router {
     let door = Arc::new(Fake::new());
-    evenkeel_rest::router(cluster.clone(), door, &SeededIds::new(1))
+    Api::new(cluster.clone(), door, &SeededIds::new(1)).router()
 }
 
 /// Status, kind and text of the answer.

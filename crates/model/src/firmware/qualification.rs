@@ -162,6 +162,6 @@ impl fmt::Display for Qualification {
             text += &format!("system {platform}\n");
         }
         let checksum = Digest(Sha256::digest(text.as_bytes()).into());
-        write!(f, "{text}checksum sha256 {checksum}\n")
+        writeln!(f, "{text}checksum sha256 {checksum}")
     }
 }

@@ -150,7 +150,7 @@ fn zips_and_tgzs_are_taken_in_kept_and_given_out_by_model() {
         drop(store);
 
         let store = open(dir.path());
-        assert_eq!(store.firmware(), [taken.clone()]);
+        assert_eq!(store.firmware(), std::slice::from_ref(&taken));
         assert_eq!(store.get_firmware(taken.digest), Some(taken.clone()));
         let content = image(&store, taken.digest, "X423_SLTNG1T8SSX").unwrap();
         assert_eq!(content, noise(5000, 3));

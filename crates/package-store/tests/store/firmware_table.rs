@@ -284,39 +284,34 @@ const CASES: &[Case] = &[
     (
         "images of two kinds without a manifest",
         RefusedUnsigned("MixedKinds"),
-        || zip(&vec![file(DISK, b"x"), file("IOM12.0300.SFW", b"x")]),
+        || zip(&[file(DISK, b"x"), file("IOM12.0300.SFW", b"x")]),
     ),
     (
         "two images for one model without a manifest",
         RefusedUnsigned("Manifest"),
-        || zip(&vec![file("X.NA01.LOD", b"x"), file("X.NA02.LOD", b"x")]),
+        || zip(&[file("X.NA01.LOD", b"x"), file("X.NA02.LOD", b"x")]),
     ),
     (
         "an image in two folders, without a manifest",
         RefusedUnsigned("Duplicate"),
-        || {
-            zip(&vec![
-                file("a/X.NA01.LOD", b"x"),
-                file("b/X.NA01.lod", b"x"),
-            ])
-        },
+        || zip(&[file("a/X.NA01.LOD", b"x"), file("b/X.NA01.lod", b"x")]),
     ),
     (
         "a file that is no image, without a manifest",
         RefusedUnsigned("NotAnImage"),
-        || zip(&vec![file(DISK, b"x"), file("README.txt", b"x")]),
+        || zip(&[file(DISK, b"x"), file("README.txt", b"x")]),
     ),
     (
         "an SP image without a manifest",
         RefusedUnsigned("NothingSaid"),
-        || zip(&vec![file("X_SP_FW.zip", b"PK")]),
+        || zip(&[file("X_SP_FW.zip", b"PK")]),
     ),
     (
         "an empty image without a manifest",
         RefusedUnsigned("Manifest"),
-        || zip(&vec![file(DISK, b"")]),
+        || zip(&[file(DISK, b"")]),
     ),
-    ("no files", RefusedUnsigned("Empty"), || zip(&vec![])),
+    ("no files", RefusedUnsigned("Empty"), || zip(&[])),
     (
         "neither a zip nor a gzip file",
         RefusedUnsigned("NotAnArchive"),

@@ -10,14 +10,14 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode, header};
 use evenkeel_interconnect::{AgentClient, AgentRequest, AgentResponse, CallError};
-use evenkeel_model::{NodeName, Position, WallTime};
+use evenkeel_model::{NodeName, PackagesStatus, Position, WallTime};
 use evenkeel_orchestrator::{FrontDoor, Orchestrator, Parts};
 use evenkeel_package_store::Store;
 use evenkeel_planner::Tunables;
 use evenkeel_record::{FollowOptions, Follower, NoMirror, Record, projections};
 use evenkeel_rest::{
-    Limits, LiveDownload, NoPeerRoom, NodeDoor, NodeDoorParts, PackagePolicy, RecordCluster,
-    router, tls_config,
+    Api, Limits, LiveDownload, NodeDoor, NodeDoorParts, PackagePolicy, PeerRoom, RecordCluster,
+    tls_config,
 };
 use evenkeel_seam::{Clock, Ids, RandomIds, watch};
 use rustls::ServerConfig;
@@ -115,7 +115,7 @@ impl Node {
             admission: FrontDoor::new(&parts, Orchestrator::new(parts.clone()).role()),
             follower: Arc::clone(&self.follower),
             store: self.store.clone(),
-            peers: Arc::new(NoPeerRoom),
+            peers: Arc::new(Alone),
             client: evenkeel_download::Client::new(trust, limits),
             live: live.clone(),
             upload_enabled: true,
@@ -124,7 +124,7 @@ impl Node {
         let (record, clock) = (Arc::clone(&self.record), Arc::clone(&self.clock));
         let cluster = RecordCluster::new(Arc::clone(&self.follower), record, clock, minute);
         let cluster = Arc::new(cluster.with_live(live));
-        Ok(router(cluster, Arc::new(door), &RandomIds))
+        Ok(Api::new(cluster, Arc::new(door), &RandomIds).router())
     }
 
     /// What is asked for.
@@ -200,4 +200,18 @@ fn certificate(folder: &Path) -> Result<(Arc<ServerConfig>, std::path::PathBuf)>
     fs::write(&path, &certificate)?;
     let tls = tls_config(certificate.as_bytes(), key.as_bytes(), None)?;
     Ok((tls, path))
+}
+
+/// A node whose partners are not there.
+struct Alone;
+
+#[async_trait]
+impl PeerRoom for Alone {
+    async fn rooms(&self) -> Vec<(NodeName, u64)> {
+        Vec::new()
+    }
+
+    async fn states(&self) -> Vec<(NodeName, Option<PackagesStatus>)> {
+        Vec::new()
+    }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use evenkeel_agent::{GateAnswer, GateContext};
 use evenkeel_interconnect::{AgentClient, AgentRequest, AgentResponse, CallError, Echo, Loss};
 use evenkeel_model::{
-    CatalogueEvent, CheckOrder, ControlEvent, Event, GetSource, JobId, Link, NodeName, OperationId,
-    PackageRef, Position, Refusal, Seq, StreamId, WallTime,
+    CatalogueEvent, CheckOrder, ControlEvent, Event, Link, NodeName, OperationId, Position, Seq,
+    StreamId, WallTime,
 };
 use evenkeel_orchestrator::{FrontDoor, Role};
 use evenkeel_platform::sim::{Fault, Hardware};
@@ -16,16 +16,12 @@ use evenkeel_record::{Entry, Fence, MemoryFaults, MemoryRecord, View, Write, Wri
 use evenkeel_seam::SeededIds;
 use evenkeel_seam::watch;
 use tokio::runtime::Builder;
-use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
-use uuid::Uuid;
 
 use crate::conditions::DiskState;
-use crate::daemon;
 use crate::hooks::ScriptedChecks;
-use crate::settings::{NEW, OLD, Settings, admin, digest, epoch, package};
-use crate::shelf::Shelf;
+use crate::settings::{NEW, OLD, Settings, digest, epoch, package};
 use crate::shown::wrong_jobs;
 use crate::world::{Blow, Trip, World, bare, lock};
 
@@ -349,25 +345,6 @@ impl Cluster {
         lock(&self.world.violations).clone()
     }
 
-    /// Sends a node a package: it takes it in for a second, then names it in the catalogue. Nothing comes
-    /// back when the node's daemon dies meanwhile.
-    pub async fn upload(&self, node: &NodeName, version: &str) -> Option<Result<JobId, Refusal>> {
-        let receiver = {
-            let mut nodes = self.world.nodes();
-            let shelf = nodes[node].shelf.clone();
-            let daemon = nodes.get_mut(node)?.daemon.as_mut()?;
-            let (answer, receiver) = oneshot::channel();
-            let (door, incarnation) = (daemon.door.clone(), daemon.incarnation);
-            let (node, package) = (node.clone(), package(version));
-            daemon.tasks.spawn(async move {
-                let taken = take_in(&door, node, incarnation, &shelf, package).await;
-                let _unheard = answer.send(taken);
-            });
-            receiver
-        };
-        receiver.await.ok()
-    }
-
     /// A node has no room for packages, or has it again.
     pub fn set_full(&self, node: &NodeName, full: bool) {
         self.world.nodes()[node].shelf.set_full(full);
@@ -413,36 +390,6 @@ impl World {
         let now = control.coordinator.as_ref().map(|c| c.node.clone());
         now.or_else(|| control.handed_to.clone())
     }
-}
-
-async fn take_in(
-    door: &FrontDoor,
-    node: NodeName,
-    incarnation: Uuid,
-    shelf: &Shelf,
-    package: PackageRef,
-) -> Result<JobId, Refusal> {
-    let description = "POST /api/cluster/software/upload";
-    let begun = door.begin_get(
-        node.clone(),
-        incarnation,
-        GetSource::Upload,
-        admin(),
-        description,
-    );
-    let taken = match begun.await {
-        Ok(ticket) => {
-            sleep(Duration::from_secs(1)).await;
-            shelf.put(package.digest);
-            door.staged(ticket, package, None).await
-        }
-        Err(refusal) => Err(refusal),
-    };
-    if taken.is_err() {
-        // It may have begun, or be staged, all the same: what nobody receives is ended.
-        daemon::end_stale_gets(door.clone(), node, Uuid::nil()).await;
-    }
-    taken
 }
 
 fn setup_writer(world: &World, seed: u64) -> Writer {

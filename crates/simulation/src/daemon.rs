@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use evenkeel_agent::{Agent, AgentParts, Bounds, ClusterView, Disk};
 use evenkeel_interconnect::AgentService;
-use evenkeel_model::{
-    BootId, ControlEvent, Event, MachineId, NodeName, Refusal, StreamId, Version, code,
-};
+use evenkeel_model::{BootId, ControlEvent, Event, NodeName, Refusal, StreamId, Version, code};
 use evenkeel_orchestrator::{FrontDoor, Orchestrator, Parts, Role};
 use evenkeel_planner::Tunables;
 use evenkeel_platform::SharedPlatform;
@@ -254,13 +252,14 @@ impl Reporter {
         if known.is_some_and(|b| b.boot_id == self.boot_id && b.version == version) {
             return Ok(true);
         }
+        let machine = self.platform.machine().await.unwrap_or_default();
         let event = ControlEvent::NodeBooted {
             at: self.clock.wall(),
             node: self.node.clone(),
             boot_id: self.boot_id,
             version,
             daemon: "simulated".to_owned(),
-            machine: MachineId::default(),
+            machine,
         };
         let write = view.write(StreamId::Control, vec![Event::Control(event)]);
         self.writer

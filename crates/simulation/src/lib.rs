@@ -18,6 +18,7 @@ mod drive;
 pub mod explore;
 mod hooks;
 mod network;
+mod receive;
 mod rules;
 mod settings;
 mod shelf;

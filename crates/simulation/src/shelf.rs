@@ -45,7 +45,7 @@ impl Shelf {
         self.full.store(full, Ordering::Relaxed);
     }
 
-    fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.full.load(Ordering::Relaxed)
     }
 

@@ -9,6 +9,7 @@ mod layering;
 mod mixed;
 mod paths;
 mod prerequisites;
+mod record;
 mod simulate;
 mod step;
 mod test;
@@ -34,6 +35,13 @@ enum Command {
     },
     /// Writes the generated files anew.
     Generate,
+    /// Records the streams of this release, as far as they are not there yet: every later build must read them.
+    Record {
+        /// Names their folder in `crates/record/tests/corpus`; another one keeps what this release recorded before
+        /// its format changed.
+        #[arg(value_name = "BUILD", default_value = env!("CARGO_PKG_VERSION"))]
+        build: String,
+    },
     /// Storms drawn from seeds over simulated clusters, as many as wanted. One that fails is shrunk to a story.
     Simulate {
         /// How many.
@@ -76,6 +84,7 @@ fn main() -> ExitCode {
         Command::Test { mixed: false, .. } => test::run_all(),
         Command::Test { mixed: true, from } => mixed::run_mixed(&from),
         Command::Generate => check::generate(),
+        Command::Record { build } => record::run_all(&build),
         Command::Simulate { seeds, first, tell } => simulate::simulate(seeds, first, tell),
         Command::Explore {
             faults,

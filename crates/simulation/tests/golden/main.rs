@@ -3,9 +3,11 @@
 //! Every `stories/*.txt` is a test; a new file is a new one. `EVENKEEL_BLESS=1` writes the output anew,
 //! `EVENKEEL_STORY=part-of-a-name` runs only some. The commands are those of [`script::Command`].
 
+mod errands;
 mod guide;
 mod narrate;
 mod play;
+mod record;
 mod script;
 mod show;
 
@@ -14,6 +16,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread;
 
+/// So many stories there are at least: what was told once stays told.
+const FEWEST: usize = 60;
 /// Stories that are played side by side.
 const PLAYERS: usize = 2;
 
@@ -38,7 +42,10 @@ fn hold(file: &Path) -> Result<(), String> {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let old = fs::read_to_string(file).map_err(|error| format!("{name}: {error}"))?;
     let script = script::parse(&old).map_err(|why| format!("{name}: {why}"))?;
-    let new = play::play(&script).map_err(|why| format!("{name}: {why}"))?;
+    let played = play::play(&script).map_err(|why| format!("{name}: {why}"))?;
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    record::keep(&stem, &played.recorded).map_err(|why| format!("{name}: {why}"))?;
+    let new = played.text;
     if old == new {
         return Ok(());
     }
@@ -63,7 +70,13 @@ fn hold(file: &Path) -> Result<(), String> {
 #[test]
 fn every_story_goes_as_it_is_written() {
     let wanted = std::env::var("EVENKEEL_STORY").unwrap_or_default();
-    let queue = Mutex::new(stories(&wanted).into_iter());
+    let chosen = stories(&wanted);
+    assert!(
+        chosen.len() >= FEWEST || !wanted.is_empty(),
+        "there are only {} stories",
+        chosen.len()
+    );
+    let queue = Mutex::new(chosen.into_iter());
     let wrong = Mutex::new(Vec::new());
     let next = || queue.lock().expect("players do not panic here").next();
     thread::scope(|scope| {
@@ -86,6 +99,18 @@ fn every_story_goes_as_it_is_written() {
         wrong.len(),
         wrong.join("\n\n")
     );
+}
+
+/// The corpus of recorded streams is made from stories that are there.
+#[test]
+fn every_story_that_is_recorded_is_there() {
+    for name in record::RECORDED {
+        let file = folder().join(format!("{name}.txt"));
+        assert!(
+            file.exists(),
+            "{name}: crates/simulation/tests/golden/record.rs names it"
+        );
+    }
 }
 
 /// What the operators' guide says that is shown, is shown in a story.

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use evenkeel_model::{
-    ControlEvent, Event, Finding, How, Lane, NodeName, OperationEnd, OperationEvent, OperationId,
-    PauseCause, PausePoint, Plan, Severity, StreamId, TaskEnd, TaskErrorKind, TaskId,
+    CatalogueEvent, ControlEvent, Event, Finding, How, Lane, NodeName, OperationEnd,
+    OperationEvent, OperationId, PauseCause, PausePoint, Plan, PlanEstimate, Severity, Step,
+    StreamId, TaskEnd, TaskErrorKind, TaskId,
 };
 use evenkeel_record::Entry;
 use evenkeel_simulation::Cluster;
@@ -18,6 +19,10 @@ pub(crate) struct Narrator {
     /// When tasks began, and what they are: `TaskEnded` names only their numbers.
     tasks: BTreeMap<(OperationId, TaskId), (String, Duration)>,
     plans: BTreeMap<OperationId, Vec<Lane>>,
+    /// Steps of a plan that was too long for one event, until the rest is there.
+    parts: Vec<Step>,
+    /// In how many events they came.
+    part_count: usize,
 }
 
 impl Narrator {
@@ -28,6 +33,8 @@ impl Narrator {
             outages_ended: 0,
             tasks: BTreeMap::new(),
             plans: BTreeMap::new(),
+            parts: Vec::new(),
+            part_count: 0,
         }
     }
 
@@ -76,6 +83,7 @@ impl Narrator {
     fn tell(&mut self, entry: &Entry, now: Duration) -> Vec<String> {
         match Event::decode(entry.stream, &entry.body) {
             Ok(Event::Control(event)) => self.control(&event),
+            Ok(Event::Catalogue(event)) => vec![catalogue(&event)],
             Ok(Event::Operation(event)) => match entry.stream {
                 StreamId::Operation(id) => self.operation(id, &event, now),
                 StreamId::Control | StreamId::Catalogue => Vec::new(),
@@ -102,7 +110,14 @@ impl Narrator {
     fn operation(&mut self, id: OperationId, event: &OperationEvent, now: Duration) -> Vec<String> {
         match event {
             OperationEvent::Validated { findings, .. } => found("validated", findings),
+            OperationEvent::PlanPart {
+                steps, continues, ..
+            } => {
+                self.part(steps, *continues);
+                Vec::new()
+            }
             OperationEvent::Planned { plan, .. } => self.planned(id, plan),
+            OperationEvent::Estimated { estimate, .. } => estimated(estimate),
             OperationEvent::TaskStarted { task, attempt, .. } => {
                 let name = self.name_of(id, *task);
                 let begun = || (name.clone(), now);
@@ -137,11 +152,25 @@ impl Narrator {
         }
     }
 
+    fn part(&mut self, steps: &[Step], continues: bool) {
+        let mut steps = steps.to_vec();
+        if continues && let Some(last) = self.parts.last_mut() {
+            last.lanes.extend(steps.remove(0).lanes);
+        }
+        self.parts.extend(steps);
+        self.part_count += 1;
+    }
+
     fn planned(&mut self, id: OperationId, plan: &Plan) -> Vec<String> {
+        let mut steps = std::mem::take(&mut self.parts);
+        steps.extend(plan.steps.clone());
         let lanes = self.plans.entry(id).or_default();
-        let mut steps = plan.steps.clone();
         lanes.extend(steps.iter().flat_map(|step| step.lanes.clone()));
-        let mut lines = vec![format!("planned, revision {}:", plan.revision)];
+        let parts = match std::mem::take(&mut self.part_count) {
+            0 => String::new(),
+            parts => format!(", in {} events", parts + 1),
+        };
+        let mut lines = vec![format!("planned, revision {}{parts}:", plan.revision)];
         for (number, step) in steps.iter_mut().enumerate() {
             let nodes: Vec<String> = step.lanes.iter().map(|l| l.node.to_string()).collect();
             let first = step.lanes.first().and_then(|lane| lane.tasks.first());
@@ -196,6 +225,36 @@ impl Narrator {
             }
         }
     }
+}
+
+fn catalogue(event: &CatalogueEvent) -> String {
+    match event {
+        CatalogueEvent::PackageAdded { package, node, .. } => {
+            format!("package {} came in on {node}", package.summary.version)
+        }
+        CatalogueEvent::PackageRemoved { .. } => "a package is to go from every node".to_owned(),
+        CatalogueEvent::CopyDamaged { node, why, .. } => {
+            format!("{node} put its copy of a package aside: {why}")
+        }
+        CatalogueEvent::CopyRestored { node, .. } => {
+            format!("{node} has a whole copy of the package again")
+        }
+    }
+}
+
+fn estimated(estimate: &PlanEstimate) -> Vec<String> {
+    let time = |seconds: u32| clock(Duration::from_secs(seconds.into()));
+    let mut lines = vec![format!(
+        "estimated: {}, nine of ten times at most {}",
+        time(estimate.updates_s),
+        time(estimate.updates_p90_s)
+    )];
+    lines.extend(estimate.moments.iter().map(|moment| {
+        let nodes: Vec<&str> = moment.nodes.iter().map(NodeName::as_str).collect();
+        let (from, what) = (time(moment.start_s), &moment.what);
+        format!("  {from} {what}: {}", nodes.join(", "))
+    }));
+    lines
 }
 
 /// `h:mm:ss`.

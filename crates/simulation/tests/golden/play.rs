@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-use evenkeel_model::{
-    GateCondition, JobId, NodeName, OperationKind, Refusal, TaskState, UpdateRequest, Version,
-};
-use evenkeel_orchestrator::{GatesChange, UpdateAction};
+use evenkeel_model::{JobId, NodeName, OperationKind, Refusal, TaskState, UpdateRequest, Version};
+use evenkeel_orchestrator::UpdateAction;
 use evenkeel_platform::sim::Hardware;
-use evenkeel_record::View;
+use evenkeel_record::{Entry, View};
 use evenkeel_simulation::{Blow, Cluster, Settings, admin, run, stand_of};
 use tokio::time::{Instant, sleep};
 
+use crate::errands;
 use crate::narrate::Narrator;
 use crate::script::{Command, Cut, Line, Moment, Options, Until};
 use crate::show::show;
@@ -22,8 +21,16 @@ const BOUND: Duration = Duration::from_secs(12 * 3600);
 /// What stands before every line of output.
 const INDENT: &str = "    ";
 
-/// Plays a story under virtual time; says what its file should hold.
-pub(crate) fn play(script: &[Line]) -> Result<String, String> {
+/// What came of a story.
+pub(crate) struct Played {
+    /// What its file should hold.
+    pub(crate) text: String,
+    /// All that its cluster recorded.
+    pub(crate) recorded: Vec<Entry>,
+}
+
+/// Plays a story under virtual time.
+pub(crate) fn play(script: &[Line]) -> Result<Played, String> {
     run(async {
         let mut player: Option<Player> = None;
         let mut text = String::new();
@@ -55,7 +62,10 @@ pub(crate) fn play(script: &[Line]) -> Result<String, String> {
         let player = player.ok_or("a story needs a cluster")?;
         let wrong = player.cluster.violations();
         match wrong.is_empty() {
-            true => Ok(text),
+            true => Ok(Played {
+                text,
+                recorded: player.cluster.entries(),
+            }),
             false => Err(format!("what must never happen: {wrong:#?}\n{text}")),
         }
     })
@@ -119,7 +129,14 @@ impl Player {
                 };
                 answered(self.cluster.ask(ask).await)
             }
-            Command::Gates(conditions) => self.set_gates(conditions).await?,
+            Command::Estimate(version, options) => {
+                let request = request(version, options)?;
+                let ask = async |door: evenkeel_orchestrator::FrontDoor| {
+                    door.estimate(request.clone(), admin()).await
+                };
+                answered(self.cluster.ask(ask).await)
+            }
+            Command::Errand(errand) => errands::run(&self.cluster, errand).await?,
             Command::Pause => self.act(UpdateAction::Pause).await,
             Command::Resume => self.act(UpdateAction::Resume).await,
             Command::Cancel => self.act(UpdateAction::Cancel).await,
@@ -135,21 +152,6 @@ impl Player {
     async fn act(&self, action: UpdateAction) -> Vec<String> {
         let ask = async |door: evenkeel_orchestrator::FrontDoor| door.act(action, admin()).await;
         answered(self.cluster.ask(ask).await)
-    }
-
-    async fn set_gates(&self, conditions: &[GateCondition]) -> Result<Vec<String>, String> {
-        let names = self.cluster.names();
-        let doors = names.iter().filter_map(|name| self.cluster.door(name));
-        let door = doors.into_iter().next().ok_or("no daemon runs")?;
-        let change = GatesChange {
-            conditions: Some(conditions.to_vec()),
-            hold_minutes: Some(2),
-            longest_minutes: Some(30),
-        };
-        Ok(vec![match door.set_gates(change, admin()).await {
-            Ok(()) => "accepted".to_owned(),
-            Err(refusal) => format!("refused, {}: {}", refusal.code, refusal.message),
-        }])
     }
 
     /// What needs no answer of the cluster.
@@ -185,7 +187,8 @@ impl Player {
             | Command::Update(..)
             | Command::Validate(_)
             | Command::Delete(_)
-            | Command::Gates(_)
+            | Command::Estimate(..)
+            | Command::Errand(_)
             | Command::Pause
             | Command::Resume
             | Command::Cancel

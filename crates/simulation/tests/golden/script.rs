@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use evenkeel_model::{GateCondition, NodeName};
+use evenkeel_model::NodeName;
 use evenkeel_platform::sim::Fault;
+
+use crate::errands::{self, Errand};
 
 /// A line of a story, without its output.
 #[derive(Clone, Debug)]
@@ -73,6 +75,8 @@ pub(crate) enum Shown {
     Nodes,
     Explain,
     Hardware,
+    Settings,
+    Packages,
 }
 
 /// Who is cut from whom.
@@ -93,8 +97,10 @@ pub(crate) enum Command {
     Validate(String),
     /// `delete 9.10.0`.
     Delete(String),
-    /// `gates paths_back load_below=50`: what holds for two minutes between nodes, for at most thirty.
-    Gates(Vec<GateCondition>),
+    /// `estimate 9.10.1 force_rolling`: with the options of an update.
+    Estimate(String, Options),
+    /// What has no part in an update.
+    Errand(Errand),
     Pause,
     Resume,
     Cancel,
@@ -150,12 +156,8 @@ fn command(line: &str) -> Result<Command, String> {
         ["update", version, ref rest @ ..] => Command::Update(version.to_owned(), options(rest)),
         ["validate", version] => Command::Validate(version.to_owned()),
         ["delete", version] => Command::Delete(version.to_owned()),
-        ["gates", ref conditions @ ..] => {
-            let parse = |word: &&str| -> Result<GateCondition, String> {
-                word.parse()
-                    .map_err(|error: evenkeel_model::NoSuchCondition| error.to_string())
-            };
-            Command::Gates(conditions.iter().map(parse).collect::<Result<_, _>>()?)
+        ["estimate", version, ref rest @ ..] => {
+            Command::Estimate(version.to_owned(), options(rest))
         }
         ["pause"] => Command::Pause,
         ["resume"] => Command::Resume,
@@ -180,7 +182,10 @@ fn command(line: &str) -> Result<Command, String> {
         }
         ["wait", ref rest @ ..] => Command::Wait(until(rest)?),
         ["show", what] => Command::Show(shown(what)?),
-        _ => return Err("there is no such command".to_owned()),
+        ref words => {
+            let errand = errands::parse(words)?;
+            Command::Errand(errand.ok_or("there is no such command")?)
+        }
     })
 }
 
@@ -209,6 +214,8 @@ fn shown(what: &str) -> Result<Shown, String> {
         "nodes" => Shown::Nodes,
         "explain" => Shown::Explain,
         "hardware" => Shown::Hardware,
+        "settings" => Shown::Settings,
+        "packages" => Shown::Packages,
         _ => return Err("nothing of that name is shown".to_owned()),
     })
 }

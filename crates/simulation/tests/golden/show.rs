@@ -22,6 +22,8 @@ pub(crate) fn show(cluster: &Cluster, shown: Shown, begun: Instant) -> Vec<Strin
         Shown::Nodes => shown_nodes(cluster),
         Shown::Explain => shown_explain(cluster),
         Shown::Hardware => shown_hardware(cluster, begun),
+        Shown::Settings => shown_settings(&view),
+        Shown::Packages => shown_packages(cluster, &view),
     }
 }
 
@@ -224,4 +226,63 @@ fn shown_hardware(cluster: &Cluster, begun: Instant) -> Vec<String> {
             })
             .collect()
     })
+}
+
+/// What is set for the whole cluster, and who may use it.
+fn shown_settings(view: &View) -> Vec<String> {
+    let control = view.control();
+    let users = control.users.iter().map(|(name, account)| {
+        let with = [
+            account.password_hash.as_ref().map(|_| "a password"),
+            account.certificate.then_some("a certificate"),
+        ];
+        let with: Vec<&str> = with.into_iter().flatten().collect();
+        let with = if with.is_empty() {
+            "nothing that lets it in".to_owned()
+        } else {
+            with.join(" and ")
+        };
+        format!("user {name}: {}, with {with}", account.role)
+    });
+    let keys = control.trusted_keys.iter().map(|key| {
+        let name = key.name.as_deref().unwrap_or("without a name");
+        let state = match key.revoked {
+            Some(_) => "revoked",
+            None => "trusted",
+        };
+        format!("key {} ({name}): {state}", key.key_id)
+    });
+    let known = control.acknowledged.iter();
+    let known = known.map(|(check, said)| format!("acknowledged {check}: {}", said.reason));
+    let kept = control
+        .retention
+        .map(|kept| format!("packages kept: {kept}"));
+    let gates = control.gates.conditions.iter();
+    let gates = gates.map(|condition| format!("gate: {condition}"));
+    let mut lines: Vec<String> = users
+        .chain(keys)
+        .chain(known)
+        .chain(kept)
+        .chain(gates)
+        .collect();
+    if lines.is_empty() {
+        lines.push("nothing is set".to_owned());
+    }
+    lines
+}
+
+fn shown_packages(cluster: &Cluster, view: &View) -> Vec<String> {
+    let mut packages: Vec<_> = view.catalogue().packages.values().collect();
+    packages.sort_by_key(|entry| entry.order);
+    let line = |entry: &evenkeel_model::CatalogueEntry| {
+        let version = &entry.package.summary.version;
+        let holders = cluster.holders(version.as_str());
+        let holders: Vec<&str> = holders.iter().map(NodeName::as_str).collect();
+        format!(
+            "{version}: from {}, on {}",
+            entry.origin,
+            holders.join(", ")
+        )
+    };
+    packages.into_iter().map(line).collect()
 }

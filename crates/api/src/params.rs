@@ -39,10 +39,30 @@ pub struct Params {
 }
 
 impl Params {
-    /// Reads a raw query string. Blank values count as absent, as Python clients drop them. Several `fields` are
-    /// one list. Any other parameter given twice is refused: clients collapse such, so its meaning would depend
-    /// on them.
+    /// Reads the raw query string of a call that only reads. Blank values count as absent, as Python clients drop
+    /// them. Several `fields` are one list. Any other parameter given twice is refused: clients collapse such, so its
+    /// meaning would depend on them.
     pub fn parse(raw: &str) -> Result<Self, ApiError> {
+        let mut params = Self::read(raw)?;
+        params.pairs.retain(|(_, value)| !value.is_empty());
+        Ok(params)
+    }
+
+    /// The same of a call that changes something. A parameter without a value is refused: `?validate_only` left out
+    /// would have an update begin.
+    pub fn parse_for_change(raw: &str) -> Result<Self, ApiError> {
+        let params = Self::read(raw)?;
+        match params.pairs.iter().find(|(_, value)| value.is_empty()) {
+            None => Ok(params),
+            Some((name, _)) => {
+                let message =
+                    format!("Argument \"{name}\" has no value: give one, or leave it out.");
+                Err(ApiError::with(Code::InvalidField, message).target(name))
+            }
+        }
+    }
+
+    fn read(raw: &str) -> Result<Self, ApiError> {
         let mut pairs: Vec<(String, String)> = Vec::new();
         for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -61,9 +81,7 @@ impl Params {
                 }
                 None => {}
             }
-            if !value.is_empty() {
-                pairs.push((name, value));
-            }
+            pairs.push((name, value));
         }
         Ok(Self { pairs })
     }

@@ -13,6 +13,9 @@ use crate::outcome::{Stop, print, print_json};
 use crate::table::Table;
 use crate::watch::word;
 
+/// An age that nobody knows, in HTTP's way of saying it.
+const UNKNOWN_AGE: u64 = 1 << 31;
+
 /// Pause before events are asked for again when a connection ended.
 const RECONNECT: Duration = Duration::from_millis(500);
 
@@ -92,7 +95,10 @@ fn explanation(explain: &Explain) -> String {
     }
     text.extend(explain.left.iter().map(|left| format!("{left}\n")));
     if let Some(age) = explain.age_seconds {
-        text += &format!("(as it was {age} s ago: the record cannot be reached)\n");
+        text += &match age < UNKNOWN_AGE {
+            true => format!("(as it was {age} s ago: the record cannot be reached)\n"),
+            false => "(as it was when evenkeeld of this node last reached the record, before its last start)\n".to_owned(),
+        };
     }
     text
 }

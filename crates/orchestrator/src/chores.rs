@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::commit::Batch;
 
 /// As whom the coordinator asks.
-const SELF: &str = "evenkeel";
+pub const SELF: &str = "evenkeel";
 
 /// All of it can be lost: a new coordinator tries a synchronization once, and rests anew.
 pub(crate) struct Memory {

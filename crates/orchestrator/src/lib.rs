@@ -22,6 +22,7 @@ mod scope;
 mod track;
 
 pub use admission::UpdateAction;
+pub use chores::SELF;
 pub use elect::{Orchestrator, Parts, Role};
 pub use evenkeel_planner::Preview;
 pub use front_door::{CopyNote, CopyState, FrontDoor, GetTicket, NewKey, StaleGet, UserChange};

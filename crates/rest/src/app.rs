@@ -8,12 +8,13 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{from_fn_with_state, map_request};
 use axum::response::{IntoResponse, Response};
 use evenkeel_api::{ApiError, Code, Download, Job, Package, Resource, Software};
-use evenkeel_model::UserName;
+use evenkeel_model::{Role, UserName};
 use evenkeel_seam::Ids;
 
 use crate::audit::{AuditLog, Audits};
 use crate::auth::Auth;
-use crate::busy::Shares;
+use crate::busy::{Most, Share, Shares};
+use crate::caller::Caller;
 use crate::cluster::{Certificates, Cluster, FrontDoor};
 use crate::enter::enter;
 use crate::kept::Kept;
@@ -25,10 +26,17 @@ use crate::{
     users,
 };
 
-/// Requests at once of all who were let in, those that wait for a job and streams of events included; and of one
-/// user, so that one leaves room for others.
-const MAX_REQUESTS: usize = 512;
-const MAX_REQUESTS_EACH: usize = 384;
+/// Requests at once, those that wait for a job and streams of events included: of one user, so that one leaves room
+/// for others, and of all. What only admins may have, and in the end root on the controller, is theirs to put an end to
+/// whatever takes the rest.
+fn most_requests(caller: &Caller) -> Most {
+    let (all, each) = match caller.role {
+        Role::Admin if caller.is_local => (512, 512),
+        Role::Admin => (448, 320),
+        Role::Stager | Role::Readonly | Role::Unknown => (320, 192),
+    };
+    Most { all, each }
+}
 
 /// What every handler shares.
 pub(crate) struct App {
@@ -44,6 +52,26 @@ pub(crate) struct App {
 
 pub(crate) type Shared = State<Arc<App>>;
 
+impl App {
+    /// One more request of this caller, if there may be one.
+    pub(crate) fn share(&self, caller: &Caller) -> Option<Share<UserName>> {
+        self.requests
+            .take(caller.user.clone(), most_requests(caller))
+    }
+
+    /// Whether whoever was let in a while ago would be let in now, as the same: what takes long must not outlive its
+    /// user's right to it. A picture that cannot be had takes nothing away.
+    pub(crate) async fn is_still_let_in(&self, caller: &Caller) -> bool {
+        if caller.is_local {
+            return true;
+        }
+        match self.cluster.account(&caller.user).await {
+            Ok(account) => account.is_some_and(|account| account.role == caller.role),
+            Err(_) => true,
+        }
+    }
+}
+
 /// What the API is made of.
 pub struct Api {
     app: App,
@@ -56,7 +84,7 @@ impl Api {
             auth: Auth::new(ids),
             cluster,
             door,
-            requests: Shares::new(MAX_REQUESTS, MAX_REQUESTS_EACH),
+            requests: Shares::new(),
             kept: Kept::default(),
             audit: None,
             audits: None,

@@ -8,9 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Counts what is under way, by whom it belongs to.
 #[derive(Debug)]
 pub(crate) struct Shares<K> {
-    most: usize,
-    most_each: usize,
     taken: Mutex<Taken<K>>,
+}
+
+/// How many there may be, for somebody who wants one more. Of those who may have more in all, the rest is theirs alone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Most {
+    pub(crate) all: usize,
+    pub(crate) each: usize,
 }
 
 #[derive(Debug)]
@@ -20,10 +25,8 @@ struct Taken<K> {
 }
 
 impl<K: Clone + Eq + Hash> Shares<K> {
-    pub(crate) fn new(most: usize, most_each: usize) -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
-            most,
-            most_each,
             taken: Mutex::new(Taken {
                 all: 0,
                 each: HashMap::new(),
@@ -32,10 +35,10 @@ impl<K: Clone + Eq + Hash> Shares<K> {
     }
 
     /// One more for `key`, until the share is dropped; `None` when there are too many.
-    pub(crate) fn take(self: &Arc<Self>, key: K) -> Option<Share<K>> {
+    pub(crate) fn take(self: &Arc<Self>, key: K, most: Most) -> Option<Share<K>> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let own = taken.each.get(&key).copied().unwrap_or(0);
-        if taken.all >= self.most || own >= self.most_each {
+        if taken.all >= most.all || own >= most.each {
             return None;
         }
         taken.all += 1;
@@ -77,14 +80,17 @@ mod tests {
 
     #[test]
     fn one_leaves_room_for_others_and_what_ends_makes_room() {
-        let shares = Shares::new(3, 2);
-        let first = shares.take("a").unwrap();
-        let _second = shares.take("a").unwrap();
-        assert!(shares.take("a").is_none(), "its share is taken");
-        let other = shares.take("b").unwrap();
-        assert!(shares.take("c").is_none(), "all is taken");
+        let shares = Shares::new();
+        let most = Most { all: 3, each: 2 };
+        let first = shares.take("a", most).unwrap();
+        let _second = shares.take("a", most).unwrap();
+        assert!(shares.take("a", most).is_none(), "its share is taken");
+        let other = shares.take("b", most).unwrap();
+        assert!(shares.take("c", most).is_none(), "all is taken");
+        let privileged = Most { all: 4, each: 2 };
+        assert!(shares.take("c", privileged).is_some(), "but for this one");
         drop(first);
-        assert!(shares.take("a").is_some());
+        assert!(shares.take("a", most).is_some());
         drop(other);
         assert_eq!(shares.taken.lock().unwrap().each.len(), 1);
     }

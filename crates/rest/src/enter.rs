@@ -35,7 +35,7 @@ pub(crate) async fn enter(State(app): Shared, request: Request, next: Next) -> R
     if let Some(pace) = parts.extensions.get::<Arc<Pace>>() {
         pace.let_in();
     }
-    let Some(share) = app.requests.take(caller.user.clone()) else {
+    let Some(share) = app.share(&caller) else {
         return Failure::new(&parts.headers, too_many()).into_response();
     };
     let held = Held(Arc::new(share));

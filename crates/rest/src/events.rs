@@ -1,12 +1,16 @@
 //! Evenkeel's own endpoints.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use evenkeel_api::{ApiError, Audit, Code, EventLine};
+use evenkeel_model::Role;
 use futures_util::StreamExt;
+use serde_json::Value;
 
 use crate::app::Shared;
 use crate::project;
@@ -42,12 +46,28 @@ pub(crate) async fn events(State(app): Shared, asked: Asked) -> Result<Response,
         Ok(app.cluster.events(since, follow).await?)
     };
     let events = result.await.map_err(|error| asked.failure(error))?;
+    let sees_users = asked.caller.role.covers(Role::Admin);
+    let events = events.filter(move |event| {
+        let shown = sees_users || !event.as_ref().is_ok_and(is_of_users);
+        std::future::ready(shown)
+    });
+    let caller = asked.caller.clone();
+    let events = events.take_while(move |_| {
+        let (app, caller) = (Arc::clone(&app), caller.clone());
+        async move { app.is_still_let_in(&caller).await }
+    });
     // An error cuts the answer, so that no client takes the last line for the end.
     let lines = events.map(|event| event.map(|event| line(&event)));
     let mut response = Body::from_stream(lines).into_response();
     let jsonl = HeaderValue::from_static("application/jsonl");
     response.headers_mut().insert(header::CONTENT_TYPE, jsonl);
     Ok(response)
+}
+
+/// Whether it says who the users are: for admins alone, as the list of them is.
+fn is_of_users(event: &EventLine) -> bool {
+    let kind = event.event.get("type").and_then(Value::as_str);
+    kind.is_some_and(|kind| kind.starts_with("user_"))
 }
 
 /// `GET /evenkeel/v1/audit?max_records=N&user=NAME`: the newest requests that would have changed something, of

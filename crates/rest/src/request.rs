@@ -25,6 +25,7 @@ pub(crate) struct Asked {
     pub(crate) form: Form,
     pub(crate) caller: Caller,
     target: PathAndQuery,
+    is_read: bool,
 }
 
 impl<S: Sync> FromRequestParts<S> for Asked {
@@ -40,13 +41,18 @@ impl<S: Sync> FromRequestParts<S> for Asked {
             form,
             caller: caller.ok_or_else(unknown)?,
             target: target.unwrap_or_else(|| PathAndQuery::from_static("/")),
+            is_read: parts.method.is_safe(),
         })
     }
 }
 
 impl Asked {
     pub(crate) fn params(&self) -> Result<Params, ApiError> {
-        Params::parse(self.target.query().unwrap_or_default())
+        let query = self.target.query().unwrap_or_default();
+        match self.is_read {
+            true => Params::parse(query),
+            false => Params::parse_for_change(query),
+        }
     }
 
     /// The last segment of the path. Python sends a space in it as `+`. What cannot be decoded
@@ -85,6 +91,20 @@ impl Fields {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text).filter(|text| !text.is_empty())),
             Some(other) => Err(ApiError::invalid(name, &other.to_string(), "string")),
+        }
+    }
+
+    /// Takes one of several words. Unlike other texts a blank one is refused: `"action": ""` left out would have an
+    /// update begin.
+    pub(crate) fn take_word<T: DeserializeOwned>(
+        &mut self,
+        name: &str,
+        words: &str,
+    ) -> Result<Option<T>, ApiError> {
+        match self.map.remove(name) {
+            None => Ok(None),
+            Some(Value::String(word)) => Params::from_pair(name, &word).take_word(name, words),
+            Some(other) => Err(ApiError::invalid(name, &other.to_string(), words)),
         }
     }
 

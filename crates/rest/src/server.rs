@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use crate::busy::{Share, Shares};
+use crate::busy::{Most, Share, Shares};
 use crate::caller::{Origin, Peer};
 use crate::pace::{InRequest, Pace, Paced, Times};
 use crate::x509::CertificateFacts;
@@ -101,12 +101,16 @@ pub async fn serve(
     stop: CancellationToken,
 ) {
     let slots = Arc::new(Semaphore::new(limits.connections));
-    let shares = Shares::new(limits.connections, limits.connections_each);
+    let shares = Shares::new();
+    let most = Most {
+        all: limits.connections,
+        each: limits.connections_each,
+    };
     let connections = TaskTracker::new();
     let accept = || listener.accept();
     while let Some(((stream, address), slot)) = next(accept, &slots, &stop).await {
         let origin = Origin::Address(address);
-        let Some(share) = share_of(&shares, address) else {
+        let Some(share) = share_of(&shares, address, most) else {
             tracing::debug!(%origin, "too many connections from there");
             continue;
         };
@@ -169,9 +173,13 @@ fn user_of(stream: &UnixStream) -> Option<u32> {
     stream.peer_cred().ok().map(|peer| peer.uid())
 }
 
-fn share_of(shares: &Arc<Shares<IpAddr>>, address: SocketAddr) -> Option<Share<IpAddr>> {
+fn share_of(
+    shares: &Arc<Shares<IpAddr>>,
+    address: SocketAddr,
+    most: Most,
+) -> Option<Share<IpAddr>> {
     let source = Origin::Address(address).source()?;
-    shares.take(source)
+    shares.take(source, most)
 }
 
 /// The next connection with a slot for it, or `None` when it is time to stop.

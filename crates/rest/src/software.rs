@@ -88,13 +88,7 @@ fn change(mut params: Params, mut fields: Fields) -> Result<Change, ApiError> {
 fn action(params: &mut Params, fields: &mut Fields) -> Result<Option<Action>, ApiError> {
     const WORDS: &str = "pause|resume|cancel";
     let in_query = params.take_word("action", WORDS)?;
-    let in_body = match fields.take_text("action")? {
-        None => None,
-        Some(word) => {
-            let mut only = Params::from_pair("action", &word);
-            only.take_word::<Action>("action", WORDS)?
-        }
-    };
+    let in_body = fields.take_word::<Action>("action", WORDS)?;
     match (in_query, in_body) {
         (Some(query), Some(body)) if query != body => {
             let message = "The actions in the query and in the body differ.";

@@ -187,7 +187,7 @@ async fn receive_part(
             .is_some())
     };
     match next.await {
-        Ok(false) => finish(upload).await,
+        Ok(false) => finish(app, asked, upload).await,
         Ok(true) => Err(give_up(upload, single("it has more than one part")).await),
         Err(error) => Err(give_up(upload, error).await),
     }
@@ -201,7 +201,7 @@ async fn receive_raw(
 ) -> Result<JobId, Ended> {
     let upload = begin(app, asked, head).await?;
     let upload = stream(&mut Pieces::Raw(body), upload, &mut Clock::new()).await?;
-    finish(upload).await
+    finish(app, asked, upload).await
 }
 
 async fn begin(app: &App, asked: &Asked, head: &Head) -> Result<Box<dyn Upload>, ApiError> {
@@ -284,7 +284,10 @@ fn too_slow(slow: TooSlow) -> ApiError {
 }
 
 fn unreadable(error: MultipartError) -> ApiError {
-    let message = format!("The upload cannot be read: {}", error.body_text());
+    let message = format!(
+        "The upload broke off before its end, or is not multipart/form-data: {}",
+        error.body_text()
+    );
     ApiError::with(Code::UploadUnknown, message)
 }
 
@@ -301,7 +304,13 @@ fn check_name(name: Option<&str>) -> Result<(), ApiError> {
     }
 }
 
-async fn finish(upload: Box<dyn Upload>) -> Result<JobId, Ended> {
+async fn finish(app: &App, asked: &Asked, upload: Box<dyn Upload>) -> Result<JobId, Ended> {
+    if !app.is_still_let_in(&asked.caller).await {
+        let message =
+            "not authorized for that command: the user is not what it was when the upload began";
+        let error = ApiError::with(Code::Forbidden, message);
+        return Err(give_up(upload, error).await);
+    }
     Ok(to_its_end(async move { upload.finish().await }).await??)
 }
 

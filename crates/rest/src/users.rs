@@ -6,11 +6,18 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use evenkeel_api::{ApiError, Code, NewUser, Secret, User, UserChange, Users};
 use evenkeel_model::{AccountChange, Role, UserName};
+use evenkeel_orchestrator::SELF;
 
 use crate::app::{App, Shared};
 use crate::caller::LOCAL_ROOT;
 use crate::request::{Asked, object};
 use crate::respond::{Failure, json};
+
+/// Names that no user can have, and who has them.
+const RESERVED: [(&str, &str); 2] = [
+    (LOCAL_ROOT, "root on a controller"),
+    (SELF, "what the cluster does by itself"),
+];
 
 /// `GET /evenkeel/v1/users`.
 pub(crate) async fn users(State(app): Shared, asked: Asked) -> Result<Response, Failure> {
@@ -54,9 +61,11 @@ pub(crate) async fn create(
             ApiError::with(Code::InvalidField, format!("{}.", error.to_string())).target("name")
         };
         let name = UserName::new(&new.name).map_err(|error| invalid(&error))?;
-        if name.as_str() == LOCAL_ROOT {
-            let reserved = format!("the name \"{LOCAL_ROOT}\" stands for root on a controller");
-            return Err(invalid(&reserved));
+        let reserved = RESERVED
+            .iter()
+            .find(|(reserved, _)| name.as_str() == *reserved);
+        if let Some((name, who)) = reserved {
+            return Err(invalid(&format!("the name \"{name}\" stands for {who}")));
         }
         let account = AccountChange::Set {
             role: role(&new.role)?,

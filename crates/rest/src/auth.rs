@@ -5,8 +5,6 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use argon2::password_hash::{PasswordHasher, PasswordVerifier, phc};
-use argon2::{Algorithm, Argon2, Params, Version};
 use axum::http::{HeaderMap, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -19,6 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::caller::{Caller, Origin, Peer};
 use crate::cluster::Cluster;
+use crate::password::{hash_password, is_password_of};
 use crate::throttle::{Throttle, TooMany};
 
 /// Verifications at once: each takes tens of milliseconds of a core and 19 MiB, so that guessing
@@ -43,19 +42,6 @@ const MAX_STRANGERS: usize = 1024;
 /// wrong one, so that names cannot be told by time. Of a text that nobody knows.
 const DECOY: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IGtub3dzIGl0$\
                      l2XH0Jq0xkJb8m7H0g0T7l0v5xQe4l9kJmQmZ2b1c3Q";
-
-/// A password that could not be hashed.
-#[derive(Debug, thiserror::Error)]
-#[error("the password cannot be hashed: {0}")]
-pub struct HashError(String);
-
-/// The PHC string (argon2id) to put in the record for a user.
-pub fn hash_password(password: &str) -> Result<String, HashError> {
-    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::DEFAULT);
-    let hash = argon2.hash_password(password.as_bytes());
-    hash.map(|hash| hash.to_string())
-        .map_err(|error| HashError(error.to_string()))
-}
 
 /// A password as it was given, and where from.
 struct Try {
@@ -201,13 +187,7 @@ impl Auth {
         sleep_until(at.map_err(|TooMany| too_many())?).await;
         let turn = self.turns.acquire().await.expect("never closed");
         let password = tried.password.clone();
-        let verify = move || {
-            phc::PasswordHash::new(&hash).is_ok_and(|hash| {
-                Argon2::default()
-                    .verify_password(password.as_bytes(), &hash)
-                    .is_ok()
-            })
-        };
+        let verify = move || is_password_of(&password, &hash);
         let matches = tokio::task::spawn_blocking(verify).await.unwrap_or(false);
         drop(turn);
         if matches {
@@ -368,6 +348,8 @@ fn equal_in_constant_time(a: &[u8; 32], b: &[u8; 32]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use argon2::password_hash::phc;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]

@@ -30,6 +30,7 @@ mod openapi;
 mod pace;
 mod packages;
 mod page;
+mod password;
 mod permit;
 mod plan;
 mod policy;
@@ -52,7 +53,6 @@ mod x509;
 
 pub use app::Api;
 pub use audit::{AuditError, AuditLog, Audits};
-pub use auth::{HashError, hash_password};
 pub use caller::{Origin, Peer};
 pub use cluster::{
     Certificates, Cluster, EventStream, FrontDoor, PeerRoom, Picture, Upload, UploadError,
@@ -60,6 +60,7 @@ pub use cluster::{
 pub use door::{NodeDoor, NodeDoorParts};
 pub use live::LiveDownload;
 pub use openapi::openapi;
+pub use password::{HashError, hash_password};
 pub use policy::PackagePolicy;
 pub use record::RecordCluster;
 pub use server::{Limits, serve, serve_local};

@@ -106,3 +106,24 @@ fn root_lets_an_admin_in_again_and_certificate_notes_and_modes_outlast_a_kill() 
     );
     assert!(daemon.terminate().success());
 }
+
+/// Each takes 19 MiB while it is verified. What is kept of that by each thread would be most of what an idle daemon
+/// takes.
+#[test]
+fn wrong_passwords_leave_no_memory_behind() {
+    let key = SecretKey::generate().unwrap();
+    let stand = Stand::new(&key.public().to_pem());
+    fs::create_dir(stand.dir.join("record")).unwrap();
+    let daemon = stand.start();
+    stand.until("the cluster", || {
+        (stand.call("GET", "/api/cluster", None).0 == 200).then_some(())
+    });
+    let before = daemon.resident_bytes();
+    for guess in ["one", "two", "three", "four", "five"] {
+        let (status, _) = stand.call_with(guess, "GET", "/api/cluster", None);
+        assert_eq!(status, 401);
+    }
+    let more = daemon.resident_bytes().saturating_sub(before);
+    assert!(more < 8 << 20, "{more} bytes more than before");
+    assert!(daemon.terminate().success());
+}

@@ -8,6 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use evenkeel_model::*;
 use evenkeel_platform::sim::{Hardware, HardwareSettings, Machine, Request, Response};
 use evenkeel_rest::hash_password;
@@ -157,10 +159,22 @@ impl Stand {
         path: &str,
         body: Option<(&str, Vec<u8>)>,
     ) -> (u16, Value) {
+        self.call_with("secret", method, path, body)
+    }
+
+    /// With another password.
+    pub(crate) fn call_with(
+        &self,
+        password: &str,
+        method: &str,
+        path: &str,
+        body: Option<(&str, Vec<u8>)>,
+    ) -> (u16, Value) {
+        let credentials = STANDARD.encode(format!("admin:{password}"));
         let mut request = ureq::http::Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.url))
-            .header("authorization", "Basic YWRtaW46c2VjcmV0");
+            .header("authorization", format!("Basic {credentials}"));
         let (kind, bytes) = body.unwrap_or(("application/json", Vec::new()));
         request = request.header("content-type", kind);
         let mut response = match bytes.is_empty() {
@@ -212,6 +226,14 @@ impl Daemon {
     /// Waits until it ends by itself.
     pub(crate) fn ended(mut self) -> std::process::ExitStatus {
         self.0.wait().unwrap()
+    }
+
+    /// What it has in memory, in bytes.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
+        let line = status.lines().find_map(|it| it.strip_prefix("VmRSS:"));
+        let kilobytes = line.unwrap().split_whitespace().next().unwrap();
+        kilobytes.parse::<u64>().unwrap() * 1024
     }
 
     /// Ends it as systemd does, and says how it ended.

@@ -4,6 +4,7 @@
 //! Writes are short `BEGIN IMMEDIATE` transactions; WAL with `synchronous=FULL` makes them durable before
 //! they are answered.
 
+mod changes;
 mod connect;
 mod lease;
 mod open;

@@ -36,7 +36,7 @@ pub struct SqliteOptions {
     pub machine_boot: BootId,
     /// The node that the file goes down with; `None` when it stands outside every node, as in a lab.
     pub host: Option<NodeName>,
-    /// How often to look for commits of other processes.
+    /// How often to look for commits of other processes where the kernel cannot tell of their writes.
     pub poll: Duration,
     /// How long to wait for another process's transaction before the record counts as unavailable.
     pub busy: Duration,
@@ -135,7 +135,7 @@ impl SqliteRecord {
         };
         let reader = spawn("record-reader", connect(path, options.busy)?)?;
         let writer = spawn("record-writer", connection)?;
-        let watcher = Watcher::spawn(connect(path, options.busy)?, options.poll)
+        let watcher = Watcher::spawn(connect(path, options.busy)?, path, options.poll)
             .map_err(OpenError::Thread)?;
         let lease_clock = LeaseClock {
             clock: options.clock,

@@ -36,7 +36,11 @@ pub(crate) struct Target {
 
 /// What every request carries.
 pub(crate) fn authorization() -> String {
-    format!("Basic {}", STANDARD.encode(format!("{USER}:{PASSWORD}")))
+    basic(PASSWORD)
+}
+
+fn basic(password: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{USER}:{password}")))
 }
 
 impl Target {
@@ -72,12 +76,28 @@ impl Target {
 
     /// The head of a request.
     pub(crate) fn head(&self, method: Method) -> hyper::http::request::Builder {
+        self.head_with(method, authorization())
+    }
+
+    fn head_with(&self, method: Method, authorization: String) -> hyper::http::request::Builder {
         Request::builder()
             .method(method)
             .uri(&self.path)
             .header(header::HOST, self.address.to_string())
-            .header(header::AUTHORIZATION, authorization())
+            .header(header::AUTHORIZATION, authorization)
             .header(header::ACCEPT, "*/*")
+    }
+
+    /// Asks with a password that is wrong.
+    pub(crate) async fn guess(&self, password: &str) -> Result<()> {
+        let mut sender = self.connect().await?;
+        let request = self.head_with(Method::GET, basic(password));
+        let request = request.body(Empty::<Bytes>::new())?;
+        let status = sender.send_request(request).await?.status();
+        match status {
+            StatusCode::UNAUTHORIZED => Ok(()),
+            other => Err(format!("a wrong password was answered with {other}").into()),
+        }
     }
 }
 

@@ -123,6 +123,16 @@ pub(crate) async fn idle(target: Target, connections: usize) -> Result<()> {
     say(&[("still_open", still as f64)])
 }
 
+/// Asks with so many wrong passwords at once, each of which is verified.
+pub(crate) async fn guess(target: Target, count: usize) -> Result<()> {
+    let guesses = (0..count).map(|nth| {
+        let target = &target;
+        async move { target.guess(&format!("guess {nth}")).await }
+    });
+    try_join_all(guesses).await?;
+    say(&[("guesses", count as f64)])
+}
+
 async fn connect(target: &Target, count: usize) -> Result<Vec<Asking>> {
     try_join_all((0..count).map(|_| Asking::connect(target))).await
 }

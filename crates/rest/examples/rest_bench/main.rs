@@ -17,7 +17,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 const USAGE: &str = "package FILE MEGABYTES | record FOLDER midway|completed | serve FOLDER | \
     load ADDRESS CA PATH CONNECTIONS SECONDS PID | pace ADDRESS CA PATH CONNECTIONS PER_SECOND | \
-    idle ADDRESS CA PATH CONNECTIONS | upload ADDRESS CA PACKAGE";
+    idle ADDRESS CA PATH CONNECTIONS | upload ADDRESS CA PACKAGE | guess ADDRESS CA COUNT";
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -51,6 +51,10 @@ fn main() -> Result<()> {
         ["upload", address, ca, package] => {
             let target = client::Target::new(address, Path::new(ca), package::UPLOAD)?;
             one_thread()?.block_on(package::upload(target, Path::new(package)))
+        }
+        ["guess", address, ca, count] => {
+            let target = client::Target::new(address, Path::new(ca), "/api/cluster")?;
+            one_thread()?.block_on(load::guess(target, count.parse()?))
         }
         _ => Err(USAGE.into()),
     }

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
 use super::figures::{Figures, Must};
-use super::tool::{Talking, json_of, resident_bytes};
+use super::tool::{Talking, json_of, resident_bytes, tool};
 use crate::step::{output, target};
 
 const READY: Must = Must::LessThan(200.0);
@@ -23,6 +23,8 @@ const CPU: Must = Must::LessThan(0.5);
 const SETTLES: Duration = Duration::from_secs(10);
 /// How long nothing happens.
 const IDLE: Duration = Duration::from_secs(30);
+/// Wrong passwords that the coordinator gets before: each takes memory to be verified, and should give it back.
+const GUESSES: u32 = 5;
 /// Far above any start.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -31,7 +33,8 @@ pub(crate) fn measure(folder: &Path, rounds: u32, figures: &mut Figures) -> Resu
     let lab = Lab::up(folder)?;
     sleep(SETTLES);
     let coordinator = lab.coordinator()?;
-    let other = lab.nodes.iter().find(|node| **node != coordinator);
+    let mut nodes = lab.file.nodes.iter().map(|node| &node.name);
+    let other = nodes.find(|node| **node != coordinator);
     let other = other.context("a lab of two nodes has another")?;
     for _ in 0..rounds {
         let ready_ms = lab.restart(other)?;
@@ -42,6 +45,7 @@ pub(crate) fn measure(folder: &Path, rounds: u32, figures: &mut Figures) -> Resu
         ("coordinator", lab.pid(&coordinator)?),
         ("other node", lab.pid(other)?),
     ];
+    lab.guess(&coordinator)?;
     for _ in 0..rounds {
         let before = daemons.map(|(_, pid)| cpu_s(pid));
         sleep(IDLE);
@@ -65,7 +69,7 @@ struct Lab {
     dir: PathBuf,
     up: Option<Talking>,
     notify: UnixDatagram,
-    nodes: Vec<String>,
+    file: LabFile,
 }
 
 impl Drop for Lab {
@@ -77,14 +81,17 @@ impl Drop for Lab {
     }
 }
 
-#[derive(Deserialize)]
+/// What `lab.json` says.
+#[derive(Default, Deserialize)]
 struct LabFile {
+    ca: PathBuf,
     nodes: Vec<LabNode>,
 }
 
 #[derive(Deserialize)]
 struct LabNode {
     name: String,
+    url: String,
 }
 
 fn evenkeel() -> Command {
@@ -103,12 +110,11 @@ impl Lab {
             up: Some(Talking::start(&mut command)?),
             dir,
             notify,
-            nodes: Vec::new(),
+            file: LabFile::default(),
         };
         let up = lab.up.as_mut().context("it was started")?;
         ensure!(up.line()?.trim() == "ready", "the lab does not come up");
-        let file: LabFile = json_of(&fs::read_to_string(lab.dir.join("lab.json"))?)?;
-        lab.nodes = file.nodes.into_iter().map(|node| node.name).collect();
+        lab.file = json_of(&fs::read_to_string(lab.dir.join("lab.json"))?)?;
         Ok(lab)
     }
 
@@ -158,6 +164,15 @@ impl Lab {
         }
         let now = uptime_s()?;
         Ok((now - started_s(self.pid(node)?)?) * 1e3)
+    }
+
+    fn guess(&self, node: &str) -> Result<()> {
+        let known = self.file.nodes.iter().find(|it| it.name == node);
+        let url = &known.context("the lab has this node")?.url;
+        let address = url.trim_start_matches("https://");
+        let mut guess = tool();
+        guess.args(["guess", address]).arg(&self.file.ca);
+        output(guess.arg(GUESSES.to_string())).map(drop)
     }
 
     /// The process of a node's daemon: the one that was given its configuration.

@@ -57,7 +57,7 @@ impl Params {
             Some((name, _)) => {
                 let message =
                     format!("Argument \"{name}\" has no value: give one, or leave it out.");
-                Err(ApiError::with(Code::InvalidField, message).target(name))
+                Err(ApiError::with(Code::RequiredField, message).target(name))
             }
         }
     }

@@ -46,15 +46,14 @@ pub(crate) async fn events(State(app): Shared, asked: Asked) -> Result<Response,
         Ok(app.cluster.events(since, follow).await?)
     };
     let events = result.await.map_err(|error| asked.failure(error))?;
-    let sees_users = asked.caller.role.covers(Role::Admin);
-    let events = events.filter(move |event| {
-        let shown = sees_users || !event.as_ref().is_ok_and(is_of_users);
-        std::future::ready(shown)
-    });
-    let caller = asked.caller.clone();
+    let (caller, sees_users) = (asked.caller.clone(), asked.caller.role.covers(Role::Admin));
     let events = events.take_while(move |_| {
         let (app, caller) = (Arc::clone(&app), caller.clone());
         async move { app.is_still_let_in(&caller).await }
+    });
+    let events = events.filter(move |event| {
+        let shown = sees_users || !event.as_ref().is_ok_and(is_of_users);
+        std::future::ready(shown)
     });
     // An error cuts the answer, so that no client takes the last line for the end.
     let lines = events.map(|event| event.map(|event| line(&event)));

@@ -39,6 +39,29 @@ async fn an_update_is_accepted_with_a_job_link_in_both_forms() {
     assert_eq!(asked(&client), [expected; 2]);
 }
 
+/// `?validate_only` taken for nothing would have an update begin.
+#[tokio::test]
+async fn what_is_named_without_a_value_begins_nothing() {
+    let client = Client::new();
+    for query in [
+        "validate_only",
+        "validate_only=",
+        "estimate_only",
+        "action=",
+        "nodes_to_update=",
+        "validate_only=&validate_only=true",
+    ] {
+        let uri = format!("{SOFTWARE}?{query}");
+        let reply = client.patch(&uri, r#"{"version":"9.10.1"}"#).await;
+        assert_eq!(reply.error().0, 400, "{query}: {}", reply.text);
+    }
+    let blank = r#"{"version":"9.10.1","action":""}"#;
+    assert_eq!(client.patch(SOFTWARE, blank).await.error().0, 400);
+    assert!(asked(&client).is_empty());
+    // What only reads is as tolerant as ever.
+    assert_eq!(client.get(&format!("{SOFTWARE}?fields=")).await.status, 200);
+}
+
 #[tokio::test]
 async fn every_option_is_understood() {
     let client = Client::new();

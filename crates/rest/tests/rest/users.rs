@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use evenkeel_api::Code;
 use evenkeel_model::{Account, Refusal};
 use evenkeel_rest::{Origin, Peer, hash_password};
@@ -64,6 +66,46 @@ async fn a_user_is_made_shown_changed_and_removed_and_its_password_never_told() 
     let gone = send_as(&client, "monitor", Method::GET, "/api/cluster", "").await;
     assert_eq!(gone.error().0, 401);
     assert_eq!(client.delete(&uri).await.error().0, 404);
+}
+
+#[tokio::test]
+async fn who_the_users_are_is_told_to_admins_alone() {
+    let client = Bench::new().await.client;
+    create(&client, "monitor", "readonly").await;
+    let events = "/evenkeel/v1/events?follow=false";
+    assert!(client.get(events).await.text.contains("user_set"));
+    let shown = send_as(&client, "monitor", Method::GET, events, "").await;
+    assert_eq!(shown.status, 200);
+    assert!(!shown.text.contains("user_set") && shown.text.contains("topology_set"));
+}
+
+#[tokio::test]
+async fn a_stream_of_events_ends_with_its_user() {
+    let client = Bench::new().await.client;
+    create(&client, "monitor", "readonly").await;
+    let credentials = STANDARD.encode(format!("monitor:{SECRET}"));
+    let request =
+        Request::get("/evenkeel/v1/events").header("authorization", format!("Basic {credentials}"));
+    let stream = client
+        .router
+        .clone()
+        .oneshot(request.body(Body::empty()).unwrap());
+    let stream = stream.await.unwrap();
+    assert_eq!(stream.status(), 200);
+    assert_eq!(client.delete(&format!("{USERS}/monitor")).await.status, 200);
+    let ended = to_bytes(stream.into_body(), usize::MAX);
+    let ended = tokio::time::timeout(Duration::from_secs(20), ended).await;
+    assert!(ended.is_ok(), "it goes on");
+}
+
+#[tokio::test]
+async fn names_that_stand_for_no_user_are_refused() {
+    let client = Bench::new().await.client;
+    for name in ["local-root", "evenkeel"] {
+        let refused = create(&client, name, "admin").await;
+        assert_eq!(refused.error().0, 400, "{}", refused.text);
+        assert!(refused.text.contains("stands for"), "{}", refused.text);
+    }
 }
 
 #[tokio::test]

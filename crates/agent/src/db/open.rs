@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use evenkeel_model::Generation;
@@ -15,6 +15,7 @@ use rusqlite_migration::{M, Migrations};
 use super::disk::{Commit, Disk, Sound};
 use super::plain::Keeper;
 use super::rules;
+use super::sql::Sql;
 use super::tables::Tables;
 
 /// The schema that this release writes. A newer one is read as long as its `min_reader` is not higher.
@@ -31,8 +32,6 @@ const BUSY: Duration = Duration::from_secs(5);
 pub struct NodeDb {
     kept: Kept,
     disk: Arc<dyn Disk>,
-    /// The generation, as it was read last; none after a write. Every observation tells it.
-    generation: Arc<Mutex<Option<Generation>>>,
 }
 
 /// Where the memory is.
@@ -104,51 +103,27 @@ impl NodeDb {
         connection.pragma_update(None, "synchronous", "FULL")?;
         migrate(&mut connection)?;
         let kept = Kept::Sqlite(Arc::new(Mutex::new(connection)));
-        Ok(Self {
-            kept,
-            disk: Arc::new(Sound),
-            generation: Arc::default(),
-        })
+        let disk = Arc::new(Sound);
+        Ok(Self { kept, disk })
     }
 
     /// The same rules over plain data: for whoever explores what they lead to.
     pub fn plain(keeper: impl Keeper + 'static) -> Self {
-        Self {
-            kept: Kept::Plain(Arc::new(Mutex::new(keeper))),
-            disk: Arc::new(Sound),
-            generation: Arc::default(),
-        }
+        let kept = Kept::Plain(Arc::new(Mutex::new(keeper)));
+        let disk = Arc::new(Sound);
+        Self { kept, disk }
     }
 
     /// The same memory, reached through a storage that may fail: for tests and the simulation.
     #[must_use]
     pub fn on(&self, disk: Arc<dyn Disk>) -> Self {
-        Self {
-            disk,
-            ..self.clone()
-        }
+        let kept = self.kept.clone();
+        Self { kept, disk }
     }
 
     /// The highest generation that this node has seen.
     pub fn generation(&self) -> Result<Generation, DbError> {
-        let mut known = self.known_generation();
-        if let Some(generation) = *known {
-            self.disk.read().map_err(rusqlite::Error::from)?;
-            return Ok(generation);
-        }
-        let generation = self.look(|tables| tables.generation())?;
-        *known = match &self.kept {
-            Kept::Sqlite(_) => Some(generation),
-            // Its keeper may come to keep something else.
-            Kept::Plain(_) => None,
-        };
-        Ok(generation)
-    }
-
-    fn known_generation(&self) -> MutexGuard<'_, Option<Generation>> {
-        self.generation
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.look(|tables| tables.generation())
     }
 
     /// Remembers a generation unless a higher one was seen. Returns the highest.
@@ -156,13 +131,23 @@ impl NodeDb {
         self.transact(|tables| rules::raise(tables, to))
     }
 
-    /// Reads what was written before.
+    /// Reads what was written before, by one query: it needs no transaction, which would cost more than itself.
     pub(super) fn look<T>(
         &self,
-        work: impl FnOnce(&mut dyn Tables) -> rusqlite::Result<T>,
+        query: impl FnOnce(&dyn Tables) -> rusqlite::Result<T>,
     ) -> Result<T, DbError> {
         self.disk.read().map_err(rusqlite::Error::from)?;
-        self.work(TransactionBehavior::Deferred, || Commit::Done, work)
+        let value = match &self.kept {
+            Kept::Sqlite(connection) => {
+                let connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+                query(&Sql(&connection))
+            }
+            Kept::Plain(keeper) => {
+                let mut keeper = keeper.lock().unwrap_or_else(PoisonError::into_inner);
+                query(&keeper.load())
+            }
+        };
+        Ok(value?)
     }
 
     /// Runs `work` as one transaction; on an error nothing of it stays.
@@ -171,19 +156,9 @@ impl NodeDb {
         work: impl FnOnce(&mut dyn Tables) -> rusqlite::Result<T>,
     ) -> Result<T, DbError> {
         self.disk.begin().map_err(rusqlite::Error::from)?;
-        let done = self.work(TransactionBehavior::Immediate, || self.disk.commit(), work);
-        *self.known_generation() = None;
-        done
-    }
-
-    fn work<T>(
-        &self,
-        behaviour: TransactionBehavior,
-        fate: impl FnOnce() -> Commit,
-        work: impl FnOnce(&mut dyn Tables) -> rusqlite::Result<T>,
-    ) -> Result<T, DbError> {
+        let fate = || self.disk.commit();
         match &self.kept {
-            Kept::Sqlite(connection) => in_sqlite(connection, behaviour, fate, |t| work(t)),
+            Kept::Sqlite(connection) => in_sqlite(connection, fate, |t| work(&mut Sql(t))),
             Kept::Plain(keeper) => {
                 let mut keeper = keeper.lock().unwrap_or_else(PoisonError::into_inner);
                 let before = keeper.load();
@@ -210,8 +185,7 @@ impl NodeDb {
         match &self.kept {
             Kept::Sqlite(connection) => {
                 self.disk.begin().map_err(rusqlite::Error::from)?;
-                let immediate = TransactionBehavior::Immediate;
-                in_sqlite(connection, immediate, || self.disk.commit(), |t| work(t)).map(Some)
+                in_sqlite(connection, || self.disk.commit(), work).map(Some)
             }
             Kept::Plain(_) => Ok(None),
         }
@@ -220,14 +194,13 @@ impl NodeDb {
 
 fn in_sqlite<T>(
     connection: &Mutex<Connection>,
-    behaviour: TransactionBehavior,
     fate: impl FnOnce() -> Commit,
-    work: impl FnOnce(&mut Transaction<'_>) -> rusqlite::Result<T>,
+    work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
 ) -> Result<T, DbError> {
     // A panic elsewhere left no transaction open: they roll back when dropped.
     let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut transaction = connection.transaction_with_behavior(behaviour)?;
-    let value = work(&mut transaction)?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let value = work(&transaction)?;
     match fate() {
         Commit::Done => {
             transaction.commit()?;

@@ -2,7 +2,7 @@
 
 use evenkeel_interconnect::ConsentRequest;
 use evenkeel_model::{Generation, OperationId, TaskKey, TaskOrder, TransitionId};
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::open::unreadable;
 use super::tables::Tables;
@@ -13,17 +13,20 @@ const KEEP: i64 = 2000;
 
 const COLUMNS: &str = "body, stage, resumed, ending";
 
-impl Tables for Transaction<'_> {
+/// The tables as a connection sees them: within its transaction, if it has one.
+pub(super) struct Sql<'a>(pub(super) &'a Connection);
+
+impl Tables for Sql<'_> {
     fn generation(&self) -> rusqlite::Result<Generation> {
         let sql = "SELECT value FROM meta WHERE key = 'generation'";
-        let mut statement = self.prepare_cached(sql)?;
+        let mut statement = self.0.prepare_cached(sql)?;
         let value: i64 = statement.query_row([], |row| row.get(0))?;
         Ok(Generation(value as u64))
     }
 
     fn set_generation(&mut self, to: Generation) -> rusqlite::Result<()> {
         let sql = "UPDATE meta SET value = ?1 WHERE key = 'generation'";
-        self.execute(sql, [to.0 as i64]).map(drop)
+        self.0.execute(sql, [to.0 as i64]).map(drop)
     }
 
     fn order(&self, key: TaskKey) -> rusqlite::Result<Option<JournalEntry>> {
@@ -31,7 +34,7 @@ impl Tables for Transaction<'_> {
         let sql = format!(
             "SELECT {COLUMNS} FROM task WHERE operation = ?1 AND task = ?2 AND attempt = ?3"
         );
-        let mut statement = self.prepare_cached(&sql)?;
+        let mut statement = self.0.prepare_cached(&sql)?;
         statement
             .query_row(params![operation, task, attempt], entry)
             .optional()
@@ -39,7 +42,7 @@ impl Tables for Transaction<'_> {
 
     fn open(&self) -> rusqlite::Result<Vec<JournalEntry>> {
         let sql = format!("SELECT {COLUMNS} FROM task WHERE stage <> 'ended' ORDER BY number");
-        entries(self, &sql)
+        entries(self.0, &sql)
     }
 
     fn recent(&self, limit: u32) -> rusqlite::Result<Vec<JournalEntry>> {
@@ -48,7 +51,7 @@ impl Tables for Transaction<'_> {
              (SELECT number FROM task WHERE stage = 'ended' ORDER BY number DESC LIMIT {limit})
              ORDER BY number"
         );
-        entries(self, &sql)
+        entries(self.0, &sql)
     }
 
     fn add(&mut self, order: &TaskOrder) -> rusqlite::Result<()> {
@@ -56,10 +59,11 @@ impl Tables for Transaction<'_> {
         let (operation, task, attempt) = columns(order.key);
         let sql = "INSERT INTO task (operation, task, attempt, body, stage)
                    VALUES (?1, ?2, ?3, ?4, 'accepted')";
-        self.execute(sql, params![operation, task, attempt, body])?;
+        self.0
+            .execute(sql, params![operation, task, attempt, body])?;
         let sql = "DELETE FROM task WHERE stage = 'ended'
                    AND number <= (SELECT max(number) FROM task) - ?1";
-        self.execute(sql, [KEEP]).map(drop)
+        self.0.execute(sql, [KEEP]).map(drop)
     }
 
     fn change(&mut self, entry: &JournalEntry) -> rusqlite::Result<()> {
@@ -76,12 +80,12 @@ impl Tables for Transaction<'_> {
         let sql = "UPDATE task SET stage = ?4, resumed = ?5, ending = ?6
                    WHERE operation = ?1 AND task = ?2 AND attempt = ?3";
         let values = params![operation, task, attempt, stage, entry.resumed, ending];
-        self.execute(sql, values).map(drop)
+        self.0.execute(sql, values).map(drop)
     }
 
     fn consents(&self, side: Side) -> rusqlite::Result<Vec<ConsentRequest>> {
         let sql = "SELECT body FROM consent WHERE side = ?1 ORDER BY transition";
-        let mut statement = self.prepare_cached(sql)?;
+        let mut statement = self.0.prepare_cached(sql)?;
         let rows = statement.query_map([side.as_str()], |row| row.get::<_, String>(0))?;
         rows.map(|body| serde_json::from_str(&body?).map_err(unreadable))
             .collect()
@@ -92,19 +96,21 @@ impl Tables for Transaction<'_> {
             serde_json::to_string(request).expect("requests are plain data: JSON can say it");
         let sql = "INSERT OR REPLACE INTO consent (side, transition, body) VALUES (?1, ?2, ?3)";
         let transition = request.transition.to_string();
-        self.execute(sql, params![side.as_str(), transition, body])
+        self.0
+            .execute(sql, params![side.as_str(), transition, body])
             .map(drop)
     }
 
     fn drop_consent(&mut self, side: Side, transition: TransitionId) -> rusqlite::Result<()> {
         let sql = "DELETE FROM consent WHERE side = ?1 AND transition = ?2";
-        self.execute(sql, params![side.as_str(), transition.to_string()])
+        self.0
+            .execute(sql, params![side.as_str(), transition.to_string()])
             .map(drop)
     }
 
     fn value(&self, key: &str) -> rusqlite::Result<Option<String>> {
         let sql = "SELECT value FROM small WHERE key = ?1";
-        let mut statement = self.prepare_cached(sql)?;
+        let mut statement = self.0.prepare_cached(sql)?;
         statement.query_row([key], |row| row.get(0)).optional()
     }
 
@@ -112,9 +118,9 @@ impl Tables for Transaction<'_> {
         let changed = match value {
             Some(value) => {
                 let sql = "INSERT OR REPLACE INTO small (key, value) VALUES (?1, ?2)";
-                self.execute(sql, params![key, value])
+                self.0.execute(sql, params![key, value])
             }
-            None => self.execute("DELETE FROM small WHERE key = ?1", [key]),
+            None => self.0.execute("DELETE FROM small WHERE key = ?1", [key]),
         };
         changed.map(drop)
     }

@@ -80,6 +80,7 @@ impl Hardware {
         self.history = History::default();
         (self.now, self.revision) = (0, 0);
         self.cause = Cause::default();
+        self.passed = None;
         for pair in &mut self.pairs {
             pair.takes_over_at = pair.takes_over_at.map(|_| 1);
         }

@@ -82,6 +82,9 @@ pub struct Hardware {
     /// On whose account the present change happens.
     #[serde(skip)]
     pub(super) cause: Cause,
+    /// The moment up to which all that was due has happened, and the revision then.
+    #[serde(skip)]
+    pub(super) passed: Option<(u64, u64)>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -239,6 +242,7 @@ impl Hardware {
             effects: Vec::new(),
             revision: 0,
             cause: Cause::default(),
+            passed: None,
         };
         for (first, second) in topology.pairs() {
             hardware.pairs.push(Pair {
@@ -414,6 +418,12 @@ impl Hardware {
         Some(self.nodes.get(node)?.up()?.1)
     }
 
+    /// The same, of a node on which `evenkeeld` can be started.
+    pub fn boot_for_daemon(&self, node: &NodeName) -> Option<BootId> {
+        let silent = self.nodes.get(node)?.without_daemon;
+        self.boot_of(node).filter(|_| !silent)
+    }
+
     /// A node's slots; none while it is not up.
     pub fn slots_state(&self, node: &NodeName) -> Option<SlotsState> {
         let node = self.nodes.get(node)?;
@@ -511,6 +521,10 @@ impl Hardware {
 
     /// Lets everything that is due by `now_ms` happen, in the order of its time.
     fn pass_time(&mut self, now_ms: u64) {
+        // Whoever looks at a machine asks for two dozen things at the same moment.
+        if self.passed == Some((now_ms, self.revision)) {
+            return;
+        }
         while let Some(due) = self.next_wake().filter(|due| *due <= now_ms) {
             self.now = self.now.max(due);
             self.happen(due);
@@ -519,6 +533,7 @@ impl Hardware {
         }
         self.now = self.now.max(now_ms);
         self.settle_devices();
+        self.passed = Some((now_ms, self.revision));
     }
 
     /// One thing that is due.

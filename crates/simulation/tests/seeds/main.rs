@@ -52,7 +52,7 @@ fn whatever_a_seed_brings_the_rules_hold_and_the_update_ends() {
         asked("EVENKEEL_SEEDS", SEEDS),
     );
     let failed = Mutex::new(Vec::new());
-    let events = AtomicU64::new(0);
+    let (events, begun) = (AtomicU64::new(0), tokio::time::Instant::now());
     play_all(first, count, |seed, played| {
         events.fetch_add(played.events as u64, Ordering::Relaxed);
         if let Some(wrong) = played.wrong {
@@ -63,8 +63,11 @@ fn whatever_a_seed_brings_the_rules_hold_and_the_update_ends() {
     });
     let mut failed = failed.into_inner().expect("nobody panics");
     failed.sort();
+    let took = begun.elapsed().as_secs_f64();
     println!(
-        "{count} seeds, {} events, {} failed",
+        "{count} seeds in {took:.1} s on {} threads, {:.1} a second; {} events, {} failed",
+        threads(),
+        count as f64 / took,
         events.into_inner(),
         failed.len()
     );

@@ -125,6 +125,8 @@ fn an_interrupt_at_a_password_prompt_leaves_the_terminal_as_it_was() {
     assert!(!shows(&terminal.slave), "what is typed now is a password");
     kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
     let status = child.wait().unwrap();
-    assert_eq!(status.signal(), Some(Signal::SIGINT as i32), "{status}");
+    // Whoever runs the tests may have had the signal ignored by all below: the command ends by itself then.
+    let by_signal = status.signal() == Some(Signal::SIGINT as i32);
+    assert!(by_signal || status.code() == Some(1), "{status}");
     assert!(shows(&terminal.slave));
 }

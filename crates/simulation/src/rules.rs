@@ -204,9 +204,6 @@ impl World {
                 })
             }
             OperationEvent::JobClosed { job, outcome, .. } => {
-                if let Some(lost) = operation.and_then(|get| lost_upload(before, get, outcome)) {
-                    return Some(lost);
-                }
                 let is_first = operation?
                     .jobs
                     .first()
@@ -264,14 +261,6 @@ impl Rules {
         let is_warning = finding.severity == Severity::Warning;
         finding.acknowledged.is_none() || (is_warning && self.acknowledged.iter().any(covers))
     }
-}
-
-/// Whoever is told that a package was taken in finds it in the catalogue.
-fn lost_upload(view: &View, get: &Operation, outcome: &JobOutcome) -> Option<String> {
-    let (digest, version) = get.staged.as_ref()?;
-    let succeeded = matches!(outcome, JobOutcome::Success { .. });
-    let is_there = view.catalogue().packages.contains_key(digest);
-    (succeeded && !is_there).then(|| format!("package {version} was taken in and is lost"))
 }
 
 /// What should have kept an update from being planned.

@@ -188,14 +188,13 @@ impl World {
         }
     }
 
-    /// Starts the node's daemon after a while, if by then it still runs in that boot without one and nothing
-    /// keeps it from starting.
+    /// Starts the node's daemon after a while, if by then it still runs in that boot without one.
     fn start_after(self: &Arc<Self>, node: &NodeName, boot_id: BootId, pause: Duration) {
         let (world, node) = (Arc::clone(self), node.clone());
         let turn = self.nodes()[&node].turn;
         tokio::spawn(async move {
             sleep(pause).await;
-            let boot = world.hardware(|hardware, _| hardware.boot_for_daemon(&node));
+            let boot = world.hardware(|hardware, _| hardware.boot_of(&node));
             if boot == Some(boot_id)
                 && world.nodes()[&node].turn == turn
                 && !daemon::start(&world, &node, boot_id).await

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use evenkeel_model::{
     Action, Awaiting, Executor, NodeName, Operation, OperationEvent, OperationState, ReportState,
-    Sabotage, Task, TaskEnd, TaskError, TaskErrorKind, TaskKey, TaskOrder, TaskProgress, TaskState,
+    Task, TaskEnd, TaskError, TaskErrorKind, TaskKey, TaskOrder, TaskProgress, TaskState,
 };
 
 use super::problem_of;
@@ -176,9 +176,6 @@ fn can_leave(input: &Input<'_>, task: &Task) -> bool {
 
 fn node_updated(input: &Input<'_>, node: &NodeName) -> Option<OperationEvent> {
     let plan = input.operation.plan.as_ref()?;
-    if Sabotage::HistoryLost.is_on() {
-        return None;
-    }
     // One that ran the version before is only said to be good.
     let from = plan.from.get(node).filter(|from| **from != plan.target)?;
     let from = from.clone();

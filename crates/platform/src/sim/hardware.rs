@@ -418,12 +418,6 @@ impl Hardware {
         Some(self.nodes.get(node)?.up()?.1)
     }
 
-    /// The same, of a node on which `evenkeeld` can be started.
-    pub fn boot_for_daemon(&self, node: &NodeName) -> Option<BootId> {
-        let silent = self.nodes.get(node)?.without_daemon;
-        self.boot_of(node).filter(|_| !silent)
-    }
-
     /// A node's slots; none while it is not up.
     pub fn slots_state(&self, node: &NodeName) -> Option<SlotsState> {
         let node = self.nodes.get(node)?;

@@ -3,7 +3,7 @@
 //! asks for changes at the [`FrontDoor`]. [`RecordCluster`] tells what the record holds,
 //! and [`NodeDoor`] is the door of a node.
 //!
-//! Start at [`router`], which is the whole API as one axum `Router`, and [`serve`], which puts it on a
+//! Start at [`Api::router`], which is the whole API as one axum `Router`, and [`serve`], which puts it on a
 //! TLS listener. Any number of listeners may share a router: the cluster's address moves.
 //!
 //! Invariants: an upload is never held in memory; every wait is bounded; an error always has a

@@ -1,7 +1,7 @@
 //! What a firmware package says about itself. Its identity is the SHA-256 of the exact bytes of its manifest,
 //! which lists every image with its digest.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
@@ -244,7 +244,7 @@ impl FirmwareManifest {
         if self.kind == FirmwareKind::Qualification && count > 1 {
             return Err(FirmwareManifestError::SeveralQualifications { count });
         }
-        let mut files = HashSet::new();
+        let mut files = BTreeSet::new();
         for (at, image) in self.images.iter().enumerate() {
             self.validate_image(image)?;
             let file = image.file.clone();

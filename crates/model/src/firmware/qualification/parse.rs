@@ -1,6 +1,6 @@
 //! Reads a disk qualification package, line by line.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::civil::Date;
 use sha2::{Digest as _, Sha256};
@@ -22,7 +22,7 @@ pub(super) struct Reader<'a> {
     /// The line that was read last, counted from 1.
     line: usize,
     /// Where a name has its record: drives and their aliases, modules, systems.
-    seen: [HashMap<String, usize>; 3],
+    seen: [BTreeMap<String, usize>; 3],
     /// Where each alias is.
     alias_lines: BTreeMap<DeviceModel, usize>,
     records: usize,

@@ -193,6 +193,11 @@ const CASES: &[Case] = &[
     (
         "another size than the zip's directory says",
         Refused("Zip"),
+        || zip_with(|parts| parts[0].size -= 1),
+    ),
+    (
+        "an image of another size in the zip's directory than in the manifest",
+        Refused("SizeLie"),
         || zip_with(|parts| parts[3].size -= 1),
     ),
     ("an encrypted entry", Refused("Zip"), || {

@@ -235,7 +235,8 @@ impl Disk<'_> {
         })
     }
 
-    /// Gives the disk back to its group, and waits until the group is whole.
+    /// Gives the disk back to its group, and waits until the group is whole, or lacks others only: those are
+    /// brought back by whoever took them out, who may be waiting for this worker to end.
     async fn put_back(&self, group: Option<&GroupId>, attempt: u32) -> Result<(), FirmwareError> {
         let Some(id) = group else { return Ok(()) };
         let Flash {
@@ -254,7 +255,11 @@ impl Disk<'_> {
         };
         let back = patiently(limits.recovery, limits.poll, ask).await;
         let back = back.map_err(at_device(self.device, Phase::Returning))?;
-        back.map_err(unseen("whether the disk is back in its group"))?;
+        if let Err(refused) = back {
+            // The group may have gone home meanwhile, and the disk is its new owner's to bring back.
+            self.may_touch(&self.look().await?)?;
+            return Err(unseen("whether the disk is back in its group")(refused));
+        }
         self.await_whole(id).await
     }
 
@@ -265,6 +270,10 @@ impl Disk<'_> {
             let group = self.group(id).await?;
             let now = (group.health, group.out.len());
             if now == (PoolHealth::Online, 0) {
+                return Ok(());
+            }
+            if !group.out.is_empty() && !group.out.contains(self.serial) {
+                tracing::warn!(disk = %self.serial, "it is back in {id}, which is without {:?}", group.out);
                 return Ok(());
             }
             if seen != Some(now) {

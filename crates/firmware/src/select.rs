@@ -233,6 +233,10 @@ impl Chosen<'_> {
 
     fn is_free(&self, drive: &Drive) -> Result<(), Verdict> {
         let limits = self.selection.limits;
+        // Begun, and left in the middle: its group is not whole before it is finished.
+        if drive.place.group().is_some() && drive.state == DriveState::Offline {
+            return Ok(());
+        }
         let failures = self.tally(&drive.model).failures;
         if failures >= limits.failures {
             return Err(Verdict::Skip(Reason::ModelStopped(failures)));

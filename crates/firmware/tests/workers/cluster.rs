@@ -252,6 +252,11 @@ fn a_disk_that_the_partner_left_out_before_it_gave_the_group_back_comes_back() {
     ]);
 }
 
+#[test]
+fn a_disk_is_not_waited_for_by_another_that_is_back() {
+    run(&[(1, 1, DeviceFault::NodeLoss), (0, 7, DeviceFault::NodeLoss)]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, max_shrink_iters: 6, ..ProptestConfig::default() })]
 

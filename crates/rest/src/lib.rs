@@ -47,6 +47,7 @@ mod software;
 mod throttle;
 mod tls;
 mod transfers;
+mod typed;
 mod upload;
 mod users;
 mod x509;

@@ -29,7 +29,7 @@ pub(crate) enum Bench {
     Install(Options),
     /// Carries a package from one node to eight others.
     Sync(sync::SyncOptions),
-    /// Updates simulated clusters of up to 512 nodes.
+    /// Updates simulated clusters of up to 192 nodes.
     Update(update::UpdateOptions),
     /// Asks the REST front end of a cluster of 24 nodes, and watches an idle daemon.
     Rest(rest::RestOptions),

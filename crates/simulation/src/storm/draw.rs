@@ -35,9 +35,9 @@ const FAULTS: &[Fault] = &[
     Fault::FillDisk,
     Fault::ReadonlySlot,
     Fault::Flap,
-    Fault::NoDaemon,
+    Fault::LosePath,
     Fault::HoldTakeover,
-    Fault::HoldGiveback,
+    Fault::LosePath,
     Fault::HideDisk,
 ];
 
@@ -292,7 +292,6 @@ fn act(dice: &mut Dice, nodes: u64) -> Act {
         35..=36 => Act::Pause,
         37 => Act::Resume,
         38 => Act::Cancel,
-        39 => Act::LosePackage { node },
         40 => Act::Late {
             from: node,
             to: any(dice),

@@ -41,6 +41,7 @@ impl Verdict {
                     kind: TaskErrorKind::Transient,
                     message,
                     action,
+                    code: None,
                 };
                 Some(TaskEnd::Failed { error })
             }
@@ -54,6 +55,7 @@ pub(crate) fn permanent(message: String, action: &str) -> TaskError {
         kind: TaskErrorKind::Permanent,
         message,
         action: action.to_owned(),
+        code: None,
     }
 }
 
@@ -181,6 +183,7 @@ fn fell_back(node: &NodeName, version: &Version, target: &Version) -> Verdict {
         kind: TaskErrorKind::FellBack,
         message,
         action: action.to_owned(),
+        code: None,
     })
 }
 

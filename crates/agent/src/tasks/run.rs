@@ -329,6 +329,7 @@ pub(super) fn transient(message: impl Into<String>, action: impl Into<String>) -
         kind,
         message: message.into(),
         action: action.into(),
+        code: None,
     }
 }
 
@@ -338,6 +339,7 @@ pub(super) fn permanent(message: impl Into<String>, action: impl Into<String>) -
         kind,
         message: message.into(),
         action: action.into(),
+        code: None,
     }
 }
 

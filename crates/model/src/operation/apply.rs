@@ -205,8 +205,17 @@ impl Operation {
                     )
             }
             E::PlanPart { .. } | E::Planned { .. } => {
-                matches!(self.state, S::Validated | S::Replanning)
-                    && self.kind() == OperationKind::Update
+                let is_due = match self.kind() {
+                    OperationKind::Update => matches!(self.state, S::Validated | S::Replanning),
+                    // Nothing is validated: the devices are asked as it goes.
+                    OperationKind::Firmware => matches!(self.state, S::Requested),
+                    OperationKind::Validation
+                    | OperationKind::PackageGet
+                    | OperationKind::PackageDelete
+                    | OperationKind::PackageSync
+                    | OperationKind::Estimate => false,
+                };
+                is_due
             }
             E::Estimated { .. } => {
                 matches!(self.state, S::Requested) && self.kind() == OperationKind::Estimate

@@ -1,6 +1,7 @@
 //! Admits what users ask for. An id that is returned here is durable.
 
 mod admit;
+mod firmware;
 mod packages;
 mod settings;
 mod updates;

@@ -42,6 +42,7 @@ pub(super) fn cut_gates(input: &Input<'_>) -> Vec<OperationEvent> {
                 kind: TaskErrorKind::Transient,
                 message: cut_short(awaited(input, progress).seen),
                 action: String::new(),
+                code: None,
             },
         },
     });

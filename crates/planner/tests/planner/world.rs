@@ -80,6 +80,7 @@ pub(crate) fn error(kind: TaskErrorKind, message: &str) -> TaskError {
         kind,
         message: message.to_owned(),
         action: "Mend it.".to_owned(),
+        code: None,
     }
 }
 

@@ -1,0 +1,108 @@
+//! Firmware packages: taken in, and asked for.
+
+use evenkeel_model::{
+    CatalogueEvent, ControlEvent, FirmwareRef, JobId, JobOutcome, Operation, OperationEnd,
+    OperationEvent, OperationState, Refusal, code,
+};
+use evenkeel_record::View;
+
+use super::packages::receiver;
+use super::{Attempt, FrontDoor, GetTicket};
+use crate::commit::Batch;
+
+impl FrontDoor {
+    /// What a get brought in is firmware, verified and durable here. The get ends with that; the firmware update that it
+    /// asks for begins as soon as nothing stands against it. The same firmware again asks for another one.
+    ///
+    /// `file` is the name that it came under.
+    ///
+    /// # Errors
+    /// While daemons are of different releases it is refused, and the get ends: older ones would not understand it.
+    pub async fn firmware_staged(
+        &self,
+        ticket: GetTicket,
+        firmware: FirmwareRef,
+        file: String,
+    ) -> Result<JobId, Refusal> {
+        let staged = self.admit(|view, at| {
+            let get = view.operation(ticket.operation);
+            if get.is_some_and(has_brought_firmware) {
+                return Ok(Attempt::Nothing(ticket.job));
+            }
+            let node = receiver(view, ticket)?;
+            is_understood(view)?;
+            let by = match get {
+                Some(get) => get.by.clone(),
+                None => unreachable!("it has a receiver"),
+            };
+            let digest = firmware.digest;
+            let mut catalogue = Vec::new();
+            if !view.catalogue().firmware.contains_key(&digest) {
+                catalogue.push(CatalogueEvent::FirmwareAdded {
+                    at,
+                    firmware: Box::new(firmware.clone()),
+                    node,
+                });
+            }
+            catalogue.push(CatalogueEvent::FirmwareAsked {
+                at,
+                by,
+                digest,
+                file: file.clone(),
+            });
+            let message = format!(
+                "{file} holds {} and is in the repository. Its firmware update begins as soon as nothing stands \
+                 against it.",
+                firmware.summary.kind
+            );
+            let outcome = JobOutcome::Success { message };
+            let batch = Batch {
+                control: vec![ControlEvent::OperationEnded {
+                    at,
+                    operation: ticket.operation,
+                }],
+                catalogue,
+                operation: vec![
+                    OperationEvent::JobClosed {
+                        at,
+                        job: ticket.job,
+                        outcome,
+                    },
+                    OperationEvent::ended(at, OperationEnd::Completed),
+                ],
+            };
+            Ok(Attempt::Append {
+                operation: Some(ticket.operation),
+                batch,
+                answer: ticket.job,
+            })
+        });
+        let staged = staged.await;
+        if let Err(refusal) = &staged
+            && refusal.code == code::NOT_SUPPORTED
+        {
+            self.fail_get(ticket, refusal).await?;
+        }
+        staged
+    }
+}
+
+/// A get that ended well without a software package did: asking again after an unknown outcome finds that.
+fn has_brought_firmware(get: &Operation) -> bool {
+    let ended = OperationState::Ended {
+        end: OperationEnd::Completed,
+    };
+    get.state == ended && get.staged.is_none()
+}
+
+/// Daemons of an older release would not know these events.
+fn is_understood(view: &View) -> Result<(), Refusal> {
+    match view.control().mixed_daemons() {
+        false => Ok(()),
+        true => Err(Refusal::new(
+            code::NOT_SUPPORTED,
+            "Firmware is not taken in while evenkeeld is of different releases on the nodes. Finish the update of \
+             the cluster, then bring the firmware in again.",
+        )),
+    }
+}

@@ -109,6 +109,10 @@ impl FrontDoor for Door {
         self.inner.delete_user(user, by).await
     }
 
+    async fn cancel_firmware(&self, job: JobId, by: UserName) -> Result<(), Refusal> {
+        self.inner.cancel_firmware(job, by).await
+    }
+
     async fn awaiting(&self) -> Result<Vec<Awaiting>, Refusal> {
         self.inner.awaiting().await
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use evenkeel_model::{
-    ClusterObservation, ControlEvent, Digest, JobId, NodeName, Operation, OperationEnd,
+    Catalogue, CatalogueEvent, ClusterObservation, ControlEvent, Digest, JobId, NodeName, Operation, OperationEnd,
     OperationEvent, OperationId, Request, UserName, WallTime,
 };
 use evenkeel_planner::{HeldOff, Tunables};
@@ -64,6 +64,7 @@ impl Memory {
             Request::Update(_)
             | Request::Estimate(_)
             | Request::Validate { .. }
+            | Request::Firmware { .. }
             | Request::Delete { .. } => return,
         };
         if let Some(OperationEvent::Ended { at, end, .. }) = last {
@@ -131,12 +132,40 @@ fn lacking(
     })
 }
 
-/// The operation that does `request`. A synchronization is no request of the API and has no job.
-pub(crate) fn begin(request: Request, at: WallTime, ids: &dyn Ids) -> (OperationId, Batch) {
+/// The operation that does `request`. A synchronization is no request of the API and has no job. A firmware update is
+/// its asker's.
+pub(crate) fn begin(
+    request: Request,
+    catalogue: &Catalogue,
+    at: WallTime,
+    ids: &dyn Ids,
+) -> (OperationId, Batch) {
     let operation = OperationId(ids.uuid());
-    let by = UserName::new(SELF).expect("letters only");
     let kind = request.kind();
+    let asked = match &request {
+        Request::Firmware { digest, .. } => catalogue.firmware.get(digest),
+        Request::Sync { .. }
+        | Request::Update(_)
+        | Request::Estimate(_)
+        | Request::Validate { .. }
+        | Request::Delete { .. }
+        | Request::Get { .. } => None,
+    };
+    let by = asked.and_then(|entry| entry.asked.as_ref()).map_or_else(
+        || UserName::new(SELF).expect("letters only"),
+        |asked| asked.by.clone(),
+    );
+    let begun = asked.map(|entry| CatalogueEvent::FirmwareBegun {
+        at,
+        digest: entry.firmware.digest,
+        operation,
+    });
     let job = match &request {
+        Request::Firmware { file, .. } => Some(OperationEvent::JobOpened {
+            at,
+            job: JobId(ids.uuid()),
+            description: format!("Firmware update with {file}"),
+        }),
         Request::Delete { version, .. } => Some(OperationEvent::JobOpened {
             at,
             job: JobId(ids.uuid()),
@@ -156,7 +185,7 @@ pub(crate) fn begin(request: Request, at: WallTime, ids: &dyn Ids) -> (Operation
             operation,
             kind,
         }],
-        catalogue: Vec::new(),
+        catalogue: begun.into_iter().collect(),
         operation: events,
     };
     (operation, batch)

@@ -22,7 +22,7 @@ use crate::resources::{member_path, reads};
 use crate::respond::Failure;
 use crate::routes::Routes;
 use crate::{
-    certificate, events, jobs, packages, page, permit, plan, settings, software, transfers, upload,
+    certificate, events, firmware, jobs, packages, page, permit, plan, settings, software, transfers, upload,
     users,
 };
 
@@ -156,6 +156,7 @@ fn calls() -> Routes {
         .on(Method::PUT, permit::CERTIFICATE, certificate::replace)
         .on(Method::GET, permit::AUDIT, events::audit)
         .on(Method::GET, "/evenkeel/v1/transfers", transfers::transfers)
+        .on(Method::GET, "/evenkeel/v1/devices", firmware::devices)
 }
 
 const ACKNOWLEDGEMENTS: &str = "/evenkeel/v1/acknowledgements";

@@ -1,5 +1,6 @@
 //! What the front end needs from the rest of the daemon: a picture to show, and a door to knock at.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use evenkeel_api::{
 };
 use evenkeel_download::Source;
 use evenkeel_model::{
-    Account, AccountChange, Awaiting, JobId, NodeName, PackagesStatus, Refusal, UpdateRequest,
+    Account, AccountChange, Awaiting, FirmwareStatus, JobId, NodeName, PackagesStatus, Refusal, UpdateRequest,
     UserName, Version, WallTime,
 };
 use evenkeel_orchestrator::{GatesChange, UserChange};
@@ -38,6 +39,8 @@ pub trait Cluster: Send + Sync + 'static {
     async fn history(&self) -> Result<Vec<History>, Refusal>;
     /// Updates of firmware that are over, oldest first.
     async fn firmware_history(&self) -> Result<Vec<FirmwareHistory>, Refusal>;
+    /// What every node says of its devices' firmware; nothing of one that does not answer.
+    async fn devices(&self) -> BTreeMap<evenkeel_model::NodeName, FirmwareStatus>;
     /// The download under way, or the last one.
     async fn download(&self) -> Result<Download, Refusal>;
     /// All jobs, oldest first.
@@ -145,6 +148,8 @@ pub trait FrontDoor: Send + Sync + 'static {
     ) -> Result<(), Refusal>;
     /// Removes a user.
     async fn delete_user(&self, user: &UserName, by: UserName) -> Result<(), Refusal>;
+    /// Ends a firmware update, by its job.
+    async fn cancel_firmware(&self, job: JobId, by: UserName) -> Result<(), Refusal>;
     /// What the coordinator waits for.
     async fn awaiting(&self) -> Result<Vec<Awaiting>, Refusal>;
     /// What each node says of its packages; `None` for one that does not answer.

@@ -275,6 +275,10 @@ impl FrontDoor for NodeDoor {
         self.admission.delete_user(user, by).await
     }
 
+    async fn cancel_firmware(&self, job: JobId, by: UserName) -> Result<(), Refusal> {
+        self.admission.cancel_firmware(job, by).await
+    }
+
     async fn awaiting(&self) -> Result<Vec<Awaiting>, Refusal> {
         let mut awaiting = self.admission.explain_live().await;
         // From the record alone nobody knows how far this node's own download is.

@@ -237,9 +237,17 @@ impl Operation {
                 self.state,
                 S::Running | S::PausePending | S::Replanning | S::CancelPending
             ),
-            E::Resumed { .. } | E::CancelRequested { .. } => {
-                matches!(self.state, S::Paused { .. })
-            }
+            E::Resumed { .. } => matches!(self.state, S::Paused { .. }),
+            // A firmware update has no pauses.
+            E::CancelRequested { .. } => match self.kind() {
+                OperationKind::Firmware => matches!(self.state, S::Requested | S::Running),
+                OperationKind::Update
+                | OperationKind::Validation
+                | OperationKind::PackageGet
+                | OperationKind::PackageDelete
+                | OperationKind::PackageSync
+                | OperationKind::Estimate => matches!(self.state, S::Paused { .. }),
+            },
             E::NodeUpdated { .. } => !matches!(self.state, S::Ended { .. }),
             E::PostChecked { .. } => matches!(self.state, S::Running | S::PausePending),
             E::Ended { .. } => !matches!(self.state, S::Ended { .. } | S::Paused { .. }),

@@ -1,14 +1,19 @@
 //! Firmware packages: taken in, and asked for.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use evenkeel_interconnect::Look;
 use evenkeel_model::{
-    CatalogueEvent, ControlEvent, FirmwareRef, JobId, JobOutcome, Operation, OperationEnd,
-    OperationEvent, OperationState, Refusal, code,
+    CatalogueEvent, ControlEvent, FirmwareRef, FirmwareStatus, JobId, JobOutcome, NodeName,
+    Operation, OperationEnd, OperationEvent, OperationKind, OperationState, Refusal, UserName, code,
 };
 use evenkeel_record::View;
 
 use super::packages::receiver;
 use super::{Attempt, FrontDoor, GetTicket};
 use crate::commit::Batch;
+use crate::observe::Observer;
 
 impl FrontDoor {
     /// What a get brought in is firmware, verified and durable here. The get ends with that; the firmware update that it
@@ -84,6 +89,62 @@ impl FrontDoor {
             self.fail_get(ticket, refusal).await?;
         }
         staged
+    }
+}
+
+impl FrontDoor {
+    /// Ends a firmware update, by its job: nothing more begins, and what is being written comes to its end.
+    ///
+    /// # Errors
+    /// When the job is over, being ended already, or no firmware update's.
+    pub async fn cancel_firmware(&self, job: JobId, by: UserName) -> Result<(), Refusal> {
+        self.admit(|view, at| {
+            let operation = view.operation_of(job);
+            let ours = operation.filter(|it| it.kind() == OperationKind::Firmware);
+            let Some(operation) = ours else {
+                let text = "The job does not support cancel.";
+                return Err(Refusal::new(code::JOB_CANNOT_CANCEL, text));
+            };
+            match &operation.state {
+                OperationState::CancelPending => return Ok(Attempt::Nothing(())),
+                OperationState::Ended { .. } => {
+                    let text = "The job is over, and stays as it is.";
+                    return Err(Refusal::new(code::JOB_IS_OVER, text));
+                }
+                OperationState::Requested
+                | OperationState::Validated
+                | OperationState::Running
+                | OperationState::PausePending
+                | OperationState::Paused { .. }
+                | OperationState::Replanning => {}
+            }
+            let by = by.clone();
+            let batch = Batch {
+                operation: vec![OperationEvent::CancelRequested { at, by }],
+                ..Batch::default()
+            };
+            Ok(Attempt::Append {
+                operation: Some(operation.id),
+                batch,
+                answer: (),
+            })
+        })
+        .await
+    }
+
+    /// What every node that answers says of the firmware of its devices.
+    pub async fn device_firmware(&self) -> BTreeMap<NodeName, FirmwareStatus> {
+        let view = self.follower.view();
+        let Some(topology) = &view.control().topology else {
+            return BTreeMap::new();
+        };
+        let mut observer = Observer::new(Arc::clone(&self.agents), Arc::clone(&self.clock));
+        let seen = observer.everyone(topology, Look::Itself).await;
+        let status = seen.iter().filter_map(|(node, seen)| {
+            let status = seen.known()?.firmware.known()?;
+            Some((node.clone(), status.clone()))
+        });
+        status.collect()
     }
 }
 

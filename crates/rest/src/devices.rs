@@ -1,0 +1,72 @@
+//! What nodes say of their devices' firmware: asked for when somebody wants to know, and kept for a moment.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use evenkeel_model::{FirmwareStatus, NodeName};
+use evenkeel_orchestrator::FrontDoor;
+use tokio::time::{Instant, timeout};
+
+/// What was said is asked for again after this.
+const FRESH: Duration = Duration::from_secs(3);
+/// The first who asks waits so long for it; a node that is silent is left out.
+const FIRST: Duration = Duration::from_secs(1);
+
+type Seen = Arc<BTreeMap<NodeName, FirmwareStatus>>;
+
+/// Asks, one time after the other, whoever wants to know how often.
+#[derive(Clone)]
+pub(crate) struct DeviceWatch {
+    admission: FrontDoor,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    seen: Option<Seen>,
+    asked: Option<Instant>,
+    is_asking: bool,
+}
+
+impl DeviceWatch {
+    pub(crate) fn new(admission: FrontDoor) -> Self {
+        let state = Arc::default();
+        Self { admission, state }
+    }
+
+    /// What was last said; of a node that never answered, nothing.
+    pub(crate) async fn seen(&self) -> Seen {
+        let due = self.edit(|state| {
+            let is_old = state.asked.is_none_or(|asked| asked.elapsed() >= FRESH);
+            let due = is_old && !state.is_asking;
+            state.is_asking |= due;
+            due
+        });
+        if due {
+            let watch = self.clone();
+            let asking = tokio::spawn(async move { watch.ask().await });
+            if self.edit(|state| state.seen.is_none()) {
+                drop(timeout(FIRST, asking).await);
+            }
+        }
+        self.edit(|state| state.seen.clone()).unwrap_or_default()
+    }
+
+    async fn ask(&self) {
+        let said = self.admission.device_firmware().await;
+        self.edit(|state| {
+            let mut seen = state.seen.as_deref().cloned().unwrap_or_default();
+            seen.extend(said);
+            *state = State {
+                seen: Some(Arc::new(seen)),
+                asked: Some(Instant::now()),
+                is_asking: false,
+            };
+        });
+    }
+
+    fn edit<T>(&self, edit: impl FnOnce(&mut State) -> T) -> T {
+        edit(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

@@ -32,7 +32,7 @@ pub(crate) async fn act(State(app): Shared, asked: Asked, body: Body) -> Result<
         let is_firmware = is_firmware.iter().any(|row| row.job.uuid == job.uuid);
         match (action, job.state.is_terminal(), job.uuid.parse()) {
             (Action::Cancel, false, Ok(id)) if is_firmware => {
-                let by = asked.caller.name.clone();
+                let by = asked.caller.user.clone();
                 app.door.cancel_firmware(id, by).await?;
                 Ok(())
             }

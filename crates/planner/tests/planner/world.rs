@@ -590,5 +590,6 @@ fn healthy(node: &str, n: u128) -> NodeObservation {
             up: true,
         }]),
         client_risks: known(Vec::new()),
+        firmware: known(FirmwareStatus::default()),
     }
 }

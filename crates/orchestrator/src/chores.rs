@@ -64,6 +64,7 @@ impl Memory {
             Request::Update(_)
             | Request::Estimate(_)
             | Request::Validate { .. }
+            | Request::Firmware { .. }
             | Request::Delete { .. } => return,
         };
         if let Some(OperationEvent::Ended { at, end, .. }) = last {
@@ -146,6 +147,7 @@ pub(crate) fn begin(request: Request, at: WallTime, ids: &dyn Ids) -> (Operation
         | Request::Update(_)
         | Request::Estimate(_)
         | Request::Validate { .. }
+        | Request::Firmware { .. }
         | Request::Get { .. } => None,
     };
     let mut events = vec![OperationEvent::Requested { at, by, request }];

@@ -38,6 +38,7 @@ impl Tunables {
         let floor = Duration::from_secs(60);
         match action {
             Action::Install { .. } => Duration::from_secs(600),
+            Action::Firmware { .. } => Duration::from_secs(1800),
             Action::Activate { .. } | Action::Deactivate | Action::MarkGood => {
                 Duration::from_secs(120)
             }

@@ -64,6 +64,7 @@ pub fn moved(operation: &Operation, observations: &ClusterObservation) -> BTreeM
         Request::Update(_)
         | Request::Estimate(_)
         | Request::Validate { .. }
+        | Request::Firmware { .. }
         | Request::Delete { .. } => {
             return BTreeMap::new();
         }
@@ -139,6 +140,7 @@ pub(crate) fn bound(input: &Input<'_>) -> Duration {
         | Request::Update(_)
         | Request::Estimate(_)
         | Request::Validate { .. }
+        | Request::Firmware { .. }
         | Request::Delete { .. } => input.tunables.carry(),
     }
 }

@@ -26,6 +26,7 @@ pub(crate) fn task_seconds(action: &Action) -> u32 {
         Action::Reboot => 120,
         Action::Gate { gates } => gates.hold_minutes * 60,
         Action::GateScript { .. } => 10,
+        Action::Firmware { .. } => 120,
     }
 }
 

@@ -90,6 +90,10 @@ pub fn describe(task: &Task) -> Described {
             format!("reboot node \"{node}\" into the new image"),
             format!("{by} reports that the reboot began"),
         ),
+        Action::Firmware { kind, .. } => (
+            format!("bring {kind} of node \"{node}\" up to date"),
+            format!("{by} reports that its devices are up to date"),
+        ),
         Action::MarkGood => (
             format!("tell the boot loader of node \"{node}\" that its slot is good"),
             format!("{by} reports that the boot loader has it"),

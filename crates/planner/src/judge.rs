@@ -74,6 +74,7 @@ pub(crate) fn judge(input: &Input<'_>, progress: &TaskProgress, quiet: Duration)
         | Action::Giveback
         | Action::GateScript { .. }
         | Action::Reboot
+        | Action::Firmware { .. }
         | Action::MarkGood => Verdict::Wait("its agent carries it out".to_owned()),
     };
     match verdict {
@@ -120,6 +121,7 @@ fn unblock(input: &Input<'_>, progress: &TaskProgress) -> String {
         | Action::MarkGood
         | Action::Gate { .. }
         | Action::GateScript { .. }
+        | Action::Firmware { .. }
         | Action::Reboot => describe(&progress.task).unblock,
     }
 }

@@ -17,6 +17,7 @@ pub fn next(input: &Input<'_>) -> Decision {
         Request::Get { node, .. } => package::get(input, node),
         Request::Delete { digest, .. } => package::delete(input, *digest),
         Request::Sync { digest, version } => package::sync(input, *digest, version),
+        Request::Firmware { .. } => Decision::default(),
     }
 }
 

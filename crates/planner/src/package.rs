@@ -130,6 +130,7 @@ fn sender(input: &Input<'_>, receiver: &NodeName, transfer: Option<&Transfer>) -
         | Request::Estimate(_)
         | Request::Validate { .. }
         | Request::Delete { .. }
+        | Request::Firmware { .. }
         | Request::Sync { .. } => return String::new(),
     };
     match source {

@@ -102,6 +102,7 @@ impl Part {
                 after: Milestone::Giveback,
                 ..
             }
+            | Action::Firmware { .. }
             | Action::MarkGood => Self::Home,
         }
     }

@@ -285,6 +285,7 @@ pub(crate) fn open_operation(
         OperationKind::PackageDelete => "package_delete",
         OperationKind::PackageSync => "package_sync",
         OperationKind::Estimate => "estimate",
+        OperationKind::Firmware => "firmware",
     };
     OpenOperation {
         uuid: row.id.to_string(),

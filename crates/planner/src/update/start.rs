@@ -80,6 +80,7 @@ fn before_task(input: &Input<'_>, task: &Task, absent: &mut Absent) -> Option<St
         | Action::Gate { .. }
         | Action::GateScript { .. }
         | Action::Reboot
+        | Action::Firmware { .. }
         | Action::MarkGood => None,
     }
 }
@@ -178,6 +179,7 @@ fn transition_of(input: &Input<'_>, task: &Task) -> Option<TransitionId> {
         | Action::Gate { .. }
         | Action::GateScript { .. }
         | Action::Reboot
+        | Action::Firmware { .. }
         | Action::MarkGood => None,
     }
 }

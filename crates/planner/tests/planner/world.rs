@@ -499,6 +499,7 @@ fn healthy(node: &str, n: u128) -> NodeObservation {
         pull_trouble: BTreeMap::new(),
         accepts_unsigned: true,
         gate_script: known(true),
+        firmware: Observed::unsaid(),
         bundled_checks: None,
         node: name(node),
         boot_id: boot(n),

@@ -42,6 +42,7 @@ pub fn download(view: &View) -> Option<DownloadRow> {
         | Request::Estimate(_)
         | Request::Validate { .. }
         | Request::Delete { .. }
+        | Request::Firmware { .. }
         | Request::Sync { .. } => false,
     };
     let newest = view.operations().rfind(is_download)?;

@@ -22,6 +22,7 @@ mod enter;
 mod events;
 mod fetch;
 mod incoming;
+mod inlet;
 mod jobs;
 mod kept;
 mod list;

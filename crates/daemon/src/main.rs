@@ -11,6 +11,7 @@ mod derived;
 mod door;
 mod error;
 mod expiry;
+mod firmware;
 mod installer;
 mod keeper;
 mod late;

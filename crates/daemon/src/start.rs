@@ -7,6 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use evenkeel_agent::{Agent, AgentParts, Bounds, NodeDb, Packages};
 use evenkeel_download::Trust;
+use evenkeel_firmware::select::SelectionLimits;
+use evenkeel_firmware::{NodeFirmware, NodeFirmwareParts, QualificationFolder};
 use evenkeel_interconnect::{
     AgentClient, AgentService, ClientParts, Members, PackageClient, PullBounds, Puller,
     ServerParts, StoreSource, TlsClient, TlsIdentity,
@@ -15,7 +17,8 @@ use evenkeel_model::{BootId, DownloadSettings, NodeSettings, PlatformSettings, R
 use evenkeel_orchestrator::{FrontDoor, Orchestrator, Parts};
 use evenkeel_package_store::Store;
 use evenkeel_planner::Tunables;
-use evenkeel_platform::{SharedPlatform, sim};
+use evenkeel_platform::devices::SharedDevices;
+use evenkeel_platform::{Power as _, SharedPlatform, sim};
 use evenkeel_record::{
     FollowOptions, Follower, LinkedRecord, OpenError, Record, SqliteOptions, SqliteRecord, Writer,
 };
@@ -33,6 +36,7 @@ use crate::booted::{DAEMON, Reporter};
 use crate::certificate::RestCertificate;
 use crate::door::Door;
 use crate::error::chain;
+use crate::firmware::StoreImages;
 use crate::installer::SlotInstaller;
 use crate::keeper::{Incoming, Keeper};
 use crate::late::LateRecord;
@@ -61,6 +65,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(15);
 struct Base {
     settings: NodeSettings,
     platform: SharedPlatform,
+    devices: SharedDevices,
     boot_id: BootId,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
@@ -131,7 +136,7 @@ async fn start(settings: NodeSettings, stop: CancellationToken) -> Result<()> {
 }
 
 async fn base(settings: NodeSettings) -> Result<Base> {
-    let (platform, boot_id) = machine(&settings).await?;
+    let (machine, boot_id) = machine(&settings).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new(boot_id));
     std::fs::create_dir_all(&settings.data)
         .with_context(|| format!("cannot make {}", settings.data.display()))?;
@@ -150,7 +155,8 @@ async fn base(settings: NodeSettings) -> Result<Base> {
     let (follower, ids) = (Arc::new(follower), Arc::new(RandomIds));
     Ok(Base {
         settings,
-        platform,
+        platform: Arc::clone(&machine) as SharedPlatform,
+        devices: machine,
         boot_id,
         clock,
         ids,
@@ -163,7 +169,7 @@ async fn base(settings: NodeSettings) -> Result<Base> {
 }
 
 /// The machine, and which boot of it this is.
-async fn machine(settings: &NodeSettings) -> Result<(SharedPlatform, BootId)> {
+async fn machine(settings: &NodeSettings) -> Result<(Arc<sim::Client>, BootId)> {
     let PlatformSettings::Sim { socket } = &settings.platform;
     let connected = async {
         loop {
@@ -185,8 +191,8 @@ async fn machine(settings: &NodeSettings) -> Result<(SharedPlatform, BootId)> {
 
 async fn connect(
     socket: &std::path::Path,
-) -> Result<(SharedPlatform, BootId), evenkeel_platform::PlatformError> {
-    let platform: SharedPlatform = Arc::new(sim::Client::connect(socket).await?);
+) -> Result<(Arc<sim::Client>, BootId), evenkeel_platform::PlatformError> {
+    let platform = Arc::new(sim::Client::connect(socket).await?);
     let boot_id = platform.boot_id().await?;
     Ok((platform, boot_id))
 }
@@ -244,7 +250,27 @@ fn peering(base: &Base) -> Result<Peering> {
     })
 }
 
-fn agent(base: &Base, peering: &Peering) -> Arc<Agent> {
+/// The firmware of this node's devices.
+fn firmware(base: &Base) -> Arc<NodeFirmware> {
+    let images = StoreImages {
+        policy: base.policy(),
+        store: base.store.clone(),
+        views: base.follower.views(),
+    };
+    let qualification = QualificationFolder::new(base.settings.data.join("firmware"));
+    NodeFirmware::new(NodeFirmwareParts {
+        node: base.settings.node.clone(),
+        devices: Arc::clone(&base.devices),
+        platform: Arc::clone(&base.platform),
+        images: Arc::new(images),
+        qualification: Arc::new(qualification),
+        clock: Arc::clone(&base.clock),
+        limits: evenkeel_firmware::Limits::default(),
+        selection: SelectionLimits::default(),
+    })
+}
+
+fn agent(base: &Base, peering: &Peering, firmware: Arc<NodeFirmware>) -> Arc<Agent> {
     let installer = SlotInstaller {
         policy: base.policy(),
         store: base.store.clone(),
@@ -276,6 +302,7 @@ fn agent(base: &Base, peering: &Peering) -> Arc<Agent> {
         installer: Arc::new(installer),
         checks: Arc::new(checks),
         gate: Arc::new(gate),
+        firmware,
         clock: Arc::clone(&base.clock),
         cluster: derived::cluster(&base.follower),
         bounds: Bounds::default(),
@@ -290,7 +317,9 @@ async fn start_agent(
     peering: &Peering,
     stop: &CancellationToken,
 ) -> Result<(Arc<Telling>, Suspects)> {
-    let agent = agent(base, peering);
+    let firmware = firmware(base);
+    let agent = agent(base, peering, Arc::clone(&firmware));
+    tasks.spawn(until(stop.clone(), async move { firmware.keep().await }));
     let telling = Telling::new(Arc::clone(&agent) as Arc<dyn AgentService>);
     let service: Arc<dyn AgentService> = Arc::clone(&telling) as Arc<dyn AgentService>;
     peering.client.set_own(&service);
@@ -407,6 +436,7 @@ fn keep_packages(
     let bell = Arc::new(Notify::new());
     let keeper = Keeper {
         store: base.store.clone(),
+        db: base.db.clone(),
         packages: Arc::clone(&peering.packages),
         follower: Arc::clone(&base.follower),
         incoming: Arc::clone(incoming),

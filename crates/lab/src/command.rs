@@ -91,6 +91,9 @@ pub struct Up {
     /// Number of sites that the pairs are dealt out to: `site_A`, `site_B` … [default: 1].
     #[arg(long, value_name = "N")]
     sites: Option<usize>,
+    /// Number of disks of each node [default: 4].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    disks: Option<u8>,
     /// Length of a minute of stabilize, boot and gate times [default: 60s].
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     minute: Option<Duration>,
@@ -245,6 +248,7 @@ async fn run_up(args: Up, tools: &dyn Tools) -> Result<()> {
         dir: args.lab.dir,
         nodes: args.nodes,
         sites: args.sites,
+        disks: args.disks,
         minute: args.minute,
         address: args.address,
         scrub_every: args.scrub_every,

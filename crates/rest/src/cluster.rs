@@ -115,9 +115,13 @@ pub trait FrontDoor: Send + Sync + 'static {
     async fn delete_package(&self, version: Version, by: UserName) -> Result<JobId, Refusal>;
     /// Whether a package of so many bytes could be taken in now. Admits nothing.
     async fn may_upload(&self, declared: Option<u64>) -> Result<(), Refusal>;
-    /// Begins to take a package in, of about so many bytes where that is known.
-    async fn upload(&self, declared: Option<u64>, by: UserName)
-    -> Result<Box<dyn Upload>, Refusal>;
+    /// Begins to take a package in, of about so many bytes and in a file of that name, where that is known.
+    async fn upload(
+        &self,
+        declared: Option<u64>,
+        file: Option<String>,
+        by: UserName,
+    ) -> Result<Box<dyn Upload>, Refusal>;
     /// Begins to fetch a package. It goes on by itself, and the job tells how it ended.
     async fn download(&self, source: Source, by: UserName) -> Result<JobId, Refusal>;
     /// Believes signatures of a key from now on; answers its id.

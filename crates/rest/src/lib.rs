@@ -24,6 +24,7 @@ mod events;
 mod fetch;
 mod firmware;
 mod incoming;
+mod inlet;
 mod jobs;
 mod kept;
 mod list;

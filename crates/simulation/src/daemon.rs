@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_agent::{Agent, AgentParts, Bounds, ClusterView, Disk};
+use evenkeel_firmware::select::SelectionLimits;
+use evenkeel_firmware::{Limits, NodeFirmware, NodeFirmwareParts};
 use evenkeel_interconnect::AgentService;
 use evenkeel_model::{BootId, ControlEvent, Event, NodeName, Refusal, StreamId, Version, code};
 use evenkeel_orchestrator::{FrontDoor, Orchestrator, Parts, Role};
@@ -93,13 +95,27 @@ async fn build(world: &Arc<World>, node: &NodeName, boot_id: BootId, turn: u64) 
         FollowOptions::default(),
     );
     let follower = Arc::new(follower.await);
-    let platform: SharedPlatform = Arc::new(Port::new(Watched {
+    let machine = Arc::new(Port::new(Watched {
         world: Arc::clone(world),
         node: node.clone(),
         boot_id,
         conditions,
     }));
+    let platform: SharedPlatform = Arc::clone(&machine) as SharedPlatform;
     let mut tasks = JoinSet::new();
+    let firmware = NodeFirmware::new(NodeFirmwareParts {
+        node: node.clone(),
+        devices: machine,
+        platform: Arc::clone(&platform),
+        images: Arc::new(shelf.clone()),
+        qualification: Arc::new(shelf.clone()),
+        clock: Arc::clone(&clock),
+        limits: Limits::default(),
+        selection: SelectionLimits::default(),
+    });
+    // Once: rounds without news would show the same, and cost every story time.
+    let looked = Arc::clone(&firmware);
+    tasks.spawn(async move { looked.look_around().await });
     let agent = Agent::new(AgentParts {
         node: node.clone(),
         boot_id,
@@ -114,6 +130,7 @@ async fn build(world: &Arc<World>, node: &NodeName, boot_id: BootId, turn: u64) 
         }),
         checks: hooks(world, node),
         gate: hooks(world, node),
+        firmware,
         clock: Arc::clone(&clock),
         cluster: follow_cluster(&follower, &mut tasks),
         bounds: Bounds::default(),

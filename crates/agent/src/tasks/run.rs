@@ -14,7 +14,9 @@ use evenkeel_platform::PlatformError;
 use evenkeel_seam::watch;
 use tracing::{info, warn};
 
-use super::{activate, deactivate, gate_script, giveback, install, mark_good, reboot, takeover};
+use super::{
+    activate, deactivate, firmware, gate_script, giveback, install, mark_good, reboot, takeover,
+};
 use crate::agent::Inner;
 use crate::db::{DbError, JournalEntry, Side, Stage};
 use crate::parts::{AgentParts, Bounds};
@@ -110,6 +112,11 @@ impl Run {
                 gate_script::run(self, *longest_minutes).await
             }
             Action::Reboot => reboot::run(self).await,
+            Action::Firmware {
+                package,
+                kind,
+                first,
+            } => firmware::run(self, *package, *kind, *first).await,
             Action::AwaitBoot { .. }
             | Action::Stabilize { .. }
             | Action::VerifyHome { .. }

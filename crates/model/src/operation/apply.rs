@@ -205,7 +205,7 @@ impl Operation {
                     )
             }
             E::PlanPart { .. } | E::Planned { .. } => {
-                let is_due = match self.kind() {
+                match self.kind() {
                     OperationKind::Update => matches!(self.state, S::Validated | S::Replanning),
                     // Nothing is validated: the devices are asked as it goes.
                     OperationKind::Firmware => matches!(self.state, S::Requested),
@@ -214,8 +214,7 @@ impl Operation {
                     | OperationKind::PackageDelete
                     | OperationKind::PackageSync
                     | OperationKind::Estimate => false,
-                };
-                is_due
+                }
             }
             E::Estimated { .. } => {
                 matches!(self.state, S::Requested) && self.kind() == OperationKind::Estimate

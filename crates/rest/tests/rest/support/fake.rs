@@ -452,6 +452,7 @@ impl evenkeel_rest::FrontDoor for Fake {
     async fn upload(
         &self,
         _declared: Option<u64>,
+        _file: Option<String>,
         _by: UserName,
     ) -> Result<Box<dyn Upload>, Refusal> {
         if let Some(refusal) = self.edit(|state| state.refuse.take()) {

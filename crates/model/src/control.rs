@@ -366,8 +366,11 @@ fn excluded_by(new: OperationKind, open: OperationKind) -> Option<(u32, &'static
             Some((code::VALIDATION_IN_PROGRESS, "A validation is in progress."))
         }
         // What a get brings in is carried to the nodes: to these it is a synchronization too.
-        (Update | Validation | PackageDelete | PackageSync | Firmware, PackageGet)
-        | (Update | Validation | PackageDelete | PackageSync, PackageSync) => Some((
+        (Update | Validation | PackageDelete | PackageSync | Firmware, PackageGet) => Some((
+            code::SYNC_IN_PROGRESS,
+            "A package get is in progress: what it brings in is synchronized to all nodes.",
+        )),
+        (Update | Validation | PackageDelete | PackageSync, PackageSync) => Some((
             code::SYNC_IN_PROGRESS,
             "A package synchronization is in progress.",
         )),

@@ -32,6 +32,14 @@ pub enum Sabotage {
     NewTransition,
     /// A node takes over under an id that nobody recorded.
     UnrecordedIntent,
+    /// An order is begun although a newer coordinator is known by then.
+    StaleAct,
+    /// A package that was taken in is not written into the catalogue.
+    UploadLost,
+    /// That a node was updated is not written down.
+    HistoryLost,
+    /// A slot is written without telling the boot loader to stay away from it.
+    BootableWhileWritten,
 }
 
 impl Sabotage {
@@ -51,12 +59,16 @@ impl Sabotage {
         Self::AckEarly,
         Self::NewTransition,
         Self::UnrecordedIntent,
+        Self::StaleAct,
+        Self::UploadLost,
+        Self::HistoryLost,
+        Self::BootableWhileWritten,
     ];
 
     /// Whether it is on, on this thread.
     #[cfg(feature = "sabotage")]
     pub fn is_on(self) -> bool {
-        ON.get() == Some(self)
+        ON.get() & self.bit() != 0
     }
 
     /// It is not: this build has none.
@@ -65,14 +77,19 @@ impl Sabotage {
         false
     }
 
-    /// Puts one on, on this thread, or all off.
+    /// Puts these on, on this thread, and all others off.
     #[cfg(feature = "sabotage")]
-    pub fn set(one: Option<Self>) {
-        ON.set(one);
+    pub fn set(these: &[Self]) {
+        ON.set(these.iter().fold(0, |bits, one| bits | one.bit()));
+    }
+
+    #[cfg(feature = "sabotage")]
+    fn bit(self) -> u32 {
+        1 << self as u32
     }
 }
 
 #[cfg(feature = "sabotage")]
 thread_local! {
-    static ON: std::cell::Cell<Option<Sabotage>> = const { std::cell::Cell::new(None) };
+    static ON: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
 }

@@ -50,6 +50,7 @@ mod software;
 mod throttle;
 mod tls;
 mod transfers;
+mod typed;
 mod upload;
 mod users;
 mod x509;

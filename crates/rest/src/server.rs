@@ -31,6 +31,7 @@ use tower::ServiceExt;
 use crate::busy::{Most, Share, Shares};
 use crate::caller::{Origin, Peer};
 use crate::pace::{InRequest, Pace, Paced, Times};
+use crate::typed::Typed;
 use crate::x509::CertificateFacts;
 
 /// Bounds on what clients may cost.
@@ -238,7 +239,7 @@ impl Connection {
 
     async fn run(self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, peer: Peer) {
         let pace = Pace::new(self.limits.times());
-        let io = TokioIo::new(Paced::new(stream, Arc::clone(&pace)));
+        let io = TokioIo::new(Typed::new(Paced::new(stream, Arc::clone(&pace))));
         let router = self.router;
         let answer = service_fn(move |mut request: Request<Incoming>| {
             let under_way = pace.request();

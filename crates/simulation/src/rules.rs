@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use evenkeel_model::{
     Action, ControlEvent, Event, EventId, Finding, JobOutcome, MemberHa, NodeName, Operation,
-    OperationEvent, OperationKind, Severity, SlotHealth, TaskId, TransitionId,
+    OperationEnd, OperationEvent, OperationKind, Severity, SlotHealth, TaskId, TransitionId,
 };
 use evenkeel_model::{Generation, OperationId, StreamId};
 use evenkeel_platform::sim::Fault;
@@ -204,6 +204,9 @@ impl World {
                 })
             }
             OperationEvent::JobClosed { job, outcome, .. } => {
+                if let Some(lost) = operation.and_then(|get| lost_upload(before, get, outcome)) {
+                    return Some(lost);
+                }
                 let is_first = operation?
                     .jobs
                     .first()
@@ -213,6 +216,10 @@ impl World {
                 }
                 None
             }
+            OperationEvent::Ended {
+                end: OperationEnd::Completed,
+                ..
+            } => lost_history(operation?),
             OperationEvent::NodeUpdated { node, to, .. } => {
                 let to = digest(to.as_ref());
                 self.hardware(|hardware, _| {
@@ -261,6 +268,23 @@ impl Rules {
         let is_warning = finding.severity == Severity::Warning;
         finding.acknowledged.is_none() || (is_warning && self.acknowledged.iter().any(covers))
     }
+}
+
+/// Whoever is told that a package was taken in finds it in the catalogue.
+fn lost_upload(view: &View, get: &Operation, outcome: &JobOutcome) -> Option<String> {
+    let (digest, version) = get.staged.as_ref()?;
+    let succeeded = matches!(outcome, JobOutcome::Success { .. });
+    let is_there = view.catalogue().packages.contains_key(digest);
+    (succeeded && !is_there).then(|| format!("package {version} was taken in and is lost"))
+}
+
+/// Every node that an update brought to another version is in its history.
+fn lost_history(update: &Operation) -> Option<String> {
+    let plan = update.plan.as_ref()?;
+    let changes = |node: &NodeName| plan.from.get(node).is_some_and(|from| *from != plan.target);
+    let mut nodes = plan.lanes().map(|lane| &lane.node);
+    let lost = nodes.find(|node| changes(node) && !update.updated.contains_key(*node))?;
+    Some(format!("the history of {lost} is lost"))
 }
 
 /// What should have kept an update from being planned.

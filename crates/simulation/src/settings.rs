@@ -13,6 +13,8 @@ use uuid::Uuid;
 
 /// The version that every node starts with.
 pub const OLD: &str = "9.10.0";
+/// The version that every node ran before, where its other slot is not empty: in every fourth cluster.
+pub(crate) const BEFORE: &str = "9.9.1";
 /// The version of the package in the catalogue.
 pub const NEW: &str = "9.10.1";
 

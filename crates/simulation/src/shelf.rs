@@ -176,6 +176,11 @@ impl Installer for Writer {
         if request.package != digest(NEW) {
             return Err(InstallError::Refused("no such package".to_owned()));
         }
+        let holds = self.world.nodes()[&self.node].shelf.holds(request.package);
+        if !holds {
+            let why = "the package is not in the store".to_owned();
+            return Err(InstallError::Failed(why));
+        }
         self.world.watches_a_write(&self.node, request.slot);
         self.set(&request.path, None);
         for done in 0..PARTS {

@@ -89,6 +89,7 @@ impl World {
         let Command::TakeOver(request) = command else {
             return;
         };
+        self.demand_current_order(node, request.id);
         let seen = self.hardware(|hardware, _| {
             let blind = hardware.faults(node).contains(&Fault::BlindPair);
             hardware.pair_state(node).filter(|_| !blind)
@@ -109,6 +110,24 @@ impl World {
         let vetoed = pair.takeover_veto.is_some() || !pair.enabled;
         if standing.is_some() || !serve || !booted || vetoed {
             self.violated(format!("{node} takes over without a last look at {pair:?}"));
+        }
+    }
+
+    /// Nobody takes over for a coordinator that the node has promised not to obey any more.
+    fn demand_current_order(&self, node: &NodeName, id: TransitionId) {
+        let (open, promised) = {
+            let nodes = self.nodes();
+            let node = &nodes[node];
+            (node.db.open_orders().unwrap_or_default(), node.generation)
+        };
+        let stale = open
+            .iter()
+            .find(|entry| entry.order.transition == Some(id) && entry.order.generation < promised);
+        if let Some(entry) = stale {
+            let generation = entry.order.generation;
+            self.violated(format!(
+                "{node} takes over for generation {generation} after {promised}"
+            ));
         }
     }
 

@@ -18,7 +18,7 @@ use crate::conditions::Conditions;
 use crate::daemon::{self, Daemon};
 use crate::hooks::ScriptedChecks;
 use crate::rules::Rules;
-use crate::settings::{OLD, Settings, digest};
+use crate::settings::{BEFORE, OLD, Settings, digest};
 use crate::shelf::Shelf;
 
 /// How long a node that is up takes to start its daemon.
@@ -102,6 +102,14 @@ impl World {
             let name = settings.name(number);
             let set = hardware.set_image(&name, evenkeel_model::Slot::A, Some(image.clone()));
             set.expect("the node is one of the topology");
+            if settings.seed % 4 == 2 {
+                let before = evenkeel_model::SlotImage {
+                    digest: digest(BEFORE),
+                    version: crate::settings::version(BEFORE),
+                };
+                let set = hardware.set_good_image(&name, evenkeel_model::Slot::B, before);
+                set.expect("the node is one of the topology");
+            }
             nodes.insert(name, node(&settings, &hub, number));
         }
         Arc::new(Self {
@@ -188,13 +196,14 @@ impl World {
         }
     }
 
-    /// Starts the node's daemon after a while, if by then it still runs in that boot without one.
+    /// Starts the node's daemon after a while, if by then it still runs in that boot without one and nothing
+    /// keeps it from starting.
     fn start_after(self: &Arc<Self>, node: &NodeName, boot_id: BootId, pause: Duration) {
         let (world, node) = (Arc::clone(self), node.clone());
         let turn = self.nodes()[&node].turn;
         tokio::spawn(async move {
             sleep(pause).await;
-            let boot = world.hardware(|hardware, _| hardware.boot_of(&node));
+            let boot = world.hardware(|hardware, _| hardware.boot_for_daemon(&node));
             if boot == Some(boot_id)
                 && world.nodes()[&node].turn == turn
                 && !daemon::start(&world, &node, boot_id).await

@@ -9,7 +9,7 @@ use crate::step::{cargo, output, root, run, target};
 use crate::test::build;
 
 /// The newest earlier state of the repository whose streams are in `record/tests/corpus`.
-pub(crate) const EARLIER: &str = "0f1682f";
+pub(crate) const EARLIER: &str = "5424531";
 
 /// Builds the daemon of that commit, and rolls a lab of it to this build, back, and forth again.
 pub(crate) fn run_mixed(commit: &str) -> Result<()> {

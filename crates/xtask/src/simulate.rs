@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::step::{cargo, kind_cargo, run};
+use crate::step::{Step, cargo, kind_cargo, run};
 
 /// How many seeds `cargo xtask test` plays.
 pub(crate) const TESTED: u64 = 10_000;
@@ -57,7 +57,7 @@ pub(crate) fn explore(faults: u8, requests: u8, most_states: usize) -> Result<()
 }
 
 /// What is broken on purpose must be caught. A build of its own: nothing else is ever built so.
-pub(crate) fn sabotage() -> Result<()> {
+pub(crate) fn sabotage() -> Step {
     let feature = "evenkeel-simulation/sabotage";
     let tests = [
         "test",
@@ -67,8 +67,7 @@ pub(crate) fn sabotage() -> Result<()> {
         "--test",
         "sabotage",
     ];
-    run(
-        "rules broken on purpose are caught",
-        kind_cargo().args(tests),
-    )
+    let mut command = kind_cargo();
+    command.args(tests);
+    Step::new("rules broken on purpose are caught", command)
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use crate::layering::{self, Metadata};
-use crate::step::{cargo, kind_cargo, run, target};
+use crate::step::{Beside, Step, cargo, kind_cargo, run, target};
 use crate::{conformance, prerequisites, simulate};
 
 /// What computes all the time. Everything else mostly waits: for processes, for timers, for clients.
@@ -15,26 +15,27 @@ const COMPUTES: &str = "evenkeel-simulation";
 pub(crate) fn run_all() -> Result<()> {
     prerequisites::for_test()?;
     conformance::prepare()?;
-    build()?;
+    let all = ["build", "--workspace", "--bins", "--tests"];
+    run("building programs and tests", cargo().args(all))?;
     let metadata = layering::metadata()?;
+    // Labs and clients wait for most of their time: what computes fills it, and gives way to them.
+    let mut simulation = kind_cargo();
+    simulation.args(["test", "--workspace", "--no-fail-fast"]);
+    simulation.args(tests_of(&metadata, |package| package == COMPUTES));
+    simulation.env(simulate::COUNT, simulate::TESTED.to_string());
+    let computing = Beside::start(vec![
+        Step::new("simulation", simulation),
+        simulate::sabotage(),
+    ]);
     let mut tests = cargo();
     tests.args(["test", "--workspace", "--no-fail-fast", "--lib", "--bins"]);
     let tests = run(
         "tests of all crates, with labs of real processes",
         tests.args(tests_of(&metadata, |package| package != COMPUTES)),
     );
-    // Clients wait for most of their time: what computes fills it, and gives way to their labs.
-    let clients = conformance::start_clients(&bin_dir());
-    let mut simulation = kind_cargo();
-    simulation.args(["test", "--workspace", "--no-fail-fast"]);
-    simulation.args(tests_of(&metadata, |package| package == COMPUTES));
-    let simulation = run(
-        "simulation",
-        simulation.env(simulate::COUNT, simulate::TESTED.to_string()),
-    );
-    let sabotage = simulate::sabotage();
-    let clients = clients.outcome();
-    [tests, simulation, sabotage, clients]
+    let clients = conformance::start_clients(&bin_dir()).outcome();
+    let computing = computing.outcome();
+    [tests, clients, computing]
         .into_iter()
         .collect::<Result<()>>()?;
     eprintln!("== all tests passed");
@@ -54,7 +55,8 @@ fn tests_of(metadata: &Metadata, is_meant: impl Fn(&str) -> bool) -> Vec<String>
         .collect()
 }
 
-/// The binaries that tests and the demo start. Of the whole workspace, as the tests are.
+/// The binaries that the demo starts. Tests build theirs along with themselves: by themselves binaries have other
+/// features of their dependencies, and all would be compiled twice.
 pub(crate) fn build() -> Result<()> {
     let build = ["build", "--workspace", "--bins"];
     run("building evenkeeld and evenkeel", cargo().args(build))

@@ -29,7 +29,9 @@ pub(super) async fn run(run: &Run, package: Digest) -> Result<How, TaskError> {
     }
     have_package(run, package, &ADVICE).await?;
     run.begin()?;
-    mark_unbootable(run, &slots).await?;
+    if !Sabotage::BootableWhileWritten.is_on() {
+        mark_unbootable(run, &slots).await?;
+    }
     extract(run, &slots, package).await?;
     verify(run, package).await?;
     Ok(run.reached())

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use evenkeel_model::{
     Action, Awaiting, Executor, NodeName, Operation, OperationEvent, OperationState, ReportState,
-    Task, TaskEnd, TaskError, TaskErrorKind, TaskKey, TaskOrder, TaskProgress, TaskState,
+    Sabotage, Task, TaskEnd, TaskError, TaskErrorKind, TaskKey, TaskOrder, TaskProgress, TaskState,
 };
 
 use super::problem_of;
@@ -177,6 +177,9 @@ fn can_leave(input: &Input<'_>, task: &Task) -> bool {
 
 fn node_updated(input: &Input<'_>, node: &NodeName) -> Option<OperationEvent> {
     let plan = input.operation.plan.as_ref()?;
+    if Sabotage::HistoryLost.is_on() {
+        return None;
+    }
     // One that ran the version before is only said to be good.
     let from = plan.from.get(node).filter(|from| **from != plan.target)?;
     let from = from.clone();
@@ -268,6 +271,9 @@ fn remaining(input: &Input<'_>, progress: &TaskProgress, quiet: Duration) -> Dur
     if let Action::Gate { gates } = &progress.task.action {
         return gate::remaining(input, progress, gates);
     }
+    if let Some(to_go) = to_go(input, progress) {
+        return to_go;
+    }
     let left = input
         .tunables
         .no_progress(&progress.task.action)
@@ -279,4 +285,14 @@ fn remaining(input: &Input<'_>, progress: &TaskProgress, quiet: Duration) -> Dur
         }
         Executor::Agent(_) | Executor::Coordinator => left,
     }
+}
+
+/// How long a timer still runs.
+fn to_go(input: &Input<'_>, progress: &TaskProgress) -> Option<Duration> {
+    let Action::Stabilize { minutes, .. } = &progress.task.action else {
+        return None;
+    };
+    let elapsed = input.monotonic.since(progress.since)?;
+    let to_go = input.tunables.minutes(*minutes).saturating_sub(elapsed);
+    (!to_go.is_zero()).then_some(to_go)
 }

@@ -418,6 +418,12 @@ impl Hardware {
         Some(self.nodes.get(node)?.up()?.1)
     }
 
+    /// The same, of a node on which `evenkeeld` can be started.
+    pub fn boot_for_daemon(&self, node: &NodeName) -> Option<BootId> {
+        let silent = self.nodes.get(node)?.without_daemon;
+        self.boot_of(node).filter(|_| !silent)
+    }
+
     /// A node's slots; none while it is not up.
     pub fn slots_state(&self, node: &NodeName) -> Option<SlotsState> {
         let node = self.nodes.get(node)?;
@@ -481,6 +487,18 @@ impl Hardware {
             slot.image = image;
             self.changed();
         }
+        Ok(())
+    }
+
+    /// The same, of a slot that an earlier update was proven good in.
+    pub fn set_good_image(
+        &mut self,
+        node: &NodeName,
+        slot: Slot,
+        image: SlotImage,
+    ) -> Result<(), UnknownNode> {
+        self.set_image(node, slot, Some(image))?;
+        self.node_mut(node)?.slot_mut(slot).health = SlotHealth::Good;
         Ok(())
     }
 

@@ -106,6 +106,20 @@ async fn read_until(stream: &mut TlsStream<TcpStream>, end: &str) -> String {
 }
 
 #[tokio::test]
+async fn conditions_are_taken_as_they_are_typed() {
+    let server = start(Limits::default()).await;
+    let mut stream = server.connect().await;
+    for query in ["name=>=a&name=\"x<y\"", "name=%3E%3Da"] {
+        let path = format!("/api/cluster/nodes?{query}");
+        send(&mut stream, &path, false).await;
+        let text = read_until(&mut stream, "num_records").await;
+        assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
+    }
+    drop(stream);
+    server.end().await;
+}
+
+#[tokio::test]
 async fn the_two_versions_of_tls_that_are_safe_are_spoken_and_no_other() {
     let server = start(Limits::default()).await;
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {

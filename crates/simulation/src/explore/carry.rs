@@ -67,6 +67,10 @@ fn carry(stepper: &Stepper, rules: &Rules, state: &mut State, step: &Move) -> Ou
         Move::GiveBackByHand(node) => Some(machine(state, |hardware| {
             let _refused = hardware.give_back_by_hand(&name(*node), 0);
         })),
+        Move::LoseVoter | Move::VoterBack => {
+            state.voter_away = *step == Move::LoseVoter;
+            Some(None)
+        }
         Move::Pause => request(state, |at, by| OperationEvent::PauseRequested { at, by }),
         Move::Resume => request(state, |at, by| OperationEvent::Resumed {
             at,

@@ -16,6 +16,7 @@ use evenkeel_record::{Append, Fence, NewEvent, StreamWrite};
 use uuid::Uuid;
 
 use super::kept::{Kept, join, print};
+use super::rules;
 use super::stage::Stepper;
 use super::state::{Coordinator, Letter, Mail, State, name, operation_id};
 use crate::settings::epoch;
@@ -47,7 +48,7 @@ pub(crate) fn round(stepper: &Stepper, state: &mut State, me: usize, round: Roun
         introduce(stepper, state, me, node, &mut coordinator);
     }
     let decision = decide(stepper, state, me, round, reached, &coordinator);
-    let broken = silent(state, &decision);
+    let broken = silent(state, &decision).or_else(|| rules::loses_the_record(state, &decision));
     let hand_over = decision.hand_over.clone();
     if !decision.events.is_empty() {
         if let Some(illegal) = illegal(state, &decision.events) {
@@ -191,7 +192,7 @@ fn decide(
         running: &running,
         silent: &silent,
         idle: long,
-        survives_without: &|_| Ok(()),
+        survives_without: &|down| state.survives_without(down),
         wall: epoch(),
         monotonic: Monotonic {
             boot_id: state.nodes[number].up.expect("its daemon runs"),

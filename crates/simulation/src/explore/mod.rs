@@ -12,7 +12,8 @@
 //! whatever order; daemons starting; elections. And as faults, of which a run has [`Scope::faults`]: a
 //! daemon killed, power lost, an act or a call of which the request or the answer is lost, an order lost or
 //! repeated, an append that arrives late or again, a node that a round does not reach, a lease lost to the
-//! partner while its holder goes on, bounds that pass early, a bad image, a takeover by hand. An
+//! partner while its holder goes on, bounds that pass early, a bad image, a takeover by hand, and the loss of
+//! one of the record's three voters, of which the nodes are two: then it is lost with either of them. An
 //! operator pauses, resumes and cancels [`Scope::requests`] times. Bounds pass by themselves where
 //! nothing else can happen.
 //!

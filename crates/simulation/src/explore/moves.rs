@@ -65,6 +65,9 @@ pub(crate) enum Move {
     /// An admin has the node taken over, or given back.
     TakeOverByHand(usize),
     GiveBackByHand(usize),
+    /// The record's third voter is away, or back.
+    LoseVoter,
+    VoterBack,
     Pause,
     Resume,
     Cancel,
@@ -86,7 +89,8 @@ impl Move {
             | Self::Kill(_)
             | Self::PowerOff(_)
             | Self::BadImage(_)
-            | Self::TakeOverByHand(_) => false,
+            | Self::TakeOverByHand(_)
+            | Self::LoseVoter => false,
             Self::Append(_)
             | Self::Work(_)
             | Self::Due(_)
@@ -94,11 +98,17 @@ impl Move {
             | Self::Start(_)
             | Self::PowerOn(_)
             | Self::GiveBackByHand(_)
+            | Self::VoterBack
             | Self::Pause
             | Self::Resume
             | Self::Cancel => true,
         };
         u8::from(!free)
+    }
+
+    /// It may come and may never come: nothing may depend on it.
+    pub(super) fn is_help(&self) -> bool {
+        matches!(self, Self::VoterBack)
     }
 
     pub(super) fn requests(&self) -> u8 {
@@ -136,6 +146,11 @@ pub(crate) fn moves(state: &State) -> Vec<Move> {
     for letter in state.late.keys() {
         let letter = *letter;
         moves.extend([false, true].map(|again| Move::LateAppend { letter, again }));
+    }
+    match state.voter_away {
+        true => moves.push(Move::VoterBack),
+        false if !ended => moves.push(Move::LoseVoter),
+        false => {}
     }
     match &state.operation().state {
         OperationState::Paused { .. } => moves.extend([Move::Resume, Move::Cancel]),

@@ -2,9 +2,10 @@
 
 use evenkeel_agent::{Memory, Stage};
 use evenkeel_model::{
-    Action, MemberHa, OperationState, PauseCause, Slot, SlotHealth, TaskOrder, TaskState,
-    TransitionStage,
+    Action, MemberHa, OperationEvent, OperationState, PauseCause, Slot, SlotHealth, TaskOrder,
+    TaskState, TransitionStage,
 };
+use evenkeel_planner::Decision;
 use evenkeel_platform::sim::{Command, Hardware};
 
 use super::state::{State, name};
@@ -98,6 +99,26 @@ pub(crate) fn without_right(state: &State, node: usize, command: &Command) -> Op
         let action = order.task.action.name();
         format!("I1: {by} takes its partner over, which is at {action}")
     })
+}
+
+/// I3: no takeover is begun that would leave the record without a majority.
+pub(crate) fn loses_the_record(state: &State, decision: &Decision) -> Option<String> {
+    let plan = state.operation().plan.as_ref()?;
+    let newest = state.hardware.pair_state(&name(0))?.transition;
+    let stands = newest.filter(|t| t.stage != TransitionStage::GivenBack);
+    let lost = decision.events.iter().find_map(|event| match event {
+        OperationEvent::TaskStarted {
+            task, transition, ..
+        } => {
+            let task = plan.task(*task)?;
+            let begins = stands.as_ref().is_none_or(|t| t.id != *transition);
+            let takes = task.action == Action::Takeover && begins;
+            let down = std::slice::from_ref(&task.node);
+            takes.then(|| state.survives_without(down).err())?
+        }
+        _ => None,
+    });
+    lost.map(|why| format!("I3: a takeover is begun that loses the record: {why}"))
 }
 
 /// I5: a slot is written only while it is marked unbootable and does not run.

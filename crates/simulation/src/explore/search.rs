@@ -150,7 +150,7 @@ impl Search {
             if self.of_another_half(state, &step) {
                 continue;
             }
-            let free = step.faults(state) == 0;
+            let free = step.faults(state) == 0 && !step.is_help();
             match self.take(number, state, step, false) {
                 Err(violation) => return Some(violation),
                 Ok(next) => goes_on |= free && next.is_some_and(|next| next != number),
@@ -184,7 +184,7 @@ impl Search {
         step: Move,
         free: bool,
     ) -> Result<Option<u32>, String> {
-        let is_free = free || step.faults(state) == 0;
+        let is_free = free || (step.faults(state) == 0 && !step.is_help());
         let applied = apply(&self.stepper, &self.rules, state, &step, free);
         let Some((next, broken)) = applied else {
             return Ok(None);
@@ -293,6 +293,7 @@ fn begin(scope: Scope) -> State {
         nodes,
         mail: Default::default(),
         late: Default::default(),
+        voter_away: false,
         budget: Budget {
             faults: scope.faults,
             requests: scope.requests,

@@ -134,6 +134,8 @@ pub(crate) struct State {
     pub(crate) mail: BTreeMap<u64, Kept<Mail>>,
     /// Appends of which nobody awaits the answer any more.
     pub(crate) late: BTreeMap<u64, Kept<Letter>>,
+    /// The third of the record's voters is away: beside it the record lies on both nodes, and needs two of three.
+    pub(crate) voter_away: bool,
     pub(crate) budget: Budget,
 }
 
@@ -197,7 +199,7 @@ impl State {
             nodes,
             (mail, late),
             self.fits(),
-            self.budget,
+            (self.voter_away, self.budget),
         ))
     }
 
@@ -235,6 +237,14 @@ impl State {
             hardware: self.hardware.clone(),
             memories: self.nodes.each_ref().map(|node| node.memory.clone()),
             up: self.nodes.each_ref().map(|node| node.up),
+        }
+    }
+
+    /// Whether the record could be written without these nodes.
+    pub(crate) fn survives_without(&self, down: &[NodeName]) -> Result<(), String> {
+        match down.len() + usize::from(self.voter_away) {
+            0 | 1 => Ok(()),
+            lost => Err(format!("it would lack {lost} of its 3 voters")),
         }
     }
 

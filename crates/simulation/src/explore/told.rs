@@ -57,6 +57,8 @@ impl fmt::Display for Move {
             Self::BadImage(node) => write!(f, "the new image of {} is bad", name(*node)),
             Self::TakeOverByHand(node) => write!(f, "an admin has {} taken over", name(*node)),
             Self::GiveBackByHand(node) => write!(f, "an admin has {} given back", name(*node)),
+            Self::LoseVoter => write!(f, "the record's third voter goes away"),
+            Self::VoterBack => write!(f, "the record's third voter is back"),
             Self::Pause => write!(f, "an operator asks for a pause"),
             Self::Resume => write!(f, "an operator resumes"),
             Self::Cancel => write!(f, "an operator cancels"),

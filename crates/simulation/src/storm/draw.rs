@@ -34,6 +34,11 @@ const FAULTS: &[Fault] = &[
     Fault::LosePath,
     Fault::FillDisk,
     Fault::ReadonlySlot,
+    Fault::Flap,
+    Fault::NoDaemon,
+    Fault::HoldTakeover,
+    Fault::HoldGiveback,
+    Fault::HideDisk,
 ];
 
 /// Faults that only warn.
@@ -91,13 +96,15 @@ const TASKS: &[&str] = &[
 /// The story of a seed. The same for ever, unless this file changes.
 pub fn draw(seed: u64) -> Script {
     let mut dice = Dice::new(seed ^ 0x5eed);
-    let nodes = match dice.roll(100) {
-        0..8 => 1,
-        8..60 => 2,
-        60..91 => 4,
-        91..97 => 6,
-        97..99 => 8,
-        _ => 12,
+    let nodes = match dice.roll(1000) {
+        0..80 => 1,
+        80..620 => 2,
+        620..930 => 4,
+        930..984 => 6,
+        984..993 => 8,
+        993..997 => 12,
+        997..999 => 16,
+        _ => 24,
     };
     let gusts = dice.between(3, 13) as usize;
     let busy = match dice.roll(100) {
@@ -229,7 +236,7 @@ fn act(dice: &mut Dice, nodes: u64) -> Act {
     let any = |dice: &mut Dice| dice.roll(nodes) as usize;
     let node = any(dice);
     let ms = dice.between(100, 9_000);
-    match dice.roll(40) {
+    match dice.roll(42) {
         0..=4 => Act::Kill { node },
         5..=7 => Act::PowerCut {
             node,
@@ -285,6 +292,13 @@ fn act(dice: &mut Dice, nodes: u64) -> Act {
         35..=36 => Act::Pause,
         37 => Act::Resume,
         38 => Act::Cancel,
+        39 => Act::LosePackage { node },
+        40 => Act::Late {
+            from: node,
+            to: any(dice),
+            requests: dice.between(1, 20) as u32,
+            after: dice.pick(&[400, 3_000, 9_000, 15_000]),
+        },
         _ => Act::Upload { node },
     }
 }

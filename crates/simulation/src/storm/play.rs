@@ -18,7 +18,7 @@ use crate::cluster::{Cluster, run};
 use crate::conditions::DiskState;
 use crate::drive::{Stand, stand_of};
 use crate::hooks::ScriptedChecks;
-use crate::settings::Settings;
+use crate::settings::{NEW, Settings};
 use crate::world::Blow;
 
 /// A version that is no one's yet.
@@ -301,6 +301,16 @@ impl Storm<'_> {
                 let after = millis(after);
                 cluster.echo(self.node(from), self.node(to), Echo { requests, after });
             }
+            Act::Late {
+                from,
+                to,
+                requests,
+                after,
+            } => {
+                let after = millis(after);
+                cluster.lose(self.node(from), self.node(to), requests, 0);
+                cluster.echo(self.node(from), self.node(to), Echo { requests, after });
+            }
             Act::Delay { node, by, ms } => {
                 cluster.delay(self.node(node), by);
                 self.ends_in(ms, Undo::Delay(node));
@@ -353,6 +363,7 @@ impl Storm<'_> {
             Act::Upload { node } => {
                 let _ = timeout(OPERATOR, cluster.upload(self.node(node), EXTRA)).await;
             }
+            Act::LosePackage { node } => cluster.lose_package(self.node(node), NEW),
             Act::Delete => self.delete().await,
             Act::Validate => self.validate().await,
             Act::Acknowledge => self.acknowledge().await,

@@ -140,6 +140,12 @@ pub enum Act {
         requests: u32,
         after: u64,
     },
+    Late {
+        from: usize,
+        to: usize,
+        requests: u32,
+        after: u64,
+    },
     Delay {
         node: usize,
         by: u64,
@@ -183,6 +189,9 @@ pub enum Act {
     Resume,
     Cancel,
     Upload {
+        node: usize,
+    },
+    LosePackage {
         node: usize,
     },
     Delete,
@@ -320,6 +329,18 @@ impl fmt::Display for Act {
                     "repeat {requests} requests of {from} to {to} after {after} ms"
                 )
             }
+            Self::Late {
+                from,
+                to,
+                requests,
+                after,
+            } => {
+                let (from, to) = (name(from), name(to));
+                write!(
+                    f,
+                    "{requests} requests of {from} to {to} arrive {after} ms late, when nobody waits for them"
+                )
+            }
             Self::Delay { node, by, ms } => {
                 write!(
                     f,
@@ -357,6 +378,10 @@ impl fmt::Display for Act {
             Self::Resume => f.write_str("resume"),
             Self::Cancel => f.write_str("cancel"),
             Self::Upload { node } => write!(f, "upload {} to {}", super::play::EXTRA, name(node)),
+            Self::LosePackage { node } => {
+                let version = crate::settings::NEW;
+                write!(f, "{} loses its copy of {version}", name(node))
+            }
             Self::Delete => write!(f, "delete {}", super::play::EXTRA),
             Self::Validate => f.write_str("validate"),
             Self::Acknowledge => f.write_str("acknowledge every warning"),

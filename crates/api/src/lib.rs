@@ -30,9 +30,9 @@ pub use cluster::{Cluster, Ha, HaPartner, Node, ReleaseVersion};
 pub use code::{Class, Code};
 pub use error::{ApiError, ErrorArgument, ErrorBody, ErrorObject};
 pub use evenkeel::{
-    Acknowledgement, Acknowledgements, Audit, Audited, Awaiting, Device, Devices, EventLine, Explain, GateChange,
-    GateSettings, Key, KeyState, Keys, NewAcknowledgement, NewKey, NodeDevices, NodeTransfers, OpenOperation,
-    Retention, Transfer, TransferTrouble, Transfers,
+    Acknowledgement, Acknowledgements, Audit, Audited, Awaiting, Device, Devices, EventLine,
+    Explain, GateChange, GateSettings, Key, KeyState, Keys, NewAcknowledgement, NewKey,
+    NodeDevices, NodeTransfers, OpenOperation, Retention, Transfer, TransferTrouble, Transfers,
 };
 pub use filter::{Filter, FilterError};
 pub use firmware::{

@@ -326,8 +326,8 @@ impl Resource for Software {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node_firmware::*;
     use crate::WorkerState;
+    use crate::node_firmware::*;
 
     #[test]
     fn states_are_shown_as_on_the_wire() {

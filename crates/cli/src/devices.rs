@@ -33,7 +33,12 @@ pub(crate) fn bring(client: &Client, source: &Get, json: bool) -> Result<(), Sto
     eprintln!("{}", job.message);
     let row = watch(client, &known, file_of(&source.source))?;
     if json {
-        return print_json(&row);
+        let path = format!(
+            "{}?job.uuid={}&fields=*",
+            FirmwareHistory::PATH,
+            row.job.uuid
+        );
+        return print_json(&client.get_all(&path)?);
     }
     print(&workers(std::slice::from_ref(&row)))?;
     let path = format!("/api/cluster/jobs/{}?fields=*", row.job.uuid);
@@ -126,7 +131,7 @@ fn look(
 fn waits(wait: &Awaiting) -> String {
     let seen = wait.seen.iter().map(|seen| format!(": {seen}"));
     let seen: String = seen.collect();
-    format!("waiting for {}{seen}. {}", wait.what, wait.unblock)
+    format!("waiting for {}{seen}. {}", wait.awaiting, wait.unblock)
 }
 
 /// Ends the update that runs.
@@ -150,7 +155,9 @@ pub(crate) fn show(client: &Client, json: bool) -> Result<(), Stop> {
     let body = client.get_all(&path)?;
     let devices: Value = client.get("/evenkeel/v1/devices")?;
     if json {
-        return print_json(&serde_json::json!({ "updates": body["records"], "nodes": devices["nodes"] }));
+        return print_json(
+            &serde_json::json!({ "updates": body["records"], "nodes": devices["nodes"] }),
+        );
     }
     let rows: Vec<FirmwareHistory> = records(&body)?;
     let newest = rows.len().saturating_sub(1);
@@ -174,7 +181,9 @@ pub(crate) fn show_history(client: &Client, json: bool) -> Result<(), Stop> {
 }
 
 fn workers(rows: &[FirmwareHistory]) -> String {
-    let mut table = Table::new(&["File", "Start", "End", "State", "Node", "Worker", "Code", "Message"]);
+    let mut table = Table::new(&[
+        "File", "Start", "End", "State", "Node", "Worker", "Code", "Message",
+    ]);
     for row in rows {
         let end = row.end_time.clone().unwrap_or_else(|| "-".to_owned());
         let own = [

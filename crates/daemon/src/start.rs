@@ -415,6 +415,7 @@ async fn start_cluster(
     let audit = audit_log(base);
     let rest = Rest {
         door,
+        admission: front.clone(),
         live,
         peers,
         audit: audit.clone(),
@@ -510,6 +511,7 @@ fn start_record_work(base: &Base, tasks: &mut JoinSet<()>, stop: &CancellationTo
 /// What the REST API is made of.
 struct Rest {
     door: Door,
+    admission: FrontDoor,
     live: LiveDownload,
     peers: Peers,
     audit: Option<Arc<AuditLog>>,
@@ -547,7 +549,8 @@ async fn start_rest(
         Arc::clone(&base.clock),
         base.minute(),
     )
-    .with_live(rest.live);
+    .with_live(rest.live)
+    .with_devices(rest.admission);
     let api = Api::new(Arc::new(cluster), Arc::new(rest.door), base.ids.as_ref());
     let router = api.with_audit(rest.audit, Arc::new(rest.peers));
     let router = router.with_certificates(certificate).router();

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use evenkeel_model::{
-    Catalogue, CatalogueEvent, ClusterObservation, ControlEvent, Digest, JobId, NodeName, Operation, OperationEnd,
-    OperationEvent, OperationId, Request, UserName, WallTime,
+    Catalogue, CatalogueEvent, ClusterObservation, ControlEvent, Digest, JobId, NodeName,
+    Operation, OperationEnd, OperationEvent, OperationId, Request, UserName, WallTime,
 };
 use evenkeel_planner::{HeldOff, Tunables};
 use evenkeel_seam::Ids;

@@ -137,7 +137,8 @@ fn plan(input: &Input<'_>, package: Digest, kind: FirmwareKind, nodes: Vec<NodeN
     };
     Plan {
         revision: 1,
-        target: Version::new(kind.to_string().replace('/', "-")).expect("letters, dashes and spaces"),
+        target: Version::new(kind.to_string().replace('/', "-"))
+            .expect("letters, dashes and spaces"),
         package,
         mode: PlanMode::Batch,
         gates: Gates::default(),
@@ -182,7 +183,10 @@ fn winding_down(input: &Input<'_>) -> Decision {
         return Decision::events(settled);
     }
     let tasks = input.operation.tasks.values();
-    if tasks.map(|it| &it.state).any(|state| *state == TaskState::Running) {
+    if tasks
+        .map(|it| &it.state)
+        .any(|state| *state == TaskState::Running)
+    {
         return with_flight(input, Decision::default());
     }
     let message = "The firmware update was canceled. Devices that were written to by then run the new firmware.";

@@ -22,8 +22,8 @@ use crate::resources::{member_path, reads};
 use crate::respond::Failure;
 use crate::routes::Routes;
 use crate::{
-    certificate, events, firmware, jobs, packages, page, permit, plan, settings, software, transfers, upload,
-    users,
+    certificate, events, firmware, jobs, packages, page, permit, plan, settings, software,
+    transfers, upload, users,
 };
 
 /// Requests at once, those that wait for a job and streams of events included: of one user, so that one leaves room

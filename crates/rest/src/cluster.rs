@@ -13,8 +13,8 @@ use evenkeel_api::{
 };
 use evenkeel_download::Source;
 use evenkeel_model::{
-    Account, AccountChange, Awaiting, FirmwareStatus, JobId, NodeName, PackagesStatus, Refusal, UpdateRequest,
-    UserName, Version, WallTime,
+    Account, AccountChange, Awaiting, FirmwareStatus, JobId, NodeName, PackagesStatus, Refusal,
+    UpdateRequest, UserName, Version, WallTime,
 };
 use evenkeel_orchestrator::{GatesChange, UserChange};
 use evenkeel_record::View;

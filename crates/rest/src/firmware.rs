@@ -6,13 +6,15 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use evenkeel_api::{
-    Device, Devices, DiskFirmware, Dqp, DqpRecords, FirmwareHistory, FirmwareProgress, FirmwareUpdateState,
-    FirmwareWorker, FirmwareWorkerError, FirmwareWorkerProgress, FirmwareWorkerStatus, JobLink,
-    JobRef, LastUpdateState, NodeDevices, NodeFirmware, NodeRef, ProcessorImage, ProcessorImageState,
-    ProcessorType, ShelfFirmware, Software, SpBmc, UpdateStatus, WorkerState,
+    Device, Devices, DiskFirmware, Dqp, DqpRecords, FirmwareHistory, FirmwareProgress,
+    FirmwareUpdateState, FirmwareWorker, FirmwareWorkerError, FirmwareWorkerProgress,
+    FirmwareWorkerStatus, JobLink, JobRef, LastUpdateState, NodeDevices, NodeFirmware, NodeRef,
+    ProcessorImage, ProcessorImageState, ProcessorType, ShelfFirmware, Software, SpBmc,
+    UpdateStatus, WorkerState,
 };
 use evenkeel_model::{
-    DeviceFirmware, FirmwareKind, FirmwareStatus, NodeId, NodeName, ProcessorFirmware, QualificationInPlace, WallTime,
+    DeviceFirmware, FirmwareKind, FirmwareStatus, NodeId, NodeName, ProcessorFirmware,
+    QualificationInPlace, WallTime,
 };
 use evenkeel_record::projections::{FirmwareRow, FirmwareState, WorkerRow, WorkerRowState};
 

@@ -287,7 +287,6 @@ pub(crate) fn open_operation(
         OperationKind::PackageSync => "package_sync",
         OperationKind::Firmware => "firmware",
         OperationKind::Estimate => "estimate",
-        OperationKind::Firmware => "firmware",
     };
     OpenOperation {
         uuid: row.id.to_string(),

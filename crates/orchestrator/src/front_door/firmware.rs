@@ -6,7 +6,8 @@ use std::sync::Arc;
 use evenkeel_interconnect::Look;
 use evenkeel_model::{
     CatalogueEvent, ControlEvent, FirmwareRef, FirmwareStatus, JobId, JobOutcome, NodeName,
-    Operation, OperationEnd, OperationEvent, OperationKind, OperationState, Refusal, UserName, code,
+    Operation, OperationEnd, OperationEvent, OperationKind, OperationState, Refusal, UserName,
+    code,
 };
 use evenkeel_record::View;
 

@@ -91,7 +91,10 @@ fn each_kind_goes_in_its_order() {
     for (kind, order) in [
         (FirmwareKind::Qualification, vec![all()]),
         (FirmwareKind::Disk, vec![some(&["n1"]), all()]),
-        (FirmwareKind::Shelf, vec![some(&["n1", "n3"]), some(&["n2", "n4"])]),
+        (
+            FirmwareKind::Shelf,
+            vec![some(&["n1", "n3"]), some(&["n2", "n4"])],
+        ),
         (
             FirmwareKind::ServiceProcessor,
             vec![some(&["n1", "n3"]), some(&["n2", "n4"])],
@@ -132,7 +135,10 @@ fn a_node_that_fails_keeps_no_other_from_theirs() {
     assert_eq!(*ended(&world), OperationEnd::Completed);
     let (code, message) = failure(&world);
     assert_eq!(code, code::FIRMWARE_WITH_ERRORS);
-    assert!(message.contains("\"n1\": shelf n1-S1 refuses the image. Mend it."), "{message}");
+    assert!(
+        message.contains("\"n1\": shelf n1-S1 refuses the image. Mend it."),
+        "{message}"
+    );
 }
 
 #[test]
@@ -178,7 +184,11 @@ fn nothing_is_written_while_a_partner_serves_for_two() {
     let decision = world.decide();
     assert!(decision.events.is_empty());
     let wait = &decision.awaiting[0];
-    assert!(wait.what.contains("\"n2\" to be given back"), "{}", wait.what);
+    assert!(
+        wait.what.contains("\"n2\" to be given back"),
+        "{}",
+        wait.what
+    );
     assert!(wait.remaining.is_some_and(|left| !left.is_zero()));
     world.run();
     assert_eq!(failure(&world).0, code::FIRMWARE_NOT_STARTED);
@@ -187,7 +197,12 @@ fn nothing_is_written_while_a_partner_serves_for_two() {
 #[test]
 fn a_node_that_is_lost_in_the_middle_is_waited_for() {
     let mut world = world(FirmwareKind::ServiceProcessor);
-    world.run_until(|world| world.running_tasks().iter().any(|task| task.node == name("n1")));
+    world.run_until(|world| {
+        world
+            .running_tasks()
+            .iter()
+            .any(|task| task.node == name("n1"))
+    });
     let back = world.silence("n1", Duration::from_secs(600));
     let wait = world.decide();
     assert!(wait.events.is_empty(), "{:?}", wait.events);

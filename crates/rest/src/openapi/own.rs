@@ -2,9 +2,9 @@
 
 use axum::http::Method;
 use evenkeel_api::{
-    Acknowledgement, Acknowledgements, Audit, Certificate, Devices, EstimateRecord, Estimates, EventLine,
-    Explain, GateChange, GateSettings, JobLink, Key, Keys, NewAcknowledgement, NewCertificate,
-    NewKey, NewUser, PlanPreview, Retention, Transfers, User, UserChange, Users,
+    Acknowledgement, Acknowledgements, Audit, Certificate, Devices, EstimateRecord, Estimates,
+    EventLine, Explain, GateChange, GateSettings, JobLink, Key, Keys, NewAcknowledgement,
+    NewCertificate, NewKey, NewUser, PlanPreview, Retention, Transfers, User, UserChange, Users,
 };
 use schemars::JsonSchema;
 use serde_json::{Value, json};

@@ -85,6 +85,7 @@ impl Fake {
             create_time: Some(time(second)),
         };
         let node = |name: &str| SoftwareNode {
+            firmware: None,
             name: name.to_owned(),
             version: "9.9.1".to_owned(),
             software_images: Some(vec![SoftwareImage {

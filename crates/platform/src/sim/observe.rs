@@ -103,16 +103,16 @@ impl Hardware {
         }
     }
 
-    fn in_pair(&self, node: &NodeName, home: &NodeName) -> bool {
-        home == node || self.at(node).partner.as_ref() == Some(home)
+    /// Says whose home is in a node's pair: asked for every pool, LIF and disk of the cluster.
+    fn in_pair<'a>(&'a self, node: &'a NodeName) -> impl Fn(&NodeName) -> bool + 'a {
+        let partner = self.at(node).partner.as_ref();
+        move |home| home == node || partner == Some(home)
     }
 
     /// Pools of the pair. A fault of a node concerns its first data pool.
     pub fn pool_states(&self, node: &NodeName) -> Vec<PoolState> {
-        let ours = self
-            .pools
-            .iter()
-            .filter(|pool| self.in_pair(node, &pool.home));
+        let in_pair = self.in_pair(node);
+        let ours = self.pools.iter().filter(|pool| in_pair(&pool.home));
         let state = |pool: &super::hardware::Pool| {
             let home = self.at(&pool.home);
             let faulty = pool.name.as_str().ends_with("_data1");
@@ -137,7 +137,8 @@ impl Hardware {
 
     /// LIFs of the pair.
     pub fn lif_states(&self, node: &NodeName) -> Vec<LifState> {
-        let ours = self.lifs.iter().filter(|lif| self.in_pair(node, &lif.home));
+        let in_pair = self.in_pair(node);
+        let ours = self.lifs.iter().filter(|lif| in_pair(&lif.home));
         let state = |lif: &super::hardware::Lif| LifState {
             name: lif.name.clone(),
             home: lif.home.clone(),
@@ -151,10 +152,8 @@ impl Hardware {
     /// Disks that a node sees. A fault of a node concerns its first disk.
     fn disk_states(&self, node: &NodeName) -> Vec<DiskState> {
         let seer = self.at(node);
-        let ours = self
-            .disks
-            .iter()
-            .filter(|disk| self.in_pair(node, &disk.home));
+        let in_pair = self.in_pair(node);
+        let ours = self.disks.iter().filter(|disk| in_pair(&disk.home));
         let state = |disk: &super::hardware::Disk| {
             let first = disk.serial.as_str().ends_with("-D1");
             let own = first && disk.home == *node;

@@ -18,13 +18,7 @@ pub(crate) fn run_all() -> Result<()> {
     let all = ["build", "--workspace", "--bins", "--tests"];
     run("building programs and tests", cargo().args(all))?;
     let metadata = layering::metadata()?;
-    let mut tests = cargo();
-    tests.args(["test", "--workspace", "--no-fail-fast", "--lib", "--bins"]);
-    let tests = run(
-        "tests of all crates, with labs of real processes",
-        tests.args(tests_of(&metadata, |package| package != COMPUTES)),
-    );
-    // Clients wait for most of their time: what computes fills it, and gives way to their labs.
+    // Labs and clients wait for most of their time: what computes fills it, and gives way to them.
     let mut simulation = kind_cargo();
     simulation.args(["test", "--workspace", "--no-fail-fast"]);
     simulation.args(tests_of(&metadata, |package| package == COMPUTES));
@@ -33,6 +27,12 @@ pub(crate) fn run_all() -> Result<()> {
         Step::new("simulation", simulation),
         simulate::sabotage(),
     ]);
+    let mut tests = cargo();
+    tests.args(["test", "--workspace", "--no-fail-fast", "--lib", "--bins"]);
+    let tests = run(
+        "tests of all crates, with labs of real processes",
+        tests.args(tests_of(&metadata, |package| package != COMPUTES)),
+    );
     let clients = conformance::start_clients(&bin_dir()).outcome();
     let computing = computing.outcome();
     [tests, clients, computing]

@@ -297,6 +297,7 @@ fn fits(order: &TaskOrder, node: &NodeName) -> Result<(), String> {
         | Action::Deactivate
         | Action::GateScript { .. }
         | Action::Reboot
+        | Action::Firmware { .. }
         | Action::MarkGood => match order.task.node == *node {
             true => Ok(()),
             false => Err(format!("{action} is done by {} itself", order.task.node)),

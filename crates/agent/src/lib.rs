@@ -27,6 +27,6 @@ pub use db::{
 };
 pub use guardian::must_serve_alone;
 pub use parts::{
-    AgentParts, Bounds, ClusterView, GateAnswer, GateContext, GateScript, InstallError,
-    InstallRequest, Installer, PackageChecks, Packages, PackagesError,
+    AgentParts, Bounds, ClusterView, FirmwareWork, GateAnswer, GateContext, GateScript,
+    InstallError, InstallRequest, Installer, PackageChecks, Packages, PackagesError,
 };

@@ -95,6 +95,7 @@ pub(crate) async fn observe(inner: &Inner, look: Look) -> Result<NodeObservation
             value: parts.gate.is_configured(),
             at: parts.clock.wall(),
         },
+        firmware: inner.observed("firmware", parts.firmware.status()),
         bundled_checks: inner.bundled_run(),
     })
 }

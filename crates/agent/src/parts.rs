@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use evenkeel_firmware::{FirmwareOrder, NodeFirmware, NodeJournal, WorkError};
 use evenkeel_interconnect::AgentClient;
 use evenkeel_model::{
-    BootId, BundledFinding, CheckOrder, Digest, NodeName, NodeObservation, PackagesStatus,
-    Progress, Slot, Version,
+    BootId, BundledFinding, CheckOrder, Digest, FirmwareStatus, How, NodeName, NodeObservation,
+    PackagesStatus, Progress, Slot, Version,
 };
 use evenkeel_platform::SharedPlatform;
 use evenkeel_seam::Clock;
@@ -38,6 +39,8 @@ pub struct AgentParts {
     pub checks: Arc<dyn PackageChecks>,
     /// The operator's gate.
     pub gate: Arc<dyn GateScript>,
+    /// The firmware of the node's devices.
+    pub firmware: Arc<dyn FirmwareWork>,
     /// Time to show.
     pub clock: Arc<dyn Clock>,
     /// What the daemon knows of the cluster.
@@ -191,4 +194,35 @@ pub trait GateScript: Send + Sync + 'static {
     fn is_configured(&self) -> bool;
     /// Asks once. Bounded. Dropping the call ends what it runs.
     async fn ask(&self, context: &GateContext) -> GateAnswer;
+}
+
+/// The firmware of the node's devices.
+#[async_trait]
+pub trait FirmwareWork: Send + Sync + 'static {
+    /// Brings devices up to date with a package that the node holds. Dropped at any instant and given the same order
+    /// and journal again, it goes on.
+    async fn renew(
+        &self,
+        order: &FirmwareOrder,
+        journal: &dyn NodeJournal,
+        progress: &watch::Sender<Progress>,
+    ) -> Result<How, WorkError>;
+    /// What is known of the devices, without asking them. Says why nothing is.
+    fn status(&self) -> Result<FirmwareStatus, String>;
+}
+
+#[async_trait]
+impl FirmwareWork for NodeFirmware {
+    async fn renew(
+        &self,
+        order: &FirmwareOrder,
+        journal: &dyn NodeJournal,
+        progress: &watch::Sender<Progress>,
+    ) -> Result<How, WorkError> {
+        NodeFirmware::renew(self, order, journal, progress).await
+    }
+
+    fn status(&self) -> Result<FirmwareStatus, String> {
+        NodeFirmware::status(self)
+    }
 }

@@ -305,6 +305,43 @@ pub struct NodeTransfers {
     pub trouble: Vec<TransferTrouble>,
 }
 
+/// `GET /evenkeel/v1/devices`: devices that take firmware, and what they run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Devices {
+    /// Every node of the cluster, those that said nothing too.
+    pub nodes: Vec<NodeDevices>,
+}
+
+/// What one node says of its devices.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NodeDevices {
+    /// The node.
+    pub node: String,
+    /// Whether it said anything.
+    pub answers: bool,
+    /// Its devices. One that does not say what it runs is not among them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<Device>,
+    /// What is done to devices just now, a line for each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub work: Vec<String>,
+}
+
+/// A device that takes firmware.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Device {
+    /// Its name: a serial, a shelf and a module, a node.
+    pub device: String,
+    /// `disk`, `shelf`, `service_processor` or `qualification`.
+    pub kind: String,
+    /// Its model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// What it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+}
+
 /// A package on its way to a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Transfer {

@@ -15,6 +15,7 @@ mod filter;
 mod firmware;
 mod job;
 mod links;
+mod node_firmware;
 mod package;
 mod params;
 mod plan;
@@ -29,9 +30,9 @@ pub use cluster::{Cluster, Ha, HaPartner, Node, ReleaseVersion};
 pub use code::{Class, Code};
 pub use error::{ApiError, ErrorArgument, ErrorBody, ErrorObject};
 pub use evenkeel::{
-    Acknowledgement, Acknowledgements, Audit, Audited, Awaiting, EventLine, Explain, GateChange,
-    GateSettings, Key, KeyState, Keys, NewAcknowledgement, NewKey, NodeTransfers, OpenOperation,
-    Retention, Transfer, TransferTrouble, Transfers,
+    Acknowledgement, Acknowledgements, Audit, Audited, Awaiting, Device, Devices, EventLine,
+    Explain, GateChange, GateSettings, Key, KeyState, Keys, NewAcknowledgement, NewKey,
+    NodeDevices, NodeTransfers, OpenOperation, Retention, Transfer, TransferTrouble, Transfers,
 };
 pub use filter::{Filter, FilterError};
 pub use firmware::{
@@ -40,6 +41,11 @@ pub use firmware::{
 };
 pub use job::{Job, JobError, JobLink, JobLinks, JobRef, JobState};
 pub use links::{Href, Links, NodeRef};
+pub use node_firmware::{
+    DiskFirmware, Dqp, DqpRecords, FirmwareProgress, FirmwareWorkerProgress, LastUpdateState,
+    NodeFirmware, ProcessorImage, ProcessorImageState, ProcessorType, ShelfFirmware, SpBmc,
+    UpdateStatus,
+};
 pub use package::{Download, DownloadState, History, HistoryState, Package};
 pub use params::{Params, decode_component, encode_component};
 pub use plan::{

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::node_firmware::NodeFirmware;
 use crate::resource::{Field, Identity, Resource, fields};
 
 /// State of an update or validation, of one phase, or of one node's step.
@@ -140,6 +141,9 @@ pub struct SoftwareNode {
     pub name: String,
     /// What its booted slot's manifest says.
     pub version: String,
+    /// The firmware of its devices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub firmware: Option<NodeFirmware>,
     /// The packages it holds, or pulls as soon as it is up. An array of objects as in the document makes the Python clients fail the whole
     /// `GET`, so this is given only when asked for by name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -275,9 +279,8 @@ impl Resource for Software {
         "update_details.elapsed_duration", "update_details.node.name",
         "metrocluster.clusters.name", "metrocluster.clusters.state",
         "metrocluster.clusters.estimated_duration", "metrocluster.clusters.elapsed_duration",
-        "metrocluster.progress_summary.message", "metrocluster.progress_details.message";
-        expensive "nodes.software_images.package";
-        unset "nodes.firmware.cluster_fw_progress.job.uuid",
+        "metrocluster.progress_summary.message", "metrocluster.progress_details.message",
+        "nodes.firmware.cluster_fw_progress.job.uuid",
         "nodes.firmware.cluster_fw_progress.zip_file_name",
         "nodes.firmware.cluster_fw_progress.update_states.attempts",
         "nodes.firmware.cluster_fw_progress.update_states.code",
@@ -285,12 +288,6 @@ impl Resource for Software {
         "nodes.firmware.cluster_fw_progress.update_states.status",
         "nodes.firmware.cluster_fw_progress.update_states.worker_node.name",
         "nodes.firmware.cluster_fw_progress.update_states.worker_node.uuid",
-        "nodes.firmware.cluster_fw_progress.update_state.attempts",
-        "nodes.firmware.cluster_fw_progress.update_state.code",
-        "nodes.firmware.cluster_fw_progress.update_state.message",
-        "nodes.firmware.cluster_fw_progress.update_state.status",
-        "nodes.firmware.cluster_fw_progress.update_state.worker_node.name",
-        "nodes.firmware.cluster_fw_progress.update_state.worker_node.uuid",
         "nodes.firmware.disk.average_duration_per_disk",
         "nodes.firmware.disk.num_waiting_download",
         "nodes.firmware.disk.total_completion_estimate",
@@ -304,7 +301,6 @@ impl Resource for Software {
         "nodes.firmware.dqp.version",
         "nodes.firmware.shelf.in_progress_count",
         "nodes.firmware.shelf.update_status",
-        "nodes.firmware.sp_bmc.autoupdate",
         "nodes.firmware.sp_bmc.autoupdte",
         "nodes.firmware.sp_bmc.end_time",
         "nodes.firmware.sp_bmc.fw_type",
@@ -315,18 +311,78 @@ impl Resource for Software {
         "nodes.firmware.sp_bmc.percent_done",
         "nodes.firmware.sp_bmc.running_version",
         "nodes.firmware.sp_bmc.start_time",
-        "nodes.firmware.sp_bmc.state"
+        "nodes.firmware.sp_bmc.state";
+        expensive "nodes.software_images.package";
+        unset "nodes.firmware.cluster_fw_progress.update_state.attempts",
+        "nodes.firmware.cluster_fw_progress.update_state.code",
+        "nodes.firmware.cluster_fw_progress.update_state.message",
+        "nodes.firmware.cluster_fw_progress.update_state.status",
+        "nodes.firmware.cluster_fw_progress.update_state.worker_node.name",
+        "nodes.firmware.cluster_fw_progress.update_state.worker_node.uuid",
+        "nodes.firmware.sp_bmc.autoupdate"
     ];
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::WorkerState;
+    use crate::node_firmware::*;
 
     #[test]
     fn states_are_shown_as_on_the_wire() {
         let shown = UpdateState::PausedOnError;
         assert_eq!(serde_json::to_value(shown).unwrap(), shown.as_str());
+    }
+
+    fn full_firmware() -> NodeFirmware {
+        NodeFirmware {
+            cluster_fw_progress: vec![FirmwareProgress {
+                job: Some(crate::JobLink::new("j").job),
+                zip_file_name: "f.zip".into(),
+                update_states: vec![FirmwareWorkerProgress {
+                    attempts: 1,
+                    code: 0,
+                    message: "m".into(),
+                    status: WorkerState::Working,
+                    worker_node: crate::NodeRef::new("n", "u"),
+                }],
+            }],
+            disk: Some(DiskFirmware {
+                average_duration_per_disk: 120,
+                num_waiting_download: 1,
+                total_completion_estimate: 2,
+                update_status: UpdateStatus::Running,
+            }),
+            dqp: Some(Dqp {
+                file_name: "qual_devices_v3".into(),
+                record_count: DqpRecords {
+                    alias: 1,
+                    device: 1,
+                    drive: 1,
+                    system: 1,
+                },
+                revision: "20200117".into(),
+                version: "3.18".into(),
+            }),
+            shelf: Some(ShelfFirmware {
+                in_progress_count: 1,
+                update_status: UpdateStatus::Idle,
+            }),
+            sp_bmc: Some(SpBmc {
+                autoupdte: true,
+                fw_type: ProcessorType::BMC,
+                image: ProcessorImage::Primary,
+                in_progress: false,
+                is_current: true,
+                last_update_state: Some(LastUpdateState::Passed),
+                percent_done: 100,
+                running_version: Some("1".into()),
+                start_time: Some("t".into()),
+                end_time: Some("t".into()),
+                state: ProcessorImageState::Installed,
+            }),
+        }
     }
 
     #[test]
@@ -351,6 +407,7 @@ mod tests {
             nodes: vec![SoftwareNode {
                 name: "n".into(),
                 version: "1".into(),
+                firmware: Some(full_firmware()),
                 software_images: Some(vec![SoftwareImage {
                     package: "p".into(),
                 }]),

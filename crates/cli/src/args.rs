@@ -146,7 +146,7 @@ pub(crate) enum Command {
     /// Make and examine software packages.
     #[command(subcommand)]
     Package(PackageCommand),
-    /// Make and examine firmware packages.
+    /// Firmware of disks, shelves, SPs and BMCs, and the disk qualification package.
     #[command(subcommand)]
     Firmware(FirmwareCommand),
     /// A cluster of real daemons on this machine, with simulated hardware.

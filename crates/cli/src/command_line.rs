@@ -40,7 +40,7 @@ fn dispatch(cli: Cli) -> Result<(), Stop> {
     match cli.command {
         Command::Image(command) => image::run(&client()?, command, cli.json),
         Command::Package(command) => command.run(cli.json),
-        Command::Firmware(command) => command.run(cli.json),
+        Command::Firmware(command) => command.run(client, cli.json),
         Command::Lab(Lab::Demo(arguments)) => demo::run(arguments, cli.json),
         Command::Lab(Lab::Lab(command)) => run_lab(command, cli.json),
         Command::Job(command) => observe::jobs(&client()?, command, cli.json),

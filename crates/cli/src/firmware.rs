@@ -1,4 +1,4 @@
-//! `evenkeel firmware`: signs, shows and proves firmware packages. Needs no cluster.
+//! `evenkeel firmware`: signs, shows and proves firmware packages, which needs no cluster; and brings them in.
 
 use std::path::{Path, PathBuf};
 
@@ -12,12 +12,27 @@ use evenkeel_package_store::{
     build_firmware, read_unproven_firmware, verify_firmware,
 };
 
+use crate::args::Get;
+use crate::client::Client;
+use crate::devices;
 use crate::outcome::{Stop, print, print_json};
 use crate::package::{failed, megabytes, parse_time, trusted};
 
-/// Make and examine firmware packages.
-#[derive(Debug, Subcommand)]
+/// Make and examine firmware packages, and bring devices up to date with them.
+#[derive(Subcommand)]
 pub(crate) enum FirmwareCommand {
+    /// Bring firmware in, from a file here or by the cluster from an address, and watch how devices are brought up to
+    /// date with it. What it is for is read from its content.
+    #[command(visible_alias = "upload")]
+    Get(Get),
+    /// End the firmware update that runs: nothing more begins, and what is being written comes to its end.
+    Cancel,
+    /// Show the newest firmware update, and what devices do now.
+    Show,
+    /// Show every firmware update, and how it went on each node.
+    History,
+    /// Show the devices that take firmware, and what they run.
+    Inventory,
     /// Put firmware together and sign it. FILE is an image, or a zip or tgz with images in it, as vendors pack
     /// them: what is no image in one is left out.
     Build(Box<BuildArgs>),
@@ -95,8 +110,17 @@ impl From<Kind> for FirmwareKind {
 
 impl FirmwareCommand {
     /// Does it.
-    pub(crate) fn run(self, json: bool) -> Result<(), Stop> {
+    pub(crate) fn run(
+        self,
+        client: impl FnOnce() -> Result<Client, Stop>,
+        json: bool,
+    ) -> Result<(), Stop> {
         match self {
+            Self::Get(source) => devices::bring(&client()?, &source, json),
+            Self::Cancel => devices::cancel(&client()?),
+            Self::Show => devices::show(&client()?, json),
+            Self::History => devices::show_history(&client()?, json),
+            Self::Inventory => devices::inventory(&client()?, json),
             Self::Build(args) => build(*args, json),
             Self::Inspect { file } => inspect(&file, json),
             Self::Verify { file, trust } => verify(&file, &trust, json),

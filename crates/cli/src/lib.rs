@@ -12,6 +12,7 @@ mod client;
 mod clock;
 mod command_line;
 mod demo;
+mod devices;
 mod firmware;
 mod gates;
 mod get;

@@ -357,6 +357,7 @@ fn named(action: &Action) -> (&'static str, char) {
         Action::MarkGood => ("mark good", 'm'),
         Action::Gate { .. } => ("gate", 'w'),
         Action::GateScript { .. } => ("gate script", 'w'),
+        Action::Firmware { .. } => ("firmware", 'f'),
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{Cursor, IsTerminal, Read};
 use std::path::Path;
 
-use evenkeel_api::{Job, encode_component};
+use evenkeel_api::Job;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::client::Client;
@@ -27,7 +27,7 @@ pub(crate) fn upload(client: &Client, path: &Path) -> Result<Job, Stop> {
     let head = format!(
         "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{}\"\r\n\
          Content-Type: application/octet-stream\r\n\r\n",
-        encode_component(&name)
+        quoted(&name)
     );
     let tail = format!("\r\n--{BOUNDARY}--\r\n");
     let length = head.len() as u64 + size + tail.len() as u64;
@@ -46,6 +46,12 @@ pub(crate) fn upload(client: &Client, path: &Path) -> Result<Job, Stop> {
     };
     bar.finish_with_message("sent; waiting until every node has it");
     Ok(client.wait_job(&link.job.uuid)?)
+}
+
+/// A file's name between quotation marks, as browsers write it.
+fn quoted(name: &str) -> String {
+    let name = name.replace('"', "%22");
+    name.replace('\r', "%0D").replace('\n', "%0A")
 }
 
 fn bar(size: u64, name: &str) -> ProgressBar {

@@ -52,10 +52,11 @@ impl FrontDoor for Door {
     async fn upload(
         &self,
         declared: Option<u64>,
+        file: Option<String>,
         by: UserName,
     ) -> Result<Box<dyn Upload>, Refusal> {
         let _nothing_removed = self.incoming.read().await;
-        self.inner.upload(declared, by).await
+        self.inner.upload(declared, file, by).await
     }
 
     async fn download(&self, source: Source, by: UserName) -> Result<JobId, Refusal> {
@@ -107,6 +108,10 @@ impl FrontDoor for Door {
 
     async fn delete_user(&self, user: &UserName, by: UserName) -> Result<(), Refusal> {
         self.inner.delete_user(user, by).await
+    }
+
+    async fn cancel_firmware(&self, job: JobId, by: UserName) -> Result<(), Refusal> {
+        self.inner.cancel_firmware(job, by).await
     }
 
     async fn awaiting(&self) -> Result<Vec<Awaiting>, Refusal> {

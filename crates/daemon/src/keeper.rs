@@ -1,14 +1,14 @@
-//! Keeps this node's packages as the catalogue says: pulls what is missing, removes what nobody refers
+//! Keeps this node's packages, those of firmware too, as the catalogue says: pulls what is missing, removes what nobody refers
 //! to any more. That is how a node that was down catches up, and how a deletion reaches every node.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_agent::Packages;
+use evenkeel_agent::{NodeDb, Packages};
 use evenkeel_interconnect::pulled_package;
-use evenkeel_model::{Digest, OperationKind, Trouble, code};
-use evenkeel_package_store::Store;
+use evenkeel_model::{Action, Digest, OperationKind, Trouble, code};
+use evenkeel_package_store::{Deleted, Store, StoreError};
 use evenkeel_record::{Follower, View};
 use tokio::sync::{Notify, RwLock};
 use tokio::time::Instant;
@@ -30,6 +30,8 @@ pub(crate) type Incoming = Arc<RwLock<()>>;
 /// What it takes to keep packages.
 pub(crate) struct Keeper {
     pub(crate) store: Store,
+    /// Says which orders are open: firmware that one of them works with stays.
+    pub(crate) db: NodeDb,
     pub(crate) packages: Arc<NodePackages>,
     pub(crate) follower: Arc<Follower>,
     pub(crate) incoming: Incoming,
@@ -86,13 +88,11 @@ impl Keeper {
     /// Says when something is to be tried again.
     async fn pull_missing(&self, failed: &mut BTreeMap<Digest, Failed>) -> Option<Instant> {
         let view = self.follower.view();
-        let wanted = &view.catalogue().packages;
-        failed.retain(|digest, _| wanted.contains_key(digest));
+        failed.retain(|digest, _| is_named(&view, *digest));
         self.packages
             .puller
-            .forget_trouble_except(|digest| wanted.contains_key(&digest));
-        let missing = wanted.keys();
-        for digest in missing.filter(|digest| self.store.get(**digest).is_none()) {
+            .forget_trouble_except(|digest| is_named(&view, digest));
+        for digest in &self.missing(&view) {
             let earlier = failed.get(digest);
             if earlier.is_some_and(|failed| failed.next > Instant::now()) {
                 continue;
@@ -117,11 +117,20 @@ impl Keeper {
         failed.values().map(|failed| failed.next).min()
     }
 
+    /// What the catalogue names and is not here.
+    fn missing(&self, view: &View) -> Vec<Digest> {
+        let packages = view.catalogue().packages.keys();
+        let packages = packages.filter(|digest| self.store.get(**digest).is_none());
+        let firmware = view.catalogue().firmware.keys();
+        let firmware = firmware.filter(|digest| self.store.get_firmware(**digest).is_none());
+        packages.chain(firmware).copied().collect()
+    }
+
     /// Returns when the catalogue does not name the package any more.
     async fn unwanted(&self, digest: Digest) {
         let mut views = self.follower.views();
         // Gone only with the daemon, which ends this too.
-        let gone = |view: &Arc<View>| !view.catalogue().packages.contains_key(&digest);
+        let gone = |view: &Arc<View>| !is_named(view, digest);
         if views.wait_for(gone).await.is_err() {
             std::future::pending().await
         }
@@ -131,7 +140,9 @@ impl Keeper {
     /// getting them again would take, so the view is good enough to judge by.
     async fn discard_partials(&self, view: &View) -> bool {
         let store = self.store.clone();
-        let wanted: Vec<_> = view.catalogue().packages.keys().copied().collect();
+        let catalogue = view.catalogue();
+        let wanted = catalogue.packages.keys().chain(catalogue.firmware.keys());
+        let wanted: Vec<_> = wanted.copied().collect();
         let discarded = tokio::task::spawn_blocking(move || {
             for partial in store.partials().unwrap_or_default() {
                 let package = pulled_package(&partial.stage_id);
@@ -164,12 +175,7 @@ impl Keeper {
     /// No effect starts from a mirror: what is a leftover is judged by the record as it is now.
     async fn remove_leftovers(&self) -> bool {
         let discarded = self.discard_partials(&self.follower.view()).await;
-        let held: Vec<Digest> = self
-            .store
-            .list()
-            .iter()
-            .map(|p| p.manifest_digest)
-            .collect();
+        let held: Vec<Digest> = self.held();
         if held
             .iter()
             .all(|digest| is_wanted(&self.follower.view(), *digest))
@@ -184,7 +190,9 @@ impl Keeper {
             return false;
         };
         let mut kept = BTreeMap::new();
-        for digest in held.into_iter().filter(|digest| !is_wanted(&view, *digest)) {
+        let leftovers = held.into_iter();
+        let leftovers = leftovers.filter(|digest| !is_wanted(&view, *digest));
+        for digest in leftovers.filter(|digest| !self.is_in_use(*digest)) {
             if let Err(message) = self.remove(digest).await {
                 let code = code::CLEANUP_NODE;
                 kept.insert(digest, Trouble { code, message });
@@ -195,10 +203,27 @@ impl Keeper {
         settled
     }
 
+    fn held(&self) -> Vec<Digest> {
+        let firmware = self.store.firmware().into_iter().map(|it| it.digest);
+        let packages = self.store.list();
+        let packages = packages.iter().map(|package| package.manifest_digest);
+        packages.chain(firmware).collect()
+    }
+
+    /// Whether an order that has not ended works with the firmware; if that cannot be read, it may.
+    fn is_in_use(&self, digest: Digest) -> bool {
+        let Ok(open) = self.db.open_orders() else {
+            return true;
+        };
+        open.iter().any(|entry| {
+            matches!(entry.order.task.action, Action::Firmware { package, .. } if package == digest)
+        })
+    }
+
     /// Says why it cannot.
     async fn remove(&self, digest: Digest) -> Result<(), String> {
         let store = self.store.clone();
-        let deleted = tokio::task::spawn_blocking(move || store.delete(digest)).await;
+        let deleted = tokio::task::spawn_blocking(move || delete(&store, digest)).await;
         match deleted {
             Ok(Ok(_)) => {
                 tracing::info!(package = %digest, "package removed");
@@ -217,9 +242,20 @@ impl Keeper {
     }
 }
 
+fn delete(store: &Store, digest: Digest) -> Result<Deleted, StoreError> {
+    match store.get_firmware(digest) {
+        Some(_) => store.delete_firmware(digest),
+        None => store.delete(digest),
+    }
+}
+
+fn is_named(view: &View, digest: Digest) -> bool {
+    let catalogue = view.catalogue();
+    catalogue.packages.contains_key(&digest) || catalogue.firmware.contains_key(&digest)
+}
+
 /// In the catalogue, or perhaps about to be: a get on this node may have been interrupted between
 /// storing it and naming it, and only that operation's end says what becomes of it.
 fn is_wanted(view: &View, digest: Digest) -> bool {
-    let catalogue = &view.catalogue().packages;
-    catalogue.contains_key(&digest) || view.control().open_of(OperationKind::PackageGet).is_some()
+    is_named(view, digest) || view.control().open_of(OperationKind::PackageGet).is_some()
 }

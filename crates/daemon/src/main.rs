@@ -3,6 +3,7 @@
 
 mod booted;
 mod bootstrap;
+mod brought;
 mod cancel;
 mod certificate;
 mod check;
@@ -11,6 +12,7 @@ mod derived;
 mod door;
 mod error;
 mod expiry;
+mod firmware;
 mod installer;
 mod keeper;
 mod late;

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use evenkeel_agent::{Packages, PackagesError};
 use evenkeel_interconnect::{
-    PackageBody, PackageSource, PullError, PullOrder, Puller, StoreSource, Wanted,
+    Content, PackageBody, PackageSource, PullError, PullOrder, Puller, StoreSource, Wanted,
 };
 use evenkeel_model::{Digest, NodeName, PackagesStatus, Trouble};
 use evenkeel_record::View;
@@ -47,13 +47,34 @@ impl NodePackages {
     /// What a pull of the package takes; `None` if it is not in the catalogue.
     pub(crate) fn order(&self, package: Digest) -> Option<PullOrder> {
         let view = Arc::clone(&self.views.borrow());
-        let entry = view.catalogue().packages.get(&package)?;
+        let catalogue = view.catalogue();
+        let software = catalogue.packages.get(&package).map(|entry| {
+            let (it, origin) = (&entry.package, &entry.origin);
+            (
+                Content::Software,
+                it.archive_digest,
+                it.archive_bytes,
+                origin,
+            )
+        });
+        let firmware = || {
+            let entry = catalogue.firmware.get(&package)?;
+            let (it, origin) = (&entry.firmware, &entry.origin);
+            Some((
+                Content::Firmware,
+                it.archive_digest,
+                it.archive_bytes,
+                origin,
+            ))
+        };
+        let (content, archive, archive_bytes, origin) = software.or_else(firmware)?;
         let topology = view.control().topology.iter();
         Some(PullOrder {
             package,
-            archive: entry.package.archive_digest,
-            archive_bytes: entry.package.archive_bytes,
-            origin: entry.origin.clone(),
+            content,
+            archive,
+            archive_bytes,
+            origin: origin.clone(),
             members: topology.flat_map(|it| it.names()).cloned().collect(),
             policy: self.policy.at(&view),
         })

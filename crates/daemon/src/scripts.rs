@@ -12,7 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use evenkeel_agent::{GateAnswer, GateContext, GateScript, PackageChecks};
 use evenkeel_model::{BundledCheck, BundledFinding, CheckOrder, NodeObservation, Severity};
-use evenkeel_package_store::{Policy, Store, UnpackChecksError};
+use evenkeel_package_store::{Policy, Store, UnpackError};
 use evenkeel_record::View;
 use evenkeel_rest::PackagePolicy;
 use evenkeel_seam::watch;
@@ -79,7 +79,7 @@ impl CheckRunner {
         self.folder.join("files")
     }
 
-    async fn unpack(&self, order: &CheckOrder) -> Result<Vec<BundledCheck>, UnpackChecksError> {
+    async fn unpack(&self, order: &CheckOrder) -> Result<Vec<BundledCheck>, UnpackError> {
         let (store, files, package) = (self.store.clone(), self.files(), order.package);
         let policy: Policy = self.policy.at(&self.views.borrow());
         let canceled = Arc::new(AtomicBool::new(false));

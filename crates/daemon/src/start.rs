@@ -7,6 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use evenkeel_agent::{Agent, AgentParts, Bounds, NodeDb, Packages};
 use evenkeel_download::Trust;
+use evenkeel_firmware::select::SelectionLimits;
+use evenkeel_firmware::{NodeFirmware, NodeFirmwareParts, QualificationFolder};
 use evenkeel_interconnect::{
     AgentClient, AgentService, ClientParts, Members, PackageClient, PullBounds, Puller,
     ServerParts, StoreSource, TlsClient, TlsIdentity,
@@ -15,7 +17,8 @@ use evenkeel_model::{BootId, DownloadSettings, NodeSettings, PlatformSettings, R
 use evenkeel_orchestrator::{FrontDoor, Orchestrator, Parts};
 use evenkeel_package_store::Store;
 use evenkeel_planner::Tunables;
-use evenkeel_platform::{SharedPlatform, sim};
+use evenkeel_platform::devices::SharedDevices;
+use evenkeel_platform::{Power as _, SharedPlatform, sim};
 use evenkeel_record::{
     FollowOptions, Follower, LinkedRecord, OpenError, Record, SqliteOptions, SqliteRecord, Writer,
 };
@@ -30,9 +33,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::booted::{DAEMON, Reporter};
+use crate::brought::Unpacker;
 use crate::certificate::RestCertificate;
 use crate::door::Door;
 use crate::error::chain;
+use crate::firmware::StoreImages;
 use crate::installer::SlotInstaller;
 use crate::keeper::{Incoming, Keeper};
 use crate::late::LateRecord;
@@ -61,6 +66,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(15);
 struct Base {
     settings: NodeSettings,
     platform: SharedPlatform,
+    devices: SharedDevices,
     boot_id: BootId,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
@@ -131,7 +137,7 @@ async fn start(settings: NodeSettings, stop: CancellationToken) -> Result<()> {
 }
 
 async fn base(settings: NodeSettings) -> Result<Base> {
-    let (platform, boot_id) = machine(&settings).await?;
+    let (machine, boot_id) = machine(&settings).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new(boot_id));
     std::fs::create_dir_all(&settings.data)
         .with_context(|| format!("cannot make {}", settings.data.display()))?;
@@ -150,7 +156,8 @@ async fn base(settings: NodeSettings) -> Result<Base> {
     let (follower, ids) = (Arc::new(follower), Arc::new(RandomIds));
     Ok(Base {
         settings,
-        platform,
+        platform: Arc::clone(&machine) as SharedPlatform,
+        devices: machine,
         boot_id,
         clock,
         ids,
@@ -163,7 +170,7 @@ async fn base(settings: NodeSettings) -> Result<Base> {
 }
 
 /// The machine, and which boot of it this is.
-async fn machine(settings: &NodeSettings) -> Result<(SharedPlatform, BootId)> {
+async fn machine(settings: &NodeSettings) -> Result<(Arc<sim::Client>, BootId)> {
     let PlatformSettings::Sim { socket } = &settings.platform;
     let connected = async {
         loop {
@@ -185,8 +192,8 @@ async fn machine(settings: &NodeSettings) -> Result<(SharedPlatform, BootId)> {
 
 async fn connect(
     socket: &std::path::Path,
-) -> Result<(SharedPlatform, BootId), evenkeel_platform::PlatformError> {
-    let platform: SharedPlatform = Arc::new(sim::Client::connect(socket).await?);
+) -> Result<(Arc<sim::Client>, BootId), evenkeel_platform::PlatformError> {
+    let platform = Arc::new(sim::Client::connect(socket).await?);
     let boot_id = platform.boot_id().await?;
     Ok((platform, boot_id))
 }
@@ -244,7 +251,29 @@ fn peering(base: &Base) -> Result<Peering> {
     })
 }
 
-fn agent(base: &Base, peering: &Peering) -> Arc<Agent> {
+/// The firmware of this node's devices.
+fn firmware(base: &Base) -> Arc<NodeFirmware> {
+    let images = StoreImages {
+        policy: base.policy(),
+        store: base.store.clone(),
+        views: base.follower.views(),
+    };
+    let qualification = QualificationFolder::new(base.settings.data.join("firmware"));
+    let views = base.follower.views();
+    NodeFirmware::new(NodeFirmwareParts {
+        node: base.settings.node.clone(),
+        devices: Arc::clone(&base.devices),
+        platform: Arc::clone(&base.platform),
+        images: Arc::new(images),
+        qualification: Arc::new(qualification),
+        clock: Arc::clone(&base.clock),
+        limits: evenkeel_firmware::Limits::default(),
+        selection: SelectionLimits::default(),
+        is_over: Arc::new(move |operation| views.borrow().is_over(operation)),
+    })
+}
+
+fn agent(base: &Base, peering: &Peering, firmware: Arc<NodeFirmware>) -> Arc<Agent> {
     let installer = SlotInstaller {
         policy: base.policy(),
         store: base.store.clone(),
@@ -276,6 +305,7 @@ fn agent(base: &Base, peering: &Peering) -> Arc<Agent> {
         installer: Arc::new(installer),
         checks: Arc::new(checks),
         gate: Arc::new(gate),
+        firmware,
         clock: Arc::clone(&base.clock),
         cluster: derived::cluster(&base.follower),
         bounds: Bounds::default(),
@@ -290,7 +320,10 @@ async fn start_agent(
     peering: &Peering,
     stop: &CancellationToken,
 ) -> Result<(Arc<Telling>, Suspects)> {
-    let agent = agent(base, peering);
+    let firmware = firmware(base);
+    let agent = agent(base, peering, Arc::clone(&firmware));
+    let db = base.db.clone();
+    tasks.spawn(until(stop.clone(), async move { firmware.keep(&db).await }));
     let telling = Telling::new(Arc::clone(&agent) as Arc<dyn AgentService>);
     let service: Arc<dyn AgentService> = Arc::clone(&telling) as Arc<dyn AgentService>;
     peering.client.set_own(&service);
@@ -386,6 +419,7 @@ async fn start_cluster(
     let audit = audit_log(base);
     let rest = Rest {
         door,
+        admission: front.clone(),
         live,
         peers,
         audit: audit.clone(),
@@ -407,12 +441,22 @@ fn keep_packages(
     let bell = Arc::new(Notify::new());
     let keeper = Keeper {
         store: base.store.clone(),
+        db: base.db.clone(),
         packages: Arc::clone(&peering.packages),
         follower: Arc::clone(&base.follower),
         incoming: Arc::clone(incoming),
         bell: Arc::clone(&bell),
     };
     tasks.spawn(until(stop.clone(), keeper.run()));
+    let unpacker = Unpacker {
+        store: base.store.clone(),
+        policy: base.policy(),
+        follower: Arc::clone(&base.follower),
+        front: front.clone(),
+        incoming: Arc::clone(incoming),
+        folder: base.settings.data.join("brought"),
+    };
+    tasks.spawn(until(stop.clone(), unpacker.run()));
     let lab = base.settings.lab.as_ref();
     let scrubber = Scrubber {
         store: base.store.clone(),
@@ -480,6 +524,7 @@ fn start_record_work(base: &Base, tasks: &mut JoinSet<()>, stop: &CancellationTo
 /// What the REST API is made of.
 struct Rest {
     door: Door,
+    admission: FrontDoor,
     live: LiveDownload,
     peers: Peers,
     audit: Option<Arc<AuditLog>>,
@@ -517,7 +562,8 @@ async fn start_rest(
         Arc::clone(&base.clock),
         base.minute(),
     )
-    .with_live(rest.live);
+    .with_live(rest.live)
+    .with_devices(rest.admission);
     let api = Api::new(Arc::new(cluster), Arc::new(rest.door), base.ids.as_ref());
     let router = api.with_audit(rest.audit, Arc::new(rest.peers));
     let router = router.with_certificates(certificate).router();

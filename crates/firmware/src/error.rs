@@ -9,6 +9,10 @@ use evenkeel_platform::devices::{DeviceId, GroupId};
 use crate::driver::DriverError;
 use crate::journal::{JournalError, Phase};
 
+/// The API's code for firmware in the store that cannot be opened.
+pub const IMAGE_OPEN_FAILED: u32 = 2228325;
+/// The API's code for firmware in the store that cannot be read.
+pub const IMAGE_COPY_FAILED: u32 = 2228326;
 /// The API's code for firmware that a node could not bring to a device.
 pub const NODE_UPDATE_FAILED: u32 = 2228328;
 /// The API's code for a worker that could not begin.

@@ -25,6 +25,21 @@ pub enum Phase {
     Stopped,
 }
 
+impl Phase {
+    /// For people.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Offline => "leaving its group",
+            Self::Writing => "writing",
+            Self::Activating => "starting the new firmware",
+            Self::Testing => "reading from it",
+            Self::Returning => "coming back",
+            Self::Done => "up to date",
+            Self::Stopped => "left as it is",
+        }
+    }
+}
+
 /// A step of a worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {

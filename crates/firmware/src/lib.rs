@@ -7,7 +7,7 @@
 //! the lack of progress, never by time in all, and tells its progress as it goes. Which disk is next is decided
 //! by [`select`], which does no I/O.
 //!
-//! Who starts workers runs one again, with the same journal, for every device whose newest step
+//! [`NodeFirmware`] starts them for whole packages, as a node is ordered to. Who starts workers runs one again, with the same journal, for every device whose newest step
 //! [is open](Step::is_open): it may have a disk out of its group.
 //!
 //! The revision that *runs* is what counts: an image that a device took and did not start is not success.
@@ -20,6 +20,7 @@ mod image;
 mod journal;
 mod limits;
 mod look;
+mod node;
 mod nvme;
 mod patience;
 mod pieces;
@@ -37,12 +38,18 @@ pub mod select;
 
 pub use disk::renew_disk;
 pub use driver::DriverError;
-pub use error::{FirmwareError, NODE_UPDATE_FAILED, WORKER_START_FAILED};
+pub use error::{
+    FirmwareError, IMAGE_COPY_FAILED, IMAGE_OPEN_FAILED, NODE_UPDATE_FAILED, WORKER_START_FAILED,
+};
 pub use flash::Flash;
 pub use image::Image;
 pub use journal::{Journal, JournalError, Phase, Step};
 pub use limits::Limits;
 pub use look::{revision_of_drive, revision_of_module, revision_of_processor};
+pub use node::{
+    DeviceFailure, DeviceStep, FirmwareOrder, Images, ImagesError, NodeFirmware, NodeFirmwareParts,
+    NodeJournal, PackedImage, WorkError, WorkId,
+};
 pub use progress::FlashProgress;
 pub use qualification::{
     QualificationFolder, QualificationMark, QualificationStore, renew_qualification,

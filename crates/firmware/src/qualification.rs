@@ -24,6 +24,9 @@ pub struct QualificationMark {
     pub revision: FirmwareRevision,
     /// Digest of its content.
     pub digest: Digest,
+    /// Name of its file in the package it came in.
+    #[serde(default)]
+    pub file: String,
 }
 
 /// Where a node keeps its disk qualification package.
@@ -33,6 +36,8 @@ pub trait QualificationStore: Send + Sync {
     async fn current(&self) -> Result<Option<QualificationMark>, FirmwareError>;
     /// Replaces it as a whole: whoever reads meanwhile, or after a power cut, sees the old one or the new one.
     async fn replace(&self, mark: &QualificationMark, bytes: &[u8]) -> Result<(), FirmwareError>;
+    /// The content of the one that is in place; none before the first.
+    async fn content(&self) -> Result<Option<Vec<u8>>, FirmwareError>;
 }
 
 /// Puts a verified package in place, unless the same or a newer one is there.
@@ -155,5 +160,9 @@ impl QualificationStore for QualificationFolder {
         let put = tokio::task::spawn_blocking(move || folder.put(&mark, &bytes)).await;
         let put = put.map_err(|error| FirmwareError::Qualification(error.to_string()))?;
         put.map_err(failed("it cannot be written"))
+    }
+
+    async fn content(&self) -> Result<Option<Vec<u8>>, FirmwareError> {
+        self.read().await
     }
 }

@@ -159,6 +159,7 @@ impl Cluster {
 
     fn order(&self, package: &StoredPackage, members: Vec<NodeName>) -> PullOrder {
         PullOrder {
+            content: evenkeel_interconnect::Content::Software,
             package: package.manifest_digest,
             archive: package.archive_digest,
             archive_bytes: package.archive_bytes,

@@ -29,7 +29,7 @@ pub use message::{
 };
 pub use package::{FetchError, PackageBody, PackageBytes, PackageClient, PackageSource, Wanted};
 pub use pull::{
-    PullBounds, PullError, PullOrder, Puller, StoreSource, pull_stage_id, pulled_package,
+    Content, PullBounds, PullError, PullOrder, Puller, StoreSource, pull_stage_id, pulled_package,
 };
 pub use server::{ServerParts, serve};
 pub use tls::{TlsError, TlsIdentity};

@@ -1,14 +1,15 @@
 //! `evenkeel lab …`.
 
+use std::fs;
 use std::io::Write;
 use std::num::NonZeroU64;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use evenkeel_model::NodeName;
-use evenkeel_platform::sim::Fault;
+use evenkeel_platform::sim::{Fault, newer_firmware};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -33,6 +34,16 @@ pub enum LabCommand {
     Down(OfLab),
     /// Put a fault on a node, or take it off.
     Fault(FaultArgs),
+    /// Write firmware for the devices of a lab into a folder, as a vendor gives it: images of disks, shelf and SP, and a
+    /// disk qualification package. `evenkeel firmware build` signs it.
+    Firmware {
+        /// The folder; it is made if it is not there.
+        #[arg(long, value_name = "FOLDER")]
+        out: PathBuf,
+        /// Size of each image in bytes.
+        #[arg(long, value_name = "BYTES", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
+        size: u32,
+    },
     /// Give a node its power back.
     PowerOn(OfNode),
     /// Have a node taken over by its partner, by hand.
@@ -91,6 +102,9 @@ pub struct Up {
     /// Number of sites that the pairs are dealt out to: `site_A`, `site_B` … [default: 1].
     #[arg(long, value_name = "N")]
     sites: Option<usize>,
+    /// Number of disks of each node [default: 4].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    disks: Option<u8>,
     /// Length of a minute of stabilize, boot and gate times [default: 60s].
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     minute: Option<Duration>,
@@ -193,6 +207,7 @@ impl LabCommand {
             }
             Self::Down(lab) => Control::new(&lab.dir)?.down().await,
             Self::Fault(args) => run_fault(args, json).await,
+            Self::Firmware { out, size } => write_firmware(&out, size),
             Self::PowerOn(of) => {
                 act(of, |node| ControlRequest::Fault {
                     node,
@@ -227,6 +242,17 @@ impl LabCommand {
     }
 }
 
+fn write_firmware(out: &Path, size: u32) -> Result<()> {
+    let writing = |file: &Path| format!("cannot write {}", file.display());
+    fs::create_dir_all(out).with_context(|| writing(out))?;
+    for (name, content) in newer_firmware(size as usize) {
+        let file = out.join(name);
+        fs::write(&file, content).with_context(|| writing(&file))?;
+        say(&format!("{}\n", file.display()))?;
+    }
+    Ok(())
+}
+
 async fn run_up(args: Up, tools: &dyn Tools) -> Result<()> {
     let program = std::env::current_exe().context("where is this program?")?;
     let evenkeeld = match args.evenkeeld {
@@ -245,6 +271,7 @@ async fn run_up(args: Up, tools: &dyn Tools) -> Result<()> {
         dir: args.lab.dir,
         nodes: args.nodes,
         sites: args.sites,
+        disks: args.disks,
         minute: args.minute,
         address: args.address,
         scrub_every: args.scrub_every,

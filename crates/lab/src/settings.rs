@@ -36,6 +36,9 @@ pub(crate) struct Settings {
     #[serde(default)]
     pub(crate) package_bytes_per_second: Option<NonZeroU64>,
     pub(crate) password: String,
+    /// Disks of each node.
+    #[serde(default = "few_disks")]
+    pub(crate) disks: u8,
     /// Seed of the hardware's boot ids.
     pub(crate) seed: u64,
 }
@@ -45,10 +48,16 @@ pub(crate) struct Settings {
 pub(crate) struct Asked {
     pub(crate) nodes: Option<usize>,
     pub(crate) sites: Option<usize>,
+    pub(crate) disks: Option<u8>,
     pub(crate) minute: Option<Duration>,
     pub(crate) address: Option<String>,
     pub(crate) scrub_every: Option<Duration>,
     pub(crate) package_rate: Option<NonZeroU64>,
+}
+
+/// What labs had before it could be chosen.
+fn few_disks() -> u8 {
+    4
 }
 
 const DEFAULT_NODES: usize = 4;
@@ -88,6 +97,7 @@ impl Settings {
             minute_ms: minute.as_millis() as u64,
             scrub_every_ms: asked.scrub_every.and_then(millis),
             package_bytes_per_second: asked.package_rate,
+            disks: asked.disks.unwrap_or_else(few_disks),
             password: ids.uuid().simple().to_string()[..20].to_owned(),
             seed: ids.uuid().as_u64_pair().1,
         })
@@ -104,6 +114,11 @@ impl Settings {
         ensure!(
             asked.sites.is_none_or(|asked| asked == sites),
             "this lab spans {sites} sites, and that cannot be changed"
+        );
+        ensure!(
+            asked.disks.is_none_or(|asked| asked == self.disks),
+            "the nodes of this lab have {} disks each, and that cannot be changed",
+            self.disks
         );
         if let Some(minute) = asked.minute {
             self.minute_ms = minute.as_millis() as u64;

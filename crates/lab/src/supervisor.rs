@@ -38,6 +38,8 @@ pub struct UpOptions {
     pub nodes: Option<usize>,
     /// Number of sites that its pairs are dealt out to; a lab that exists keeps its own.
     pub sites: Option<usize>,
+    /// Number of disks of each node; a lab that exists keeps its own.
+    pub disks: Option<u8>,
     /// Length of a minute.
     pub minute: Option<Duration>,
     /// The cluster's address; port 0 is any free one.
@@ -68,6 +70,7 @@ pub async fn up(
     let asked = Asked {
         nodes: options.nodes,
         sites: options.sites,
+        disks: options.disks,
         minute: options.minute,
         address: options.address.clone(),
         scrub_every: options.scrub_every,
@@ -89,6 +92,7 @@ fn open_hardware(layout: &Layout, settings: &Settings, new: bool) -> Result<Hard
         let hardware = HardwareSettings {
             minute_ms: settings.minute_ms,
             seed: settings.seed,
+            disks: settings.disks,
             ..HardwareSettings::default()
         };
         Hardware::new(&settings.topology, hardware)

@@ -338,7 +338,9 @@ impl Control {
 }
 
 fn excluded_by(new: OperationKind, open: OperationKind) -> Option<(u32, &'static str)> {
-    use OperationKind::{Estimate, PackageDelete, PackageGet, PackageSync, Update, Validation};
+    use OperationKind::{
+        Estimate, Firmware, PackageDelete, PackageGet, PackageSync, Update, Validation,
+    };
     match (new, open) {
         // It changes nothing, and needs nothing to stay as it is.
         (Estimate, _) | (_, Estimate) => None,
@@ -350,15 +352,21 @@ fn excluded_by(new: OperationKind, open: OperationKind) -> Option<(u32, &'static
             code::DELETE_DURING_VALIDATION,
             "Package delete failed since a validation is in progress.",
         )),
-        (Update | Validation | PackageGet | PackageSync, Update) => Some((
+        // Packages come, are carried and go beside it: it has its own.
+        (PackageGet | PackageDelete | PackageSync, Firmware) | (Firmware, PackageSync) => None,
+        (Update | Validation | Firmware, Firmware) => Some((
+            code::UPDATE_IN_PROGRESS,
+            "Cannot perform this while a firmware update is in progress.",
+        )),
+        (Update | Validation | PackageGet | PackageSync | Firmware, Update) => Some((
             code::UPDATE_IN_PROGRESS,
             "Cannot perform this when a previous update is still in progress.",
         )),
-        (Update | Validation | PackageGet | PackageSync, Validation) => {
+        (Update | Validation | PackageGet | PackageSync | Firmware, Validation) => {
             Some((code::VALIDATION_IN_PROGRESS, "A validation is in progress."))
         }
         // What a get brings in is carried to the nodes: to these it is a synchronization too.
-        (Update | Validation | PackageDelete | PackageSync, PackageGet) => Some((
+        (Update | Validation | PackageDelete | PackageSync | Firmware, PackageGet) => Some((
             code::SYNC_IN_PROGRESS,
             "A package get is in progress: what it brings in is synchronized to all nodes.",
         )),

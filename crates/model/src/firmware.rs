@@ -8,6 +8,7 @@ mod name;
 mod package_tests;
 mod qualification;
 mod qualification_error;
+mod status;
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -28,6 +29,7 @@ pub use qualification::{
     Qualification, RecordCounts,
 };
 pub use qualification_error::{QualificationError, QualificationProblem};
+pub use status::{FirmwareStatus, ProcessorFirmware, QualificationInPlace, UnqualifiedDisk};
 
 /// What a file of firmware is for. Read from its content, never from who sent it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

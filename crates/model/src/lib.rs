@@ -31,7 +31,7 @@ mod user;
 
 pub use audit::{AuditOutcome, AuditRecord};
 pub use bundled::{BundledFinding, BundledRun, BundledState, CheckOrder};
-pub use catalogue::{Catalogue, CatalogueEntry};
+pub use catalogue::{Catalogue, CatalogueEntry, FirmwareAsked, FirmwareEntry};
 pub use config::{
     Bootstrap, ClusterSettings, DownloadSettings, InterconnectSettings, LabSettings, Link,
     NodeSettings, PlatformSettings, RecordSettings, RestSettings, UpdateSettings, UploadSettings,
@@ -40,9 +40,9 @@ pub use control::{Acknowledged, Booted, Control, Coordinator, TrustedKey};
 pub use error::error_chain;
 pub use estimate::{Alone, Moment, PlanEstimate};
 pub use event::{
-    CatalogueEvent, ControlEvent, DEFAULT_STABILIZE_MINUTES, DecodeError, Event, GetSource,
-    JobOutcome, OperationEnd, OperationEvent, OperationKind, PackageRef, PauseCause, Request,
-    UpdateRequest,
+    CatalogueEvent, ControlEvent, DEFAULT_STABILIZE_MINUTES, DecodeError, Event, FirmwareRef,
+    GetSource, JobOutcome, OperationEnd, OperationEvent, OperationKind, PackageRef, PauseCause,
+    Request, UpdateRequest,
 };
 pub use finding::{Acknowledgement, Awaiting, Finding, Problem, Severity};
 pub use firmware::*;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::bundled::BundledRun;
+use crate::firmware::FirmwareStatus;
 use crate::id::{BootId, Digest, DiskSerial, Generation, LifName, NodeName, PoolName, Slot};
 use crate::id::{TransitionId, Version};
 use crate::time::WallTime;
@@ -133,7 +134,7 @@ pub struct NodeObservation {
     /// Clients whose protocol or set-up does not survive a takeover well.
     #[serde(default = "Observed::unsaid")]
     pub client_risks: Observed<Vec<ClientRisk>>,
-    /// Manifest digests of the whole, verified packages on its disk.
+    /// Manifest digests of the whole, verified packages on its disk, those of firmware too.
     pub packages: Observed<Vec<Digest>>,
     /// Packages on their way to it.
     #[serde(default)]
@@ -150,6 +151,9 @@ pub struct NodeObservation {
     /// Whether it has an operator's script for gates.
     #[serde(default = "Observed::unsaid")]
     pub gate_script: Observed<bool>,
+    /// The firmware of its devices.
+    #[serde(default = "Observed::unsaid")]
+    pub firmware: Observed<FirmwareStatus>,
     /// Its newest run of a package's own checks; none since its evenkeeld started.
     #[serde(default)]
     pub bundled_checks: Option<BundledRun>,

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::firmware::FirmwareKind;
 use crate::gate::Gates;
 use crate::id::{Digest, NodeName, Version};
 
@@ -158,6 +159,16 @@ pub enum Action {
     },
     /// Reboot a node that nobody can take over, cleanly, into its default slot.
     Reboot,
+    /// Bring the node's devices up to date.
+    Firmware {
+        /// Manifest digest of the firmware package.
+        package: Digest,
+        /// Which devices.
+        kind: FirmwareKind,
+        /// One disk of each model only, alone in the cluster: the others wait for how it goes.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        first: bool,
+    },
 }
 
 impl Task {
@@ -201,6 +212,7 @@ impl Action {
             Self::Gate { .. } => "do-gate-job",
             Self::GateScript { .. } => "do-gate-script-job",
             Self::Reboot => "do-reboot-job",
+            Self::Firmware { .. } => "do-firmware-job",
         }
     }
 }

@@ -112,6 +112,20 @@ pub mod code {
     pub const NO_VERSION: u32 = 10_551_872;
     /// The action does not fit the update's state.
     pub const WRONG_STATE: u32 = 10_551_910;
+    /// A job that has ended cannot be changed.
+    pub const JOB_IS_OVER: u32 = 458_762;
+    /// A job that cannot be ended before its time.
+    pub const JOB_CANNOT_CANCEL: u32 = 458_784;
+    /// The staged firmware could not be read, or copied to the node.
+    pub const FIRMWARE_NOT_STAGED: u32 = 2_228_326;
+    /// Firmware update of a node failed.
+    pub const FIRMWARE_OF_NODE_FAILED: u32 = 2_228_328;
+    /// A worker could not be started.
+    pub const FIRMWARE_NOT_STARTED: u32 = 2_228_329;
+    /// The firmware that was brought in is not there any more.
+    pub const FIRMWARE_ABSENT: u32 = 2_228_330;
+    /// Some devices are not up to date.
+    pub const FIRMWARE_WITH_ERRORS: u32 = 2_228_428;
     /// Something failed in here that asking again does not mend.
     pub const INTERNAL: u32 = 990_000_002;
     /// The record went silent while it was written to: whether it was done is not known.

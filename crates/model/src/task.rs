@@ -124,6 +124,9 @@ pub struct TaskError {
     pub message: String,
     /// What an operator should do.
     pub action: String,
+    /// The API's code, where it has one for this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<u32>,
 }
 
 /// What a failure means for the update.

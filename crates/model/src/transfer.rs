@@ -65,7 +65,7 @@ pub struct Trouble {
 /// What a node says of its packages.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PackagesStatus {
-    /// Manifest digests of the whole, verified packages on its disk.
+    /// Manifest digests of the whole, verified packages on its disk, those of firmware too.
     pub held: Vec<Digest>,
     /// What is on its way.
     #[serde(default)]

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use evenkeel_model::{
-    ClusterObservation, ControlEvent, Digest, JobId, NodeName, Operation, OperationEnd,
-    OperationEvent, OperationId, Request, UserName, WallTime,
+    Catalogue, CatalogueEvent, ClusterObservation, ControlEvent, Digest, JobId, NodeName,
+    Operation, OperationEnd, OperationEvent, OperationId, Request, UserName, WallTime,
 };
 use evenkeel_planner::{HeldOff, Tunables};
 use evenkeel_seam::Ids;
@@ -64,6 +64,7 @@ impl Memory {
             Request::Update(_)
             | Request::Estimate(_)
             | Request::Validate { .. }
+            | Request::Firmware { .. }
             | Request::Delete { .. } => return,
         };
         if let Some(OperationEvent::Ended { at, end, .. }) = last {
@@ -131,12 +132,43 @@ fn lacking(
     })
 }
 
-/// The operation that does `request`. A synchronization is no request of the API and has no job.
-pub(crate) fn begin(request: Request, at: WallTime, ids: &dyn Ids) -> (OperationId, Batch) {
+/// The operation that does `request`. A synchronization is no request of the API and has no job. A firmware update is
+/// its asker's.
+pub(crate) fn begin(
+    request: Request,
+    catalogue: &Catalogue,
+    at: WallTime,
+    ids: &dyn Ids,
+) -> (OperationId, Batch) {
     let operation = OperationId(ids.uuid());
-    let by = UserName::new(SELF).expect("letters only");
     let kind = request.kind();
+    let asked = match &request {
+        Request::Firmware { digest, .. } => catalogue.firmware.get(digest),
+        Request::Sync { .. }
+        | Request::Update(_)
+        | Request::Estimate(_)
+        | Request::Validate { .. }
+        | Request::Delete { .. }
+        | Request::Get { .. } => None,
+    };
+    let by = asked.and_then(|entry| entry.asked.as_ref()).map_or_else(
+        || UserName::new(SELF).expect("letters only"),
+        |asked| asked.by.clone(),
+    );
+    let begun = asked.map(|entry| entry.firmware.digest);
+    let superseded = begun.into_iter().flat_map(|it| catalogue.superseded_by(it));
+    let removed = superseded.map(|digest| CatalogueEvent::FirmwareRemoved { at, digest });
+    let begun = begun.map(|digest| CatalogueEvent::FirmwareBegun {
+        at,
+        digest,
+        operation,
+    });
     let job = match &request {
+        Request::Firmware { file, .. } => Some(OperationEvent::JobOpened {
+            at,
+            job: JobId(ids.uuid()),
+            description: format!("Firmware update with {file}"),
+        }),
         Request::Delete { version, .. } => Some(OperationEvent::JobOpened {
             at,
             job: JobId(ids.uuid()),
@@ -156,7 +188,7 @@ pub(crate) fn begin(request: Request, at: WallTime, ids: &dyn Ids) -> (Operation
             operation,
             kind,
         }],
-        catalogue: Vec::new(),
+        catalogue: begun.into_iter().chain(removed).collect(),
         operation: events,
     };
     (operation, batch)

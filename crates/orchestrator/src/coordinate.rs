@@ -212,7 +212,9 @@ impl<'a> Coordination<'a> {
 
     /// Nothing is open: whether something should be, unasked.
     async fn idle(&mut self, view: &View, topology: &Topology) -> Stepped {
-        if view.catalogue().packages.is_empty() {
+        let catalogue = view.catalogue();
+        let asked = catalogue.firmware.values().any(|it| it.asked.is_some());
+        if catalogue.packages.is_empty() && !asked {
             return Stepped::Waits(Vec::new());
         }
         let observations = self.observer.everyone(topology, Look::Itself).await;
@@ -220,7 +222,7 @@ impl<'a> Coordination<'a> {
         let chores = chores(&Leisure {
             topology,
             control: view.control(),
-            catalogue: view.catalogue(),
+            catalogue,
             observations: &observations,
             held_off: &held_off,
             rested: self.memory.rested(),
@@ -231,7 +233,7 @@ impl<'a> Coordination<'a> {
         };
         tracing::info!(?request, "the coordinator starts an operation by itself");
         let at = self.parts.clock.wall();
-        let (operation, batch) = begin(request, at, self.parts.ids.as_ref());
+        let (operation, batch) = begin(request, catalogue, at, self.parts.ids.as_ref());
         let fence = Fence::Holds(self.generation);
         match commit(self.writer, view, fence, Some(operation), batch).await {
             Ok(_) => Stepped::Again,

@@ -25,5 +25,7 @@ pub use admission::UpdateAction;
 pub use chores::SELF;
 pub use elect::{Orchestrator, Parts, Role};
 pub use evenkeel_planner::Preview;
-pub use front_door::{CopyNote, CopyState, FrontDoor, GetTicket, NewKey, StaleGet, UserChange};
+pub use front_door::{
+    CopyNote, CopyState, FrontDoor, GetTicket, NewKey, StaleGet, Unpacked, UserChange,
+};
 pub use gates::GatesChange;

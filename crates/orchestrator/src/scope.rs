@@ -55,7 +55,10 @@ fn is_before_a_plan(operation: &Operation) -> bool {
             | OperationState::Ended { .. } => false,
         },
         Request::Validate { .. } | Request::Estimate(_) => true,
-        Request::Get { .. } | Request::Delete { .. } | Request::Sync { .. } => false,
+        Request::Get { .. }
+        | Request::Delete { .. }
+        | Request::Sync { .. }
+        | Request::Firmware { .. } => false,
     }
 }
 

@@ -14,7 +14,6 @@ mod aside;
 mod buffers;
 mod build;
 mod build_error;
-mod checks;
 mod chunks;
 mod commit;
 mod crew;
@@ -51,6 +50,7 @@ mod store;
 mod tar;
 mod tar_write;
 mod underway;
+mod unpack;
 mod verify;
 mod verify_error;
 mod walk;
@@ -58,7 +58,6 @@ mod zip;
 
 pub use build::{BuildOptions, Built, Owners, Recorded, build};
 pub use build_error::BuildError;
-pub use checks::UnpackChecksError;
 pub use chunks::{CHUNK_BYTES, ChunkList, ChunkListError, chunk_digest};
 pub use extract::{ExtractError, ExtractProgress, ExtractRequest, extract_archive};
 pub use firmware::{
@@ -81,6 +80,7 @@ pub use stage_error::StageError;
 #[doc(hidden)]
 pub use step::{StepHook, hook_steps};
 pub use store::{Archive, Store, StoreError, StoredPackage};
+pub use unpack::UnpackError;
 pub use verify::{read_unproven_manifest, verify_archive, verify_stream};
 pub use verify_error::VerifyError;
 pub use zip::{ZipEntry, ZipError, ZipKindProblem, ZipLimits, ZipReader};

@@ -51,6 +51,28 @@ impl Tunables {
             Action::Gate { gates } => self.minutes(gates.longest_minutes).max(floor),
             // Its agent gives it up in time, after the run that is under way.
             Action::GateScript { longest_minutes } => self.minutes(*longest_minutes) + floor,
+            // Workers have bounds of their own, the longest of 15 minutes; they are never cut in the middle.
+            Action::Firmware { .. } => Duration::from_secs(60 * 60),
+        }
+    }
+
+    /// How long a node that carries such a task out may be silent. One that is lost in the middle of writing
+    /// firmware goes on when it is back, so it is waited for.
+    pub fn silence_of(&self, action: &Action) -> Duration {
+        match action {
+            Action::Firmware { .. } => self.silence.max(self.no_progress(action)),
+            Action::Install { .. }
+            | Action::Activate { .. }
+            | Action::Deactivate
+            | Action::Takeover
+            | Action::AwaitBoot { .. }
+            | Action::Stabilize { .. }
+            | Action::Giveback
+            | Action::VerifyHome { .. }
+            | Action::MarkGood
+            | Action::Gate { .. }
+            | Action::GateScript { .. }
+            | Action::Reboot => self.silence,
         }
     }
 

@@ -1,11 +1,12 @@
 //! How packages are on their way to nodes: who has one, who lacks it, how far it is, why it does not come.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::time::Duration;
 
 use evenkeel_model::{
     Awaiting, ClusterObservation, Digest, NodeName, Operation, OperationState, Request, Topology,
-    Transfer, TransferSource, Trouble, Version, code,
+    Transfer, TransferSource, Trouble, code,
 };
 
 use crate::checks::NAMED;
@@ -60,7 +61,7 @@ pub fn moved(operation: &Operation, observations: &ClusterObservation) -> BTreeM
             Some((digest, _)) => *digest,
             None => return BTreeMap::new(),
         },
-        Request::Sync { digest, .. } => *digest,
+        Request::Sync { digest, .. } | Request::Firmware { digest, .. } => *digest,
         Request::Update(_)
         | Request::Estimate(_)
         | Request::Validate { .. }
@@ -135,7 +136,8 @@ fn ended(text: &str) -> &str {
 pub(crate) fn bound(input: &Input<'_>) -> Duration {
     match &input.operation.request {
         Request::Sync { .. } => input.tunables.silence,
-        Request::Get { .. }
+        Request::Firmware { .. }
+        | Request::Get { .. }
         | Request::Update(_)
         | Request::Estimate(_)
         | Request::Validate { .. }
@@ -159,12 +161,12 @@ pub(crate) fn waits(
     input: &Input<'_>,
     nodes: &[&NodeName],
     digest: Digest,
-    version: &Version,
+    name: &dyn Display,
 ) -> Vec<Awaiting> {
     let left = patience(input, nodes, digest).saturating_sub(input.idle);
     let wait = |node: &&NodeName| {
         let trouble = trouble(input.observations, node, digest);
-        let what = format!("package {version} to come to node \"{node}\"");
+        let what = format!("package {name} to come to node \"{node}\"");
         let mut wait = awaiting(input, what, &remedy(node, trouble));
         wait.node = Some((*node).clone());
         wait.seen = Some(match trouble {

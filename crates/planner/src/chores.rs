@@ -1,5 +1,5 @@
-//! What the coordinator starts unasked while nothing is open: carrying packages to nodes that lack them,
-//! and, where retention is on, collecting packages that nothing needs.
+//! What the coordinator starts while nothing is open: firmware updates that were asked for, carrying packages to
+//! nodes that lack them, and, where retention is on, collecting packages that nothing needs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -59,6 +59,14 @@ pub fn chores(leisure: &Leisure<'_>) -> Chores {
     }
     let mut chores = Chores::default();
     chores.awaiting.extend(not_given_back(leisure));
+    match firmware(leisure) {
+        Some(Due::Start(request)) => {
+            chores.start = Some(request);
+            return chores;
+        }
+        Some(Due::Wait(wait)) => chores.awaiting.push(*wait),
+        None => {}
+    }
     for entry in in_order(leisure.catalogue) {
         let digest = entry.package.digest;
         let holders = holders(leisure.topology, leisure.observations, digest);
@@ -84,6 +92,49 @@ pub fn chores(leisure: &Leisure<'_>) -> Chores {
         });
     }
     chores
+}
+
+/// A firmware update that was asked for.
+enum Due {
+    Start(Request),
+    Wait(Box<Awaiting>),
+}
+
+/// The first of those that were asked for: by kind, since the disk qualification package describes the disks, then as
+/// they came in.
+fn firmware(leisure: &Leisure<'_>) -> Option<Due> {
+    let entries = leisure.catalogue.firmware.values();
+    let asked = entries.filter(|entry| entry.asked.is_some());
+    let entry = asked.min_by_key(|entry| (entry.firmware.summary.kind, entry.order))?;
+    let asked = entry.asked.as_ref()?;
+    let held_up = all_standing(leisure.topology, leisure.observations)
+        .first()
+        .map(|takeover| {
+            let (node, by) = (&takeover.taken, &takeover.by);
+            let seen = format!("node \"{by}\" serves for node \"{node}\"");
+            (seen, format!("Give node \"{node}\" back."))
+        })
+        .or_else(|| {
+            let seen = "evenkeeld is of different releases on the nodes".to_owned();
+            let unblock = "Finish the update of the cluster.".to_owned();
+            leisure.control.mixed_daemons().then_some((seen, unblock))
+        });
+    let Some((seen, unblock)) = held_up else {
+        return Some(Due::Start(Request::Firmware {
+            digest: entry.firmware.digest,
+            kind: entry.firmware.summary.kind,
+            file: asked.file.clone(),
+        }));
+    };
+    Some(Due::Wait(Box::new(Awaiting {
+        operation: None,
+        node: None,
+        what: format!("the firmware update with {} to begin", asked.file),
+        since: asked.at,
+        seen: Some(seen),
+        remaining: None,
+        unblock: format!("{unblock} It begins by itself then."),
+    })))
 }
 
 /// Takeovers that stand while no update is open: nobody but a person gives them back.

@@ -26,6 +26,8 @@ pub(crate) fn task_seconds(action: &Action) -> u32 {
         Action::Reboot => 120,
         Action::Gate { gates } => gates.hold_minutes * 60,
         Action::GateScript { .. } => 10,
+        // A disk takes two minutes on average; how many a node has is not known here.
+        Action::Firmware { .. } => 600,
     }
 }
 

@@ -90,6 +90,16 @@ pub fn describe(task: &Task) -> Described {
             format!("reboot node \"{node}\" into the new image"),
             format!("{by} reports that the reboot began"),
         ),
+        Action::Firmware { kind, first, .. } => {
+            let which = match first {
+                true => "the first disk of each model",
+                false => "the devices",
+            };
+            (
+                format!("bring {which} of node \"{node}\" up to date: {kind}"),
+                format!("{by} reports how it went with each device; what is being written is never cut short"),
+            )
+        }
         Action::MarkGood => (
             format!("tell the boot loader of node \"{node}\" that its slot is good"),
             format!("{by} reports that the boot loader has it"),

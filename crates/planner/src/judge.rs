@@ -41,6 +41,7 @@ impl Verdict {
                     kind: TaskErrorKind::Transient,
                     message,
                     action,
+                    code: None,
                 };
                 Some(TaskEnd::Failed { error })
             }
@@ -54,6 +55,7 @@ pub(crate) fn permanent(message: String, action: &str) -> TaskError {
         kind: TaskErrorKind::Permanent,
         message,
         action: action.to_owned(),
+        code: None,
     }
 }
 
@@ -72,6 +74,7 @@ pub(crate) fn judge(input: &Input<'_>, progress: &TaskProgress, quiet: Duration)
         | Action::Giveback
         | Action::GateScript { .. }
         | Action::Reboot
+        | Action::Firmware { .. }
         | Action::MarkGood => Verdict::Wait("its agent carries it out".to_owned()),
     };
     match verdict {
@@ -118,6 +121,7 @@ fn unblock(input: &Input<'_>, progress: &TaskProgress) -> String {
         | Action::MarkGood
         | Action::Gate { .. }
         | Action::GateScript { .. }
+        | Action::Firmware { .. }
         | Action::Reboot => describe(&progress.task).unblock,
     }
 }
@@ -181,6 +185,7 @@ fn fell_back(node: &NodeName, version: &Version, target: &Version) -> Verdict {
         kind: TaskErrorKind::FellBack,
         message,
         action: action.to_owned(),
+        code: None,
     })
 }
 
@@ -255,15 +260,19 @@ fn steady(input: &Input<'_>, node: &NodeName, after: Milestone) -> Steady {
     let Some(pair) = pair_of(input, node) else {
         return Steady::Unknown(format!("the pair of node \"{node}\" does not answer"));
     };
-    let expected = match after {
-        Milestone::Takeover => MemberHa::WaitingForGiveback,
-        Milestone::Giveback => MemberHa::Serving,
-    };
     let ha = member(pair, node).ha;
+    let (expected, stays) = match after {
+        // A giveback that was left half-way stays so until the next task finishes it.
+        Milestone::Takeover => (
+            MemberHa::WaitingForGiveback,
+            matches!(ha, MemberHa::WaitingForGiveback | MemberHa::PartialGiveback),
+        ),
+        Milestone::Giveback => (MemberHa::Serving, ha == MemberHa::Serving),
+    };
     if ha == MemberHa::Serving && after == Milestone::Takeover {
         return Steady::No(given_back(node));
     }
-    if ha != expected {
+    if !stays {
         let state = ha.text();
         let (left, partner) = (expected.text(), partner_text(input, node));
         let message = format!(

@@ -20,6 +20,7 @@ mod checks;
 mod chores;
 mod estimate;
 mod explain;
+mod firmware;
 mod gate;
 mod input;
 mod judge;

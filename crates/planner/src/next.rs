@@ -3,7 +3,7 @@
 use evenkeel_model::{Awaiting, OperationState, Request};
 
 use crate::input::{Decision, Input};
-use crate::{package, preview, update};
+use crate::{firmware, package, preview, update};
 
 /// Decides the next step of `input.operation`. Called again and again; deterministic.
 pub fn next(input: &Input<'_>) -> Decision {
@@ -17,6 +17,7 @@ pub fn next(input: &Input<'_>) -> Decision {
         Request::Get { node, .. } => package::get(input, node),
         Request::Delete { digest, .. } => package::delete(input, *digest),
         Request::Sync { digest, version } => package::sync(input, *digest, version),
+        Request::Firmware { digest, kind, .. } => firmware::next(input, *digest, *kind),
     }
 }
 

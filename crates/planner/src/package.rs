@@ -130,7 +130,8 @@ fn sender(input: &Input<'_>, receiver: &NodeName, transfer: Option<&Transfer>) -
         | Request::Estimate(_)
         | Request::Validate { .. }
         | Request::Delete { .. }
-        | Request::Sync { .. } => return String::new(),
+        | Request::Sync { .. }
+        | Request::Firmware { .. } => return String::new(),
     };
     match source {
         GetSource::Upload => {
@@ -263,7 +264,7 @@ fn removed_from(holders: &Holders<'_>) -> String {
     }
 }
 
-fn failed(input: &Input<'_>, code: u32, message: String) -> Decision {
+pub(crate) fn failed(input: &Input<'_>, code: u32, message: String) -> Decision {
     let end_ = OperationEnd::Failed {
         code,
         message: message.clone(),
@@ -271,7 +272,7 @@ fn failed(input: &Input<'_>, code: u32, message: String) -> Decision {
     end(input, end_, JobOutcome::Failure { code, message })
 }
 
-fn end(input: &Input<'_>, end: OperationEnd, outcome: JobOutcome) -> Decision {
+pub(crate) fn end(input: &Input<'_>, end: OperationEnd, outcome: JobOutcome) -> Decision {
     let at = input.wall;
     let closed = input
         .operation

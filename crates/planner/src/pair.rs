@@ -163,6 +163,7 @@ pub(crate) fn fit_for_takeover(input: &Input<'_>, node: &NodeName) -> Result<(),
         if let Some(what) = taken.or_else(|| Some(lacks()?.what)) {
             return Err(format!("before the takeover of node \"{node}\": {what}"));
         }
+        not_writing(name, seen)?;
     }
     if let Some(Lack { what, .. }) = cannot_stand_in(input, node) {
         return Err(format!("before the takeover of node \"{node}\": {what}"));
@@ -180,6 +181,23 @@ pub(crate) fn fit_for_takeover(input: &Input<'_>, node: &NodeName) -> Result<(),
         service_processor_lost(input, name)?;
     }
     Ok(())
+}
+
+/// What writes firmware to a device must not go down in the middle, nor may the one that would have to fence it be
+/// without its service processor. No firmware update is open beside this one, but a node that was cut off finishes
+/// what it had begun.
+pub(crate) fn not_writing(node: &NodeName, seen: &NodeObservation) -> Result<(), String> {
+    match firmware_work(seen) {
+        Some(work) => Err(format!("node \"{node}\" writes firmware: {work}")),
+        None => Ok(()),
+    }
+}
+
+/// What a node does for its devices' firmware now, if it says so.
+pub(crate) fn firmware_work(seen: &NodeObservation) -> Option<&str> {
+    let firmware = seen.firmware.known()?;
+    let work = firmware.work.first().map(String::as_str);
+    work.or_else(|| firmware.at_work.then_some("between two devices"))
 }
 
 /// A node that hangs is reached through its service processor only. One that has died since the checks ran

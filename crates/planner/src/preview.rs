@@ -85,7 +85,7 @@ impl Part {
     /// The part that a task is of; `before` is that of the task before it.
     fn of(action: &Action, before: Option<Part>) -> Self {
         match action {
-            Action::Install { .. } => Self::Install,
+            Action::Install { .. } | Action::Firmware { .. } => Self::Install,
             Action::Gate { .. } | Action::GateScript { .. } => Self::Gate,
             Action::Activate { .. } | Action::Deactivate => Self::Prepare,
             Action::Takeover => Self::TakenOver,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use evenkeel_model::{
     Catalogue, Control, DecodeError, Event, Illegal, JobId, Operation, OperationEvent, OperationId,
-    Position, Seq, StreamId,
+    OperationState, Position, Seq, StreamId,
 };
 
 use crate::append::Entry;
@@ -178,6 +178,13 @@ impl View {
     /// An operation's state.
     pub fn operation(&self, id: OperationId) -> Option<&Operation> {
         self.operations.get(&id).map(Arc::as_ref)
+    }
+
+    /// Whether an operation is canceled or has ended: nothing more is to be begun for it. Not one that is not known here
+    /// yet.
+    pub fn is_over(&self, id: OperationId) -> bool {
+        let operation = self.operation(id);
+        operation.is_some_and(|it| it.is_ended() || it.state == OperationState::CancelPending)
     }
 
     /// All operations in the order of their admission.

@@ -22,8 +22,8 @@ use crate::resources::{member_path, reads};
 use crate::respond::Failure;
 use crate::routes::Routes;
 use crate::{
-    certificate, events, jobs, packages, page, permit, plan, settings, software, transfers, upload,
-    users,
+    certificate, events, firmware, jobs, packages, page, permit, plan, settings, software,
+    transfers, upload, users,
 };
 
 /// Requests at once, those that wait for a job and streams of events included: of one user, so that one leaves room
@@ -156,6 +156,7 @@ fn calls() -> Routes {
         .on(Method::PUT, permit::CERTIFICATE, certificate::replace)
         .on(Method::GET, permit::AUDIT, events::audit)
         .on(Method::GET, "/evenkeel/v1/transfers", transfers::transfers)
+        .on(Method::GET, "/evenkeel/v1/devices", firmware::devices)
 }
 
 const ACKNOWLEDGEMENTS: &str = "/evenkeel/v1/acknowledgements";

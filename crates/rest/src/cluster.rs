@@ -1,5 +1,6 @@
 //! What the front end needs from the rest of the daemon: a picture to show, and a door to knock at.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +13,8 @@ use evenkeel_api::{
 };
 use evenkeel_download::Source;
 use evenkeel_model::{
-    Account, AccountChange, Awaiting, JobId, NodeName, PackagesStatus, Refusal, UpdateRequest,
-    UserName, Version, WallTime,
+    Account, AccountChange, Awaiting, FirmwareStatus, JobId, NodeName, PackagesStatus, Refusal,
+    UpdateRequest, UserName, Version, WallTime,
 };
 use evenkeel_orchestrator::{GatesChange, UserChange};
 use evenkeel_record::View;
@@ -36,8 +37,10 @@ pub trait Cluster: Send + Sync + 'static {
     async fn packages(&self) -> Result<Vec<Package>, Refusal>;
     /// Installations, oldest first.
     async fn history(&self) -> Result<Vec<History>, Refusal>;
-    /// Updates of firmware that are over, oldest first.
+    /// Updates of firmware, those that run too, oldest first.
     async fn firmware_history(&self) -> Result<Vec<FirmwareHistory>, Refusal>;
+    /// What every node says of its devices' firmware; nothing of one that does not answer.
+    async fn devices(&self) -> BTreeMap<evenkeel_model::NodeName, FirmwareStatus>;
     /// The download under way, or the last one.
     async fn download(&self) -> Result<Download, Refusal>;
     /// All jobs, oldest first.
@@ -112,9 +115,13 @@ pub trait FrontDoor: Send + Sync + 'static {
     async fn delete_package(&self, version: Version, by: UserName) -> Result<JobId, Refusal>;
     /// Whether a package of so many bytes could be taken in now. Admits nothing.
     async fn may_upload(&self, declared: Option<u64>) -> Result<(), Refusal>;
-    /// Begins to take a package in, of about so many bytes where that is known.
-    async fn upload(&self, declared: Option<u64>, by: UserName)
-    -> Result<Box<dyn Upload>, Refusal>;
+    /// Begins to take a package in, of about so many bytes and in a file of that name, where that is known.
+    async fn upload(
+        &self,
+        declared: Option<u64>,
+        file: Option<String>,
+        by: UserName,
+    ) -> Result<Box<dyn Upload>, Refusal>;
     /// Begins to fetch a package. It goes on by itself, and the job tells how it ended.
     async fn download(&self, source: Source, by: UserName) -> Result<JobId, Refusal>;
     /// Believes signatures of a key from now on; answers its id.
@@ -145,6 +152,8 @@ pub trait FrontDoor: Send + Sync + 'static {
     ) -> Result<(), Refusal>;
     /// Removes a user.
     async fn delete_user(&self, user: &UserName, by: UserName) -> Result<(), Refusal>;
+    /// Ends a firmware update, by its job.
+    async fn cancel_firmware(&self, job: JobId, by: UserName) -> Result<(), Refusal>;
     /// What the coordinator waits for.
     async fn awaiting(&self) -> Result<Vec<Awaiting>, Refusal>;
     /// What each node says of its packages; `None` for one that does not answer.

@@ -9,13 +9,14 @@ use evenkeel_download::{Client, Source};
 use evenkeel_model::{AccountChange, PackagesStatus, UserName, Version, code};
 use evenkeel_model::{Awaiting, GetSource, JobId, NodeName, OperationKind, Refusal, UpdateRequest};
 use evenkeel_orchestrator::{FrontDoor as Admission, GatesChange, UpdateAction, UserChange};
-use evenkeel_package_store::{PublicKey, StageError, StageLimits, Staging, Store};
+use evenkeel_package_store::{PublicKey, StageError, StageLimits, Store};
 use evenkeel_record::Follower;
 use uuid::Uuid;
 
 use crate::cluster::{FrontDoor, PeerRoom, Upload, UploadError};
 use crate::fetch::Fetcher;
-use crate::incoming::{Get, ROOM_EVERY, Room, hand_over, is_verdict, refusal};
+use crate::incoming::{Get, ROOM_EVERY, Room, hand_over, hand_over_firmware, is_verdict, refusal};
+use crate::inlet::{Inlet, Stored};
 use crate::live::LiveDownload;
 use crate::plan;
 use crate::policy::PackagePolicy;
@@ -119,7 +120,12 @@ impl NodeDoor {
         Ok(())
     }
 
-    async fn begin(&self, declared: Option<u64>, by: UserName) -> Result<StoreUpload, Refusal> {
+    async fn begin(
+        &self,
+        declared: Option<u64>,
+        file: Option<String>,
+        by: UserName,
+    ) -> Result<StoreUpload, Refusal> {
         let (me, incarnation) = (self.policy.node.clone(), self.incarnation);
         let ticket = self
             .admission
@@ -135,11 +141,12 @@ impl NodeDoor {
             expected_bytes: declared,
             ..StageLimits::default()
         };
-        match self.store.begin(&id, policy, limits) {
-            Ok(staging) => Ok(StoreUpload {
+        match Inlet::begin(&self.store, &id, policy, limits) {
+            Ok(inlet) => Ok(StoreUpload {
                 get,
                 job: ticket.job,
-                staging: Some(staging),
+                inlet: Some(inlet),
+                file,
                 store: self.store.clone(),
                 room: self.room.clone(),
                 declared,
@@ -198,9 +205,10 @@ impl FrontDoor for NodeDoor {
     async fn upload(
         &self,
         declared: Option<u64>,
+        file: Option<String>,
         by: UserName,
     ) -> Result<Box<dyn Upload>, Refusal> {
-        Ok(Box::new(self.begin(declared, by).await?))
+        Ok(Box::new(self.begin(declared, file, by).await?))
     }
 
     async fn download(&self, source: Source, by: UserName) -> Result<JobId, Refusal> {
@@ -275,6 +283,10 @@ impl FrontDoor for NodeDoor {
         self.admission.delete_user(user, by).await
     }
 
+    async fn cancel_firmware(&self, job: JobId, by: UserName) -> Result<(), Refusal> {
+        self.admission.cancel_firmware(job, by).await
+    }
+
     async fn awaiting(&self) -> Result<Vec<Awaiting>, Refusal> {
         let mut awaiting = self.admission.explain_live().await;
         // From the record alone nobody knows how far this node's own download is.
@@ -294,7 +306,9 @@ impl FrontDoor for NodeDoor {
 struct StoreUpload {
     get: Get,
     job: JobId,
-    staging: Option<Staging>,
+    inlet: Option<Inlet>,
+    /// Name of the file, if it has one.
+    file: Option<String>,
     store: Store,
     room: Room,
     declared: Option<u64>,
@@ -325,12 +339,12 @@ impl StoreUpload {
 #[async_trait]
 impl Upload for StoreUpload {
     async fn write(&mut self, chunk: Bytes) -> Result<(), UploadError> {
-        let Some(staging) = &mut self.staging else {
+        let Some(inlet) = &mut self.inlet else {
             return Err(self.fail(refusal(&StageError::Ended)).await);
         };
         self.received += chunk.len() as u64;
-        if let Err(error) = staging.write(chunk).await {
-            return Err(self.fail(refusal(&error)).await);
+        if let Err(error) = inlet.write(chunk).await {
+            return Err(self.fail(error.refusal()).await);
         }
         match self.check_others().await {
             Ok(()) => Ok(()),
@@ -339,14 +353,23 @@ impl Upload for StoreUpload {
     }
 
     async fn finish(mut self: Box<Self>) -> Result<JobId, UploadError> {
-        let (Some(staging), Some(ticket)) = (self.staging.take(), self.get.ticket) else {
+        let (Some(inlet), Some(ticket)) = (self.inlet.take(), self.get.ticket) else {
             return Err(self.fail(refusal(&StageError::Ended)).await);
         };
-        let stored = match staging.finish().await {
+        let stored = match inlet.finish().await {
             Ok(stored) => stored,
-            Err(error) => return Err(self.fail(refusal(&error)).await),
+            Err(error) => return Err(self.fail(error.refusal()).await),
         };
-        match hand_over(&self.get.admission, &self.store, ticket, stored, None).await {
+        let admission = &self.get.admission;
+        let handed_over = match stored {
+            Stored::Software(stored) => {
+                hand_over(admission, &self.store, ticket, stored, None).await
+            }
+            Stored::Firmware(stored) => {
+                hand_over_firmware(admission, ticket, stored, self.file.as_deref()).await
+            }
+        };
+        match handed_over {
             Ok(job) => {
                 // From here on the coordinator ends it.
                 self.get.ticket = None;
@@ -357,8 +380,8 @@ impl Upload for StoreUpload {
     }
 
     async fn give_up(mut self: Box<Self>, why: Refusal) {
-        if let Some(staging) = self.staging.take() {
-            staging.abort().await;
+        if let Some(inlet) = self.inlet.take() {
+            inlet.abort().await;
         }
         self.get.fail(why).await;
     }

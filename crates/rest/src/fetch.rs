@@ -6,12 +6,13 @@ use bytes::Bytes;
 use evenkeel_download::{Client, Event, Source, SourceError, StartsOver, Transfer, Validator};
 use evenkeel_model::{Refusal, TransferSource, WallTime, code, error_chain};
 use evenkeel_orchestrator::{FrontDoor as Admission, GetTicket};
-use evenkeel_package_store::{Policy, StageError, StageLimits, Staging, Store};
+use evenkeel_package_store::{Policy, StageError, StageLimits, Store};
 use evenkeel_record::Follower;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::incoming::{ROOM_EVERY, Room, end, hand_over, refusal};
+use crate::incoming::{ROOM_EVERY, Room, end, hand_over, hand_over_firmware, refusal};
+use crate::inlet::{Inlet, InletError, Stored};
 use crate::live::{LiveDownload, Retry, Standing};
 use crate::policy::PackagePolicy;
 
@@ -71,9 +72,16 @@ impl Fetcher {
             hand_over(&self.admission, &self.store, ticket, stored, None).await?;
             return Ok(());
         }
+        let file = source.shown();
+        let mut firmware = self.store.firmware().into_iter();
+        if let Some(stored) = firmware.find(|firmware| firmware.stage_id == id) {
+            tracing::info!(operation = %ticket.operation, "what it downloads is here already");
+            hand_over_firmware(&self.admission, ticket, stored, Some(&file)).await?;
+            return Ok(());
+        }
         let kept = self.take_up(&id, &source).await?;
-        let (staging, offset, note) = match kept {
-            Some((staging, offset, note)) => (Some(staging), offset, note),
+        let (inlet, offset, note) = match kept {
+            Some((inlet, offset, note)) => (Some(inlet), offset, note),
             None => (None, 0, Note::default()),
         };
         let host = source.host().to_owned();
@@ -88,7 +96,8 @@ impl Fetcher {
             id,
             host,
             transfer,
-            staging,
+            file,
+            inlet,
             note,
             content_type: None,
             since,
@@ -97,8 +106,8 @@ impl Fetcher {
         };
         let outcome = fetch.run().await;
         // What is refused leaves nothing, and that before anybody is told.
-        if let Some(staging) = fetch.staging.take() {
-            staging.abort().await;
+        if let Some(inlet) = fetch.inlet.take() {
+            inlet.abort().await;
         }
         outcome
     }
@@ -123,7 +132,7 @@ impl Fetcher {
         &self,
         id: &str,
         source: &Source,
-    ) -> Result<Option<(Staging, u64, Note)>, Refusal> {
+    ) -> Result<Option<(Inlet, u64, Note)>, Refusal> {
         let (store, policy, id) = (self.store.clone(), self.policy(), id.to_owned());
         let this = self.clone();
         let host = source.host().to_owned();
@@ -145,8 +154,13 @@ impl Fetcher {
                 return Ok(None);
             }
             let limits = this.limits(&host, note.validator.total);
-            match store.resume(&id, policy, limits) {
-                Ok((staging, offset)) => Ok(Some((staging, offset, note))),
+            match store.resume(&id, policy.clone(), limits.clone()) {
+                // Nothing is here yet: whether it is a software package has not been seen.
+                Ok((_, 0)) => Ok(None),
+                Ok((staging, offset)) => {
+                    let inlet = Inlet::resumed(&store, &id, policy, limits, staging);
+                    Ok(Some((inlet, offset, note)))
+                }
                 Err(error) => taken_up_in_vain(error),
             }
         });
@@ -218,7 +232,9 @@ struct Fetch<'a> {
     id: String,
     host: String,
     transfer: Transfer,
-    staging: Option<Staging>,
+    /// The address: its last part is the file's name.
+    file: String,
+    inlet: Option<Inlet>,
     note: Note,
     content_type: Option<String>,
     /// When it was asked for.
@@ -295,22 +311,20 @@ impl Fetch<'_> {
         self.content_type = content_type;
         self.note.validator = validator;
         let total = self.note.validator.total;
-        let staging = match self.staging.take() {
-            Some(staging) => staging,
+        let inlet = match self.inlet.take() {
+            Some(inlet) => inlet,
             None => {
                 self.fetcher.room.check(total.unwrap_or(0)).await?;
                 let limits = self.fetcher.limits(&self.host, total);
-                let begun = self
-                    .fetcher
-                    .store
-                    .begin(&self.id, self.fetcher.policy(), limits);
-                begun.map_err(|error| download_refusal(&error))?
+                let (store, policy) = (&self.fetcher.store, self.fetcher.policy());
+                let begun = Inlet::begin(store, &self.id, policy, limits);
+                begun.map_err(|error| download_refusal(&error.into()))?
             }
         };
         let note = serde_json::to_vec(&self.note).expect("texts and numbers");
-        let noted = staging.note(&note);
-        self.staging = Some(staging);
-        noted.map_err(|error| download_refusal(&error))
+        let noted = inlet.note(&note);
+        self.inlet = Some(inlet);
+        noted.map_err(|error| download_refusal(&error.into()))
     }
 
     async fn start_over(&mut self, why: StartsOver) {
@@ -318,8 +332,8 @@ impl Fetch<'_> {
         tracing::info!(operation = %self.ticket.operation, received, %why, "download starts over");
         self.note.remark = Some(format!("started over, since {why}"));
         self.room_asked_at = 0;
-        if let Some(staging) = self.staging.take() {
-            staging.abort().await;
+        if let Some(inlet) = self.inlet.take() {
+            inlet.abort().await;
         }
     }
 
@@ -334,10 +348,10 @@ impl Fetch<'_> {
             let needed = self.transfer.total().unwrap_or(position).max(position);
             self.fetcher.room.check_others(needed).await?;
         }
-        let Some(staging) = &mut self.staging else {
-            return Err(download_refusal(&StageError::Ended));
+        let Some(inlet) = &mut self.inlet else {
+            return Err(download_refusal(&StageError::Ended.into()));
         };
-        let written = staging.write(bytes).await;
+        let written = inlet.write(bytes).await;
         written.map_err(|error| download_refusal(&error))
     }
 
@@ -366,16 +380,23 @@ impl Fetch<'_> {
             );
             return Err(Refusal::new(code::PROCESSING_FAILED, text));
         }
-        let Some(staging) = self.staging.take() else {
-            return Err(download_refusal(&StageError::Ended));
+        let Some(inlet) = self.inlet.take() else {
+            return Err(download_refusal(&StageError::Ended.into()));
         };
-        let stored = staging.finish().await;
+        let stored = inlet.finish().await;
         let stored = stored.map_err(|error| download_refusal(&error))?;
         let Fetcher {
             admission, store, ..
         } = self.fetcher;
         let remark = self.note.remark.clone();
-        hand_over(admission, store, self.ticket, stored, remark).await?;
+        match stored {
+            Stored::Software(stored) => {
+                hand_over(admission, store, self.ticket, stored, remark).await?;
+            }
+            Stored::Firmware(stored) => {
+                hand_over_firmware(admission, self.ticket, stored, Some(&self.file)).await?;
+            }
+        }
         Ok(())
     }
 }
@@ -406,14 +427,14 @@ fn failed(error: &SourceError) -> Refusal {
 }
 
 /// The store's errors, without the codes that are about uploads.
-fn download_refusal(error: &StageError) -> Refusal {
-    let refusal = refusal(error);
-    match error {
-        StageError::Io { .. } => Refusal {
+fn download_refusal(error: &InletError) -> Refusal {
+    let refusal = error.refusal();
+    match error.is_io() {
+        true => Refusal {
             code: code::DOWNLOAD_FAILED,
             ..refusal
         },
-        _ => refusal,
+        false => refusal,
     }
 }
 

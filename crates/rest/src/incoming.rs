@@ -5,9 +5,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_model::{JobId, PackageRef, Refusal, code, error_chain};
+use evenkeel_model::{FirmwareRef, JobId, PackageRef, Refusal, code, error_chain};
 use evenkeel_orchestrator::{FrontDoor as Admission, GetTicket};
-use evenkeel_package_store::{StageError, Store, StoreError, StoredPackage};
+use evenkeel_package_store::{
+    FirmwareError, StageError, Store, StoreError, StoredFirmware, StoredPackage,
+};
 use tokio::time::sleep;
 
 use crate::cluster::PeerRoom;
@@ -148,6 +150,40 @@ pub(crate) async fn hand_over(
     outcome
 }
 
+/// Hands proven firmware over to the cluster, with the same patience. `file` is the name that it came under. What the
+/// cluster does not take goes as every leftover does.
+pub(crate) async fn hand_over_firmware(
+    admission: &Admission,
+    ticket: GetTicket,
+    stored: StoredFirmware,
+    file: Option<&str>,
+) -> Result<JobId, Refusal> {
+    let file = file.and_then(bare_name);
+    let file = file.unwrap_or_else(|| stored.summary.name.clone());
+    let firmware = FirmwareRef::from(stored);
+    let mut tries = 1;
+    loop {
+        let outcome = admission
+            .firmware_staged(ticket, firmware.clone(), file.clone())
+            .await;
+        match &outcome {
+            Err(refusal) if is_passing(refusal) && tries < HAND_OVER_TRIES => {
+                tracing::warn!(%refusal, "firmware cannot be handed over yet");
+            }
+            Ok(_) | Err(_) => return outcome,
+        }
+        tries += 1;
+        sleep(HAND_OVER_PAUSE).await;
+    }
+}
+
+/// A file's name without folders, as clients and addresses name files.
+fn bare_name(path: &str) -> Option<String> {
+    let name = path.rsplit(['/', '\\']).next().unwrap_or_default().trim();
+    let is_name = !name.is_empty() && !name.chars().any(char::is_control);
+    is_name.then(|| name.to_owned())
+}
+
 /// Whether handing over again may help. It is done once, however often it is asked for, so an unknown outcome
 /// is settled by asking again.
 fn is_passing(refusal: &Refusal) -> bool {
@@ -219,6 +255,25 @@ pub(crate) fn refusal(error: &StageError) -> Refusal {
     Refusal::new(code, text).about("file")
 }
 
+/// What is wrong with firmware.
+pub(crate) fn firmware_refusal(error: &FirmwareError) -> Refusal {
+    let (code, text) = match error {
+        FirmwareError::Read(_) => (
+            code::UPLOAD_IO,
+            format!("The package was not taken in: {}.", error_chain(error)),
+        ),
+        _ => (
+            code::PROCESSING_FAILED,
+            format!(
+                "The package is refused: {}; {}.",
+                error_chain(error),
+                error.advice()
+            ),
+        ),
+    };
+    Refusal::new(code, text).about("file")
+}
+
 /// The API tells the reasons why a file cannot be written apart.
 fn io_code(step: &str, error: &io::Error) -> u32 {
     match error.kind() {
@@ -235,6 +290,19 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+
+    #[test]
+    fn a_file_is_called_by_its_bare_name() {
+        for (path, name) in [
+            ("X423.zip", Some("X423.zip")),
+            ("/fw/all disk.zip", Some("all disk.zip")),
+            ("C:\\fw\\sp.zip", Some("sp.zip")),
+            ("http://h/fw/", None),
+            ("a\u{7}b", None),
+        ] {
+            assert_eq!(bare_name(path).as_deref(), name, "{path:?}");
+        }
+    }
 
     #[test]
     fn each_reason_why_a_file_cannot_be_written_has_its_code() {

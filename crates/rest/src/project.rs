@@ -106,6 +106,7 @@ pub(crate) fn software(row: rows::Software) -> Software {
     let node = |node: rows::SoftwareNode| SoftwareNode {
         name: node.name.into(),
         version: version(node.version),
+        firmware: None,
         software_images: Some(images.clone()),
     };
     Software {
@@ -284,6 +285,7 @@ pub(crate) fn open_operation(
         OperationKind::PackageGet => "package_get",
         OperationKind::PackageDelete => "package_delete",
         OperationKind::PackageSync => "package_sync",
+        OperationKind::Firmware => "firmware",
         OperationKind::Estimate => "estimate",
     };
     OpenOperation {

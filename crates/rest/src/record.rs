@@ -1,5 +1,6 @@
 //! The cluster as the record shows it, through the view that every node keeps.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,10 @@ use evenkeel_api::{
     OpenOperation,
 };
 use evenkeel_api::{GateSettings, History, Job, Key, Node, Package, Retention, Software, User};
-use evenkeel_model::{Account, Awaiting, JobId, Position, Refusal, UserName, WallTime};
+use evenkeel_model::{
+    Account, Awaiting, FirmwareStatus, JobId, NodeName, Position, Refusal, UserName, WallTime,
+};
+use evenkeel_orchestrator::FrontDoor;
 use evenkeel_record::projections::{self as rows, At, OperationRow};
 use evenkeel_record::{Entry, Follower, Record, Unavailable, View};
 use evenkeel_seam::Clock;
@@ -19,8 +23,9 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::cluster::{Cluster, EventStream, Picture};
+use crate::devices::DeviceWatch;
 use crate::live::LiveDownload;
-use crate::{plan, project};
+use crate::{firmware, plan, project};
 
 /// Events read at once for a client.
 const PAGE: usize = 256;
@@ -47,6 +52,7 @@ pub struct RecordCluster {
     clock: Arc<dyn Clock>,
     minute: Duration,
     live: LiveDownload,
+    devices: Option<DeviceWatch>,
 }
 
 impl RecordCluster {
@@ -63,6 +69,7 @@ impl RecordCluster {
             clock,
             minute,
             live: LiveDownload::default(),
+            devices: None,
         }
     }
 
@@ -70,6 +77,13 @@ impl RecordCluster {
     #[must_use]
     pub fn with_live(mut self, live: LiveDownload) -> Self {
         self.live = live;
+        self
+    }
+
+    /// Shows what nodes say of their devices' firmware.
+    #[must_use]
+    pub fn with_devices(mut self, admission: FrontDoor) -> Self {
+        self.devices = Some(DeviceWatch::new(admission));
         self
     }
 
@@ -178,7 +192,18 @@ impl Cluster for RecordCluster {
     }
 
     async fn software(&self) -> Result<Software, Refusal> {
-        Ok(project::software(rows::software(&self.view(), self.at())))
+        let view = self.view();
+        let mut software = project::software(rows::software(&view, self.at()));
+        let devices = self.devices().await;
+        firmware::add_to(&mut software, rows::firmware(&view), &devices);
+        Ok(software)
+    }
+
+    async fn devices(&self) -> BTreeMap<NodeName, FirmwareStatus> {
+        match &self.devices {
+            Some(devices) => BTreeMap::clone(&*devices.seen().await),
+            None => BTreeMap::new(),
+        }
     }
 
     async fn packages(&self) -> Result<Vec<Package>, Refusal> {
@@ -195,9 +220,11 @@ impl Cluster for RecordCluster {
             .collect())
     }
 
-    /// There are none: this release flashes no firmware.
     async fn firmware_history(&self) -> Result<Vec<FirmwareHistory>, Refusal> {
-        Ok(Vec::new())
+        Ok(rows::firmware(&self.view())
+            .into_iter()
+            .map(firmware::history)
+            .collect())
     }
 
     async fn download(&self) -> Result<Download, Refusal> {

@@ -39,7 +39,7 @@ pub(crate) async fn upload(
         let mut params = asked.params()?;
         let return_timeout = params.take_for_change()?;
         params.finish()?;
-        let head = Head::of(request.headers());
+        let head = Head::of(request.headers(), None);
         let multipart = Multipart::from_request(request, &()).await;
         let multipart = multipart.map_err(|_| ApiError::new(Code::UploadNotMultipart));
         let mut body = Incoming::Multipart(multipart?);
@@ -61,7 +61,7 @@ pub(crate) async fn put(
         let name = params.take("file_name");
         params.finish()?;
         check_name(name.as_deref())?;
-        let head = Head::of(request.headers());
+        let head = Head::of(request.headers(), name);
         let mut body = Incoming::Raw(request.into_body().into_data_stream());
         let job = take_in(&app, &asked, &head, &mut body).await?;
         Ok(reply(&app, &asked, job, return_timeout).await)
@@ -80,15 +80,18 @@ struct Head {
     declared: Option<u64>,
     /// The client waits for a word before it sends.
     asks_first: bool,
+    /// Name of the file, where the body does not say it.
+    file: Option<String>,
 }
 
 impl Head {
-    fn of(headers: &HeaderMap) -> Self {
+    fn of(headers: &HeaderMap, file: Option<String>) -> Self {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         Self {
             declared: text(header::CONTENT_LENGTH).and_then(|length| length.trim().parse().ok()),
             asks_first: text(header::EXPECT)
                 .is_some_and(|v| v.eq_ignore_ascii_case("100-continue")),
+            file,
         }
     }
 }
@@ -176,7 +179,8 @@ async fn receive_part(
         return Err(single(&format!("its first part is named \"{name}\"")).into());
     }
     check_name(part.file_name())?;
-    let upload = begin(app, asked, head).await?;
+    let file = part.file_name().map(str::to_owned);
+    let upload = begin(app, asked, head, file).await?;
     let upload = stream(&mut Pieces::Part(&mut part), upload, &mut clock).await?;
     drop(part);
     let next = async {
@@ -199,18 +203,23 @@ async fn receive_raw(
     head: &Head,
     body: &mut BodyDataStream,
 ) -> Result<JobId, Ended> {
-    let upload = begin(app, asked, head).await?;
+    let upload = begin(app, asked, head, head.file.clone()).await?;
     let upload = stream(&mut Pieces::Raw(body), upload, &mut Clock::new()).await?;
     finish(app, asked, upload).await
 }
 
-async fn begin(app: &App, asked: &Asked, head: &Head) -> Result<Box<dyn Upload>, ApiError> {
+async fn begin(
+    app: &App,
+    asked: &Asked,
+    head: &Head,
+    file: Option<String>,
+) -> Result<Box<dyn Upload>, ApiError> {
     let (door, user, declared) = (
         Arc::clone(&app.door),
         asked.caller.user.clone(),
         head.declared,
     );
-    let begun = to_its_end(async move { door.upload(declared, user).await }).await?;
+    let begun = to_its_end(async move { door.upload(declared, file, user).await }).await?;
     Ok(begun?)
 }
 

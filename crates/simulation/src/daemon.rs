@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_agent::{Agent, AgentParts, Bounds, ClusterView, Disk};
+use evenkeel_firmware::select::SelectionLimits;
+use evenkeel_firmware::{Limits, NodeFirmware, NodeFirmwareParts};
 use evenkeel_interconnect::AgentService;
 use evenkeel_model::{BootId, ControlEvent, Event, NodeName, Refusal, StreamId, Version, code};
 use evenkeel_orchestrator::{FrontDoor, Orchestrator, Parts, Role};
@@ -28,6 +30,8 @@ use crate::world::World;
 
 /// Between two tries to record what the node runs.
 const RETRY: Duration = Duration::from_millis(250);
+/// How often a node looks for disks that were left out of their groups.
+const MEND_EVERY: Duration = Duration::from_secs(60);
 
 /// A running daemon. Dropping it is a kill.
 pub(crate) struct Daemon {
@@ -93,13 +97,35 @@ async fn build(world: &Arc<World>, node: &NodeName, boot_id: BootId, turn: u64) 
         FollowOptions::default(),
     );
     let follower = Arc::new(follower.await);
-    let platform: SharedPlatform = Arc::new(Port::new(Watched {
+    let machine = Arc::new(Port::new(Watched {
         world: Arc::clone(world),
         node: node.clone(),
         boot_id,
         conditions,
     }));
+    let platform: SharedPlatform = Arc::clone(&machine) as SharedPlatform;
     let mut tasks = JoinSet::new();
+    let views = follower.views();
+    let firmware = NodeFirmware::new(NodeFirmwareParts {
+        node: node.clone(),
+        devices: machine,
+        platform: Arc::clone(&platform),
+        images: Arc::new(shelf.clone()),
+        qualification: Arc::new(shelf.clone()),
+        clock: Arc::clone(&clock),
+        limits: Limits::default(),
+        selection: SelectionLimits::default(),
+        is_over: Arc::new(move |operation| views.borrow().is_over(operation)),
+    });
+    // Devices are asked once: rounds without news would show the same, and cost every story time.
+    let (looked, journal) = (Arc::clone(&firmware), db.clone());
+    tasks.spawn(async move {
+        looked.look_around().await;
+        loop {
+            looked.mend(&journal).await;
+            sleep(MEND_EVERY).await;
+        }
+    });
     let agent = Agent::new(AgentParts {
         node: node.clone(),
         boot_id,
@@ -114,6 +140,7 @@ async fn build(world: &Arc<World>, node: &NodeName, boot_id: BootId, turn: u64) 
         }),
         checks: hooks(world, node),
         gate: hooks(world, node),
+        firmware,
         clock: Arc::clone(&clock),
         cluster: follow_cluster(&follower, &mut tasks),
         bounds: Bounds::default(),

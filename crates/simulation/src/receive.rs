@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
-use evenkeel_model::{GetSource, JobId, NodeName, PackageRef, Refusal, code};
-use evenkeel_orchestrator::FrontDoor;
+use evenkeel_model::{
+    Digest, FirmwareKind, FirmwareRef, GetSource, JobId, NodeName, PackageRef, Refusal, code,
+};
+use evenkeel_orchestrator::{FrontDoor, Unpacked};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::cluster::Cluster;
 use crate::daemon;
+use crate::firmware::{Edition, firmware};
 use crate::settings::{admin, package};
 use crate::shelf::Shelf;
 
@@ -18,7 +21,7 @@ const TRANSFER: Duration = Duration::from_secs(1);
 
 /// A package on its way to a node.
 struct Incoming {
-    package: PackageRef,
+    package: Package,
     source: GetSource,
     /// The call that brings it.
     description: &'static str,
@@ -26,12 +29,43 @@ struct Incoming {
     remark: Option<String>,
 }
 
+/// What comes in.
+enum Package {
+    Software(PackageRef),
+    Firmware(FirmwareRef),
+}
+
+impl Package {
+    fn digest(&self) -> Digest {
+        match self {
+            Self::Software(package) => package.digest,
+            Self::Firmware(firmware) => firmware.digest,
+        }
+    }
+}
+
 impl Cluster {
+    /// Sends a node the firmware package of a kind, as [`upload`](Self::upload) does a software package.
+    pub async fn upload_firmware(
+        &self,
+        node: &NodeName,
+        kind: FirmwareKind,
+        edition: Edition,
+    ) -> Option<Result<JobId, Refusal>> {
+        let incoming = Incoming {
+            package: Package::Firmware(firmware(kind, edition)),
+            source: GetSource::Upload,
+            description: "POST /api/cluster/software/upload",
+            remark: None,
+        };
+        self.receive(node, incoming).await
+    }
+
     /// Sends a node a package: it takes it in for a second, then names it in the catalogue. Nothing comes
     /// back when the node's daemon dies meanwhile.
     pub async fn upload(&self, node: &NodeName, version: &str) -> Option<Result<JobId, Refusal>> {
         let incoming = Incoming {
-            package: package(version),
+            package: Package::Software(package(version)),
             source: GetSource::Upload,
             description: "POST /api/cluster/software/upload",
             remark: None,
@@ -47,12 +81,36 @@ impl Cluster {
         url: &str,
     ) -> Option<Result<JobId, Refusal>> {
         let incoming = Incoming {
-            package: package(version),
+            package: Package::Software(package(version)),
             source: GetSource::download(url, false),
             description: "POST /api/cluster/software/download",
             remark: Some("started over, since the file changed at its source".to_owned()),
         };
         self.receive(node, incoming).await
+    }
+
+    /// The coordinator takes firmware of that kind out of the package that the cluster was updated to.
+    pub async fn unpack_firmware(
+        &self,
+        version: &str,
+        kind: FirmwareKind,
+    ) -> Option<Result<(), Refusal>> {
+        let node = self.coordinator()?;
+        let (door, shelf) = {
+            let nodes = self.world.nodes();
+            let node = nodes.get(&node)?;
+            (node.daemon.as_ref()?.door.clone(), node.shelf.clone())
+        };
+        let firmware = firmware(kind, Edition::First);
+        shelf.put(firmware.digest);
+        let unpacked = Unpacked {
+            taken: vec![(format!("{}.zip", firmware.summary.name), firmware)],
+            refused: vec!["firmware/other.zip: it is not signed".to_owned()],
+        };
+        Some(
+            door.firmware_unpacked(package(version).digest, &unpacked)
+                .await,
+        )
     }
 
     /// What a daemon does with what comes in ends with the daemon.
@@ -98,8 +156,14 @@ async fn take_in(
                     failed.and(Err(no_room))
                 }
                 false => {
-                    shelf.put(package.digest);
-                    door.staged(ticket, package, remark).await
+                    shelf.put(package.digest());
+                    match package {
+                        Package::Software(package) => door.staged(ticket, package, remark).await,
+                        Package::Firmware(firmware) => {
+                            let file = format!("{}.zip", firmware.summary.name);
+                            door.firmware_staged(ticket, firmware, file).await
+                        }
+                    }
                 }
             }
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use evenkeel_agent::{InstallError, InstallRequest, Installer, Packages, PackagesError};
+use evenkeel_firmware::QualificationMark;
 use evenkeel_model::{
     Digest, NodeName, OperationKind, PackagesStatus, Progress, SlotHealth, SlotImage, Trouble, code,
 };
@@ -28,12 +29,17 @@ const PARTS: u64 = 4;
 /// How long each takes.
 const PART: Duration = Duration::from_millis(120);
 
+/// A disk qualification package, if there is one.
+type InPlace = Option<(QualificationMark, Vec<u8>)>;
+
 /// A node's packages. They outlive its daemon.
 #[derive(Clone, Default)]
 pub(crate) struct Shelf {
     held: Arc<Mutex<BTreeSet<Digest>>>,
     /// There is no room for more.
     full: Arc<AtomicBool>,
+    /// The disk qualification package in place.
+    qualification: Arc<Mutex<InPlace>>,
 }
 
 impl Shelf {
@@ -57,6 +63,11 @@ impl Shelf {
         self.lock().contains(&package)
     }
 
+    pub(crate) fn qualification(&self) -> MutexGuard<'_, InPlace> {
+        let kept = self.qualification.lock();
+        kept.unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeSet<Digest>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -66,8 +77,9 @@ impl Shelf {
         let mut views = follower.views();
         loop {
             let view = follower.view();
-            let wanted = &view.catalogue().packages;
-            for package in wanted.keys().filter(|package| !self.holds(**package)) {
+            let catalogue = view.catalogue();
+            let wanted = catalogue.packages.keys().chain(catalogue.firmware.keys());
+            for package in wanted.filter(|package| !self.holds(**package)) {
                 sleep(PULL).await;
                 if !self.is_full() {
                     self.put(*package);
@@ -101,8 +113,9 @@ impl Shelf {
             return;
         };
         if view.control().open_of(OperationKind::PackageGet).is_none() {
-            let wanted = &view.catalogue().packages;
-            self.lock().retain(|package| wanted.contains_key(package));
+            let (packages, firmware) = (&view.catalogue().packages, &view.catalogue().firmware);
+            let named = |it: &Digest| packages.contains_key(it) || firmware.contains_key(it);
+            self.lock().retain(named);
         }
     }
 }

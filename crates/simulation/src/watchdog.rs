@@ -10,7 +10,7 @@ use evenkeel_model::{
     Action, BootId, MemberHa, NodeName, Slot, Task, Transition, TransitionId, TransitionStage,
 };
 use evenkeel_platform::PlatformError;
-use evenkeel_platform::sim::{Command, Fault, Reply, Transport};
+use evenkeel_platform::sim::{Command, DeviceCall, Fault, Reply, Transport};
 use tokio::time::sleep;
 
 use crate::conditions::Conditions;
@@ -151,6 +151,9 @@ impl World {
             Command::SendHome { .. } => {
                 self.has_started(|task| task.node != *node && task.action == Action::Giveback)
             }
+            Command::Device(DeviceCall::TakeOffline(_)) => self.has_started(|task| {
+                task.node == *node && matches!(task.action, Action::Firmware { .. })
+            }),
             // Serving alone needs no one's leave: the partner is proven dead. The rest only looks.
             _ => true,
         };

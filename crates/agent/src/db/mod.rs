@@ -4,6 +4,7 @@
 //! commit waits for one fsync. What a call returned `Ok` for is on disk.
 
 mod consents;
+mod devices;
 mod disk;
 mod journal;
 mod mirror;

@@ -19,11 +19,14 @@ use super::sql::Sql;
 use super::tables::Tables;
 
 /// The schema that this release writes. A newer one is read as long as its `min_reader` is not higher.
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
 /// "EVKN": tells a node's database from any other SQLite file.
 const APPLICATION_ID: i64 = 0x4556_4b4e;
 /// Numbered by their place; each only adds, because the previous release must still run on the result.
-const MIGRATIONS: &[M<'static>] = &[M::up(include_str!("schema_1.sql"))];
+const MIGRATIONS: &[M<'static>] = &[
+    M::up(include_str!("schema_1.sql")),
+    M::up(include_str!("schema_2.sql")),
+];
 /// Only this daemon uses the file; during a restart the one before may still be closing it.
 const BUSY: Duration = Duration::from_secs(5);
 
@@ -288,10 +291,10 @@ mod tests {
     fn a_newer_schema_opens_if_it_says_so_and_is_refused_if_not() {
         let readable = "PRAGMA user_version = 9; ALTER TABLE task ADD COLUMN more TEXT;";
         assert!(tampered(readable).is_ok());
-        let newer = "PRAGMA user_version = 9; UPDATE meta SET value = 2 WHERE key = 'min_reader'";
+        let newer = "PRAGMA user_version = 9; UPDATE meta SET value = 3 WHERE key = 'min_reader'";
         let refused = tampered(newer).err().expect("refused");
         assert!(
-            matches!(refused, OpenDbError::TooNew { min_reader: 2, .. }),
+            matches!(refused, OpenDbError::TooNew { min_reader: 3, .. }),
             "{refused}"
         );
         let other = tampered("PRAGMA application_id = 5")

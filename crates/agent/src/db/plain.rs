@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use evenkeel_firmware::DeviceStep;
 use evenkeel_interconnect::ConsentRequest;
 use evenkeel_model::{Generation, TaskKey, TaskOrder, TransitionId};
+use evenkeel_platform::devices::DeviceId;
 
 use super::tables::Tables;
 use super::{JournalEntry, Side, Stage};
@@ -20,6 +22,8 @@ pub struct Memory {
     pub given: Vec<Arc<ConsentRequest>>,
     /// Promises that it holds or asked for.
     pub held: Vec<Arc<ConsentRequest>>,
+    /// The newest step of each device.
+    pub devices: BTreeMap<DeviceId, Arc<DeviceStep>>,
     /// Small state, by key.
     pub small: BTreeMap<String, String>,
 }
@@ -107,6 +111,21 @@ impl Tables for Memory {
         Ok(())
     }
 
+    fn device_steps(&self) -> rusqlite::Result<Vec<DeviceStep>> {
+        Ok(self.devices.values().map(|step| (**step).clone()).collect())
+    }
+
+    fn put_device_step(&mut self, step: &DeviceStep) -> rusqlite::Result<()> {
+        let device = step.step.device.clone();
+        self.devices.insert(device, Arc::new(step.clone()));
+        Ok(())
+    }
+
+    fn drop_device_step(&mut self, device: &DeviceId) -> rusqlite::Result<()> {
+        self.devices.remove(device);
+        Ok(())
+    }
+
     fn value(&self, key: &str) -> rusqlite::Result<Option<String>> {
         Ok(self.small.get(key).cloned())
     }
@@ -124,6 +143,7 @@ impl Tables for Memory {
 mod tests {
     use std::sync::Mutex;
 
+    use evenkeel_firmware::{Phase, Step, WorkId};
     use evenkeel_model::*;
     use uuid::Uuid;
 
@@ -179,6 +199,20 @@ mod tests {
         }
     }
 
+    fn step(disk: u32, attempt: u32) -> DeviceStep {
+        DeviceStep {
+            work: WorkId {
+                operation: OperationId(Uuid::nil()),
+                package: Digest([2; 32]),
+            },
+            step: Step {
+                device: DeviceId::Drive(format!("D{disk}").parse().unwrap()),
+                phase: Phase::Writing,
+                attempt,
+            },
+        }
+    }
+
     /// One of the things that are done to a node's memory, and what came of it.
     fn act(db: &NodeDb, what: u64, n: u32, generation: u64) -> String {
         let takeover = order(n, generation, Action::Takeover);
@@ -198,6 +232,8 @@ mod tests {
             8 => format!("{:?}", db.raise(Generation(generation))),
             9 => format!("{:?}", db.resume(key)),
             10 => format!("{:?}", (db.put("k", &n.to_string()), db.get("k"))),
+            11 => format!("{:?}", db.put_device_step(&step(n, generation as u32))),
+            12 => format!("{:?}", db.drop_device_step(&step(n, 0).step.device)),
             _ => format!("{:?}", (db.forget("k"), db.recent_orders(2), db.order(key))),
         }
     }
@@ -213,11 +249,15 @@ mod tests {
             noise ^= noise << 13;
             noise ^= noise >> 7;
             noise ^= noise << 17;
-            let (what, n) = (noise % 12, (noise >> 16) % 5);
+            let (what, n) = (noise % 14, (noise >> 16) % 5);
             let generation = step / 300 + (noise >> 32) % 3;
             let of = |db| act(db, what, n as u32, generation);
             assert_eq!(of(&sqlite), of(&plain), "step {step}");
             assert_eq!(sqlite.open_orders().unwrap(), plain.open_orders().unwrap());
+            assert_eq!(
+                sqlite.device_steps().unwrap(),
+                plain.device_steps().unwrap()
+            );
             for side in [Side::Given, Side::Held] {
                 assert_eq!(
                     sqlite.consents(side).unwrap(),

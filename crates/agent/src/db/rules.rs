@@ -119,8 +119,8 @@ pub(super) fn ask(tables: &mut dyn Tables, request: &ConsentRequest) -> rusqlite
     Ok(Promised::Yes)
 }
 
-/// What a node that is about to be taken over does not begin: taking its partner over, and changing
-/// the slot that it is about to boot. Giving back and marking good are allowed: they come after.
+/// What a node that is about to be taken over does not begin: taking its partner over, changing
+/// the slot that it is about to boot, and taking disks out of groups that are about to move. Giving back and marking good are allowed: they come after.
 fn waits_for_release(action: &Action) -> bool {
     match action {
         Action::Takeover
@@ -128,7 +128,8 @@ fn waits_for_release(action: &Action) -> bool {
         | Action::Activate { .. }
         | Action::Deactivate
         | Action::GateScript { .. }
-        | Action::Reboot => true,
+        | Action::Reboot
+        | Action::Firmware { .. } => true,
         Action::Giveback
         | Action::MarkGood
         | Action::AwaitBoot { .. }

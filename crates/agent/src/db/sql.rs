@@ -1,7 +1,9 @@
 //! The memory in SQLite's tables.
 
+use evenkeel_firmware::DeviceStep;
 use evenkeel_interconnect::ConsentRequest;
 use evenkeel_model::{Generation, OperationId, TaskKey, TaskOrder, TransitionId};
+use evenkeel_platform::devices::DeviceId;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::open::unreadable;
@@ -108,6 +110,28 @@ impl Tables for Sql<'_> {
             .map(drop)
     }
 
+    fn device_steps(&self) -> rusqlite::Result<Vec<DeviceStep>> {
+        let sql = "SELECT body FROM device_step";
+        let mut statement = self.0.prepare_cached(sql)?;
+        let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
+        let steps = rows.map(|body| serde_json::from_str(&body?).map_err(unreadable));
+        let mut steps = steps.collect::<rusqlite::Result<Vec<DeviceStep>>>()?;
+        steps.sort_by(|left, right| left.step.device.cmp(&right.step.device));
+        Ok(steps)
+    }
+
+    fn put_device_step(&mut self, step: &DeviceStep) -> rusqlite::Result<()> {
+        let body = serde_json::to_string(step).expect("steps are plain data: JSON can say it");
+        let sql = "INSERT OR REPLACE INTO device_step (device, body) VALUES (?1, ?2)";
+        let values = params![device_key(&step.step.device), body];
+        self.0.execute(sql, values).map(drop)
+    }
+
+    fn drop_device_step(&mut self, device: &DeviceId) -> rusqlite::Result<()> {
+        let sql = "DELETE FROM device_step WHERE device = ?1";
+        self.0.execute(sql, [device_key(device)]).map(drop)
+    }
+
     fn value(&self, key: &str) -> rusqlite::Result<Option<String>> {
         let sql = "SELECT value FROM small WHERE key = ?1";
         let mut statement = self.0.prepare_cached(sql)?;
@@ -124,6 +148,10 @@ impl Tables for Sql<'_> {
         };
         changed.map(drop)
     }
+}
+
+fn device_key(device: &DeviceId) -> String {
+    serde_json::to_string(device).expect("ids are plain data: JSON can say it")
 }
 
 fn columns(key: TaskKey) -> (String, u32, u32) {

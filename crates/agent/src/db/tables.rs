@@ -1,7 +1,9 @@
 //! What the rules of this database read and write, whatever keeps it: see [`super::rules`].
 
+use evenkeel_firmware::DeviceStep;
 use evenkeel_interconnect::ConsentRequest;
 use evenkeel_model::{Generation, TaskKey, TaskOrder, TransitionId};
+use evenkeel_platform::devices::DeviceId;
 
 use super::{JournalEntry, Side};
 
@@ -23,6 +25,11 @@ pub(super) trait Tables {
     /// Adds a promise, in place of one for the same takeover.
     fn put_consent(&mut self, side: Side, request: &ConsentRequest) -> rusqlite::Result<()>;
     fn drop_consent(&mut self, side: Side, transition: TransitionId) -> rusqlite::Result<()>;
+    /// The newest steps of devices, in the order of the devices.
+    fn device_steps(&self) -> rusqlite::Result<Vec<DeviceStep>>;
+    /// Keeps a device's step in place of the one before.
+    fn put_device_step(&mut self, step: &DeviceStep) -> rusqlite::Result<()>;
+    fn drop_device_step(&mut self, device: &DeviceId) -> rusqlite::Result<()>;
     /// Small state, by key.
     fn value(&self, key: &str) -> rusqlite::Result<Option<String>>;
     fn set_value(&mut self, key: &str, value: Option<&str>) -> rusqlite::Result<()>;

@@ -2,9 +2,17 @@
 
 use evenkeel_model::{Digest, How, Sabotage, SlotsState, TaskError};
 
+use super::package::{Advice, have_package};
 use super::patience::Patience;
 use super::run::{Acted, Run, permanent, transient};
-use crate::parts::{InstallError, InstallRequest, PackagesError};
+use crate::parts::{InstallError, InstallRequest};
+
+/// What to do when the package is not had.
+const ADVICE: Advice = Advice {
+    passing: "then resume the update.",
+    refused: "Cancel the update, upload the package again, then update anew.",
+    code: None,
+};
 
 pub(super) async fn run(run: &Run, package: Digest) -> Result<How, TaskError> {
     run.check_own_boot(run.order().before.node_boot)?;
@@ -19,7 +27,7 @@ pub(super) async fn run(run: &Run, package: Digest) -> Result<How, TaskError> {
             "Make the boot medium writable, or replace it; then resume the update.",
         ));
     }
-    have_package(run, package).await?;
+    have_package(run, package, &ADVICE).await?;
     run.begin()?;
     if !Sabotage::BootableWhileWritten.is_on() {
         mark_unbootable(run, &slots).await?;
@@ -51,56 +59,6 @@ async fn verify(run: &Run, package: Digest) -> Result<(), TaskError> {
 fn holds(slots: &SlotsState, package: Digest) -> bool {
     let image = &slots.slot(slots.alternate()).image;
     image.as_ref().is_some_and(|image| image.digest == package)
-}
-
-async fn have_package(run: &Run, package: Digest) -> Result<(), TaskError> {
-    let packages = &run.parts().packages;
-    let node = &run.parts().node;
-    let failed = |error: PackagesError| {
-        let message = format!("{node} does not hold the package: {error}");
-        match error {
-            PackagesError::Unavailable(_) => transient(
-                message,
-                format!(
-                    "See that {node} has room for the package and that another node that holds it is \
-                     up, then resume the update."
-                ),
-            ),
-            PackagesError::Refused(_) => permanent(
-                message,
-                "Cancel the update, upload the package again, then update anew.",
-            ),
-        }
-    };
-    run.say("looking for the package", 0, 0);
-    if packages
-        .status()
-        .await
-        .map_err(failed)?
-        .held
-        .contains(&package)
-    {
-        return Ok(());
-    }
-    let mut pull = packages.pull(package);
-    loop {
-        let coming = packages.status().await.ok();
-        let coming = coming.and_then(|status| {
-            let mut transfers = status.transfers.into_iter();
-            transfers.find(|transfer| transfer.package == Some(package))
-        });
-        let (done, total) = coming.map_or((0, 0), |transfer| {
-            (
-                transfer.received_bytes,
-                transfer.total_bytes.unwrap_or_default(),
-            )
-        });
-        run.say("getting the package from another node", done, total);
-        match tokio::time::timeout(run.bounds().poll, &mut pull).await {
-            Ok(pulled) => return pulled.map_err(failed),
-            Err(_still_coming) => {}
-        }
-    }
 }
 
 /// Before the first byte changes, the boot loader must know to stay away.

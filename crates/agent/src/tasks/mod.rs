@@ -2,10 +2,12 @@
 
 mod activate;
 mod deactivate;
+mod firmware;
 mod gate_script;
 mod giveback;
 mod install;
 mod mark_good;
+mod package;
 mod patience;
 mod reboot;
 mod run;

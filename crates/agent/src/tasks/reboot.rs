@@ -45,8 +45,7 @@ async fn booted(run: &Run) -> Result<How, TaskError> {
         action: "See the node's console log for why the new image did not boot. If it was the node, \
                   mend it, then resume: it is tried again. If it was the package, cancel, then update \
                   with another one."
-            .to_owned(),
-    })
+            .to_owned(), code: None })
 }
 
 /// A node that could be taken over never goes by itself, and only the package's slot is booted.

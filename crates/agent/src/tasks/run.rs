@@ -14,7 +14,9 @@ use evenkeel_platform::PlatformError;
 use evenkeel_seam::watch;
 use tracing::{info, warn};
 
-use super::{activate, deactivate, gate_script, giveback, install, mark_good, reboot, takeover};
+use super::{
+    activate, deactivate, firmware, gate_script, giveback, install, mark_good, reboot, takeover,
+};
 use crate::agent::Inner;
 use crate::db::{DbError, JournalEntry, Side, Stage};
 use crate::parts::{AgentParts, Bounds};
@@ -110,6 +112,11 @@ impl Run {
                 gate_script::run(self, *longest_minutes).await
             }
             Action::Reboot => reboot::run(self).await,
+            Action::Firmware {
+                package,
+                kind,
+                first,
+            } => firmware::run(self, *package, *kind, *first).await,
             Action::AwaitBoot { .. }
             | Action::Stabilize { .. }
             | Action::VerifyHome { .. }
@@ -123,10 +130,19 @@ impl Run {
             self.parts().node,
             self.resumed
         );
-        permanent(
-            message,
-            "Find out from the daemon's log why it ends, then resume the update.",
-        )
+        let action = format!(
+            "Find out from the daemon's log why it ends, then {}.",
+            self.again()
+        );
+        permanent(message, &action)
+    }
+
+    /// What a person does when the trouble is mended.
+    fn again(&self) -> &'static str {
+        match self.order.task.action {
+            Action::Firmware { .. } => "bring the firmware in again",
+            _ => "resume the update",
+        }
     }
 
     pub(super) fn parts(&self) -> &AgentParts {
@@ -277,10 +293,11 @@ impl Run {
     /// What could not be seen, as the task's end.
     pub(super) fn unseen(&self, what: &str, error: &PlatformError) -> TaskError {
         let message = format!("{} cannot see {what}: {error}", self.parts().node);
-        transient(
-            message,
-            "See to the node's hardware services, then resume the update.",
-        )
+        let action = format!(
+            "See to the node's hardware services, then {}.",
+            self.again()
+        );
+        transient(message, &action)
     }
 
     pub(super) async fn ask(
@@ -329,6 +346,7 @@ pub(super) fn transient(message: impl Into<String>, action: impl Into<String>) -
         kind,
         message: message.into(),
         action: action.into(),
+        code: None,
     }
 }
 
@@ -338,6 +356,7 @@ pub(super) fn permanent(message: impl Into<String>, action: impl Into<String>) -
         kind,
         message: message.into(),
         action: action.into(),
+        code: None,
     }
 }
 

@@ -6,6 +6,7 @@
 )]
 
 mod consents;
+mod firmware;
 mod hardware;
 mod kills;
 mod orders;

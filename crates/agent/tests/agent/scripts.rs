@@ -1,8 +1,10 @@
 //! What others wrote and a node runs: nothing, and it is content.
 
 use async_trait::async_trait;
-use evenkeel_agent::{GateAnswer, GateContext, GateScript, PackageChecks};
+use evenkeel_agent::{FirmwareWork, GateAnswer, GateContext, GateScript, PackageChecks};
+use evenkeel_firmware::{FirmwareOrder, NodeJournal, WorkError};
 use evenkeel_model::*;
+use evenkeel_seam::watch;
 
 pub(crate) struct Scripts;
 
@@ -26,5 +28,22 @@ impl GateScript for Scripts {
 
     async fn ask(&self, _context: &GateContext) -> GateAnswer {
         GateAnswer::Open
+    }
+}
+
+/// A node without devices.
+#[async_trait]
+impl FirmwareWork for Scripts {
+    async fn renew(
+        &self,
+        _order: &FirmwareOrder,
+        _journal: &dyn NodeJournal,
+        _progress: &watch::Sender<Progress>,
+    ) -> Result<How, WorkError> {
+        Ok(How::AlreadyDone)
+    }
+
+    fn status(&self) -> Result<FirmwareStatus, String> {
+        Ok(FirmwareStatus::default())
     }
 }

@@ -70,7 +70,7 @@ impl Installer for Disk {
     }
 }
 
-fn topology() -> Topology {
+pub(crate) fn topology() -> Topology {
     let node = |n: &str, partner: &str| NodeConfig {
         id: NodeId(uuid::Uuid::nil()),
         name: name(n),
@@ -167,6 +167,7 @@ impl Pair {
             installer: disk,
             checks: Arc::new(Scripts),
             gate: Arc::new(Scripts),
+            firmware: Arc::new(Scripts),
             clock: Arc::new(TokioClock::new(boot_id, tokio::time::Instant::now(), epoch)),
             cluster: self.cluster.subscribe(),
             bounds: Bounds {

@@ -82,6 +82,7 @@ impl World {
             installer: machine,
             checks: Arc::new(Scripts),
             gate: Arc::new(Scripts),
+            firmware: Arc::new(Scripts),
             clock: Arc::new(TokioClock::new(boot_id, tokio::time::Instant::now(), epoch)),
             cluster: self.cluster.subscribe(),
             bounds: Self::bounds(),

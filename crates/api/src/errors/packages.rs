@@ -115,52 +115,58 @@ pub(super) const POST_CLUSTER_SOFTWARE_DOWNLOAD: Call = Call {
         never(
             2228324,
             "Failed to access the remote zip file on node.",
-            "Firmware files are not taken in by this release: whatever is no package is refused with 10551359.",
+            "Firmware is fetched as packages are: a download that fails says so in its own job, with 10551381.",
         ),
-        never(
+        shown(
             2228325,
             "Cannot open local staging ZIP file",
-            "Firmware files are not taken in by this release: whatever is no package is refused with 10551359.",
+            "nodes.firmware.cluster_fw_progress.update_states.code",
+            "crates/firmware/src/node/failure.rs::an_image_that_is_not_had_has_its_codes",
         ),
-        never(
+        shown(
             2228326,
             "File copy to local staging failed.",
-            "Firmware files are not taken in by this release: whatever is no package is refused with 10551359.",
+            "error.code of the job of the firmware update",
+            "crates/planner/tests/planner/firmware.rs::a_package_that_is_gone_or_with_nobody_is_told",
         ),
         never(
             2228327,
             "Firmware file already exists.",
-            "Firmware files are not taken in by this release: whatever is no package is refused with 10551359.",
+            "The same firmware again is taken as such, and brings the devices up to date that are left.",
         ),
-        never(
+        shown(
             2228328,
             "Firmware update of node failed.",
-            "Firmware files are not taken in by this release: whatever is no package is refused with 10551359.",
+            "nodes.firmware.cluster_fw_progress.update_states.code",
+            "crates/planner/tests/planner/firmware.rs::what_passes_is_tried_again_and_what_does_not_is_told",
         ),
-        never(
+        shown(
             2228329,
             "Attempt to start worker on node failed",
-            "Firmware files are not taken in by this release: whatever is no package is refused with 10551359.",
+            "error.code of the job of the firmware update",
+            "crates/planner/tests/planner/firmware.rs::nothing_is_written_while_a_partner_serves_for_two",
         ),
-        never(
+        shown(
             2228330,
             "Uploaded firmware file is not present.",
-            "Firmware files are not taken in by this release: whatever is no package is refused with 10551359.",
+            "error.code of the job of the firmware update",
+            "crates/planner/tests/planner/firmware.rs::a_package_that_is_gone_or_with_nobody_is_told",
         ),
         never(
             2228331,
             "Copy of file from webserver failed.",
-            "Firmware files are not taken in by this release: whatever is no package is refused with 10551359.",
+            "Nodes copy firmware from each other as they do packages: one that cannot says 2228326.",
         ),
-        never(
+        shown(
             2228428,
             "Firmware update completed with errors",
-            "Firmware files are not taken in by this release: whatever is no package is refused with 10551359.",
+            "error.code of the job of the firmware update",
+            "crates/planner/tests/planner/firmware.rs::the_first_disk_that_fails_keeps_all_others_from_it",
         ),
         never(
             2228429,
             "Firmware update completed.",
-            "Firmware files are not taken in by this release: whatever is no package is refused with 10551359.",
+            "A success is a job's message here, with code 0: clients take any other code for an error.",
         ),
         never(
             10551384,
@@ -175,7 +181,7 @@ pub(super) const POST_CLUSTER_SOFTWARE_DOWNLOAD: Call = Call {
         never(
             10551496,
             "Firmware file already exists",
-            "Firmware files are not taken in by this release: whatever is no package is refused with 10551359.",
+            "The same firmware again is taken as such, and brings the devices up to date that are left.",
         ),
         never(
             10551797,
@@ -286,52 +292,58 @@ pub(super) const POST_CLUSTER_SOFTWARE_UPLOAD: Call = Call {
         never(
             2228324,
             "Failed to access the remote zip file on node.",
-            "Firmware files are not taken in by this release: whatever is no package is refused with 10551359.",
+            "Firmware is fetched as packages are: a download that fails says so in its own job, with 10551381.",
         ),
-        never(
+        shown(
             2228325,
             "Cannot open local staging ZIP file",
-            "Firmware files are not taken in by this release: whatever is no package is refused with 10551359.",
+            "nodes.firmware.cluster_fw_progress.update_states.code",
+            "crates/firmware/src/node/failure.rs::an_image_that_is_not_had_has_its_codes",
         ),
-        never(
+        shown(
             2228326,
             "File copy to local staging failed.",
-            "Firmware files are not taken in by this release: whatever is no package is refused with 10551359.",
+            "error.code of the job of the firmware update",
+            "crates/planner/tests/planner/firmware.rs::a_package_that_is_gone_or_with_nobody_is_told",
         ),
         never(
             2228327,
             "Firmware file already exists.",
-            "Firmware files are not taken in by this release: whatever is no package is refused with 10551359.",
+            "The same firmware again is taken as such, and brings the devices up to date that are left.",
         ),
-        never(
+        shown(
             2228328,
             "Firmware update of node failed.",
-            "Firmware files are not taken in by this release: whatever is no package is refused with 10551359.",
+            "nodes.firmware.cluster_fw_progress.update_states.code",
+            "crates/planner/tests/planner/firmware.rs::what_passes_is_tried_again_and_what_does_not_is_told",
         ),
-        never(
+        shown(
             2228329,
             "Attempt to start worker on node failed",
-            "Firmware files are not taken in by this release: whatever is no package is refused with 10551359.",
+            "error.code of the job of the firmware update",
+            "crates/planner/tests/planner/firmware.rs::nothing_is_written_while_a_partner_serves_for_two",
         ),
-        never(
+        shown(
             2228330,
             "Uploaded firmware file is not present.",
-            "Firmware files are not taken in by this release: whatever is no package is refused with 10551359.",
+            "error.code of the job of the firmware update",
+            "crates/planner/tests/planner/firmware.rs::a_package_that_is_gone_or_with_nobody_is_told",
         ),
         never(
             2228331,
             "Copy of file from webserver failed.",
-            "Firmware files are not taken in by this release: whatever is no package is refused with 10551359.",
+            "Nodes copy firmware from each other as they do packages: one that cannot says 2228326.",
         ),
-        never(
+        shown(
             2228428,
             "Firmware update completed with errors",
-            "Firmware files are not taken in by this release: whatever is no package is refused with 10551359.",
+            "error.code of the job of the firmware update",
+            "crates/planner/tests/planner/firmware.rs::the_first_disk_that_fails_keeps_all_others_from_it",
         ),
         never(
             2228429,
             "Firmware update completed.",
-            "Firmware files are not taken in by this release: whatever is no package is refused with 10551359.",
+            "A success is a job's message here, with code 0: clients take any other code for an error.",
         ),
         never(
             10551392,
@@ -341,7 +353,7 @@ pub(super) const POST_CLUSTER_SOFTWARE_UPLOAD: Call = Call {
         never(
             10551496,
             "Firmware file already exists",
-            "Firmware files are not taken in by this release: whatever is no package is refused with 10551359.",
+            "The same firmware again is taken as such, and brings the devices up to date that are left.",
         ),
         never(
             10551797,

@@ -8,6 +8,7 @@ mod carrying;
 mod demo;
 mod downloads;
 mod faults;
+mod firmware;
 mod gates;
 mod harness;
 mod kills;

@@ -6,6 +6,7 @@
 //! another one, and the transfer goes on from the byte it was at, also after a restart.
 
 mod hop;
+mod inlet;
 mod judge;
 mod list;
 mod run;
@@ -19,16 +20,27 @@ use bytes::Bytes;
 use evenkeel_model::{
     Digest, NodeName, PackagesStatus, TransferSource, Trouble, code, error_chain,
 };
-use evenkeel_package_store::{Policy, StageError, Store};
+use evenkeel_package_store::{FirmwareError, FirmwareStageError, Policy, StageError, Store};
 
 use crate::package::PackageClient;
 pub use source::StoreSource;
+
+/// What a package holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// A system image.
+    Software,
+    /// Firmware of devices. It is small: what breaks off comes anew, and nothing is sent on before it is whole.
+    Firmware,
+}
 
 /// What is to be pulled, and from where it can come.
 #[derive(Clone, Debug)]
 pub struct PullOrder {
     /// Manifest digest of the package.
     pub package: Digest,
+    /// What it holds.
+    pub content: Content,
     /// Digest of its archive, as the catalogue has it.
     pub archive: Digest,
     /// Size of the archive.
@@ -81,6 +93,9 @@ pub enum PullError {
     /// The store does not take it.
     #[error(transparent)]
     Stage(#[from] StageError),
+    /// The firmware is refused.
+    #[error(transparent)]
+    Firmware(#[from] FirmwareError),
     /// Every other member answers, and none has it.
     #[error("no node holds package {package}: upload it again")]
     NobodyHolds {
@@ -97,12 +112,22 @@ pub enum PullError {
     },
 }
 
+impl From<FirmwareStageError> for PullError {
+    fn from(error: FirmwareStageError) -> Self {
+        match error {
+            FirmwareStageError::Refused(refused) => Self::Firmware(refused),
+            FirmwareStageError::Stage(error) => Self::Stage(error),
+        }
+    }
+}
+
 impl PullError {
     /// The API's code for it.
     pub fn code(&self) -> u32 {
         match self {
             Self::Stage(StageError::NoSpace { .. }) => code::NO_SPACE,
-            Self::Stage(StageError::Refused(_) | StageError::TooLarge { .. }) => {
+            Self::Firmware(_)
+            | Self::Stage(StageError::Refused(_) | StageError::TooLarge { .. }) => {
                 code::PROCESSING_FAILED
             }
             Self::Stage(StageError::VersionExists { .. }) => code::PACKAGE_EXISTS,
@@ -122,6 +147,8 @@ impl PullError {
     /// Whether the same package would fail again.
     pub fn is_refusal(&self) -> bool {
         match self {
+            Self::Firmware(FirmwareError::Read(_)) => false,
+            Self::Firmware(_) => true,
             Self::Stage(
                 StageError::Refused(_)
                 | StageError::TooLarge { .. }
@@ -186,9 +213,9 @@ impl Puller {
     pub async fn pull(&self, order: &PullOrder) -> Result<(), PullError> {
         let _one = self.one.lock().await;
         let _over = Over(self);
-        let result = match self.store.get(order.package) {
-            Some(_) => Ok(()),
-            None => run::run(self, order).await,
+        let result = match self.holds(order) {
+            true => Ok(()),
+            false => run::run(self, order).await,
         };
         let mut troubles = self.troubles();
         match &result {
@@ -202,6 +229,13 @@ impl Puller {
             ),
         };
         result
+    }
+
+    fn holds(&self, order: &PullOrder) -> bool {
+        match order.content {
+            Content::Software => self.store.get(order.package).is_some(),
+            Content::Firmware => self.store.get_firmware(order.package).is_some(),
+        }
     }
 
     /// Whom else the package could come from: asked of everybody, bounded.
@@ -232,7 +266,9 @@ impl Puller {
                 }
             }
         }
-        let held: Vec<_> = held.iter().map(|stored| stored.manifest_digest).collect();
+        let firmware = self.store.firmware().into_iter();
+        let held = held.iter().map(|stored| stored.manifest_digest);
+        let held: Vec<_> = held.chain(firmware.map(|stored| stored.digest)).collect();
         // What could not be pulled may have come another way.
         let mut trouble = self.troubles().clone();
         trouble.retain(|package, _| !held.contains(package));

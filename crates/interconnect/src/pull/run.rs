@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{Bytes, BytesMut};
 use evenkeel_model::{NodeName, TransferSource};
-use evenkeel_package_store::{CHUNK_BYTES, StageError, StageLimits, Staging};
+use evenkeel_package_store::{CHUNK_BYTES, StageError, StageLimits};
 use tokio::time::Instant;
 
 use super::hop::Took;
+use super::inlet::Inlet;
 use super::list::{self, Archive};
-use super::{Current, PullError, PullOrder, Puller, pull_stage_id};
+use super::{Content, Current, PullError, PullOrder, Puller, pull_stage_id};
 use crate::chain::{Source, sources};
 
 /// A package on its way.
@@ -17,7 +18,7 @@ pub(super) struct Pull<'a> {
     pub(super) puller: &'a Puller,
     pub(super) order: &'a PullOrder,
     pub(super) archive: Archive,
-    pub(super) staging: Staging,
+    pub(super) staging: Inlet,
     /// Bytes handed to the store: at a chunk's boundary.
     pub(super) next: u64,
     /// The chunk that is coming in.
@@ -61,7 +62,7 @@ async fn stage(
     puller: &Puller,
     order: &PullOrder,
     archive: &Archive,
-) -> Result<(Staging, u64), PullError> {
+) -> Result<(Inlet, u64), PullError> {
     let (store, policy, id) = (
         puller.store.clone(),
         order.policy.clone(),
@@ -75,6 +76,11 @@ async fn stage(
         source: TransferSource::Pull { from: None },
         ..StageLimits::default()
     };
+    if order.content == Content::Firmware {
+        let begun = tokio::task::spawn_blocking(move || store.begin_firmware(&id, policy, limits));
+        let staging = begun.await.unwrap_or(Err(StageError::Ended))?;
+        return Ok((Inlet::Firmware(staging), 0));
+    }
     let note = archive.digest.to_string().into_bytes();
     let begun = tokio::task::spawn_blocking(move || {
         let kept = store.partials().unwrap_or_default();
@@ -104,7 +110,8 @@ async fn stage(
         staging.note(&note)?;
         Ok((staging, 0))
     });
-    Ok(begun.await.unwrap_or(Err(StageError::Ended))?)
+    let (staging, next) = begun.await.unwrap_or(Err(StageError::Ended))?;
+    Ok((Inlet::Software(staging), next))
 }
 
 impl Pull<'_> {
@@ -146,9 +153,8 @@ impl Pull<'_> {
             }
             tokio::time::sleep(self.puller.bounds.pause).await;
         }
-        let stored = self.staging.finish().await?;
-        let (version, package) = (&stored.summary.version, self.order.package);
-        tracing::info!(%version, %package, "package pulled");
+        let what = self.staging.finish().await?;
+        tracing::info!(what, package = %self.order.package, "package pulled");
         Ok(())
     }
 
@@ -164,7 +170,7 @@ impl Pull<'_> {
 
     /// What is here stays for the next try.
     async fn give_up(self, why: Vec<String>) -> Result<(), PullError> {
-        self.staging.suspend().await?;
+        self.staging.leave().await?;
         let package = self.order.package;
         Err(PullError::NoSource { package, why })
     }

@@ -1,6 +1,7 @@
 //! The store and the puller, as other nodes see them.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -12,6 +13,9 @@ use tokio::sync::mpsc;
 
 use super::Puller;
 use crate::package::{PackageBody, PackageSource, Wanted};
+
+/// What is read at once of an archive of firmware.
+const PIECE_BYTES: usize = 256 << 10;
 
 /// Serves what the store holds and what the puller is receiving.
 pub struct StoreSource {
@@ -38,7 +42,7 @@ impl PackageSource for StoreSource {
             .store
             .follow(wanted.package, wanted.archive, wanted.offset);
         let Some(reader) = found(opened)? else {
-            return Ok(None);
+            return self.open_firmware(wanted).await;
         };
         let total = reader.total_bytes;
         let bytes = stream::try_unfold(reader, |mut reader| async {
@@ -54,7 +58,10 @@ impl PackageSource for StoreSource {
             return Ok(Some(list));
         }
         let store = self.store.clone();
-        let read = tokio::task::spawn_blocking(move || store.chunk_list(package));
+        let read = tokio::task::spawn_blocking(move || match store.get_firmware(package) {
+            Some(_) => store.firmware_chunk_list(package),
+            None => store.chunk_list(package),
+        });
         let list = found(read.await.map_err(io::Error::other)?)?;
         let list = list.filter(|list| archive.is_none_or(|archive| archive == list.digest()));
         Ok(list.map(|list| Bytes::copy_from_slice(list.as_bytes())))
@@ -69,6 +76,43 @@ impl PackageSource for StoreSource {
         // A full queue means that there is more than enough to examine.
         let _ = self.suspects.try_send(package);
     }
+}
+
+impl StoreSource {
+    /// Firmware is served when it is whole.
+    async fn open_firmware(&self, wanted: Wanted) -> io::Result<Option<PackageBody>> {
+        let store = self.store.clone();
+        let open = tokio::task::spawn_blocking(move || {
+            let held = store.get_firmware(wanted.package);
+            let held = held.ok_or(StoreError::NotThere {
+                digest: wanted.package,
+            })?;
+            let other = wanted.archive.is_some_and(|it| it != held.archive_digest);
+            if other {
+                return Ok(None);
+            }
+            let opened = store.open_firmware_archive(wanted.package, wanted.offset);
+            opened.map(Some)
+        });
+        let opened = found(open.await.map_err(io::Error::other)?)?.flatten();
+        Ok(opened.map(|archive| PackageBody {
+            total: archive.total_bytes,
+            bytes: Box::pin(stream::try_unfold(archive.file, |file| async {
+                let (bytes, file) = tokio::task::spawn_blocking(move || next_piece(file))
+                    .await
+                    .map_err(io::Error::other)??;
+                Ok((!bytes.is_empty()).then_some((bytes, file)))
+            })),
+        }))
+    }
+}
+
+fn next_piece(mut file: File) -> io::Result<(Bytes, File)> {
+    let mut piece = Vec::with_capacity(PIECE_BYTES);
+    (&mut file)
+        .take(PIECE_BYTES as u64)
+        .read_to_end(&mut piece)?;
+    Ok((piece.into(), file))
 }
 
 /// What is not there is no error.

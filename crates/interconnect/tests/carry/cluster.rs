@@ -10,8 +10,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use evenkeel_interconnect::{
-    FetchError, PackageBody, PackageClient, PackageSource, PullBounds, PullError, PullOrder,
-    Puller, StoreSource, Wanted,
+    Content, FetchError, PackageBody, PackageClient, PackageSource, PullBounds, PullError,
+    PullOrder, Puller, StoreSource, Wanted,
 };
 use evenkeel_model::{
     Digest, NodeName, PackagesStatus, PlatformName, SourceVersions, Version, WallTime,
@@ -204,11 +204,11 @@ pub(crate) struct Cluster {
     pub(crate) bounds: PullBounds,
 }
 
-fn key() -> SecretKey {
+pub(crate) fn key() -> SecretKey {
     SecretKey::from_seed(&[1; 32])
 }
 
-fn policy() -> Policy {
+pub(crate) fn policy() -> Policy {
     Policy::trusting([key().public()].into_iter().collect())
 }
 
@@ -339,6 +339,7 @@ impl Cluster {
         let members = 1..=self.nodes.len();
         PullOrder {
             package: self.package.manifest_digest,
+            content: Content::Software,
             archive: self.package.archive_digest,
             archive_bytes: self.package.archive_bytes,
             origin: name("n1"),

@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod cluster;
+mod firmware;
 
 use std::fs;
 use std::time::Duration;

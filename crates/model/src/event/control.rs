@@ -190,6 +190,8 @@ pub enum OperationKind {
     PackageSync,
     /// Estimates an update, and changes nothing.
     Estimate,
+    /// Brings devices up to date with a firmware package.
+    Firmware,
 }
 
 impl OperationKind {
@@ -202,6 +204,7 @@ impl OperationKind {
             Self::PackageDelete => "package delete",
             Self::PackageSync => "package synchronization",
             Self::Estimate => "estimate",
+            Self::Firmware => "firmware update",
         }
     }
 }

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::stream::StreamId;
 
-pub use catalogue::{CatalogueEvent, PackageRef};
+pub use catalogue::{CatalogueEvent, FirmwareRef, PackageRef};
 pub use control::{ControlEvent, OperationKind};
 pub use operation::{JobOutcome, OperationEnd, OperationEvent, PauseCause};
 pub use request::{DEFAULT_STABILIZE_MINUTES, GetSource, Request, UpdateRequest};
@@ -67,6 +67,11 @@ const CATALOGUE_KINDS: &[&str] = &[
     "package_removed",
     "copy_damaged",
     "copy_restored",
+    "firmware_added",
+    "firmware_asked",
+    "firmware_begun",
+    "firmware_unpacked",
+    "firmware_removed",
 ];
 /// The kinds of [`OperationEvent`].
 const OPERATION_KINDS: &[&str] = &[

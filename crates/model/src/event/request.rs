@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::control::OperationKind;
+use crate::firmware::FirmwareKind;
 use crate::id::{Digest, NodeName, Version};
 use crate::plan::PauseAfter;
 
@@ -42,6 +43,15 @@ pub enum Request {
         digest: Digest,
         /// Version.
         version: Version,
+    },
+    /// Bring devices up to date with a firmware package of the catalogue.
+    Firmware {
+        /// Manifest digest.
+        digest: Digest,
+        /// What it is for.
+        kind: FirmwareKind,
+        /// Name of the file that it came in: `zip_file_name`.
+        file: String,
     },
 }
 
@@ -103,6 +113,7 @@ impl Request {
             Self::Get { .. } => OperationKind::PackageGet,
             Self::Delete { .. } => OperationKind::PackageDelete,
             Self::Sync { .. } => OperationKind::PackageSync,
+            Self::Firmware { .. } => OperationKind::Firmware,
         }
     }
 }

@@ -8,6 +8,7 @@ mod parse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::id::{DeviceModel, Digest, FirmwareRevision, PlatformName};
@@ -36,7 +37,7 @@ pub struct Qualification {
 }
 
 /// How many records of each kind, as the API shows them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordCounts {
     /// `drive` records.
     pub drive: usize,

@@ -205,8 +205,16 @@ impl Operation {
                     )
             }
             E::PlanPart { .. } | E::Planned { .. } => {
-                matches!(self.state, S::Validated | S::Replanning)
-                    && self.kind() == OperationKind::Update
+                match self.kind() {
+                    OperationKind::Update => matches!(self.state, S::Validated | S::Replanning),
+                    // Nothing is validated: the devices are asked as it goes.
+                    OperationKind::Firmware => matches!(self.state, S::Requested),
+                    OperationKind::Validation
+                    | OperationKind::PackageGet
+                    | OperationKind::PackageDelete
+                    | OperationKind::PackageSync
+                    | OperationKind::Estimate => false,
+                }
             }
             E::Estimated { .. } => {
                 matches!(self.state, S::Requested) && self.kind() == OperationKind::Estimate
@@ -228,9 +236,17 @@ impl Operation {
                 self.state,
                 S::Running | S::PausePending | S::Replanning | S::CancelPending
             ),
-            E::Resumed { .. } | E::CancelRequested { .. } => {
-                matches!(self.state, S::Paused { .. })
-            }
+            E::Resumed { .. } => matches!(self.state, S::Paused { .. }),
+            // A firmware update has no pauses.
+            E::CancelRequested { .. } => match self.kind() {
+                OperationKind::Firmware => matches!(self.state, S::Requested | S::Running),
+                OperationKind::Update
+                | OperationKind::Validation
+                | OperationKind::PackageGet
+                | OperationKind::PackageDelete
+                | OperationKind::PackageSync
+                | OperationKind::Estimate => matches!(self.state, S::Paused { .. }),
+            },
             E::NodeUpdated { .. } => !matches!(self.state, S::Ended { .. }),
             E::PostChecked { .. } => matches!(self.state, S::Running | S::PausePending),
             E::Ended { .. } => !matches!(self.state, S::Ended { .. } | S::Paused { .. }),

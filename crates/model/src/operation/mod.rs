@@ -236,7 +236,8 @@ impl Operation {
             | Request::Estimate(_)
             | Request::Get { .. }
             | Request::Delete { .. }
-            | Request::Sync { .. } => None,
+            | Request::Sync { .. }
+            | Request::Firmware { .. } => None,
         }
     }
 
@@ -248,6 +249,7 @@ impl Operation {
             | Request::Delete { version, .. }
             | Request::Sync { version, .. } => Some(version),
             Request::Get { .. } => self.staged.as_ref().map(|(_, version)| version),
+            Request::Firmware { .. } => None,
         }
     }
 

@@ -134,6 +134,7 @@ pub(crate) fn failed(task: u32, attempt: u32, kind: TaskErrorKind) -> OperationE
         kind,
         message,
         action,
+        code: None,
     };
     ended(task, attempt, TaskEnd::Failed { error })
 }

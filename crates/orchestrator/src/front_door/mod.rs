@@ -1,6 +1,7 @@
 //! Admits what users ask for. An id that is returned here is durable.
 
 mod admit;
+mod firmware;
 mod packages;
 mod settings;
 mod updates;
@@ -8,6 +9,7 @@ mod users;
 
 pub(crate) use admit::Attempt;
 pub use admit::{FrontDoor, GetTicket};
+pub use firmware::Unpacked;
 pub use packages::{CopyNote, CopyState, StaleGet};
 pub use settings::NewKey;
 pub use users::UserChange;

@@ -214,7 +214,7 @@ impl FrontDoor {
 }
 
 /// Who receives the package of an open get.
-fn receiver(view: &View, ticket: GetTicket) -> Result<NodeName, Refusal> {
+pub(super) fn receiver(view: &View, ticket: GetTicket) -> Result<NodeName, Refusal> {
     match view
         .operation(ticket.operation)
         .map(|get| (&get.request, get.is_ended()))
@@ -252,6 +252,7 @@ fn stale_source<'a>(request: &'a Request, me: &NodeName, mine: Uuid) -> Option<&
         | Request::Estimate(_)
         | Request::Validate { .. }
         | Request::Delete { .. }
-        | Request::Sync { .. } => None,
+        | Request::Sync { .. }
+        | Request::Firmware { .. } => None,
     }
 }

@@ -8,7 +8,9 @@ use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use evenkeel_model::{Digest, FirmwareManifest, FirmwareSummary, MAX_FIRMWARE_MANIFEST_BYTES};
+use evenkeel_model::{
+    Digest, FirmwareManifest, FirmwareRef, FirmwareSummary, MAX_FIRMWARE_MANIFEST_BYTES,
+};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -41,6 +43,18 @@ pub struct StoredFirmware {
     pub summary: FirmwareSummary,
     /// The staging that brought this copy in: whoever was told of no end knows it again by that.
     pub stage_id: String,
+}
+
+impl From<StoredFirmware> for FirmwareRef {
+    fn from(stored: StoredFirmware) -> Self {
+        Self {
+            digest: stored.digest,
+            archive_digest: stored.archive_digest,
+            archive_bytes: stored.archive_bytes,
+            summary: stored.summary,
+            signed_by: stored.signed_by,
+        }
+    }
 }
 
 impl Inner {

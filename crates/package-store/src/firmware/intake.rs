@@ -253,8 +253,8 @@ impl Receiving {
     }
 }
 
-/// Moves the complete folder to its place. What is there already is replaced, which heals a damaged copy; whoever
-/// reads the old one has it open.
+/// Moves the complete folder to its place. The same archive that is there already is replaced, which heals a damaged copy;
+/// whoever reads the old one has it open.
 fn install(place: &Place, firmware: StoredFirmware) -> Result<TakenIn, StageError> {
     let (inner, dir, digest) = (&place.inner, place.dir(), firmware.digest);
     let to = inner.firmware_dir().join(digest.to_string());
@@ -264,6 +264,11 @@ fn install(place: &Place, firmware: StoredFirmware) -> Result<TakenIn, StageErro
             .try_for_each(|dir| fsutil::sync_dir(dir).map_err(StageError::io("sync", dir)))
     };
     let _change = inner.change();
+    // The catalogue names the archive that came first: whoever holds that one goes on to serve it.
+    let held = inner.index().firmware.get(&digest).cloned();
+    if let Some(held) = held.filter(|held| held.archive_digest != firmware.archive_digest) {
+        return Ok(TakenIn::Again(held));
+    }
     // Also a folder that no one knows: left by a rename that could not be undone.
     if to.exists() {
         fsutil::exchange(dir, &to).map_err(StageError::io("replace", &to))?;

@@ -54,6 +54,17 @@ impl<'a> Collector<'a> {
         &mut self,
         check: &str,
         pick: impl Fn(&'a NodeObservation) -> &'a Observed<T>,
+        each: impl FnMut(&mut Self, &'a NodeName, &'a T),
+    ) {
+        self.each_or(check, Severity::Error, pick, each);
+    }
+
+    /// The same of what only ever warns: that a node which answers does not know it is no more than a warning.
+    pub(super) fn each_or<T: 'a>(
+        &mut self,
+        check: &str,
+        unknown: Severity,
+        pick: impl Fn(&'a NodeObservation) -> &'a Observed<T>,
         mut each: impl FnMut(&mut Self, &'a NodeName, &'a T),
     ) {
         for node in self.topology.names() {
@@ -74,7 +85,7 @@ impl<'a> Collector<'a> {
                 Err(_) if Sabotage::UnknownHealthy.is_on() => {}
                 // An error would forbid for good to finish an update that left older daemons behind.
                 Err(why) if seen.is_unsaid() => self.blind(check, node, why, Severity::Warning),
-                Err(why) => self.blind(check, node, why, Severity::Error),
+                Err(why) => self.blind(check, node, why, unknown),
             }
         }
     }

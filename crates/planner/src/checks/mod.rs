@@ -56,6 +56,7 @@ pub fn check(input: &CheckInput<'_>) -> Vec<Finding> {
     software::space(&mut findings);
     storage::pools(&mut findings);
     storage::disks(&mut findings);
+    storage::qualification(&mut findings);
     storage::shelves(&mut findings);
     pair::lifs(&mut findings);
     pair::broadcast_domains(&mut findings);

@@ -6,6 +6,7 @@ use evenkeel_model::{FenceDevice, Load, NodeName, NodeObservation, Severity};
 
 use super::CheckInput;
 use super::collect::Collector;
+use crate::pair::firmware_work;
 
 const LOAD: &str = "CPU Utilization Status";
 const JOBS: &str = "Running Jobs Status";
@@ -92,6 +93,14 @@ pub(super) fn jobs(findings: &mut Collector<'_>) {
             }
         },
     );
+    for node in findings.topology().names() {
+        // What it does not say, the check of what its disks run says.
+        if let Some(work) = findings.seen(node).and_then(firmware_work) {
+            let issue = format!("Node \"{node}\" writes firmware: {work}.");
+            let about = format!("{node} firmware");
+            findings.error(JOBS, about, issue, "Wait until it is written.");
+        }
+    }
 }
 
 pub(super) fn service_processor(findings: &mut Collector<'_>) {

@@ -1,12 +1,13 @@
 //! Checks on pools, disks and shelves.
 
-use evenkeel_model::{PoolHealth, PoolState};
+use evenkeel_model::{PoolHealth, PoolState, Severity, UnqualifiedDisk};
 
 use super::collect::Collector;
 use crate::stand_in::{OneSided, hidden_disks};
 
 const POOLS: &str = "Aggregate online status and parity check";
 const DISKS: &str = "Disk status check for failed, broken or non-compatibility";
+const QUALIFICATION: &str = "Disk Qualification Package status";
 const SHELVES: &str = "Shelves and Sensors check";
 
 pub(super) fn pools(findings: &mut Collector<'_>) {
@@ -61,6 +62,38 @@ pub(super) fn disks(findings: &mut Collector<'_>) {
                 let issue = format!("Disk {serial} belongs to no node.");
                 let action = "Assign the disk to a node, or take it out.";
                 findings.error(DISKS, serial, issue, action);
+            }
+        },
+    );
+}
+
+/// Disks that the qualification package in place does not vouch for, as they are.
+pub(super) fn qualification(findings: &mut Collector<'_>) {
+    findings.each_or(
+        QUALIFICATION,
+        Severity::Warning,
+        |seen| &seen.firmware,
+        |findings, _, firmware| {
+            for disk in &firmware.unqualified {
+                let UnqualifiedDisk {
+                    disk,
+                    model,
+                    runs,
+                    minimum,
+                } = disk;
+                let (issue, action) = match minimum {
+                    Some(minimum) => (
+                        format!(
+                            "Disk {disk} ({model}) runs {runs}; {minimum} or newer is qualified."
+                        ),
+                        "Bring the disks' firmware up to date.",
+                    ),
+                    None => (
+                        format!("Disk {disk} is of a model that is not qualified: {model}."),
+                        "Bring the newest disk qualification package in, or replace the disk.",
+                    ),
+                };
+                findings.warning(QUALIFICATION, disk, issue, action);
             }
         },
     );

@@ -79,7 +79,7 @@ fn go_on(input: &Input<'_>, plan: &Plan, due: Vec<&Task>) -> Decision {
 }
 
 /// A decision that appends nothing, and what is under way meanwhile.
-pub(super) fn with_flight(input: &Input<'_>, decision: Decision) -> Decision {
+pub(crate) fn with_flight(input: &Input<'_>, decision: Decision) -> Decision {
     let mut flight = in_flight(input);
     flight.hand_over = decision.hand_over;
     flight.awaiting.extend(decision.awaiting);
@@ -137,7 +137,7 @@ fn told(input: &Input<'_>, progress: &TaskProgress, error: &TaskError) -> Proble
 }
 
 /// The same, of a task of the plan.
-pub(super) fn trouble(input: &Input<'_>, task: &Task) -> Option<Problem> {
+pub(crate) fn trouble(input: &Input<'_>, task: &Task) -> Option<Problem> {
     let progress = input.operation.tasks.get(&task.id)?;
     problem(input, progress).map(|(_, problem)| problem)
 }
@@ -164,10 +164,10 @@ fn is_left(operation: &Operation, progress: &TaskProgress) -> bool {
 
 /// What came of starting some tasks.
 #[derive(Default)]
-pub(super) struct Advanced {
-    pub(super) decision: Decision,
+pub(crate) struct Advanced {
+    pub(crate) decision: Decision,
     /// Why one of them cannot be started, not even later.
-    pub(super) problem: Option<Problem>,
+    pub(crate) problem: Option<Problem>,
 }
 
 /// Starts the given tasks, one of each lane, where they can be: the intent first, the order once it is
@@ -182,7 +182,7 @@ fn advance(input: &Input<'_>, tasks: Vec<&Task>) -> Advanced {
 }
 
 /// The same, where one that cannot be started does not keep the others.
-pub(super) fn each<'a>(input: &Input<'_>, tasks: impl IntoIterator<Item = &'a Task>) -> Advanced {
+pub(crate) fn each<'a>(input: &Input<'_>, tasks: impl IntoIterator<Item = &'a Task>) -> Advanced {
     let mut advanced = Advanced::default();
     let mut absent = Absent::default();
     for task in tasks {

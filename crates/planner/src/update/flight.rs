@@ -42,6 +42,7 @@ pub(super) fn cut_gates(input: &Input<'_>) -> Vec<OperationEvent> {
                 kind: TaskErrorKind::Transient,
                 message: cut_short(awaited(input, progress).seen),
                 action: String::new(),
+                code: None,
             },
         },
     });
@@ -71,7 +72,7 @@ pub(super) fn running_tasks<'a>(input: &Input<'a>) -> impl Iterator<Item = &'a T
 }
 
 /// Records every result that is in.
-pub(super) fn settle(input: &Input<'_>) -> Vec<OperationEvent> {
+pub(crate) fn settle(input: &Input<'_>) -> Vec<OperationEvent> {
     let settled = running_tasks(input).map(|task| settle_task(input, task));
     // A task's end and what follows from it are never parted: only a running task is settled, once.
     let ended = settled.filter(|events| !events.is_empty());
@@ -112,7 +113,7 @@ fn quiet(input: &Input<'_>, task: &TaskProgress) -> Duration {
 fn given_up(input: &Input<'_>, task: &TaskProgress, agent: &NodeName) -> Option<TaskEnd> {
     let what = describe(&task.task).what;
     let (silence, quiet) = (input.silence(agent), quiet(input, task));
-    let message = if silence > input.tunables.silence {
+    let message = if silence > input.tunables.silence_of(&task.task.action) {
         let why = input.why_silent(agent);
         format!(
             "node \"{agent}\" has not answered for {} s: {why}; it should {what}",
@@ -126,10 +127,13 @@ fn given_up(input: &Input<'_>, task: &TaskProgress, agent: &NodeName) -> Option<
     } else {
         return None;
     };
-    let error = permanent(
-        message,
-        "Bring the node and its evenkeeld back, then resume.",
-    );
+    let action = match task.task.action {
+        Action::Firmware { .. } => {
+            "Bring the node and its evenkeeld back, then bring the firmware in again."
+        }
+        _ => "Bring the node and its evenkeeld back, then resume.",
+    };
+    let error = permanent(message, action);
     Some(TaskEnd::Failed { error })
 }
 
@@ -279,7 +283,7 @@ fn remaining(input: &Input<'_>, progress: &TaskProgress, quiet: Duration) -> Dur
         .saturating_sub(quiet);
     match &progress.task.executor {
         Executor::Agent(agent) if input.seen(agent).is_none() => {
-            let patience = input.tunables.silence;
+            let patience = input.tunables.silence_of(&progress.task.action);
             left.min(patience.saturating_sub(input.silence(agent)))
         }
         Executor::Agent(_) | Executor::Coordinator => left,

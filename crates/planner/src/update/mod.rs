@@ -15,6 +15,8 @@ use evenkeel_model::{
 };
 
 pub(crate) use admit::{await_answers, close_jobs, look, refusal, validation};
+pub(crate) use execute::{each, trouble, with_flight};
+pub(crate) use flight::settle;
 
 use crate::build::{self, NoPlan};
 use crate::explain::or_cancel;
@@ -23,7 +25,7 @@ use crate::input::{Decision, Input};
 use crate::next::awaiting;
 use crate::pair::all_standing;
 use crate::parts;
-use flight::{cut_gates, in_flight, is_anything_running, settle};
+use flight::{cut_gates, in_flight, is_anything_running};
 
 /// The next step of an update.
 pub(crate) fn next(input: &Input<'_>, request: &UpdateRequest) -> Decision {
@@ -128,7 +130,7 @@ fn who_is_away(input: &Input<'_>, named: Option<&NodeName>) -> Vec<String> {
         .collect()
 }
 
-fn problem_of(node: Option<NodeName>, error: &str, action: &str) -> Problem {
+pub(crate) fn problem_of(node: Option<NodeName>, error: &str, action: &str) -> Problem {
     Problem {
         node,
         error: error.to_owned(),

@@ -11,7 +11,7 @@ use super::problem_of;
 use crate::builder::takes_down;
 use crate::input::Input;
 use crate::order::named;
-use crate::pair::{fit_for_takeover, foreign, giveback_held, pair_of, stands};
+use crate::pair::{fit_for_takeover, foreign, giveback_held, not_writing, pair_of, stands};
 
 pub(super) enum Start {
     Intent(Box<OperationEvent>),
@@ -71,6 +71,10 @@ fn before_task(input: &Input<'_>, task: &Task, absent: &mut Absent) -> Option<St
         // The first task of a node's turn, which would go nowhere: its takeover could not follow, and a
         // node that lost its power cannot even answer.
         Action::Activate { .. } => not_ours(input, &task.node),
+        Action::Reboot => {
+            let written = not_writing(&task.node, input.seen(&task.node)?);
+            written.err().map(Start::Wait)
+        }
         Action::Install { .. }
         | Action::Deactivate
         | Action::AwaitBoot { .. }
@@ -79,7 +83,7 @@ fn before_task(input: &Input<'_>, task: &Task, absent: &mut Absent) -> Option<St
         | Action::VerifyHome { .. }
         | Action::Gate { .. }
         | Action::GateScript { .. }
-        | Action::Reboot
+        | Action::Firmware { .. }
         | Action::MarkGood => None,
     }
 }
@@ -178,6 +182,7 @@ fn transition_of(input: &Input<'_>, task: &Task) -> Option<TransitionId> {
         | Action::Gate { .. }
         | Action::GateScript { .. }
         | Action::Reboot
+        | Action::Firmware { .. }
         | Action::MarkGood => None,
     }
 }

@@ -79,6 +79,7 @@ const LIF_HOME: &str = "LIFs is on home node Status";
 const LIF_FAILOVER: &str = "LIF failover capability status";
 const POOLS: &str = "Aggregate online status and parity check";
 const DISKS: &str = "Disk status check for failed, broken or non-compatibility";
+const QUALIFICATION: &str = "Disk Qualification Package status";
 const SHELVES: &str = "Shelves and Sensors check";
 const LOAD: &str = "CPU Utilization Status";
 const JOBS: &str = "Running Jobs Status";
@@ -101,8 +102,51 @@ const SAN: &str = "SAN LIF association";
 const MANUAL: &str = "Manual checks";
 const GATE_SCRIPT: &str = "Gate script status";
 
+/// A disk that the disk qualification package does not vouch for.
+fn unqualified(world: &mut World, minimum: Option<&str>) {
+    let parse = |text: &str| text.parse::<FirmwareRevision>().unwrap();
+    let disk = UnqualifiedDisk {
+        disk: "D1".to_owned(),
+        model: "X1".parse().unwrap(),
+        runs: parse("NA01"),
+        minimum: minimum.map(parse),
+    };
+    let firmware = FirmwareStatus {
+        unqualified: vec![disk],
+        ..FirmwareStatus::default()
+    };
+    world.override_node("n3", |seen| seen.firmware = known(firmware));
+}
+
 /// Check, severity, what the issue says, what the action says, and what breaks it.
 const RED: &[Red] = &[
+    (
+        QUALIFICATION,
+        Warning,
+        "Disk D1 is of a model that is not qualified: X1",
+        "newest disk qualification package",
+        |w| unqualified(w, None),
+    ),
+    (
+        QUALIFICATION,
+        Warning,
+        "Disk D1 (X1) runs NA01; NA02 or newer is qualified",
+        "disks' firmware up to date",
+        |w| unqualified(w, Some("NA02")),
+    ),
+    (
+        JOBS,
+        Error,
+        "Node \"n3\" writes firmware: disk D1: writing",
+        "Wait until it is written",
+        |w| {
+            let firmware = FirmwareStatus {
+                work: vec!["disk D1: writing".to_owned()],
+                ..FirmwareStatus::default()
+            };
+            w.override_node("n3", |seen| seen.firmware = known(firmware));
+        },
+    ),
     (HA, Error, "\"n2\" has no HA partner", "Configure", |w| {
         w.override_node("n2", |seen| seen.pair = known(None));
     }),
@@ -819,7 +863,8 @@ fn every_check_turns_red_with_issue_and_action() {
 #[test]
 fn every_check_but_the_manual_ones_needs_an_observation() {
     let red: BTreeSet<&str> = RED.iter().map(|(check, ..)| *check).collect();
-    let blind: BTreeSet<&str> = BLIND.iter().map(|(check, _)| *check).collect();
+    let mut blind: BTreeSet<&str> = BLIND.iter().map(|(check, _)| *check).collect();
+    blind.insert(QUALIFICATION);
     let only_package: Vec<&&str> = red.difference(&blind).collect();
     assert_eq!(only_package, [&MANUAL]);
 }
@@ -841,12 +886,25 @@ fn a_check_that_cannot_run_is_an_error() {
 }
 
 #[test]
+fn disks_that_cannot_be_asked_what_they_run_warn() {
+    let mut world = World::update();
+    world.override_node("n3", |seen| seen.firmware = unknown());
+    let found = findings(&world);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(
+        (found[0].check.as_str(), found[0].severity),
+        (QUALIFICATION, Warning)
+    );
+}
+
+#[test]
 fn of_a_silent_node_every_check_is_blind() {
     let mut world = World::update();
     world.control.gates.conditions = vec![GateCondition::Script];
     world.silence("n3", std::time::Duration::from_secs(1));
     let found = findings(&world);
-    let blind: BTreeSet<&str> = BLIND.iter().map(|(check, _)| *check).collect();
+    let mut blind: BTreeSet<&str> = BLIND.iter().map(|(check, _)| *check).collect();
+    blind.insert(QUALIFICATION);
     let errors: BTreeSet<&str> = found.iter().map(|f| f.check.as_str()).collect();
     assert_eq!(errors, blind);
     assert!(

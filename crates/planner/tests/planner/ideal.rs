@@ -234,7 +234,7 @@ impl World {
             Action::MarkGood => self.slots(node, |slots| {
                 slots.slot_mut(slots.booted).health = SlotHealth::Good;
             }),
-            Action::GateScript { .. } => {}
+            Action::GateScript { .. } | Action::Firmware { .. } => {}
             Action::Reboot => self.reboot(node),
             Action::AwaitBoot { .. }
             | Action::Stabilize { .. }

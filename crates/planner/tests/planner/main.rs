@@ -8,6 +8,7 @@ mod batches;
 mod bundled;
 mod checks;
 mod chores;
+mod firmware;
 mod gates;
 mod ideal;
 mod learned;

@@ -80,6 +80,7 @@ pub(crate) fn error(kind: TaskErrorKind, message: &str) -> TaskError {
         kind,
         message: message.to_owned(),
         action: "Mend it.".to_owned(),
+        code: None,
     }
 }
 
@@ -246,6 +247,7 @@ impl World {
             create_time: wall(),
             origin: name("n1"),
             order: 0,
+            firmware_unpacked: false,
         };
         self.catalogue.packages = BTreeMap::from([(new_image(), entry)]);
     }
@@ -589,5 +591,6 @@ fn healthy(node: &str, n: u128) -> NodeObservation {
             up: true,
         }]),
         client_risks: known(Vec::new()),
+        firmware: known(FirmwareStatus::default()),
     }
 }

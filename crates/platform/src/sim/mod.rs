@@ -29,6 +29,7 @@ pub use client::{Client, MAX_LINE_BYTES, Socket};
 pub use command::{Command, Effect, Reply, Request, Response};
 pub use devices::{
     DeviceCall, DeviceFault, DeviceReply, Harm, ImageKind, UnknownDevice, firmware_image,
+    newer_firmware,
 };
 pub use fault::{Fault, NoSuchFault};
 pub use hardware::{Hardware, HardwareSettings, PowerState, SLOW_LINK_MS, UnknownNode};

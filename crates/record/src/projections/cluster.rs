@@ -174,6 +174,7 @@ fn away(view: &View, name: &NodeName) -> Option<Away> {
                 | Action::MarkGood
                 | Action::Gate { .. }
                 | Action::GateScript { .. }
+                | Action::Firmware { .. }
                 | Action::Reboot,
                 _,
             ) => return None,

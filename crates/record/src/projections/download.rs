@@ -42,7 +42,8 @@ pub fn download(view: &View) -> Option<DownloadRow> {
         | Request::Estimate(_)
         | Request::Validate { .. }
         | Request::Delete { .. }
-        | Request::Sync { .. } => false,
+        | Request::Sync { .. }
+        | Request::Firmware { .. } => false,
     };
     let newest = view.operations().rfind(is_download)?;
     let state = match newest.jobs.first().and_then(|job| job.end.as_ref()) {

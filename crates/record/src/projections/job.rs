@@ -113,7 +113,8 @@ fn download_message(operation: &Operation) -> Option<&'static str> {
         | Request::Estimate(_)
         | Request::Validate { .. }
         | Request::Delete { .. }
-        | Request::Sync { .. } => None,
+        | Request::Sync { .. }
+        | Request::Firmware { .. } => None,
     }
 }
 
@@ -125,6 +126,7 @@ fn default_message(kind: OperationKind, state: JobState) -> String {
         OperationKind::PackageDelete => "Package delete",
         OperationKind::PackageSync => "Package synchronization",
         OperationKind::Estimate => "Estimate",
+        OperationKind::Firmware => "Firmware update",
     };
     match state {
         JobState::Running => format!("{what} in progress"),

@@ -7,6 +7,7 @@ mod cluster;
 mod download;
 mod durations;
 mod estimates;
+mod firmware;
 mod history;
 mod job;
 mod package;
@@ -24,6 +25,7 @@ pub use cluster::{
 };
 pub use download::{DownloadRow, DownloadState, download};
 pub use estimates::{EstimateRow, estimates};
+pub use firmware::{FirmwareRow, FirmwareState, WorkerRow, WorkerRowState, firmware};
 pub use history::{HistoryRow, HistoryState, history};
 pub use job::{JobRow, JobState, job, jobs};
 pub use package::{PackageRow, package, packages};

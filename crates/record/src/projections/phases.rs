@@ -97,6 +97,7 @@ pub(super) fn pre_update_state(view: &View, operation: &Operation) -> UpdateStat
         | OperationKind::PackageGet
         | OperationKind::PackageDelete
         | OperationKind::PackageSync
+        | OperationKind::Firmware
         | OperationKind::Estimate => update_state(view, operation),
     }
 }

@@ -167,6 +167,7 @@ fn estimated(operation: &Operation, at: At) -> Option<Duration> {
         OperationKind::PackageGet
         | OperationKind::PackageDelete
         | OperationKind::PackageSync
+        | OperationKind::Firmware
         | OperationKind::Estimate => None,
     }
 }

@@ -185,6 +185,7 @@ fn running_text(action: &Action) -> (u32, &'static str) {
         Action::Gate { .. } => "Waiting for the conditions between nodes.",
         Action::GateScript { .. } => "Running the operator's script between nodes.",
         Action::Reboot => "Rebooting the node.",
+        Action::Firmware { .. } => "Bringing devices up to date.",
     };
     (0, text)
 }
@@ -210,6 +211,7 @@ fn done_text(action: &Action) -> (u32, &'static str) {
         Action::Gate { .. } => "The conditions between nodes held",
         Action::GateScript { .. } => "The operator's script said to go on",
         Action::Reboot => "The node was rebooted",
+        Action::Firmware { .. } => "Devices are up to date",
     };
     (0, text)
 }

@@ -301,6 +301,7 @@ impl Story {
             kind,
             message: message.to_owned(),
             action,
+            code: None,
         };
         let end = TaskEnd::Failed { error };
         self.operation(

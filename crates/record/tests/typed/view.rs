@@ -272,6 +272,7 @@ fn operation_event(
                 kind: TaskErrorKind::Permanent,
                 message,
                 action,
+                code: None,
             };
             let end = TaskEnd::Failed { error };
             OperationEvent::TaskEnded {

@@ -2,9 +2,9 @@
 
 use axum::http::Method;
 use evenkeel_api::{
-    Acknowledgement, Acknowledgements, Audit, Certificate, EstimateRecord, Estimates, EventLine,
-    Explain, GateChange, GateSettings, JobLink, Key, Keys, NewAcknowledgement, NewCertificate,
-    NewKey, NewUser, PlanPreview, Retention, Transfers, User, UserChange, Users,
+    Acknowledgement, Acknowledgements, Audit, Certificate, Devices, EstimateRecord, Estimates,
+    EventLine, Explain, GateChange, GateSettings, JobLink, Key, Keys, NewAcknowledgement,
+    NewCertificate, NewKey, NewUser, PlanPreview, Retention, Transfers, User, UserChange, Users,
 };
 use schemars::JsonSchema;
 use serde_json::{Value, json};
@@ -34,7 +34,7 @@ fn read<T: JsonSchema>(schemas: &mut Schemas, path: &str, summary: &str) -> Oper
     Operation::new(Method::GET, path, summary).answer(200, summary, &schemas.answer::<T>())
 }
 
-fn looked_at(schemas: &mut Schemas) -> [Operation; 4] {
+fn looked_at(schemas: &mut Schemas) -> [Operation; 5] {
     const ESTIMATE: &str = "/evenkeel/v1/estimates/{uuid}";
     let why = "Why each open operation is not further along.";
     let moving = "Packages on their way to any node, and why others are not.";
@@ -42,6 +42,11 @@ fn looked_at(schemas: &mut Schemas) -> [Operation; 4] {
     [
         read::<Explain>(schemas, "/evenkeel/v1/explain", why),
         read::<Transfers>(schemas, "/evenkeel/v1/transfers", moving),
+        read::<Devices>(
+            schemas,
+            "/evenkeel/v1/devices",
+            "Devices that take firmware, and what they run.",
+        ),
         read::<Estimates>(
             schemas,
             "/evenkeel/v1/estimates",

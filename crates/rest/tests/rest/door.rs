@@ -434,7 +434,7 @@ async fn retention_is_off_until_it_is_set() {
 }
 
 /// Gives one answer per connection, in turn.
-async fn server(answers: Vec<Vec<u8>>) -> String {
+pub(crate) async fn server(answers: Vec<Vec<u8>>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
@@ -451,7 +451,7 @@ async fn server(answers: Vec<Vec<u8>>) -> String {
     format!("http://127.0.0.1:{port}/p.tgz?sig=t0ken")
 }
 
-fn answer(head: &str, length: usize, body: &[u8]) -> Vec<u8> {
+pub(crate) fn answer(head: &str, length: usize, body: &[u8]) -> Vec<u8> {
     let head = format!("HTTP/1.1 {head}\r\nContent-Length: {length}\r\n\r\n");
     [head.as_bytes(), body].concat()
 }

@@ -8,6 +8,7 @@ mod changes;
 mod collections;
 mod deletes;
 mod door;
+mod firmware;
 mod fuzzed;
 mod jobs;
 mod kept;

@@ -92,6 +92,7 @@ pub(crate) fn without_right(state: &State, node: usize, command: &Command) -> Op
                 | Action::Activate { .. }
                 | Action::Deactivate
                 | Action::Reboot
+                | Action::Firmware { .. }
         )
     });
     against.map(|order| {

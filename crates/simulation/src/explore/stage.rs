@@ -15,16 +15,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use evenkeel_agent::{
-    Agent, AgentParts, Bounds, ClusterView, GateAnswer, GateContext, GateScript, InstallError,
-    InstallRequest, Installer, JournalEntry, Keeper, Memory, NodeDb, PackageChecks, Packages,
-    PackagesError, Stage as Progressed,
+    Agent, AgentParts, Bounds, ClusterView, FirmwareWork, GateAnswer, GateContext, GateScript,
+    InstallError, InstallRequest, Installer, JournalEntry, Keeper, Memory, NodeDb, PackageChecks,
+    Packages, PackagesError, Stage as Progressed,
 };
+use evenkeel_firmware::{FirmwareOrder, NodeJournal, WorkError};
 use evenkeel_interconnect::{
     AgentClient, AgentRequest, AgentResponse, AgentService, CallError, Look,
 };
 use evenkeel_model::{
-    BootId, BundledFinding, CheckOrder, Digest, Monotonic, NodeName, NodeObservation,
-    PackagesStatus, Progress, Slot, WallTime,
+    BootId, BundledFinding, CheckOrder, Digest, FirmwareStatus, How, Monotonic, NodeName,
+    NodeObservation, PackagesStatus, Progress, Slot, WallTime,
 };
 use evenkeel_platform::PlatformError;
 use evenkeel_platform::sim::{Command, Hardware, Port, Reply, Transport};
@@ -261,6 +262,7 @@ fn agent(
         cluster: view.clone(),
         checks: Arc::new(Nobody),
         gate: Arc::new(Nobody),
+        firmware: Arc::new(Nobody),
         minute: Duration::from_secs(1),
         bounds: Bounds {
             poll,
@@ -344,6 +346,7 @@ pub(crate) fn keep_memory(memory: Memory) -> Kept<Memory> {
         memory.generation,
         &memory.given,
         &memory.held,
+        &memory.devices,
         &memory.small,
     ));
     Kept::with(join(&(open, rest)), memory)
@@ -532,6 +535,22 @@ impl GateScript for Nobody {
 
     async fn ask(&self, _context: &GateContext) -> GateAnswer {
         GateAnswer::Open
+    }
+}
+
+#[async_trait]
+impl FirmwareWork for Nobody {
+    async fn renew(
+        &self,
+        _order: &FirmwareOrder,
+        _journal: &dyn NodeJournal,
+        _progress: &watch::Sender<Progress>,
+    ) -> Result<How, WorkError> {
+        Ok(How::AlreadyDone)
+    }
+
+    fn status(&self) -> Result<FirmwareStatus, String> {
+        Ok(FirmwareStatus::default())
     }
 }
 

@@ -37,7 +37,7 @@ const FAULTS: &[Fault] = &[
     Fault::Flap,
     Fault::LosePath,
     Fault::HoldTakeover,
-    Fault::LosePath,
+    Fault::HoldGiveback,
     Fault::HideDisk,
 ];
 
@@ -292,6 +292,7 @@ fn act(dice: &mut Dice, nodes: u64) -> Act {
         35..=36 => Act::Pause,
         37 => Act::Resume,
         38 => Act::Cancel,
+        39 => Act::LosePackage { node },
         40 => Act::Late {
             from: node,
             to: any(dice),

@@ -2,10 +2,11 @@
 
 use evenkeel_agent::GateAnswer;
 use evenkeel_model::{
-    AccountChange, Digest, GateCondition, JobId, NodeName, Refusal, Role, UserName, Version,
+    AccountChange, Digest, FirmwareKind, GateCondition, JobId, NodeName, Refusal, Role, UserName,
+    Version,
 };
 use evenkeel_orchestrator::{CopyNote, CopyState, FrontDoor, GatesChange, NewKey, UserChange};
-use evenkeel_simulation::{Cluster, admin};
+use evenkeel_simulation::{Cluster, Edition, admin};
 
 /// What passwords of stories are kept as: of the form that daemons record.
 const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$nR2s25/b9PKaXMSuEI4JWA$5DSSXT3sQKDZFk7g7SvF+g8dDZFyjgw6SSzm4mrP2IE";
@@ -36,6 +37,10 @@ pub(crate) enum Errand {
     Withdraw(String),
     /// `upload 9.10.2 to node01`.
     Upload(String, NodeName),
+    /// `upload firmware disk to node01`, `upload newer firmware disk to node01`.
+    Firmware(FirmwareKind, Edition, NodeName),
+    /// `unpack firmware shelf of 9.10.1`: the coordinator takes it out of the package.
+    Unpack(FirmwareKind, String),
     /// `download 9.10.2 to node01 from https://…`.
     Download(String, NodeName, String),
     /// `copy of 9.10.1 on node02 damaged|restored`: what the node's daemon found when it read the package anew.
@@ -73,6 +78,15 @@ pub(crate) fn parse(words: &[&str]) -> Result<Option<Errand>, String> {
         ["gate", "script", answer] => Errand::GateScript(gate_answer(answer)?),
         ["acknowledge", ref check @ ..] => Errand::Acknowledge(check.join(" ")),
         ["withdraw", ref check @ ..] => Errand::Withdraw(check.join(" ")),
+        ["upload", "firmware", kind, "to", node] => {
+            Errand::Firmware(firmware_kind(kind)?, Edition::First, name(node)?)
+        }
+        ["upload", "newer", "firmware", kind, "to", node] => {
+            Errand::Firmware(firmware_kind(kind)?, Edition::Second, name(node)?)
+        }
+        ["unpack", "firmware", kind, "of", version] => {
+            Errand::Unpack(firmware_kind(kind)?, version.to_owned())
+        }
         ["upload", version, "to", node] => Errand::Upload(version.to_owned(), name(node)?),
         ["download", version, "to", node, "from", url] => {
             Errand::Download(version.to_owned(), name(node)?, url.to_owned())
@@ -83,6 +97,16 @@ pub(crate) fn parse(words: &[&str]) -> Result<Option<Errand>, String> {
         }
         _ => return Ok(None),
     }))
+}
+
+fn firmware_kind(text: &str) -> Result<FirmwareKind, String> {
+    Ok(match text {
+        "dqp" => FirmwareKind::Qualification,
+        "disk" => FirmwareKind::Disk,
+        "shelf" => FirmwareKind::Shelf,
+        "sp" => FirmwareKind::ServiceProcessor,
+        _ => return Err("dqp, disk, shelf or sp".to_owned()),
+    })
 }
 
 fn user(text: &str) -> Result<UserName, String> {
@@ -138,6 +162,13 @@ pub(crate) async fn run(cluster: &Cluster, errand: &Errand) -> Result<Vec<String
             cluster.script_gate(answer.clone());
             return Ok(Vec::new());
         }
+        Errand::Firmware(kind, edition, node) => {
+            received(cluster.upload_firmware(node, *kind, *edition).await)?
+        }
+        Errand::Unpack(kind, version) => {
+            let told = cluster.unpack_firmware(version, *kind).await;
+            told.ok_or("nobody coordinates")?
+        }
         Errand::Upload(version, node) => received(cluster.upload(node, version).await)?,
         Errand::Download(version, node, url) => {
             received(cluster.download(node, version, url).await)?
@@ -184,7 +215,12 @@ async fn set(door: &FrontDoor, errand: &Errand) -> Result<(), Refusal> {
         }
         Errand::Acknowledge(check) => door.acknowledge(check, REASON, admin()).await,
         Errand::Withdraw(check) => door.withdraw_acknowledgement(check, admin()).await,
-        Errand::GateScript(_) | Errand::Upload(..) | Errand::Download(..) | Errand::Copy(..) => {
+        Errand::GateScript(_)
+        | Errand::Upload(..)
+        | Errand::Download(..)
+        | Errand::Firmware(..)
+        | Errand::Unpack(..)
+        | Errand::Copy(..) => {
             unreachable!("these are no settings")
         }
     }

@@ -239,6 +239,17 @@ fn catalogue(event: &CatalogueEvent) -> String {
         CatalogueEvent::CopyRestored { node, .. } => {
             format!("{node} has a whole copy of the package again")
         }
+        CatalogueEvent::FirmwareAdded { firmware, node, .. } => {
+            format!("{} came in on {node}", firmware.summary.name)
+        }
+        CatalogueEvent::FirmwareAsked { file, .. } => {
+            format!("the firmware of {file} is asked for")
+        }
+        CatalogueEvent::FirmwareBegun { .. } => "the firmware update begins".to_owned(),
+        CatalogueEvent::FirmwareUnpacked { node, .. } => {
+            format!("{node} took the firmware out of a package")
+        }
+        CatalogueEvent::FirmwareRemoved { .. } => "firmware is to go from every node".to_owned(),
     }
 }
 

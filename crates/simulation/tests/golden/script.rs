@@ -77,6 +77,7 @@ pub(crate) enum Shown {
     Hardware,
     Settings,
     Packages,
+    Firmware,
 }
 
 /// Who is cut from whom.
@@ -216,6 +217,7 @@ fn shown(what: &str) -> Result<Shown, String> {
         "hardware" => Shown::Hardware,
         "settings" => Shown::Settings,
         "packages" => Shown::Packages,
+        "firmware" => Shown::Firmware,
         _ => return Err("nothing of that name is shown".to_owned()),
     })
 }

@@ -1,10 +1,14 @@
 //! What `show` shows: what an operator sees when he asks.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use evenkeel_model::{NodeName, Operation, OperationKind, PoolHealth, SlotHealth};
+use evenkeel_platform::devices::DeviceId;
 use evenkeel_record::View;
-use evenkeel_record::projections::{At, UpdateState, history, jobs, phases, software, tasks};
+use evenkeel_record::projections::{
+    At, UpdateState, firmware, history, jobs, phases, software, tasks,
+};
 use evenkeel_simulation::Cluster;
 use tokio::time::Instant;
 
@@ -24,6 +28,7 @@ pub(crate) fn show(cluster: &Cluster, shown: Shown, begun: Instant) -> Vec<Strin
         Shown::Hardware => shown_hardware(cluster, begun),
         Shown::Settings => shown_settings(&view),
         Shown::Packages => shown_packages(cluster, &view),
+        Shown::Firmware => shown_firmware(cluster, &view),
     }
 }
 
@@ -268,6 +273,38 @@ fn shown_settings(view: &View) -> Vec<String> {
     if lines.is_empty() {
         lines.push("nothing is set".to_owned());
     }
+    lines
+}
+
+/// How every firmware update went, and what devices run, by kind and revision.
+fn shown_firmware(cluster: &Cluster, view: &View) -> Vec<String> {
+    let mut lines = Vec::new();
+    for row in firmware(view) {
+        lines.push(format!("{}: {:?}", row.file, row.state));
+        for worker in row.workers {
+            let code = match worker.code {
+                0 => String::new(),
+                code => format!(" ({code})"),
+            };
+            let (node, state, said) = (worker.node, worker.state, worker.message);
+            lines.push(format!("  {node} {state:?}: {said}{code}"));
+        }
+    }
+    lines.extend(cluster.hardware(|hardware, _| {
+        let mut runs: BTreeMap<(&str, String), usize> = BTreeMap::new();
+        for device in hardware.devices() {
+            let kind = match device {
+                DeviceId::Drive(_) => "disk",
+                DeviceId::Module { .. } => "module",
+                DeviceId::Processor(_) => "service processor",
+            };
+            let running = hardware.firmware_of(&device);
+            let running = running.map_or("-".to_owned(), |it| it.to_string());
+            *runs.entry((kind, running)).or_default() += 1;
+        }
+        let line = |((kind, revision), count)| format!("{count} x {kind}: {revision}");
+        runs.into_iter().map(line).collect::<Vec<String>>()
+    }));
     lines
 }
 

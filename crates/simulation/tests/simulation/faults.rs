@@ -24,7 +24,8 @@ const ELSEWHERE: [Fault; 8] = [
 ];
 
 /// Checks of packages, versions and settings: no fault of hardware makes one of those.
-const OF_PACKAGES: [&str; 4] = [
+const OF_PACKAGES: [&str; 5] = [
+    "Disk Qualification Package status",
     "Gate script status",
     "Upgrade Version Compatibility Status",
     "Compatible New Image Check",

@@ -5,6 +5,7 @@
 mod crashes;
 mod determinism;
 mod faults;
+mod firmware;
 mod operator;
 mod others;
 mod record;

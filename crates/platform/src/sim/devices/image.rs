@@ -6,6 +6,8 @@ use evenkeel_model::{DeviceModel, FirmwareRevision};
 /// Bytes of an image before its body.
 const HEAD: usize = 256;
 const MAGIC: &str = "EVENKEEL-SIM-FIRMWARE 1";
+/// What firmware of a service processor begins with: it comes as a zip.
+const ZIP: &str = "PK\u{3}\u{4}\n";
 const FNV_START: u64 = 0xcbf2_9ce4_8422_2325;
 
 /// For what kind of device an image is.
@@ -39,8 +41,12 @@ pub fn firmware_image(
     // Not all the same, so that a piece in the wrong place is noticed.
     let body: Vec<u8> = (0..body).map(|at| (at * 31 + at / 251) as u8).collect();
     let sum = fnv(FNV_START, &body);
+    let begin = match kind {
+        ImageKind::Processor => ZIP,
+        ImageKind::Drive | ImageKind::Module => "",
+    };
     let head = format!(
-        "{MAGIC}\n{}\n{model}\n{revision}\n{}\n{sum:016x}\n",
+        "{begin}{MAGIC}\n{}\n{model}\n{revision}\n{}\n{sum:016x}\n",
         kind.word(),
         body.len()
     );
@@ -48,6 +54,46 @@ pub fn firmware_image(
     image.resize(HEAD, b'\n');
     image.extend(body);
     image
+}
+
+/// A disk qualification package that knows two of the drives' models, one of them with newer firmware only.
+const QUALIFICATION: &str = "evenkeel-qualification 1
+version 3.18
+revision 20260131
+drive X423_SLTNG1T8SSX NA02
+drive X422_SLTNG600A10 -
+device IOM12 0210
+system lab-x86_64
+checksum sha256 197b81a1553da68939d1bee29fbcadf515708f5ff3af409dc98183faf1f41b8e
+";
+
+/// Files as a vendor gives them, for every device of the simulated hardware and newer than what it has from the factory:
+/// name and content. The images have a body of so many bytes.
+pub fn newer_firmware(body: usize) -> Vec<(String, Vec<u8>)> {
+    let image = |kind, model: &str, revision: &str, file: String| {
+        let model = model.parse().expect("a model of ours is one");
+        let revision = revision.parse().expect("a revision of ours is one");
+        (file, firmware_image(kind, &model, &revision, body))
+    };
+    let drives = ["X423_SLTNG1T8SSX", "X422_SLTNG600A10", "X4011_LANES3T8"];
+    let mut files: Vec<_> = drives
+        .map(|model| image(ImageKind::Drive, model, "NA02", format!("{model}.NA02.LOD")))
+        .into();
+    files.push(image(
+        ImageKind::Module,
+        "IOM12",
+        "0300",
+        "IOM12.0300.SFW".to_owned(),
+    ));
+    files.push(image(
+        ImageKind::Processor,
+        "LABSP",
+        "5.9",
+        "LABSP_5.9_SP_FW.zip".to_owned(),
+    ));
+    let qualification = QUALIFICATION.as_bytes().to_vec();
+    files.push(("qual_devices_v3".to_owned(), qualification));
+    files
 }
 
 fn fnv(start: u64, bytes: &[u8]) -> u64 {
@@ -67,7 +113,8 @@ struct Head {
 
 impl Head {
     fn parse(bytes: &[u8]) -> Option<Self> {
-        let mut lines = std::str::from_utf8(bytes).ok()?.lines();
+        let head = std::str::from_utf8(bytes).ok()?;
+        let mut lines = head.strip_prefix(ZIP).unwrap_or(head).lines();
         (lines.next()? == MAGIC).then_some(())?;
         Some(Self {
             kind: lines.next()?.to_owned(),

@@ -24,4 +24,4 @@ pub(super) use bay::{Bay, MODULES, shelf_of};
 pub use call::{DeviceCall, DeviceReply};
 pub use fault::DeviceFault;
 pub use groups::Harm;
-pub use image::{ImageKind, firmware_image};
+pub use image::{ImageKind, firmware_image, newer_firmware};

@@ -38,6 +38,8 @@ pub(crate) struct State {
     pub(crate) software: Software,
     pub(crate) packages: Vec<Package>,
     pub(crate) history: Vec<History>,
+    /// What nodes say of their devices.
+    pub(crate) devices: BTreeMap<evenkeel_model::NodeName, evenkeel_model::FirmwareStatus>,
     pub(crate) jobs: Vec<Job>,
     pub(crate) users: BTreeMap<UserName, Account>,
     pub(crate) keys: Vec<Key>,
@@ -83,6 +85,7 @@ impl Fake {
             create_time: Some(time(second)),
         };
         let node = |name: &str| SoftwareNode {
+            firmware: None,
             name: name.to_owned(),
             version: "9.9.1".to_owned(),
             software_images: Some(vec![SoftwareImage {
@@ -252,6 +255,12 @@ impl evenkeel_rest::Cluster for Fake {
 
     async fn firmware_history(&self) -> Result<Vec<FirmwareHistory>, Refusal> {
         Ok(Vec::new())
+    }
+
+    async fn devices(
+        &self,
+    ) -> std::collections::BTreeMap<evenkeel_model::NodeName, evenkeel_model::FirmwareStatus> {
+        self.see(|state| state.devices.clone())
     }
 
     async fn download(&self) -> Result<Download, Refusal> {
@@ -444,6 +453,7 @@ impl evenkeel_rest::FrontDoor for Fake {
     async fn upload(
         &self,
         _declared: Option<u64>,
+        _file: Option<String>,
         _by: UserName,
     ) -> Result<Box<dyn Upload>, Refusal> {
         if let Some(refusal) = self.edit(|state| state.refuse.take()) {
@@ -519,6 +529,11 @@ impl evenkeel_rest::FrontDoor for Fake {
 
     async fn delete_user(&self, user: &UserName, by: UserName) -> Result<(), Refusal> {
         self.edit(|state| state.asked.push(format!("{by}: delete {user}")));
+        Ok(())
+    }
+
+    async fn cancel_firmware(&self, job: JobId, by: UserName) -> Result<(), Refusal> {
+        self.edit(|state| state.asked.push(format!("{by}: cancel firmware {job}")));
         Ok(())
     }
 

@@ -150,8 +150,13 @@ pub(crate) fn request(method: Method, uri: &str) -> axum::http::request::Builder
 
 /// One part of a multipart body whose boundary is `XX`.
 pub(crate) fn part(name: &str, content: &[u8]) -> Vec<u8> {
+    part_named(name, "image.tgz", content)
+}
+
+/// The same, of a file of that name.
+pub(crate) fn part_named(name: &str, file: &str, content: &[u8]) -> Vec<u8> {
     let head = format!(
-        "--XX\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"image.tgz\"\r\n\
+        "--XX\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"{file}\"\r\n\
          Content-Type: application/octet-stream\r\n\r\n"
     );
     [head.as_bytes(), content, b"\r\n"].concat()

@@ -1,5 +1,5 @@
-//! The checks that a package brings, out of a node's own copy: proven like everything else, and put where they
-//! can be run from.
+//! Files of a package with a purpose beyond being installed, out of a node's own copy: proven like everything else. Its
+//! checks are put where they can be run from, its firmware where it is taken in from.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -17,9 +17,9 @@ use crate::store::{Store, StoreError};
 use crate::verify::{Failure, Sink, verify};
 use crate::verify_error::VerifyError;
 
-/// Why a package's checks were not unpacked.
+/// Why files of a package were not unpacked.
 #[derive(Debug, thiserror::Error)]
-pub enum UnpackChecksError {
+pub enum UnpackError {
     /// The store cannot give the package.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -56,7 +56,7 @@ pub enum UnpackChecksError {
     },
 }
 
-impl UnpackChecksError {
+impl UnpackError {
     fn io(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self::Io { step, path, source }
@@ -72,45 +72,84 @@ impl Store {
         dir: &Path,
         policy: &Policy,
         cancel: &AtomicBool,
-    ) -> Result<Vec<BundledCheck>, UnpackChecksError> {
+    ) -> Result<Vec<BundledCheck>, UnpackError> {
+        let signed = self.unpack(digest, Purpose::Checks, dir, policy, cancel)?;
+        Ok(signed.manifest.checks.clone())
+    }
+
+    /// Puts the firmware that a stored package brings into `dir`, which is made anew, and says under which paths there.
+    /// Whether it is firmware shows when it is taken in. Blocks until done.
+    pub fn unpack_firmware(
+        &self,
+        digest: Digest,
+        dir: &Path,
+        policy: &Policy,
+        cancel: &AtomicBool,
+    ) -> Result<Vec<String>, UnpackError> {
+        let signed = self.unpack(digest, Purpose::Firmware, dir, policy, cancel)?;
+        let firmware = signed.manifest.firmware.iter();
+        Ok(firmware.map(|it| it.path.clone()).collect())
+    }
+
+    fn unpack(
+        &self,
+        digest: Digest,
+        purpose: Purpose,
+        dir: &Path,
+        policy: &Policy,
+        cancel: &AtomicBool,
+    ) -> Result<Arc<SignedManifest>, UnpackError> {
         clear(dir)?;
         let archive = self.open_archive(digest, 0)?;
         let mut unpacker = Unpacker {
             dir,
             expected: digest,
             cancel,
+            purpose,
             wanted: Arc::default(),
             left: 0,
-            checks: Vec::new(),
+            signed: None,
         };
-        match verify(archive.file, policy, &mut unpacker) {
-            Ok(_) | Err(Failure::Sink(Stop::Complete)) => Ok(unpacker.checks),
-            Err(Failure::Sink(Stop::Failed(error))) => Err(error),
-            Err(Failure::Package(error)) => Err(error.into()),
+        let verified = verify(archive.file, policy, &mut unpacker);
+        let signed = unpacker.signed;
+        match (verified, signed) {
+            (Ok(_) | Err(Failure::Sink(Stop::Complete)), Some(signed)) => Ok(signed),
+            (Ok(_) | Err(Failure::Sink(Stop::Complete)), None) => {
+                unreachable!("nothing ends well before the manifest")
+            }
+            (Err(Failure::Sink(Stop::Failed(error))), _) => Err(error),
+            (Err(Failure::Package(error)), _) => Err(error.into()),
         }
     }
 }
 
-fn clear(dir: &Path) -> Result<(), UnpackChecksError> {
+fn clear(dir: &Path) -> Result<(), UnpackError> {
     match fs::remove_dir_all(dir) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(UnpackChecksError::io("clear", dir)(error)),
+        Err(error) => return Err(UnpackError::io("clear", dir)(error)),
     }
     make_dir(dir)
 }
 
-fn make_dir(dir: &Path) -> Result<(), UnpackChecksError> {
+fn make_dir(dir: &Path) -> Result<(), UnpackError> {
     fs::create_dir_all(dir)
         .and_then(|()| fs::set_permissions(dir, Permissions::from_mode(0o755)))
-        .map_err(UnpackChecksError::io("create", dir))
+        .map_err(UnpackError::io("create", dir))
 }
 
 /// Why reading stops before the package's end.
 enum Stop {
     /// All that is wanted was read.
     Complete,
-    Failed(UnpackChecksError),
+    Failed(UnpackError),
+}
+
+/// What the files are for.
+#[derive(Clone, Copy)]
+enum Purpose {
+    Checks,
+    Firmware,
 }
 
 /// Writes the wanted entries, and stops after the last of them.
@@ -118,14 +157,16 @@ struct Unpacker<'a> {
     dir: &'a Path,
     expected: Digest,
     cancel: &'a AtomicBool,
+    purpose: Purpose,
     wanted: Arc<BTreeSet<String>>,
     /// Wanted entries that have not come yet.
     left: usize,
-    checks: Vec<BundledCheck>,
+    /// Known from the beginning of the package on.
+    signed: Option<Arc<SignedManifest>>,
 }
 
 impl Unpacker<'_> {
-    fn put(&self, entry: &Entry) -> Result<(), UnpackChecksError> {
+    fn put(&self, entry: &Entry) -> Result<(), UnpackError> {
         let path = self.dir.join(&entry.path);
         if let Some(parent) = path.parent() {
             make_dir(parent)?;
@@ -133,12 +174,12 @@ impl Unpacker<'_> {
         match &entry.kind {
             EntryKind::Directory => make_dir(&path),
             EntryKind::Symlink { target } => {
-                symlink(target, &path).map_err(UnpackChecksError::io("link", &path))
+                symlink(target, &path).map_err(UnpackError::io("link", &path))
             }
             // Its file has come before; one that lies elsewhere in the package is not here.
             EntryKind::HardLink { target } if self.wanted.contains(target) => {
                 let file = self.dir.join(target);
-                fs::hard_link(file, &path).map_err(UnpackChecksError::io("link", &path))
+                fs::hard_link(file, &path).map_err(UnpackError::io("link", &path))
             }
             EntryKind::HardLink { .. } | EntryKind::File { .. } => Ok(()),
         }
@@ -151,19 +192,27 @@ impl Sink for Unpacker<'_> {
 
     fn begin(&mut self, signed: &Arc<SignedManifest>) -> Result<Opener, Stop> {
         if signed.digest != self.expected {
-            return Err(Stop::Failed(UnpackChecksError::WrongPackage {
+            return Err(Stop::Failed(UnpackError::WrongPackage {
                 expected: self.expected,
                 found: signed.digest,
             }));
         }
         let manifest = &signed.manifest;
-        let bytes = manifest.check_entries().map(Entry::size).sum();
-        if bytes > MAX_CHECKS_BYTES {
-            return Err(Stop::Failed(UnpackChecksError::TooLarge { bytes }));
-        }
-        self.checks.clone_from(&manifest.checks);
-        let wanted = manifest.check_entries().map(|entry| entry.path.clone());
-        self.wanted = Arc::new(wanted.collect());
+        self.wanted = Arc::new(match self.purpose {
+            Purpose::Checks => {
+                let bytes = manifest.check_entries().map(Entry::size).sum();
+                if bytes > MAX_CHECKS_BYTES {
+                    return Err(Stop::Failed(UnpackError::TooLarge { bytes }));
+                }
+                let entries = manifest.check_entries();
+                entries.map(|entry| entry.path.clone()).collect()
+            }
+            Purpose::Firmware => {
+                let firmware = manifest.firmware.iter();
+                firmware.map(|it| it.path.clone()).collect()
+            }
+        });
+        self.signed = Some(Arc::clone(signed));
         self.left = self.wanted.len();
         Ok(Opener {
             dir: self.dir.to_owned(),
@@ -184,7 +233,7 @@ impl Sink for Unpacker<'_> {
 
     fn progress(&mut self, _: &Opener) -> Result<(), Stop> {
         match self.cancel.load(Ordering::Relaxed) {
-            true => Err(Stop::Failed(UnpackChecksError::Canceled)),
+            true => Err(Stop::Failed(UnpackError::Canceled)),
             false => Ok(()),
         }
     }
@@ -198,7 +247,7 @@ struct Opener {
 
 impl Opener {
     fn failed(&self, entry: &Entry) -> impl FnOnce(io::Error) -> Stop {
-        let failed = UnpackChecksError::io("write", &self.dir.join(&entry.path));
+        let failed = UnpackError::io("write", &self.dir.join(&entry.path));
         move |error| Stop::Failed(failed(error))
     }
 }
@@ -228,7 +277,7 @@ impl Files for Opener {
         let Some(Growing { file, path }) = growing else {
             return Ok(());
         };
-        let failed = |error| Stop::Failed(UnpackChecksError::io("write", path)(error));
+        let failed = |error| Stop::Failed(UnpackError::io("write", path)(error));
         file.write_all(piece).map_err(failed)
     }
 

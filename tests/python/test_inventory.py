@@ -28,8 +28,6 @@ def test_each_node_has_a_serial_number_and_a_system_id(cluster):
 @pytest.mark.parametrize(
     "path",
     [
-        f"{SOFTWARE}?fields=nodes.firmware",
-        f"{SOFTWARE}?fields=nodes.firmware.cluster_fw_progress.update_state,nodes.firmware.sp_bmc",
         "/api/cluster/jobs?fields=svm,error.arguments&svm.name=null",
         "/api/cluster/nodes?fields=service_processor.state,ha.enabled",
     ],
@@ -37,7 +35,7 @@ def test_each_node_has_a_serial_number_and_a_system_id(cluster):
 def test_names_that_have_no_value_here_are_no_errors(cluster, path):
     answer = cluster.ask(path)
     assert answer.status_code == 200, answer.text
-    for name in ("firmware", "svm", "arguments", "service_processor", "enabled"):
+    for name in ("svm", "arguments", "service_processor", "enabled"):
         assert f'"{name}"' not in answer.text
 
 

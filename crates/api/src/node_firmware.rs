@@ -36,6 +36,8 @@ pub struct FirmwareProgress {
     pub zip_file_name: String,
     /// The workers, one on each node.
     pub update_states: Vec<FirmwareWorkerProgress>,
+    /// The same, under the name that the document's examples and later clients have for it.
+    pub update_state: Vec<FirmwareWorkerProgress>,
 }
 
 /// How far a node's worker is.

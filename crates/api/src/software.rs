@@ -288,6 +288,12 @@ impl Resource for Software {
         "nodes.firmware.cluster_fw_progress.update_states.status",
         "nodes.firmware.cluster_fw_progress.update_states.worker_node.name",
         "nodes.firmware.cluster_fw_progress.update_states.worker_node.uuid",
+        "nodes.firmware.cluster_fw_progress.update_state.attempts",
+        "nodes.firmware.cluster_fw_progress.update_state.code",
+        "nodes.firmware.cluster_fw_progress.update_state.message",
+        "nodes.firmware.cluster_fw_progress.update_state.status",
+        "nodes.firmware.cluster_fw_progress.update_state.worker_node.name",
+        "nodes.firmware.cluster_fw_progress.update_state.worker_node.uuid",
         "nodes.firmware.disk.average_duration_per_disk",
         "nodes.firmware.disk.num_waiting_download",
         "nodes.firmware.disk.total_completion_estimate",
@@ -336,17 +342,19 @@ mod tests {
     }
 
     fn full_firmware() -> NodeFirmware {
+        let working = FirmwareWorkerProgress {
+            attempts: 1,
+            code: 0,
+            message: "m".into(),
+            status: WorkerState::Working,
+            worker_node: crate::NodeRef::new("n", "u"),
+        };
         NodeFirmware {
             cluster_fw_progress: vec![FirmwareProgress {
                 job: Some(crate::JobLink::new("j").job),
                 zip_file_name: "f.zip".into(),
-                update_states: vec![FirmwareWorkerProgress {
-                    attempts: 1,
-                    code: 0,
-                    message: "m".into(),
-                    status: WorkerState::Working,
-                    worker_node: crate::NodeRef::new("n", "u"),
-                }],
+                update_states: vec![working.clone()],
+                update_state: vec![working],
             }],
             disk: Some(DiskFirmware {
                 average_duration_per_disk: 120,

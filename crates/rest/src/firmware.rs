@@ -142,10 +142,12 @@ fn progress(row: FirmwareRow) -> FirmwareProgress {
         status: state(worker.state),
         worker_node: node(worker.node, worker.node_id),
     };
+    let workers: Vec<_> = row.workers.into_iter().map(worker).collect();
     FirmwareProgress {
         job: row.job.map(|job| JobLink::new(job.to_string()).job),
         zip_file_name: row.file,
-        update_states: row.workers.into_iter().map(worker).collect(),
+        update_state: workers.clone(),
+        update_states: workers,
     }
 }
 

@@ -16,14 +16,18 @@ use crate::get;
 use crate::image::{decode, records};
 use crate::outcome::{Stop, print, print_json};
 use crate::table::Table;
+use crate::upload::quoted;
 use crate::watch::word;
 
 /// Between two looks at an update.
 const POLL: Duration = Duration::from_secs(1);
 /// How long nothing may be seen of an update: it begins within seconds, or says what it waits for.
-const NOTHING: Duration = Duration::from_secs(60);
+const NOTHING: Duration = Duration::from_secs(600);
 /// Calls in a row that may fail while an update is watched: the node that is asked may be away for a while.
 const PATIENCE: Duration = Duration::from_secs(600);
+
+/// What the job of a get says whose firmware is brought to devices.
+const FOLLOWS: &str = "Its firmware update begins";
 
 /// Brings firmware in, and watches how the cluster's devices are brought up to date with it.
 pub(crate) fn bring(client: &Client, source: &Get, json: bool) -> Result<(), Stop> {
@@ -31,6 +35,14 @@ pub(crate) fn bring(client: &Client, source: &Get, json: bool) -> Result<(), Sto
     let job = get::get(client, source)?;
     if job.state != JobState::Success {
         return Err(Stop::Failed(job.message));
+    }
+    // Said of firmware that the cluster brings to its devices, and of nothing else.
+    if !job.message.contains(FOLLOWS) {
+        return Err(Stop::Failed(format!(
+            "{}: no firmware update follows: {}",
+            file_of(&source.source),
+            job.message
+        )));
     }
     eprintln!("{}", job.message);
     let row = watch(client, &known, file_of(&source.source))?;
@@ -120,10 +132,12 @@ fn look(
     known: &[String],
     file: &str,
 ) -> Result<(Option<FirmwareHistory>, Vec<String>), Stop> {
-    let rows = history(client)?.into_iter();
+    let rows = history(client)?;
+    // The first one: another with the same file may have come in since.
+    let is_ours = |name: &str| name == file || name == quoted(file);
     let row = rows
-        .rev()
-        .find(|row| row.fw_file_name == file && !known.contains(&row.job.uuid));
+        .into_iter()
+        .find(|row| is_ours(&row.fw_file_name) && !known.contains(&row.job.uuid));
     let devices: Devices = client.get("/evenkeel/v1/devices")?;
     let line = |node: &NodeDevices| {
         let name = node.node.clone();

@@ -49,7 +49,7 @@ pub(crate) fn upload(client: &Client, path: &Path) -> Result<Job, Stop> {
 }
 
 /// A file's name between quotation marks, as browsers write it.
-fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     let name = name.replace('"', "%22");
     name.replace('\r', "%0D").replace('\n', "%0A")
 }

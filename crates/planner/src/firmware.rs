@@ -239,6 +239,15 @@ fn is_open(input: &Input<'_>, task: &Task) -> bool {
     !input.operation.is_done(task.id) && trouble(input, task).is_none()
 }
 
+/// A node that had no turn, since the first disks failed.
+fn not_begun(input: &Input<'_>, plan: &Plan, node: &NodeName) -> Option<Problem> {
+    let mut own = plan.tasks().filter(|task| task.node == *node);
+    let left = own.any(|task| !input.operation.tasks.contains_key(&task.id));
+    let error = "not begun, since the first disks failed";
+    let action = "Find out why those failed first; then bring the firmware in again.";
+    left.then(|| problem_of(Some(node.clone()), error, action))
+}
+
 /// The partner, whose shelves or service processor the firmware harmed perhaps: then these are not touched.
 fn held_back<'a>(input: &'a Input<'_>, plan: &'a Plan, task: &Task) -> Option<&'a NodeName> {
     let partner = input.topology.partner_of(&task.node)?;
@@ -298,7 +307,8 @@ fn finish(input: &Input<'_>, plan: &Plan) -> Decision {
         .lanes()
         .filter(|lane| !problems.contains_key(&lane.node))
     {
-        if let Some(problem) = behind(input, plan, &lane.node) {
+        let problem = not_begun(input, plan, &lane.node);
+        if let Some(problem) = problem.or_else(|| behind(input, plan, &lane.node)) {
             left.insert(&lane.node, problem);
         }
     }

@@ -10,9 +10,7 @@ use tokio::time::{Instant, timeout};
 
 /// What was said is asked for again after this.
 const FRESH: Duration = Duration::from_secs(3);
-/// What is older is not shown while it is asked for anew…
-const OLD: Duration = Duration::from_secs(10);
-/// …but waited for so long.
+/// Who asks then waits so long for the answers.
 const WAIT: Duration = Duration::from_secs(1);
 
 type Seen = Arc<BTreeMap<NodeName, FirmwareStatus>>;
@@ -48,10 +46,7 @@ impl DeviceWatch {
         if due {
             let watch = self.clone();
             let asking = tokio::spawn(async move { watch.ask().await });
-            let is_old = |state: &mut State| state.asked.is_none_or(|asked| asked.elapsed() >= OLD);
-            if self.edit(is_old) {
-                drop(timeout(WAIT, asking).await);
-            }
+            drop(timeout(WAIT, asking).await);
         }
         self.edit(|state| state.seen.clone()).unwrap_or_default()
     }

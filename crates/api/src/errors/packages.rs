@@ -161,7 +161,7 @@ pub(super) const POST_CLUSTER_SOFTWARE_DOWNLOAD: Call = Call {
             2228428,
             "Firmware update completed with errors",
             "error.code of the job of the firmware update",
-            "crates/planner/tests/planner/firmware.rs::the_first_disk_that_fails_keeps_all_others_from_it",
+            "crates/planner/tests/planner/firmware.rs::a_node_that_fails_keeps_no_other_from_theirs",
         ),
         never(
             2228429,
@@ -338,7 +338,7 @@ pub(super) const POST_CLUSTER_SOFTWARE_UPLOAD: Call = Call {
             2228428,
             "Firmware update completed with errors",
             "error.code of the job of the firmware update",
-            "crates/planner/tests/planner/firmware.rs::the_first_disk_that_fails_keeps_all_others_from_it",
+            "crates/planner/tests/planner/firmware.rs::a_node_that_fails_keeps_no_other_from_theirs",
         ),
         never(
             2228429,

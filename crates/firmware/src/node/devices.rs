@@ -27,7 +27,10 @@ impl Work<'_> {
         self.at_home().await?;
         let offers = self.offers().await?;
         let mut failures = BTreeMap::<DeviceModel, usize>::new();
-        for (shelf, (model, module)) in self.own_shelves().await? {
+        let shelves = self.own_shelves().await?;
+        let mut left = shelves.len();
+        for (shelf, (model, module)) in shelves {
+            left -= 1;
             if !offers.contains_key(&model) {
                 continue;
             }
@@ -41,7 +44,7 @@ impl Work<'_> {
             }
             self.at_home().await?;
             if self.is_over() {
-                return Ok(());
+                return Err(WorkError::Canceled(left + 1));
             }
             let image = self.image(&model).await?;
             let target = Target::Shelf(&shelf);
@@ -78,7 +81,7 @@ impl Work<'_> {
         }
         self.at_home().await?;
         if self.is_over() {
-            return Ok(());
+            return Err(WorkError::Canceled(1));
         }
         let image = self.image(&processor.model).await?;
         let (board, clock) = (&self.node.board, &self.node.parts.clock);

@@ -62,11 +62,12 @@ impl Work<'_> {
                     }
                 }
             };
-            if self.is_over() {
-                return Ok(());
-            }
             round.take_past(&seen, self);
             let decision = self.decide(&round, &seen);
+            let left = decision.flash.len() + decision.wait.len();
+            if left > 0 && self.is_over() {
+                return Err(WorkError::Canceled(left));
+            }
             self.tell_waiting(&decision);
             if let Some(serial) = decision.flash.first() {
                 if self.away().await.is_some() {

@@ -51,6 +51,9 @@ pub enum WorkError {
     /// The node's hardware services did not say what there is.
     #[error("{}", error_chain(.0))]
     Unseen(FirmwareError),
+    /// The operation was canceled, or is over, before so many devices were begun.
+    #[error("canceled before {0} more were begun")]
+    Canceled(usize),
     /// One member of the pair serves for both, and goes on to.
     #[error("the pair is not whole: {0}")]
     Away(String),
@@ -105,6 +108,7 @@ impl WorkError {
             Self::Images(error) => error.is_transient(),
             Self::Unseen(error) | Self::Qualification(error) => error.is_transient(),
             Self::Journal(_) | Self::Away(_) => true,
+            Self::Canceled(_) => false,
             Self::Devices { devices, .. } => devices.iter().all(|failed| failed.transient),
         }
     }
@@ -114,7 +118,9 @@ impl WorkError {
         match self {
             Self::Images(ImagesError::Gone(_) | ImagesError::Refused(_)) => IMAGE_OPEN_FAILED,
             Self::Images(ImagesError::Unreadable(_)) => IMAGE_COPY_FAILED,
-            Self::Unseen(_) | Self::Journal(_) | Self::Away(_) => WORKER_START_FAILED,
+            Self::Unseen(_) | Self::Journal(_) | Self::Away(_) | Self::Canceled(_) => {
+                WORKER_START_FAILED
+            }
             Self::Qualification(error) => error.code(),
             Self::Devices { devices, .. } => match devices.iter().any(|failed| failed.begun) {
                 true => NODE_UPDATE_FAILED,
@@ -133,6 +139,7 @@ impl WorkError {
                 "None, if another node holds the firmware; else bring it in again.".to_owned()
             }
             Self::Unseen(error) | Self::Qualification(error) => error.action(),
+            Self::Canceled(_) => "Bring the firmware in again for them.".to_owned(),
             Self::Away(_) => "Bring the node back into service, and give it back.".to_owned(),
             Self::Journal(_) => "Free space on the node's root volume.".to_owned(),
             Self::Devices { devices, .. } => actions(devices),

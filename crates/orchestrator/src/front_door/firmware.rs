@@ -6,8 +6,8 @@ use std::sync::Arc;
 use evenkeel_interconnect::Look;
 use evenkeel_model::{
     CatalogueEvent, ControlEvent, Digest, FirmwareRef, FirmwareStatus, JobId, JobOutcome, NodeName,
-    Operation, OperationEnd, OperationEvent, OperationKind, OperationState, Refusal, UserName,
-    code,
+    Operation, OperationEnd, OperationEvent, OperationKind, OperationState, Refusal, Role,
+    UserName, code,
 };
 use evenkeel_record::View;
 
@@ -42,6 +42,8 @@ impl FrontDoor {
                 None => unreachable!("it has a receiver"),
             };
             let digest = firmware.digest;
+            let role = view.control().users.get(&by).map(|account| account.role);
+            let may_update = role.is_none_or(|role| role == Role::Admin);
             let mut catalogue = Vec::new();
             if !view.catalogue().firmware.contains_key(&digest) {
                 catalogue.push(CatalogueEvent::FirmwareAdded {
@@ -50,15 +52,20 @@ impl FrontDoor {
                     node,
                 });
             }
-            catalogue.push(CatalogueEvent::FirmwareAsked {
-                at,
-                by,
-                digest,
-                file: file.clone(),
-            });
+            if may_update {
+                catalogue.push(CatalogueEvent::FirmwareAsked {
+                    at,
+                    by,
+                    digest,
+                    file: file.clone(),
+                });
+            }
+            let follows = match may_update {
+                true => "Its firmware update begins as soon as nothing stands against it.",
+                false => "To update with it needs the role \"admin\": an admin brings it in again.",
+            };
             let message = format!(
-                "{file} holds {} and is in the repository. Its firmware update begins as soon as nothing stands \
-                 against it.",
+                "{file} holds {} and is in the repository. {follows}",
                 firmware.summary.kind
             );
             let outcome = JobOutcome::Success { message };

@@ -121,7 +121,7 @@ fn the_first_disk_that_fails_keeps_all_others_from_it() {
     world.run();
     assert_eq!(world.started(), ["n1 do-firmware-job"]);
     let (code, message) = failure(&world);
-    assert_eq!(code, code::FIRMWARE_WITH_ERRORS);
+    assert_eq!(code, code::FIRMWARE_OF_NODE_FAILED);
     assert!(message.contains("n1-D7"), "{message}");
 }
 

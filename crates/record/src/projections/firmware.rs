@@ -169,6 +169,10 @@ fn worker(
             let text = "Firmware update completed.".to_owned();
             (WorkerRowState::Complete, 0, text)
         }
+        Some(TaskState::Done { .. }) | None if operation.is_ended() => {
+            let text = "Not all of it was begun: the update is over.".to_owned();
+            (WorkerRowState::Failed, code::FIRMWARE_NOT_STARTED, text)
+        }
         Some(TaskState::Done { .. }) | None => {
             (WorkerRowState::Idle, 0, "Its turn has not come.".to_owned())
         }

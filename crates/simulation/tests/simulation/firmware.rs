@@ -275,3 +275,48 @@ fn what_is_said_names_the_device() {
         judge(&cluster);
     });
 }
+
+/// What is being written comes to its end, nothing more begins, and it is told how much was left.
+#[test]
+fn a_cancel_is_heard_between_two_devices() {
+    run(async {
+        let cluster = Cluster::start(Settings::new(4)).await;
+        bring(&cluster, FirmwareKind::Disk, Edition::First).await;
+        let all = behind(&cluster).len();
+        let works = |cluster: &Cluster| {
+            let rows = firmware(&cluster.view());
+            let mut workers = rows.iter().flat_map(|row| &row.workers);
+            workers.any(|worker| worker.state == WorkerRowState::Working)
+        };
+        while !works(&cluster) {
+            sleep(Duration::from_millis(100)).await;
+        }
+        sleep(Duration::from_secs(3)).await;
+        let job = firmware(&cluster.view())[0].job.unwrap();
+        let canceled = cluster
+            .tell(async |door| {
+                door.cancel_firmware(job, evenkeel_simulation::admin())
+                    .await
+            })
+            .await;
+        canceled.unwrap();
+        let rows = over(&cluster, 1).await;
+        assert_eq!(rows[0].state, FirmwareState::Failed, "{rows:#?}");
+        let left = |worker: &WorkerRow| {
+            worker.state == WorkerRowState::Failed
+                && (worker.message.contains("canceled before")
+                    || worker.message.contains("Not all"))
+        };
+        assert!(rows[0].workers.iter().all(left), "{rows:#?}");
+        let disks = |cluster: &Cluster| {
+            let behind = behind(cluster).into_iter();
+            behind.filter(|line| line.starts_with("disk")).count()
+        };
+        assert!(disks(&cluster) > 0 && behind(&cluster).len() < all);
+        judge(&cluster);
+        bring(&cluster, FirmwareKind::Disk, Edition::First).await;
+        over(&cluster, 2).await;
+        assert_eq!(disks(&cluster), 0);
+        judge(&cluster);
+    });
+}

@@ -52,7 +52,7 @@ impl Tunables {
             // Its agent gives it up in time, after the run that is under way.
             Action::GateScript { longest_minutes } => self.minutes(*longest_minutes) + floor,
             // Workers have bounds of their own, the longest of 15 minutes; they are never cut in the middle.
-            Action::Firmware { .. } => Duration::from_secs(60 * 60),
+            Action::Firmware { .. } => Duration::from_secs(30 * 60),
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use evenkeel_model::FirmwareKind;
+use evenkeel_model::{AccountChange, FirmwareKind, GetSource, Role, UserName};
 use evenkeel_platform::devices::DeviceId;
 use evenkeel_platform::sim::{DeviceFault, Fault};
 use evenkeel_record::projections::{
@@ -317,6 +317,39 @@ fn a_cancel_is_heard_between_two_devices() {
         bring(&cluster, FirmwareKind::Disk, Edition::First).await;
         over(&cluster, 2).await;
         assert_eq!(disks(&cluster), 0);
+        judge(&cluster);
+    });
+}
+
+/// Who may stage and not update brings firmware into the repository, and nothing follows.
+#[test]
+fn a_stagers_firmware_waits_for_an_admin() {
+    run(async {
+        let cluster = Cluster::start(Settings::new(2)).await;
+        let node = cluster.names()[0].clone();
+        let door = cluster.door(&node).unwrap();
+        let stager: UserName = "ann".parse().unwrap();
+        let account = AccountChange::Set {
+            role: Role::Stager,
+            password_hash: None,
+            certificate: true,
+        };
+        let made = door.create_user(&stager, account, evenkeel_simulation::admin());
+        made.await.unwrap();
+        let kind = FirmwareKind::Qualification;
+        let call = "POST /api/cluster/software/upload";
+        let begun = door.begin_get(node, uuid::Uuid::nil(), GetSource::Upload, stager, call);
+        let package = evenkeel_simulation::firmware(kind, Edition::First);
+        let ticket = begun.await.unwrap();
+        let staged = door.firmware_staged(ticket, package.clone(), "dqp.zip".to_owned());
+        staged.await.unwrap();
+        sleep(Duration::from_secs(60)).await;
+        let view = cluster.view();
+        assert!(view.catalogue().firmware[&package.digest].asked.is_none());
+        assert!(firmware(&view).is_empty(), "{}", cluster.describe());
+        bring(&cluster, kind, Edition::First).await;
+        let rows = over(&cluster, 1).await;
+        assert_eq!(rows[0].state, FirmwareState::Completed, "{rows:#?}");
         judge(&cluster);
     });
 }

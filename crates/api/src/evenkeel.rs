@@ -342,6 +342,41 @@ pub struct Device {
     pub revision: Option<String>,
 }
 
+/// `GET /evenkeel/v1/firmware`: to which disks firmware goes, and firmware updates that wait to begin.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Firmware {
+    /// Whether firmware also goes to disks that hold data; if not, it goes to spares only.
+    pub background: bool,
+    /// Firmware updates that were asked for and have not begun, in the order in which they will.
+    pub waiting: Vec<WaitingFirmware>,
+}
+
+/// A firmware update that was asked for and has not begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WaitingFirmware {
+    /// Manifest digest of its package.
+    pub digest: String,
+    /// `qualification`, `disk`, `shelf` or `service_processor`.
+    pub kind: String,
+    /// What the package calls itself.
+    pub name: String,
+    /// Name of the file that it came in.
+    pub file: String,
+    /// Who asked for it.
+    pub by: String,
+    /// When.
+    #[schemars(extend("format" = "date-time"))]
+    pub at: String,
+}
+
+/// Body of `PATCH /evenkeel/v1/firmware`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FirmwareChange {
+    /// Whether firmware also goes to disks that hold data: from the next firmware update on.
+    pub background: bool,
+}
+
 /// A package on its way to a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Transfer {

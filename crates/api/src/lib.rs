@@ -31,8 +31,9 @@ pub use code::{Class, Code};
 pub use error::{ApiError, ErrorArgument, ErrorBody, ErrorObject};
 pub use evenkeel::{
     Acknowledgement, Acknowledgements, Audit, Audited, Awaiting, Device, Devices, EventLine,
-    Explain, GateChange, GateSettings, Key, KeyState, Keys, NewAcknowledgement, NewKey,
-    NodeDevices, NodeTransfers, OpenOperation, Retention, Transfer, TransferTrouble, Transfers,
+    Explain, Firmware, FirmwareChange, GateChange, GateSettings, Key, KeyState, Keys,
+    NewAcknowledgement, NewKey, NodeDevices, NodeTransfers, OpenOperation, Retention, Transfer,
+    TransferTrouble, Transfers, WaitingFirmware,
 };
 pub use filter::{Filter, FilterError};
 pub use firmware::{

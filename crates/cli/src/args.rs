@@ -29,7 +29,8 @@ pub(crate) struct Cli {
 #[derive(Args)]
 #[command(next_help_heading = "Cluster")]
 pub(crate) struct ClusterArgs {
-    /// Folder of a lab: address and credentials are read from its lab.json.
+    /// Folder of a lab: address, user and CA are read from its lab.json. Beside it only --url may be given, for one of
+    /// its nodes.
     #[arg(
         long,
         global = true,
@@ -103,20 +104,31 @@ pub(crate) struct ClusterArgs {
 }
 
 impl ClusterArgs {
-    /// With a profile named, what the environment says of a cluster is about some other one: neither may its
+    /// With a profile or a lab named, what the environment says of a cluster is about some other one: neither may its
     /// address get the profile's password, nor its user or CA be taken for the profile's. In the same way a lab that
-    /// is typed counts more than a profile of the environment.
+    /// is typed counts more than a profile of the environment; a lab of the environment counts less than a profile, and
+    /// less than an address with a user.
     pub(crate) fn prefer_what_is_named(&mut self, is_from_environment: impl Fn(&str) -> bool) {
         let is_lab_typed = self.lab.is_some() && !is_from_environment("lab");
         if is_lab_typed && is_from_environment("profile") {
             self.profile = None;
         }
-        if self.profile.is_none() {
-            return;
-        }
-        if is_from_environment("url") {
+        let is_named = is_lab_typed || self.profile.is_some();
+        if is_named && is_from_environment("url") {
             self.url = None;
         }
+        if is_named || (self.lab.is_some() && self.url.is_none()) {
+            self.forget_who_asks(is_from_environment);
+        }
+        let is_elsewhere =
+            self.profile.is_some() || (self.url.is_some() && !self.beside_a_lab().is_empty());
+        if !is_lab_typed && is_elsewhere {
+            self.lab = None;
+        }
+    }
+
+    /// As far as the environment says it.
+    fn forget_who_asks(&mut self, is_from_environment: impl Fn(&str) -> bool) {
         if is_from_environment("user") {
             self.user = None;
         }
@@ -128,13 +140,18 @@ impl ClusterArgs {
         }
     }
 
-    /// Whether neither a user nor anything that belongs to one is given.
-    pub(crate) fn names_nobody(&self) -> bool {
-        let own = [&self.password_file, &self.client_certificate, &self.ca];
-        self.user.is_none()
-            && self.profile.is_none()
-            && own.iter().all(|file| file.is_none())
-            && !self.insecure
+    /// The options that are given and that a lab has of its own: who asks, and how that is known.
+    pub(crate) fn beside_a_lab(&self) -> Vec<&'static str> {
+        let options = [
+            ("--profile", self.profile.is_some()),
+            ("--user", self.user.is_some()),
+            ("--password-file", self.password_file.is_some()),
+            ("--client-certificate", self.client_certificate.is_some()),
+            ("--ca", self.ca.is_some()),
+            ("--insecure", self.insecure),
+        ];
+        let given = options.into_iter().filter(|(_, is_given)| *is_given);
+        given.map(|(name, _)| name).collect()
     }
 }
 

@@ -12,11 +12,12 @@ use evenkeel_package_store::{
     build_firmware, read_unproven_firmware, verify_firmware,
 };
 
-use crate::args::Get;
+use crate::args::{Get, OnOff};
 use crate::client::Client;
 use crate::devices;
 use crate::outcome::{Stop, print, print_json};
 use crate::package::{failed, megabytes, parse_time, trusted};
+use crate::waiting;
 
 /// Make and examine firmware packages, and bring devices up to date with them.
 #[derive(Subcommand)]
@@ -25,14 +26,24 @@ pub(crate) enum FirmwareCommand {
     /// date with it. What it is for is read from its content.
     #[command(visible_alias = "upload")]
     Get(Get),
-    /// End the firmware update that runs: nothing more begins, and what is being written comes to its end.
-    Cancel,
-    /// Show the newest firmware update, and what devices do now.
+    /// End the firmware update that runs: nothing more begins, and what is being written comes to its end. With FILE,
+    /// withdraw one that waits to begin.
+    Cancel {
+        /// Name of the file of the one that waits, as `firmware show` has it, or the digest of its package.
+        file: Option<String>,
+    },
+    /// Show the newest firmware update, what devices do now, and the firmware updates that wait to begin.
     Show,
     /// Show every firmware update, and how it went on each node.
     History,
     /// Show the devices that take firmware, and what they run.
     Inventory,
+    /// Show or set whether firmware goes to disks that hold data (on, unless set), or to spares only (off).
+    Background {
+        /// Set it, from the next firmware update on.
+        #[arg(value_name = "ON|OFF")]
+        set: Option<OnOff>,
+    },
     /// Put firmware together and sign it. FILE is an image, or a zip or tgz with images in it, as vendors pack
     /// them: what is no image in one is left out.
     Build(Box<BuildArgs>),
@@ -117,10 +128,12 @@ impl FirmwareCommand {
     ) -> Result<(), Stop> {
         match self {
             Self::Get(source) => devices::bring(&client()?, &source, json),
-            Self::Cancel => devices::cancel(&client()?),
+            Self::Cancel { file: None } => devices::cancel(&client()?),
+            Self::Cancel { file: Some(file) } => waiting::withdraw(&client()?, &file, json),
             Self::Show => devices::show(&client()?, json),
             Self::History => devices::show_history(&client()?, json),
             Self::Inventory => devices::inventory(&client()?, json),
+            Self::Background { set } => waiting::background(&client()?, set, json),
             Self::Build(args) => build(*args, json),
             Self::Inspect { file } => inspect(&file, json),
             Self::Verify { file, trust } => verify(&file, &trust, json),

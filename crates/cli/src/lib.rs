@@ -32,6 +32,7 @@ mod timeline;
 mod transfers;
 mod upload;
 mod user;
+mod waiting;
 mod watch;
 
 pub use args::command;

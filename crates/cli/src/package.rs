@@ -12,9 +12,10 @@ use evenkeel_model::{
     error_chain,
 };
 use evenkeel_package_store::{
-    BuildOptions, ExtractError, ExtractProgress, ExtractRequest, Owners, Policy, PublicKey,
-    Recorded, SecretKey, SignedManifest, TrustedKeys, VerifyError, ZipEntry, ZipError, ZipLimits,
-    ZipReader, build, extract_archive, read_slot_manifest, read_unproven_manifest, verify_archive,
+    BuildOptions, Built, ExtractError, ExtractProgress, ExtractRequest, KeyId, Owners, Policy,
+    PublicKey, Recorded, SecretKey, SignedFirmware, SignedManifest, TrustedKeys, VerifyError,
+    ZipEntry, ZipError, ZipLimits, ZipReader, build, extract_archive, read_slot_manifest,
+    read_unproven_manifest, verify_archive,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -226,11 +227,14 @@ fn build_package(args: BuildArgs, json: bool) -> Result<(), Stop> {
     let (root, output) = (&args.root, &args.output);
     let built = build(root, &key, options, output).map_err(|error| {
         let (root, output) = (root.display(), output.display());
+        let advice = error.advice().map(|advice| format!("; {advice}"));
         Stop::Failed(format!(
-            "cannot build {output} from {root}: {}",
-            error_chain(&error)
+            "cannot build {output} from {root}: {}{}",
+            error_chain(&error),
+            advice.unwrap_or_default()
         ))
     })?;
+    let key_id = key.public().id();
     if json {
         return print_json(&serde_json::json!({
             "digest": built.manifest_digest,
@@ -239,19 +243,49 @@ fn build_package(args: BuildArgs, json: bool) -> Result<(), Stop> {
             "entries": built.manifest.entries.len(),
             "unpacked_bytes": built.manifest.unpacked_bytes,
             "archive_bytes": built.archive_bytes,
-            "signed_by": key.public().id().to_string(),
+            "firmware": brought(&built).map(firmware_json).collect::<Vec<_>>(),
+            "signed_by": key_id.to_string(),
         }));
     }
     print(&format!("{} {}\n", built.manifest_digest, output.display()))?;
+    for (path, firmware) in brought(&built) {
+        let (name, signer) = (&firmware.manifest.name, signer(firmware, key_id));
+        eprintln!("brings {path}: {name}, {signer}");
+    }
     eprintln!(
-        "version {}: {} entries, {} unpacked, {} packed, signed by key {}",
+        "version {}: {} entries, {} unpacked, {} packed, signed by key {key_id}",
         built.manifest.version,
         built.manifest.entries.len(),
         megabytes(built.manifest.unpacked_bytes),
         megabytes(built.archive_bytes),
-        key.public().id(),
     );
     Ok(())
+}
+
+/// The firmware in a package, with its paths.
+fn brought(built: &Built) -> impl Iterator<Item = (&str, &SignedFirmware)> {
+    let paths = built.manifest.firmware.iter().map(|it| it.path.as_str());
+    paths.zip(&built.firmware)
+}
+
+fn firmware_json((path, firmware): (&str, &SignedFirmware)) -> serde_json::Value {
+    serde_json::json!({
+        "path": path,
+        "digest": firmware.digest,
+        "kind": firmware.manifest.kind,
+        "name": firmware.manifest.name,
+        "signed_by": firmware.signed_by().map(|key| key.to_string()),
+    })
+}
+
+/// Whether the cluster takes the firmware too shows only after its update: another key is better named now.
+fn signer(firmware: &SignedFirmware, package_key: KeyId) -> String {
+    match firmware.signed_by() {
+        Some(key) if key != package_key => {
+            format!("signed by key {key}, which the cluster must trust too")
+        }
+        Some(_) | None => "signed by the same key".to_owned(),
+    }
 }
 
 fn inspect(file: &Path, json: bool) -> Result<(), Stop> {

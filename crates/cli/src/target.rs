@@ -63,13 +63,12 @@ impl Target {
         if let Some(socket) = &args.local {
             return Ok(Self::local(socket));
         }
-        let is_named = args.profile.is_some();
-        match (&args.url, &args.lab) {
-            // One node of a lab is asked as the lab's user.
-            (Some(url), Some(dir)) if args.names_nobody() => Self::of_lab(dir)?.only(url),
-            (Some(url), _) if !is_named => Self::from_args(url, args),
-            (None, Some(dir)) if !is_named => Self::of_lab(dir),
-            (_, _) => match profile::find(args.profile.as_deref())? {
+        if let Some(dir) = &args.lab {
+            return Self::in_lab(dir, args);
+        }
+        match (&args.url, &args.profile) {
+            (Some(url), None) => Self::from_args(url, args),
+            (_, name) => match profile::find(name.as_deref())? {
                 Some(profile) => Self::of_profile(&profile, args),
                 None => {
                     let text = "which cluster? Give --url (or EVENKEEL_URL), --profile (or EVENKEEL_PROFILE), or \
@@ -77,6 +76,23 @@ impl Target {
                     Err(Stop::Usage(text.to_owned()))
                 }
             },
+        }
+    }
+
+    /// A lab, or one node of it, as the lab's user. Whoever gives another one means something else than is done.
+    fn in_lab(dir: &Path, args: &ClusterArgs) -> Result<Self, Stop> {
+        let given = args.beside_a_lab();
+        if !given.is_empty() {
+            return Err(Stop::Usage(format!(
+                "{} cannot be given beside a lab: --lab (or EVENKEEL_LAB) says the address, the user and the CA, and only \
+                 --url of one of its nodes goes with it. To ask as somebody else, give --url, --user and --ca instead",
+                given.join(", ")
+            )));
+        }
+        let lab = Self::of_lab(dir)?;
+        match &args.url {
+            Some(url) => lab.only(url),
+            None => Ok(lab),
         }
     }
 

@@ -94,6 +94,52 @@ fn a_profile_that_is_named_counts_more_than_the_environment_and_less_than_what_i
 }
 
 #[test]
+fn beside_a_lab_nobody_else_can_be_named_but_by_the_environment_which_does_not_count() {
+    let config = tempfile::tempdir().unwrap();
+    let folder = config.path();
+    let (lab, show) = (["--lab", "/typed/lab"], ["job", "show"]);
+    for given in [
+        &["--user", "me"][..],
+        &["--password-file", "/typed/password"],
+        &["--profile", "address"],
+        &["--ca", "/typed/ca"],
+        &["--insecure"],
+        &["--user", "me", "--url", "https://127.0.0.1:1"],
+    ] {
+        let typed = evenkeel(folder, &[&lab[..], given, &show].concat());
+        let said = fails(typed);
+        let refused = format!("{} cannot be given beside a lab", given[0]);
+        assert!(said.contains(&refused), "{given:?}: {said}");
+    }
+    // A lab of the environment stands back for a cluster that is named, and for nothing less.
+    for (given, meant) in [
+        (&["--user", "me"][..], "--user cannot be given beside a lab"),
+        (&["--profile", "address"], "there is no profile address"),
+        (
+            &["--url", "ftp://typed", "--user", "me"],
+            "ftp://typed does not begin",
+        ),
+        (&["--url", "ftp://typed"], "/environment/lab"),
+    ] {
+        let mut command = evenkeel(folder, &[given, &show].concat());
+        command.env("EVENKEEL_LAB", "/environment/lab");
+        let said = fails(command);
+        assert!(said.contains(meant), "{given:?}: {said}");
+    }
+    for lab in [&["--lab", "/the/lab"][..], &[]] {
+        let mut command = evenkeel(folder, &[lab, &show].concat());
+        command.envs([
+            ("EVENKEEL_LAB", "/the/lab"),
+            ("EVENKEEL_USER", "somebody"),
+            ("EVENKEEL_PASSWORD_FILE", "/environment/password"),
+            ("EVENKEEL_CA", "/environment/ca"),
+        ]);
+        let said = fails(command);
+        assert!(said.contains("/the/lab"), "{lab:?}: {said}");
+    }
+}
+
+#[test]
 fn an_interrupt_at_a_password_prompt_leaves_the_terminal_as_it_was() {
     let config = tempfile::tempdir().unwrap();
     let terminal = openpty(None, None).unwrap();

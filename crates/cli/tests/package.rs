@@ -7,10 +7,14 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 fn evenkeel(dir: &Path, args: &str) -> Output {
+    any(dir, &format!("package {args}"))
+}
+
+/// Of commands of all sorts.
+fn any(dir: &Path, args: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
     command
         .current_dir(dir)
-        .arg("package")
         .args(args.split(' '))
         .env("RUST_BACKTRACE", "1");
     command.output().unwrap()
@@ -97,7 +101,7 @@ fn failures_say_what_where_and_what_to_do() {
     fs::write(dir.join("cut.tgz"), &bytes[..bytes.len() - 9]).unwrap();
     assert!(fails(dir, "verify cut.tgz --trust K.pub").contains("truncated"));
     assert!(fails(dir, "extract cut.tgz -C new --trust K.pub").contains("truncated"));
-    assert!(fails(dir, "verify K --trust K.pub").contains("not a gzip file"));
+    assert!(fails(dir, "verify K --trust K.pub").contains("neither a gzip nor a zip file"));
     assert!(fails(dir, "verify absent --trust K.pub").contains("No such file"));
     assert!(fails(dir, "verify F.tgz --trust K").contains("not an ed25519 public key"));
     std::os::unix::net::UnixListener::bind(dir.join("socket")).unwrap();
@@ -116,6 +120,50 @@ fn failures_say_what_where_and_what_to_do() {
         "{text}"
     );
     assert!(!dir.join("G.tgz").exists() && !dir.join("G.tgz.partial").exists());
+}
+
+#[test]
+fn firmware_that_a_package_brings_is_proven_and_named() {
+    let lab = lab();
+    let dir = lab.path();
+    let image = "tree/fw/IOM12.0300.SFW";
+    fs::create_dir(dir.join("tree/fw")).unwrap();
+    fs::write(dir.join(image), "a shelf's firmware").unwrap();
+    let build = "build --version 2.0 --root tree --key K -o F.tgz";
+    let bare = fails(dir, &format!("{build} --firmware fw/IOM12.0300.SFW"));
+    assert!(
+        bare.contains("\"fw/IOM12.0300.SFW\" in the tree is no firmware package")
+            && bare.contains("`evenkeel firmware build`"),
+        "{bare}"
+    );
+    assert!(!dir.join("F.tgz").exists());
+    let sign = format!("firmware build {image} --key K -o tree/fw/shelf.zip");
+    assert_eq!(any(dir, &sign).status.code(), Some(0));
+    let build = format!("{build} --firmware fw/shelf.zip");
+    let told = String::from_utf8(evenkeel(dir, &build).stderr).unwrap();
+    assert!(
+        told.starts_with(
+            "brings fw/shelf.zip: shelf firmware IOM12 0300, signed by the same key\n"
+        ),
+        "{told}"
+    );
+    let twice = fails(dir, &format!("{build} --firmware fw/shelf.zip"));
+    assert!(
+        twice.contains("for model IOM12; leave one of the two out"),
+        "{twice}"
+    );
+    let json: serde_json::Value =
+        serde_json::from_str(&ok(dir, &format!("{build} --json"))).unwrap();
+    assert_eq!(json["firmware"][0]["path"], "fw/shelf.zip");
+    assert_eq!(json["firmware"][0]["signed_by"], json["signed_by"]);
+    // Of another key the cluster must know too.
+    ok(dir, "keygen --out L");
+    let told = evenkeel(dir, &build.replace("--key K", "--key L")).stderr;
+    let told = String::from_utf8(told).unwrap();
+    assert!(
+        told.contains(", which the cluster must trust too\n"),
+        "{told}"
+    );
 }
 
 #[test]

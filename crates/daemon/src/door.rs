@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use evenkeel_api::{Action, NewAcknowledgement, NewKey, PlanPreview};
 use evenkeel_download::Source;
 use evenkeel_model::{
-    AccountChange, Awaiting, JobId, NodeName, PackagesStatus, Refusal, UpdateRequest, UserName,
-    Version,
+    AccountChange, Awaiting, Digest, JobId, NodeName, PackagesStatus, Refusal, UpdateRequest,
+    UserName, Version,
 };
 use evenkeel_orchestrator::{GatesChange, UserChange};
 use evenkeel_rest::{FrontDoor, NodeDoor, Upload};
@@ -112,6 +112,14 @@ impl FrontDoor for Door {
 
     async fn cancel_firmware(&self, job: JobId, by: UserName) -> Result<(), Refusal> {
         self.inner.cancel_firmware(job, by).await
+    }
+
+    async fn withdraw_firmware(&self, digest: Digest, by: UserName) -> Result<(), Refusal> {
+        self.inner.withdraw_firmware(digest, by).await
+    }
+
+    async fn set_background_firmware(&self, on: bool, by: UserName) -> Result<(), Refusal> {
+        self.inner.set_background_firmware(on, by).await
     }
 
     async fn awaiting(&self) -> Result<Vec<Awaiting>, Refusal> {

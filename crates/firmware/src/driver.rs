@@ -41,6 +41,19 @@ pub enum DriverError {
 }
 
 impl DriverError {
+    /// Whether it had no time, to the end.
+    pub(crate) fn is_busy(&self) -> bool {
+        match self {
+            Self::Busy(_) => true,
+            Self::StoodStill { source, .. } => source.is_busy(),
+            Self::Silent(_)
+            | Self::Lost(_)
+            | Self::Refused(_)
+            | Self::Unknown(_)
+            | Self::NeedsMore(_) => false,
+        }
+    }
+
     /// Whether another attempt may succeed without anyone's doing.
     pub fn is_transient(&self) -> bool {
         match self {

@@ -82,7 +82,7 @@ pub enum FirmwareError {
         why: String,
     },
     /// The device did not do it.
-    #[error("{device}, while {phase:?}")]
+    #[error("{device}, while {}", phase.text())]
     Device {
         /// Which.
         device: DeviceId,
@@ -179,6 +179,12 @@ impl FirmwareError {
             | Self::OnlyPath { .. }
             | Self::MayFence { .. }
             | Self::Journal(_) => WORKER_START_FAILED,
+            // One that has no time for it says nothing of the firmware.
+            Self::Device {
+                phase: Phase::Offline | Phase::Writing,
+                source,
+                ..
+            } if source.is_busy() => WORKER_START_FAILED,
             Self::Device { .. }
             | Self::Unchanged { .. }
             | Self::GivenUp { .. }

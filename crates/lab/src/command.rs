@@ -147,7 +147,7 @@ pub struct OfNode {
 #[command(after_long_help = fault_table())]
 pub struct FaultArgs {
     /// The fault.
-    #[arg(required_unless_present = "list", value_name = "FAULT")]
+    #[arg(required_unless_present = "list", value_name = "FAULT", value_parser = parse_fault)]
     fault: Option<Fault>,
     /// The node.
     #[arg(required_unless_present = "list")]
@@ -167,6 +167,11 @@ pub struct FaultArgs {
         required_unless_present = "list"
     )]
     dir: Option<PathBuf>,
+}
+
+fn parse_fault(name: &str) -> Result<Fault, String> {
+    name.parse::<Fault>()
+        .map_err(|error| format!("{error}; `evenkeel lab fault --list` names all there are"))
 }
 
 /// Every fault and what it does.

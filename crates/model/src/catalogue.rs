@@ -119,6 +119,9 @@ impl Catalogue {
             CatalogueEvent::FirmwareBegun { digest, .. } => {
                 self.entry_of(*digest, "firmware_begun")?.asked = None;
             }
+            CatalogueEvent::FirmwareWithdrawn { digest, .. } => {
+                self.entry_of(*digest, "firmware_withdrawn")?.asked = None;
+            }
             CatalogueEvent::FirmwareUnpacked { digest, .. } => {
                 let Some(entry) = self.packages.get_mut(digest) else {
                     let state = format!("package {digest} is not in the catalogue");

@@ -40,6 +40,8 @@ pub struct Control {
     pub booted: BTreeMap<NodeName, Booted>,
     /// What an update waits for between nodes.
     pub gates: Gates,
+    /// Firmware goes to spares only, not to disks that hold data.
+    pub firmware_spares_only: bool,
     /// Warnings that a person knows of, by check.
     pub acknowledged: BTreeMap<String, Acknowledged>,
 }
@@ -152,6 +154,7 @@ impl Control {
             }
             ControlEvent::RetentionSet { keep, .. } => self.retention = *keep,
             ControlEvent::GatesSet { gates, .. } => self.gates = gates.clone(),
+            ControlEvent::BackgroundFirmwareSet { on, .. } => self.firmware_spares_only = !on,
             ControlEvent::WarningAcknowledged {
                 at,
                 by,

@@ -168,6 +168,9 @@ pub enum Action {
         /// One disk of each model only, alone in the cluster: the others wait for how it goes.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         first: bool,
+        /// No disks that hold data.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        spares_only: bool,
     },
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use evenkeel_interconnect::{AgentRequest, AgentResponse};
 use evenkeel_model::{Awaiting, NodeName, OperationId};
-use evenkeel_planner::explain;
+use evenkeel_planner::{explain, queued};
 use evenkeel_record::{Contact, View};
 use tokio::time::timeout;
 
@@ -77,6 +77,7 @@ impl FrontDoor {
         let mut awaiting = self.out_of_reach(&view, &self.follower.contact());
         awaiting.extend(self.hindered());
         awaiting.extend(self.within_reach(&view));
+        awaiting.extend(queued(view.control(), view.catalogue()));
         awaiting
     }
 

@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 use crate::build_error::BuildError;
+use crate::firmware::{SignedFirmware, prove_brought};
 use crate::fsutil;
 use crate::keys::SecretKey;
 use crate::pack::write_archive;
@@ -42,7 +43,7 @@ pub struct BuildOptions {
     pub checks: Vec<BundledCheck>,
     /// What a person must see to.
     pub manual_steps: Vec<String>,
-    /// Paths, in the tree, of firmware it brings.
+    /// Paths, in the tree, of firmware it brings: signed firmware packages, of which no two are for the same devices.
     pub firmware: Vec<String>,
     /// Release notes.
     pub notes: String,
@@ -85,6 +86,8 @@ pub struct Built {
     pub manifest_digest: Digest,
     /// Its manifest.
     pub manifest: Manifest,
+    /// The firmware it brings, in the manifest's order. Whoever takes it has to trust its signers too.
+    pub firmware: Vec<SignedFirmware>,
     /// Size of the archive.
     pub archive_bytes: u64,
 }
@@ -102,6 +105,7 @@ pub fn build(
     let mut found = Walk::of(&root, options.recorded)?;
     hash_files(&root, &mut found, threads)?;
     let manifest = make_manifest(found, options)?;
+    let firmware = prove_brought(&root, &manifest, key)?;
     let bytes = serde_json::to_vec(&manifest).expect("a manifest is plain JSON");
     if bytes.len() as u64 > MAX_MANIFEST_BYTES {
         return Err(BuildError::ManifestTooLarge {
@@ -117,6 +121,7 @@ pub fn build(
             Ok(Built {
                 manifest_digest,
                 manifest,
+                firmware,
                 archive_bytes,
             })
         }

@@ -3,7 +3,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use evenkeel_model::{MAX_CHECKS_BYTES, MAX_MANIFEST_BYTES, ManifestError, XattrProblem};
+use evenkeel_model::{
+    DeviceModel, FirmwareKind, MAX_CHECKS_BYTES, MAX_MANIFEST_BYTES, ManifestError, XattrProblem,
+};
+
+use crate::firmware::FirmwareError;
 
 /// Why a package was not built. The output file is then as it was before.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +69,30 @@ pub enum BuildError {
         /// Bytes in them.
         bytes: u64,
     },
+    /// Firmware that nodes would refuse when they take it out of the package.
+    #[error("{path:?} in the tree is no firmware package that a cluster takes")]
+    Firmware {
+        /// Its path in the tree.
+        path: String,
+        /// Why they would.
+        #[source]
+        source: Box<FirmwareError>,
+    },
+    /// Two firmware packages for the same devices: which of them counts could only be guessed.
+    #[error(
+        "{first:?} and {second:?} in the tree both bring {}",
+        what_they_bring(*kind, model.as_ref())
+    )]
+    FirmwareTwice {
+        /// The one that is named first.
+        first: String,
+        /// The one that is named later.
+        second: String,
+        /// The kind of both.
+        kind: FirmwareKind,
+        /// The model that both are for; none for disk qualification packages.
+        model: Option<DeviceModel>,
+    },
     /// A name or link target that JSON cannot hold.
     #[error("{path}: its name or link target is not UTF-8")]
     NotUtf8 {
@@ -99,7 +127,35 @@ pub enum BuildError {
     },
 }
 
+fn what_they_bring(kind: FirmwareKind, model: Option<&DeviceModel>) -> String {
+    match model {
+        Some(model) => format!("{kind} for model {model}"),
+        None => format!("a {kind}"),
+    }
+}
+
 impl BuildError {
+    /// What to do about it, as a phrase to append, where the error alone does not show it.
+    pub fn advice(&self) -> Option<&'static str> {
+        match self {
+            Self::Firmware { source, .. } => Some(source.advice()),
+            Self::FirmwareTwice { .. } => Some("leave one of the two out"),
+            Self::NotADirectory { .. }
+            | Self::OutputInTree { .. }
+            | Self::OutputNotAFile { .. }
+            | Self::Reserved { .. }
+            | Self::Unsupported { .. }
+            | Self::Xattr { .. }
+            | Self::CheckNotExecutable { .. }
+            | Self::ChecksTooLarge { .. }
+            | Self::NotUtf8 { .. }
+            | Self::Changed { .. }
+            | Self::Manifest(_)
+            | Self::ManifestTooLarge { .. }
+            | Self::Io { .. } => None,
+        }
+    }
+
     pub(crate) fn io(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { step, path, source }

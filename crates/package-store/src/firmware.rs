@@ -3,6 +3,7 @@
 //! They are small and come whole before they are looked at, since a zip is read from its end. What is in one is
 //! read from its content, never from who sent it. The format is `docs/firmware.md`.
 
+mod brought;
 mod build;
 mod build_error;
 mod container;
@@ -14,6 +15,7 @@ mod prove;
 mod recognise;
 mod zip_write;
 
+pub(crate) use brought::prove_brought;
 pub use build::{BuiltFirmware, FirmwareBuild, build_firmware};
 pub use build_error::FirmwareBuildError;
 pub use error::FirmwareError;

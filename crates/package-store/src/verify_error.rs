@@ -15,11 +15,11 @@ pub enum VerifyError {
     /// The stream could not be read; says nothing about the package.
     #[error("the package cannot be read")]
     Read(#[source] io::Error),
-    /// Does not start like gzip.
-    #[error("this is no package: it is not a gzip file")]
+    /// Does not start like gzip. Firmware that is no archive ends here too: nothing shows that it is firmware.
+    #[error("this is no archive: it is neither a gzip nor a zip file")]
     NotGzip,
     /// A zip file, as firmware comes in.
-    #[error("this is a zip file: firmware packages are not taken by this release")]
+    #[error("this is a zip file, as firmware comes in, and no software package")]
     Zip,
     /// A gzip member whose data or checksum is wrong.
     #[error("the package is damaged near byte {at} of its inflated content")]
@@ -224,9 +224,13 @@ impl VerifyError {
     pub fn advice(&self) -> &'static str {
         match self {
             Self::Read(_) => "see that the file is there and readable",
-            Self::Zip => "a software package is a .tgz that `evenkeel package build` made",
+            Self::Zip => {
+                "a software package is a .tgz that `evenkeel package build` made; `evenkeel firmware \
+                 verify` proves firmware"
+            }
             Self::NotGzip | Self::NotAPackage { .. } => {
-                "name a file that `evenkeel package build` made"
+                "name a file that `evenkeel package build` made; firmware as its vendor gives it has \
+                 to be put in a signed package with `evenkeel firmware build`"
             }
             Self::Truncated { .. } => "copy it again, to its end",
             Self::Unsigned { .. } => "only signed packages are taken",

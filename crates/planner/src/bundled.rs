@@ -18,7 +18,7 @@ const NAME: &str = "Package checks";
 /// More findings than these nobody reads: the rest is counted.
 const MAX_FINDINGS: usize = 48;
 /// Bytes of JSON that the findings of an event may have, everybody's together: the record takes no event over
-/// 64 KiB, and an update whose findings it never took would stand still for good.
+/// 128 KiB, and an update whose findings it never took would stand still for good.
 const EVENT_BUDGET: usize = 56 << 10;
 /// Taking the checks out of the package, beside running them: a big one is read to where they lie.
 const UNPACK: Duration = Duration::from_secs(120);

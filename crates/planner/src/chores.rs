@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use evenkeel_model::{
-    Awaiting, Catalogue, CatalogueEntry, ClusterObservation, Control, Digest, NodeName,
-    NodeObservation, Observed, Request, Topology, Transition, Version, WallTime,
+    Awaiting, Catalogue, CatalogueEntry, ClusterObservation, Control, Digest, FirmwareAsked,
+    FirmwareEntry, NodeName, NodeObservation, Observed, Request, Topology, Transition, Version,
+    WallTime,
 };
 
 use crate::bounds::Tunables;
@@ -64,7 +65,7 @@ pub fn chores(leisure: &Leisure<'_>) -> Chores {
             chores.start = Some(request);
             return chores;
         }
-        Some(Due::Wait(wait)) => chores.awaiting.push(*wait),
+        Some(Due::Wait(waits)) => chores.awaiting.extend(waits),
         None => {}
     }
     for entry in in_order(leisure.catalogue) {
@@ -97,16 +98,53 @@ pub fn chores(leisure: &Leisure<'_>) -> Chores {
 /// A firmware update that was asked for.
 enum Due {
     Start(Request),
-    Wait(Box<Awaiting>),
+    Wait(Vec<Awaiting>),
 }
 
-/// The first of those that were asked for: by kind, since the disk qualification package describes the disks, then as
-/// they came in.
+/// Firmware updates that were asked for and have not begun, in the order in which they will: by kind, since the disk
+/// qualification package describes the disks, then as they came in.
+pub fn firmware_queue(catalogue: &Catalogue) -> Vec<(&FirmwareEntry, &FirmwareAsked)> {
+    let entries = catalogue.firmware.values();
+    let asked = entries.filter_map(|entry| Some((entry, entry.asked.as_ref()?)));
+    let mut queue: Vec<_> = asked.collect();
+    queue.sort_by_key(|(entry, _)| (entry.firmware.summary.kind, entry.order));
+    queue
+}
+
+/// What firmware updates wait for that were asked for while something else is open: its end. While nothing is,
+/// [`chores`] says it.
+pub fn queued(control: &Control, catalogue: &Catalogue) -> Vec<Awaiting> {
+    let Some((id, kind)) = control.open.iter().next() else {
+        return Vec::new();
+    };
+    let behind = format!("{} {id} is under way", kind.as_str());
+    let wait = |asked: &FirmwareAsked| {
+        let unblock = format!(
+            "It begins by itself then; \"evenkeel firmware cancel {}\" withdraws it.",
+            asked.file
+        );
+        to_begin(asked, behind.clone(), unblock)
+    };
+    let queue = firmware_queue(catalogue).into_iter();
+    queue.map(|(_, asked)| wait(asked)).collect()
+}
+
+fn to_begin(asked: &FirmwareAsked, seen: String, unblock: String) -> Awaiting {
+    Awaiting {
+        operation: None,
+        node: None,
+        what: format!("the firmware update with {} to begin", asked.file),
+        since: asked.at,
+        seen: Some(seen),
+        remaining: None,
+        unblock,
+    }
+}
+
+/// The first of those that were asked for.
 fn firmware(leisure: &Leisure<'_>) -> Option<Due> {
-    let entries = leisure.catalogue.firmware.values();
-    let asked = entries.filter(|entry| entry.asked.is_some());
-    let entry = asked.min_by_key(|entry| (entry.firmware.summary.kind, entry.order))?;
-    let asked = entry.asked.as_ref()?;
+    let queue = firmware_queue(leisure.catalogue);
+    let (entry, asked) = queue.first()?;
     let held_up = all_standing(leisure.topology, leisure.observations)
         .first()
         .map(|takeover| {
@@ -126,15 +164,11 @@ fn firmware(leisure: &Leisure<'_>) -> Option<Due> {
             file: asked.file.clone(),
         }));
     };
-    Some(Due::Wait(Box::new(Awaiting {
-        operation: None,
-        node: None,
-        what: format!("the firmware update with {} to begin", asked.file),
-        since: asked.at,
-        seen: Some(seen),
-        remaining: None,
-        unblock: format!("{unblock} It begins by itself then."),
-    })))
+    let unblock = format!("{unblock} It begins by itself then.");
+    let waits = queue
+        .iter()
+        .map(|(_, asked)| to_begin(asked, seen.clone(), unblock.clone()));
+    Some(Due::Wait(waits.collect()))
 }
 
 /// Takeovers that stand while no update is open: nobody but a person gives them back.

@@ -90,10 +90,17 @@ pub fn describe(task: &Task) -> Described {
             format!("reboot node \"{node}\" into the new image"),
             format!("{by} reports that the reboot began"),
         ),
-        Action::Firmware { kind, first, .. } => {
-            let which = match first {
-                true => "the first disk of each model",
-                false => "the devices",
+        Action::Firmware {
+            kind,
+            first,
+            spares_only,
+            ..
+        } => {
+            let which = match (first, spares_only) {
+                (true, false) => "the first disk of each model",
+                (true, true) => "the first spare of each model",
+                (false, false) => "the devices",
+                (false, true) => "the spares",
             };
             (
                 format!("bring {which} of node \"{node}\" up to date: {kind}"),

@@ -25,6 +25,9 @@ use crate::parts;
 use crate::update::{each, problem_of, settle, trouble, with_flight};
 use crate::words::cut;
 
+/// What is said where disks that hold data were left out on an operator's word.
+const SPARES_ONLY: &str =
+    "Firmware in the background is off: disks that hold data were left as they are.";
 /// Bytes of what one node says of its failure in the job's message.
 const REASON_MAX: usize = 600;
 
@@ -100,6 +103,7 @@ fn plan(input: &Input<'_>, package: Digest, kind: FirmwareKind, nodes: Vec<NodeN
                 package,
                 kind,
                 first,
+                spares_only: kind == FirmwareKind::Disk && input.control.firmware_spares_only,
             };
             let task = Task {
                 id: TaskId(numbers.next().unwrap_or(u32::MAX)),
@@ -273,6 +277,9 @@ fn held_back<'a>(input: &'a Input<'_>, plan: &'a Plan, task: &Task) -> Option<&'
 /// A device that the package is for and that still runs something older, though no task says so: whoever served it in a
 /// takeover meanwhile passed it over.
 fn behind(input: &Input<'_>, plan: &Plan, node: &NodeName) -> Option<Problem> {
+    if is_for_spares_only(plan) {
+        return None;
+    }
     let firmware = &input.catalogue.firmware.get(&plan.package)?.firmware;
     let seen = input.seen(node)?.firmware.known()?;
     let of_kind = |it: &&DeviceFirmware| it.kind == firmware.summary.kind;
@@ -285,6 +292,18 @@ fn behind(input: &Input<'_>, plan: &Plan, node: &NodeName) -> Option<Problem> {
             let error = format!("{device} still runs {runs}, not {offered}");
             problem_of(Some(node.clone()), &error, "Bring the firmware in again.")
         })
+    })
+}
+
+fn is_for_spares_only(plan: &Plan) -> bool {
+    plan.tasks().any(|task| {
+        matches!(
+            task.action,
+            Action::Firmware {
+                spares_only: true,
+                ..
+            }
+        )
     })
 }
 
@@ -316,7 +335,10 @@ fn finish(input: &Input<'_>, plan: &Plan) -> Decision {
     let planned = |name: &&NodeName| plan.lanes().any(|lane| lane.node == **name);
     let left_out: Vec<&NodeName> = input.topology.names().filter(|it| !planned(it)).collect();
     if problems.is_empty() && left_out.is_empty() {
-        let message = "Firmware update completed.".to_owned();
+        let message = match is_for_spares_only(plan) {
+            false => "Firmware update completed.".to_owned(),
+            true => format!("Firmware update completed. {SPARES_ONLY}"),
+        };
         let outcome = JobOutcome::Success { message };
         return end(input, OperationEnd::Completed, outcome);
     }

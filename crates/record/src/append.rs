@@ -6,8 +6,9 @@ use evenkeel_model::{EventId, Generation, Position, Seq, StreamId};
 
 use crate::record::Unavailable;
 
-/// The longest event, in bytes of its JSON text. Bigger values are stored by digest.
-pub const MAX_EVENT_BYTES: usize = 64 * 1024;
+/// The longest event, in bytes of its JSON text. Bigger values are stored by digest. The longest is the topology, some
+/// 225 bytes for each node.
+pub const MAX_EVENT_BYTES: usize = 128 * 1024;
 /// The longest value stored by digest, in bytes: a transaction has to stay short.
 pub const MAX_BLOB_BYTES: usize = 16 * 1024 * 1024;
 /// The most events of one append, over all its streams: a transaction has to stay short.

@@ -15,8 +15,8 @@ use crate::mirror::Mirror;
 use crate::record::{Record, Unavailable};
 use crate::view::View;
 
-/// Entries per read. With events of 64 KiB at most, a page stays within 32 MiB.
-const PAGE: usize = 512;
+/// Entries per read. With events of 128 KiB at most, a page stays within 32 MiB.
+const PAGE: usize = 256;
 /// Entries that a slow reader of the broadcast may fall behind before it loses some.
 const BROADCAST: usize = 1024;
 /// Entries kept for a mirror that cannot be written; beyond, it is left as it is until the next start.

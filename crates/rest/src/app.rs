@@ -157,10 +157,15 @@ fn calls() -> Routes {
         .on(Method::GET, permit::AUDIT, events::audit)
         .on(Method::GET, "/evenkeel/v1/transfers", transfers::transfers)
         .on(Method::GET, "/evenkeel/v1/devices", firmware::devices)
+        .on(Method::GET, FIRMWARE, firmware::firmware)
+        .on(Method::PATCH, FIRMWARE, firmware::set_background)
+        .on(Method::DELETE, WAITING_FIRMWARE, firmware::withdraw)
 }
 
 const ACKNOWLEDGEMENTS: &str = "/evenkeel/v1/acknowledgements";
 const ACKNOWLEDGEMENT: &str = "/evenkeel/v1/acknowledgements/{check}";
+const FIRMWARE: &str = "/evenkeel/v1/firmware";
+const WAITING_FIRMWARE: &str = "/evenkeel/v1/firmware/{digest}";
 
 /// Methods and addresses of every call.
 #[cfg(test)]

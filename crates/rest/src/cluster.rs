@@ -7,14 +7,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use evenkeel_api::{
-    Acknowledgement, Action, Certificate, Download, EstimateRecord, EventLine, Explain,
+    Acknowledgement, Action, Certificate, Download, EstimateRecord, EventLine, Explain, Firmware,
     FirmwareHistory, GateSettings, History, Job, Key, NewAcknowledgement, NewCertificate, NewKey,
     Node, Package, PlanPreview, Retention, Software, User,
 };
 use evenkeel_download::Source;
 use evenkeel_model::{
-    Account, AccountChange, Awaiting, FirmwareStatus, JobId, NodeName, PackagesStatus, Refusal,
-    UpdateRequest, UserName, Version, WallTime,
+    Account, AccountChange, Awaiting, Digest, FirmwareStatus, JobId, NodeName, PackagesStatus,
+    Refusal, UpdateRequest, UserName, Version, WallTime,
 };
 use evenkeel_orchestrator::{GatesChange, UserChange};
 use evenkeel_record::View;
@@ -39,6 +39,8 @@ pub trait Cluster: Send + Sync + 'static {
     async fn history(&self) -> Result<Vec<History>, Refusal>;
     /// Updates of firmware, those that run too, oldest first.
     async fn firmware_history(&self) -> Result<Vec<FirmwareHistory>, Refusal>;
+    /// To which disks firmware goes, and firmware updates that wait to begin.
+    async fn firmware(&self) -> Result<Firmware, Refusal>;
     /// What every node says of its devices' firmware; nothing of one that does not answer.
     async fn devices(&self) -> BTreeMap<evenkeel_model::NodeName, FirmwareStatus>;
     /// The download under way, or the last one.
@@ -154,6 +156,10 @@ pub trait FrontDoor: Send + Sync + 'static {
     async fn delete_user(&self, user: &UserName, by: UserName) -> Result<(), Refusal>;
     /// Ends a firmware update, by its job.
     async fn cancel_firmware(&self, job: JobId, by: UserName) -> Result<(), Refusal>;
+    /// Withdraws a firmware update that waits to begin, by its package.
+    async fn withdraw_firmware(&self, digest: Digest, by: UserName) -> Result<(), Refusal>;
+    /// Says whether firmware also goes to disks that hold data, or to spares only.
+    async fn set_background_firmware(&self, on: bool, by: UserName) -> Result<(), Refusal>;
     /// What the coordinator waits for.
     async fn awaiting(&self) -> Result<Vec<Awaiting>, Refusal>;
     /// What each node says of its packages; `None` for one that does not answer.

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use evenkeel_api::{Action, Code, NewAcknowledgement, NewKey, PlanPreview};
 use evenkeel_download::{Client, Source};
-use evenkeel_model::{AccountChange, PackagesStatus, UserName, Version, code};
+use evenkeel_model::{AccountChange, Digest, PackagesStatus, UserName, Version, code};
 use evenkeel_model::{Awaiting, GetSource, JobId, NodeName, OperationKind, Refusal, UpdateRequest};
 use evenkeel_orchestrator::{FrontDoor as Admission, GatesChange, UpdateAction, UserChange};
 use evenkeel_package_store::{PublicKey, StageError, StageLimits, Store};
@@ -285,6 +285,14 @@ impl FrontDoor for NodeDoor {
 
     async fn cancel_firmware(&self, job: JobId, by: UserName) -> Result<(), Refusal> {
         self.admission.cancel_firmware(job, by).await
+    }
+
+    async fn withdraw_firmware(&self, digest: Digest, by: UserName) -> Result<(), Refusal> {
+        self.admission.withdraw_firmware(digest, by).await
+    }
+
+    async fn set_background_firmware(&self, on: bool, by: UserName) -> Result<(), Refusal> {
+        self.admission.set_background_firmware(on, by).await
     }
 
     async fn awaiting(&self) -> Result<Vec<Awaiting>, Refusal> {

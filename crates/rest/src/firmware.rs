@@ -1,25 +1,26 @@
-//! Firmware updates, and what nodes say of their devices, in the API's words.
+//! Firmware updates, those that wait too, and what nodes say of their devices, in the API's words.
 
 use std::collections::BTreeMap;
 
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use evenkeel_api::{
-    Device, Devices, DiskFirmware, Dqp, DqpRecords, FirmwareHistory, FirmwareProgress,
-    FirmwareUpdateState, FirmwareWorker, FirmwareWorkerError, FirmwareWorkerProgress,
-    FirmwareWorkerStatus, JobLink, JobRef, LastUpdateState, NodeDevices, NodeFirmware, NodeRef,
-    ProcessorImage, ProcessorImageState, ProcessorType, ShelfFirmware, Software, SpBmc,
-    UpdateStatus, WorkerState,
+    ApiError, Code, Device, Devices, DiskFirmware, Dqp, DqpRecords, FirmwareChange,
+    FirmwareHistory, FirmwareProgress, FirmwareUpdateState, FirmwareWorker, FirmwareWorkerError,
+    FirmwareWorkerProgress, FirmwareWorkerStatus, JobLink, JobRef, LastUpdateState, NodeDevices,
+    NodeFirmware, NodeRef, ProcessorImage, ProcessorImageState, ProcessorType, ShelfFirmware,
+    Software, SpBmc, UpdateStatus, WaitingFirmware, WorkerState,
 };
 use evenkeel_model::{
-    DeviceFirmware, FirmwareKind, FirmwareStatus, NodeId, NodeName, ProcessorFirmware,
-    QualificationInPlace, WallTime,
+    DeviceFirmware, Digest, FirmwareAsked, FirmwareEntry, FirmwareKind, FirmwareStatus, NodeId,
+    NodeName, ProcessorFirmware, QualificationInPlace, WallTime,
 };
 use evenkeel_record::projections::{FirmwareRow, FirmwareState, WorkerRow, WorkerRowState};
 
 use crate::app::Shared;
-use crate::request::Asked;
+use crate::request::{Asked, object};
 use crate::respond::{Failure, json};
 
 /// Updates that are shown beside the nodes: older ones are in the history.
@@ -211,16 +212,84 @@ pub(crate) async fn devices(State(app): Shared, asked: Asked) -> Result<Response
 }
 
 fn device(device: DeviceFirmware) -> Device {
-    let kind = match device.kind {
+    Device {
+        device: device.device,
+        kind: word(device.kind).to_owned(),
+        model: device.model.map(|model| model.to_string()),
+        revision: device.revision.map(|revision| revision.to_string()),
+    }
+}
+
+fn word(kind: FirmwareKind) -> &'static str {
+    match kind {
         FirmwareKind::Qualification => "qualification",
         FirmwareKind::Disk => "disk",
         FirmwareKind::Shelf => "shelf",
         FirmwareKind::ServiceProcessor => "service_processor",
-    };
-    Device {
-        device: device.device,
-        kind: kind.to_owned(),
-        model: device.model.map(|model| model.to_string()),
-        revision: device.revision.map(|revision| revision.to_string()),
     }
+}
+
+/// A row of `waiting` of `/evenkeel/v1/firmware`.
+pub(crate) fn waiting((entry, asked): (&FirmwareEntry, &FirmwareAsked)) -> WaitingFirmware {
+    let summary = &entry.firmware.summary;
+    WaitingFirmware {
+        digest: entry.firmware.digest.to_string(),
+        kind: word(summary.kind).to_owned(),
+        name: summary.name.clone(),
+        file: asked.file.clone(),
+        by: asked.by.to_string(),
+        at: asked.at.to_api(),
+    }
+}
+
+/// `GET /evenkeel/v1/firmware`.
+pub(crate) async fn firmware(State(app): Shared, asked: Asked) -> Result<Response, Failure> {
+    let result = async {
+        asked.params()?.finish()?;
+        Ok(json(&app.cluster.firmware().await?))
+    };
+    let body = result.await.map_err(|error| asked.failure(error))?;
+    Ok(asked.form.answer(StatusCode::OK, body))
+}
+
+/// `PATCH /evenkeel/v1/firmware`.
+pub(crate) async fn set_background(
+    State(app): Shared,
+    asked: Asked,
+    body: Body,
+) -> Result<Response, Failure> {
+    let result = async {
+        asked.params()?.finish()?;
+        let change: FirmwareChange = object(body).await?;
+        let by = asked.caller.user.clone();
+        app.door
+            .set_background_firmware(change.background, by)
+            .await?;
+        Ok(json(&app.cluster.firmware().await?))
+    };
+    let body = result.await.map_err(|error| asked.failure(error))?;
+    Ok(asked.form.answer(StatusCode::OK, body))
+}
+
+/// `DELETE /evenkeel/v1/firmware/{digest}`: the firmware update does not begin; its package stays.
+pub(crate) async fn withdraw(State(app): Shared, asked: Asked) -> Result<Response, Failure> {
+    let result = async {
+        asked.params()?.finish()?;
+        let digest = digest_of(&asked.key())?;
+        let by = asked.caller.user.clone();
+        app.door.withdraw_firmware(digest, by).await?;
+        Ok(serde_json::json!({}))
+    };
+    let body = result.await.map_err(|error| asked.failure(error))?;
+    Ok(asked.form.answer(StatusCode::OK, body))
+}
+
+/// What is no digest names nothing, as any other key that is not there.
+fn digest_of(key: &str) -> Result<Digest, ApiError> {
+    key.parse::<Digest>().map_err(|error| {
+        let message = format!(
+            "No firmware update waits under that name: {error}. `GET /evenkeel/v1/firmware` lists those that wait."
+        );
+        ApiError::with(Code::NoEntry, message).target("digest")
+    })
 }

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use evenkeel_api::{
-    Acknowledgement, Code, Download, EstimateRecord, EventLine, Explain, FirmwareHistory,
+    Acknowledgement, Code, Download, EstimateRecord, EventLine, Explain, Firmware, FirmwareHistory,
     OpenOperation,
 };
 use evenkeel_api::{GateSettings, History, Job, Key, Node, Package, Retention, Software, User};
 use evenkeel_model::{
     Account, Awaiting, FirmwareStatus, JobId, NodeName, Position, Refusal, UserName, WallTime,
 };
-use evenkeel_orchestrator::FrontDoor;
+use evenkeel_orchestrator::{FrontDoor, firmware_queue};
 use evenkeel_record::projections::{self as rows, At, OperationRow};
 use evenkeel_record::{Entry, Follower, Record, Unavailable, View};
 use evenkeel_seam::Clock;
@@ -225,6 +225,15 @@ impl Cluster for RecordCluster {
             .into_iter()
             .map(firmware::history)
             .collect())
+    }
+
+    async fn firmware(&self) -> Result<Firmware, Refusal> {
+        let view = self.view();
+        let waiting = firmware_queue(view.catalogue()).into_iter();
+        Ok(Firmware {
+            background: !view.control().firmware_spares_only,
+            waiting: waiting.map(firmware::waiting).collect(),
+        })
     }
 
     async fn download(&self) -> Result<Download, Refusal> {

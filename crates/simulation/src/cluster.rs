@@ -71,9 +71,9 @@ impl Cluster {
             let control = view.control();
             control.coordinator.is_some() && control.booted.len() == cluster.names().len()
         };
-        let up = cluster.until(Duration::from_secs(60), |_| {
-            ready(&cluster.view()).then_some(())
-        });
+        // All of them write down their boot, one after the other.
+        let bound = Duration::from_secs(60 + cluster.names().len() as u64);
+        let up = cluster.until(bound, |_| ready(&cluster.view()).then_some(()));
         up.await.expect("a cluster without faults comes up");
         cluster
     }

@@ -11,8 +11,10 @@ use evenkeel_model::{
     DeviceModel, Digest, FirmwareKind, FirmwareOffer, FirmwareRef, FirmwareRevision,
     FirmwareSummary,
 };
+use evenkeel_platform::devices::DeviceId;
 use evenkeel_platform::sim::{ImageKind, firmware_image};
 
+use crate::cluster::Cluster;
 use crate::settings::digest;
 use crate::shelf::Shelf;
 
@@ -162,13 +164,33 @@ impl QualificationStore for Shelf {
     }
 }
 
-/// What the first packages of all kinds bring, by model: what a story compares devices with.
-pub fn firmware_revisions() -> BTreeMap<DeviceModel, FirmwareRevision> {
-    let all = KINDS
-        .into_iter()
-        .flat_map(|kind| firmware(kind, Edition::First).summary.offers);
-    let by_model = |offer: FirmwareOffer| Some((offer.model?, offer.revision));
-    all.filter_map(by_model).collect()
+impl Cluster {
+    /// Devices that do not run what the first packages bring, by kind.
+    pub fn behind_firmware(&self) -> BTreeMap<FirmwareKind, Vec<String>> {
+        let mut behind = BTreeMap::<FirmwareKind, Vec<String>>::new();
+        self.hardware(|hardware, _| {
+            for device in hardware.devices() {
+                let kind = kind_of(&device);
+                let offers = firmware(kind, Edition::First).summary.offers;
+                let Some(runs) = hardware.firmware_of(&device) else {
+                    continue;
+                };
+                if !offers.iter().any(|offer| offer.revision == runs) {
+                    let line = format!("{device} runs {runs}");
+                    behind.entry(kind).or_default().push(line);
+                }
+            }
+        });
+        behind
+    }
+}
+
+fn kind_of(device: &DeviceId) -> FirmwareKind {
+    match device {
+        DeviceId::Drive(_) => FirmwareKind::Disk,
+        DeviceId::Module { .. } => FirmwareKind::Shelf,
+        DeviceId::Processor(_) => FirmwareKind::ServiceProcessor,
+    }
 }
 
 #[cfg(test)]

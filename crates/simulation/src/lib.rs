@@ -34,7 +34,7 @@ pub use cluster::{Cluster, Scene, run};
 pub use conditions::DiskState;
 pub use dice::Dice;
 pub use drive::{Stand, Stuck, stand_of};
-pub use firmware::{Edition, firmware, firmware_revisions};
+pub use firmware::{Edition, firmware};
 pub use hooks::ScriptedChecks;
 pub use settings::{NEW, OLD, Settings, admin};
 pub use world::Blow;

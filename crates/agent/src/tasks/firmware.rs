@@ -3,7 +3,7 @@
 //! A node that has booted since the order was decided goes on all the same: it may have a disk out of its group.
 
 use evenkeel_firmware::{FirmwareOrder, IMAGE_OPEN_FAILED, WorkError};
-use evenkeel_model::{Digest, FirmwareKind, How, TaskError};
+use evenkeel_model::{How, TaskError};
 
 use super::package::{Advice, have_package};
 use super::run::{Run, permanent, transient};
@@ -15,25 +15,11 @@ const ADVICE: Advice = Advice {
     code: Some(IMAGE_OPEN_FAILED),
 };
 
-pub(super) async fn run(
-    run: &Run,
-    package: Digest,
-    kind: FirmwareKind,
-    first: bool,
-) -> Result<How, TaskError> {
-    have_package(run, package, &ADVICE).await?;
+pub(super) async fn run(run: &Run, order: &FirmwareOrder) -> Result<How, TaskError> {
+    have_package(run, order.package, &ADVICE).await?;
     run.begin()?;
-    let order = FirmwareOrder {
-        operation: run.order().key.operation,
-        package,
-        kind,
-        first,
-    };
     let parts = run.parts();
-    let renewed = parts
-        .firmware
-        .renew(&order, &parts.db, run.progress())
-        .await;
+    let renewed = parts.firmware.renew(order, &parts.db, run.progress()).await;
     match renewed {
         Ok(How::AlreadyDone) => Ok(run.found()),
         Ok(_) => Ok(run.reached()),

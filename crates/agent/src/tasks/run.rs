@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use evenkeel_firmware::FirmwareOrder;
 use evenkeel_interconnect::{AgentRequest, AgentResponse, CallError};
 use evenkeel_model::{
     Action, BootId, How, NodeName, PairState, Progress, SlotsState, TaskEnd, TaskError,
@@ -116,7 +117,17 @@ impl Run {
                 package,
                 kind,
                 first,
-            } => firmware::run(self, *package, *kind, *first).await,
+                spares_only,
+            } => {
+                let order = FirmwareOrder {
+                    operation: self.order.key.operation,
+                    package: *package,
+                    kind: *kind,
+                    first: *first,
+                    spares_only: *spares_only,
+                };
+                firmware::run(self, &order).await
+            }
             Action::AwaitBoot { .. }
             | Action::Stabilize { .. }
             | Action::VerifyHome { .. }

@@ -289,6 +289,7 @@ impl Bench {
                 package: NEW,
                 kind: self.shelf.kind,
                 first,
+                spares_only: false,
             },
         )
     }
@@ -503,5 +504,75 @@ async fn a_daemon_killed_at_any_step_goes_on_when_it_starts_again() {
             assert_eq!(bench.renewed().len(), usize::from(DISKS), "{context}");
             bench.healthy(&context).await;
         }
+    }
+}
+
+/// Disks that hold data are left out where the order says so.
+#[tokio::test(start_paused = true)]
+async fn spares_alone_are_brought_up_to_date_where_that_is_ordered() {
+    let bench = Bench::new(FirmwareKind::Disk);
+    let agent = bench.start();
+    let mut order = bench.order(1, false);
+    if let Action::Firmware { spares_only, .. } = &mut order.task.action {
+        *spares_only = true;
+    }
+    assert_eq!(run(&agent, &order).await, DONE);
+    let platform = bench.machine.platform(&name("a"), PathBuf::new()).unwrap();
+    let drives = platform.drives().await.unwrap().into_iter();
+    let own = drives.filter(|drive| drive.owner == Some(name("a")));
+    let (mut spares, mut others) = (0, 0);
+    for disk in own {
+        let runs = bench.runs(&DeviceId::Drive(disk.serial));
+        match disk.place.group() {
+            None => spares += usize::from(runs == REVISION),
+            Some(_) => others += usize::from(runs == REVISION),
+        }
+    }
+    assert!(spares > 0);
+    assert_eq!(others, 0);
+}
+
+/// What has no time for it is given up by its own node, within the half hour that the coordinator waits for any news, and
+/// is no word against the firmware.
+#[tokio::test(start_paused = true)]
+async fn a_device_that_stays_busy_is_given_up_in_time_and_named() {
+    let module = DeviceId::Module {
+        shelf: "a-S1".to_owned(),
+        module: "A".to_owned(),
+    };
+    for (kind, device) in [
+        (FirmwareKind::Disk, drive(2)),
+        (FirmwareKind::Shelf, module),
+        (
+            FirmwareKind::ServiceProcessor,
+            DeviceId::Processor(name("a")),
+        ),
+    ] {
+        let bench = Bench::new(kind);
+        bench.device_fault(&device, DeviceFault::Busy);
+        let agent = bench.start();
+        let order = bench.order(1, false);
+        begin(&agent, &order).await;
+        let (mut said, mut since) = (None, tokio::time::Instant::now());
+        let error = loop {
+            match state(&agent, order.key).await {
+                ReportState::Ended {
+                    end: TaskEnd::Failed { error },
+                } => break error,
+                ReportState::Ended { end } => panic!("{kind}: {end:?}"),
+                ReportState::Running { progress } if said != Some(progress.clone()) => {
+                    (said, since) = (Some(progress), tokio::time::Instant::now());
+                }
+                ReportState::Running { .. } => {
+                    let quiet = since.elapsed();
+                    assert!(quiet < Duration::from_secs(25 * 60), "{kind}: {said:?}");
+                }
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        };
+        assert!(error.message.contains(&device.to_string()), "{error:?}");
+        assert!(error.message.contains("busy"), "{error:?}");
+        assert_eq!(error.code, Some(2_228_329), "{kind}: {error:?}");
+        bench.healthy("busy").await;
     }
 }

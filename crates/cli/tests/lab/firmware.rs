@@ -1,6 +1,8 @@
 //! Firmware of every kind on a cluster of real processes, under load and faults.
 
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use evenkeel_lab::LabFile;
 use serde_json::Value;
@@ -167,5 +169,70 @@ fn firmware_goes_on_after_a_kill_and_a_software_package_brings_its_own() {
         let row = &history["records"][1];
         (row["fw_file_name"] == "shelf.zip" && row["fw_update_state"] == "completed").then_some(())
     });
+    lab.assert_no_harm();
+}
+
+#[test]
+fn firmware_that_waits_is_shown_and_withdrawn_and_its_watcher_says_so() {
+    let lab = Lab::up(2);
+    let shelf = lab.firmware(KINDS[2]);
+    lab.until("the shelves", |lab| {
+        (!lab.behind("shelf", "0300").is_empty()).then_some(())
+    });
+    assert!(lab.ok(&["firmware", "background"]).contains("is on"));
+    let off = lab.ok(&["firmware", "background", "off"]);
+    assert!(off.contains("spares only"), "{off}");
+    assert!(off.contains("the next firmware update"), "{off}");
+    let none = lab.refused(&["firmware", "cancel"], 1);
+    assert!(none.contains("no firmware update is running"), "{none}");
+    assert!(!none.contains("wait to begin"), "{none}");
+
+    lab.ok(&["lab", "takeover", "node2"]);
+    lab.until("the takeover", |lab| {
+        let told = lab.ok(&["explain"]);
+        told.contains("node \"node2\" to be given back")
+            .then_some(())
+    });
+    let mut watcher = evenkeel();
+    watcher.arg("--lab").arg(&lab.dir);
+    watcher.args(["firmware", "get", shelf.to_str().unwrap()]);
+    let watcher = watcher.stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut watcher = watcher.spawn().unwrap();
+    let told = BufReader::new(watcher.stderr.take().unwrap());
+    let mut told = told.lines().map_while(Result::ok);
+    let waits = told.find(|line| {
+        line.contains("the firmware update with shelf.zip to begin")
+            && line.contains("serves for node \"node2\"")
+    });
+    assert!(waits.is_some(), "{}", lab.tail());
+    let shown = lab.json(&["firmware", "show"]);
+    assert_eq!(shown["background"], false);
+    assert_eq!(shown["waiting"][0]["file"], "shelf.zip", "{shown}");
+    let shown = lab.ok(&["firmware", "show"]);
+    assert!(shown.contains("shelf.zip"), "{shown}");
+    assert!(
+        shown.contains("Firmware in the background is off"),
+        "{shown}"
+    );
+    let waits = lab.refused(&["firmware", "cancel"], 1);
+    assert!(waits.contains("these wait to begin: shelf.zip"), "{waits}");
+    let other = lab.refused(&["firmware", "cancel", "disk.zip"], 1);
+    assert!(other.contains("these do: shelf.zip"), "{other}");
+    let withdrawn = lab.ok(&["firmware", "cancel", "shelf.zip"]);
+    assert!(withdrawn.contains("is withdrawn"), "{withdrawn}");
+    let shown = lab.json(&["firmware", "show"]);
+    assert_eq!(shown["waiting"], serde_json::json!([]));
+
+    let last = told.last().unwrap_or_default();
+    assert!(
+        last.contains("the firmware update with shelf.zip was withdrawn"),
+        "{last}"
+    );
+    assert_eq!(watcher.wait().unwrap().code(), Some(1));
+    lab.until("the node's return", |lab| {
+        let given = lab.run(&["lab", "giveback", "node2"]);
+        given.status.success().then_some(())
+    });
+    assert!(!lab.behind("shelf", "0300").is_empty());
     lab.assert_no_harm();
 }

@@ -173,14 +173,15 @@ fn of_two_updates_at_once_on_different_nodes_one_is_admitted() {
 
 #[test]
 fn wrong_usage_is_told_apart() {
-    let run = |arguments: &[&str]| {
+    let output = |arguments: &[&str]| {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_evenkeel"));
         command
             .env_remove("EVENKEEL_LAB")
             .env_remove("EVENKEEL_URL")
             .args(arguments);
-        command.output().unwrap().status.code()
+        command.output().unwrap()
     };
+    let run = |arguments: &[&str]| output(arguments).status.code();
     assert_eq!(run(&["image", "show"]), Some(2));
     assert_eq!(
         run(&["image", "update", "2.0", "--stabilize-minutes", "61"]),
@@ -192,4 +193,16 @@ fn wrong_usage_is_told_apart() {
         assert_eq!(run(&[&up[..], &wrong].concat()), Some(2), "{wrong:?}");
     }
     assert_eq!(run(&["--lab", "/nowhere", "image", "show"]), Some(1));
+    assert_eq!(
+        run(&["--lab", "/nowhere", "--user", "me", "image", "show"]),
+        Some(2)
+    );
+    assert_eq!(run(&["firmware", "background", "maybe"]), Some(2));
+    let unknown = output(&["lab", "fault", "nope", "node1", "--dir", "/nowhere"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    let said = String::from_utf8(unknown.stderr).unwrap();
+    assert!(
+        said.contains("there is no fault \"nope\"") && said.contains("`evenkeel lab fault --list`"),
+        "{said}"
+    );
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use evenkeel_model::{DeviceModel, How, NodeName};
+use evenkeel_model::{DeviceModel, How, NodeName, error_chain};
 use evenkeel_platform::devices::DeviceId;
 
 use crate::error::{FirmwareError, WORKER_START_FAILED};
@@ -151,7 +151,11 @@ impl Work<'_> {
                 return Err(error);
             }
             if error.code() == WORKER_START_FAILED {
-                self.say(format!("waiting: {error}"));
+                self.say(format!(
+                    "waiting: {}. {}",
+                    error_chain(&error),
+                    error.action()
+                ));
                 match !self.is_over() && patience.goes_on(error.to_string()).await {
                     true => continue,
                     false => return Err(error),

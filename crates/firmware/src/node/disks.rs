@@ -120,6 +120,8 @@ impl Work<'_> {
     }
 
     fn decide(&self, round: &Round, seen: &Seen) -> Decision {
+        let mut limits = self.node.parts.selection;
+        limits.background &= !self.order.spares_only;
         let mut decision = select(&Selection {
             node: &self.node.parts.node,
             drives: &seen.drives,
@@ -129,7 +131,7 @@ impl Work<'_> {
             running: &BTreeMap::new(),
             tally: &round.tally,
             failed: &round.failed,
-            limits: &self.node.parts.selection,
+            limits: &limits,
         });
         // Not waited for: whoever comes to serve it brings it up to date.
         decision.wait.retain(|_, why| *why != Reason::Unserved);
@@ -382,11 +384,16 @@ fn waiting(decision: &Decision) -> String {
     let named: Vec<_> = named
         .map(|(serial, why)| format!("disk {serial} waits: {why}"))
         .collect();
-    let more = decision.wait.len().saturating_sub(NAMED);
-    match more {
-        0 => named.join("; "),
-        _ => format!("{}; and {more} more wait", named.join("; ")),
+    let mut text = named.join("; ");
+    if let Some(more @ 1..) = decision.wait.len().checked_sub(NAMED) {
+        text += &format!("; and {more} more wait");
     }
+    let lacks =
+        |(_, why): &(_, &Reason)| matches!(why, Reason::GroupNotWhole(_) | Reason::GroupUnseen);
+    if let Some((serial, why)) = decision.wait.iter().find(lacks) {
+        text += &format!(". {}", advice(why, serial));
+    }
+    text
 }
 
 fn advice(why: &Reason, serial: &DiskSerial) -> String {

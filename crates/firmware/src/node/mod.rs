@@ -67,6 +67,8 @@ pub struct FirmwareOrder {
     pub kind: FirmwareKind,
     /// One disk of each model only.
     pub first: bool,
+    /// No disks that hold data.
+    pub spares_only: bool,
 }
 
 /// A node's firmware.
@@ -136,6 +138,7 @@ impl NodeFirmware {
             package: open.work.package,
             kind: FirmwareKind::Disk,
             first: false,
+            spares_only: false,
         };
         let progress = watch::Sender::new(Progress::default());
         let mended = Work::new(self, &order, journal, &progress)

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::pin::pin;
+use std::time::Duration;
 
 use evenkeel_model::{DeviceModel, DiskSerial, FirmwareOffer, FirmwareRevision, How, Progress};
 use evenkeel_platform::devices::DeviceId;
 use evenkeel_platform::{Failover, Power};
 use evenkeel_seam::watch;
+use tokio::time::{Instant, sleep};
 
 use crate::disk::renew_disk;
 use crate::error::FirmwareError;
@@ -20,6 +22,9 @@ use crate::shelf::renew_shelf;
 use super::failure::{DeviceFailure, WorkError};
 use super::journal::{NodeJournal, OneWork, WorkId};
 use super::{FirmwareOrder, NodeFirmware};
+
+/// A device of which nothing is heard for so long is said to stand still.
+const QUIET: Duration = Duration::from_secs(60);
 
 /// An order under way.
 pub(super) struct Work<'a> {
@@ -176,6 +181,7 @@ impl<'a> Work<'a> {
         let mut changes = told.subscribe();
         let mut worker = pin!(worker);
         let mut current = None;
+        let mut moved = Instant::now();
         loop {
             tokio::select! {
                 biased;
@@ -187,6 +193,11 @@ impl<'a> Work<'a> {
                     let progress = changes.borrow_and_update().clone();
                     self.turn_to(&mut current, progress.device.clone());
                     self.tell(&progress);
+                    moved = Instant::now();
+                }
+                () = sleep(QUIET) => {
+                    let progress = changes.borrow().clone();
+                    self.tell_quiet(&progress, moved.elapsed());
                 }
             }
         }
@@ -207,18 +218,42 @@ impl<'a> Work<'a> {
             return;
         };
         let (done, total) = (progress.done, progress.total);
-        let what = progress.phase.map_or("looking at it", Phase::text);
-        let line = match total {
-            0 => format!("{device}: {what}"),
-            _ => format!("{device}: {what}, {done} of {total}"),
-        };
         if matches!(device, DeviceId::Processor(_))
             && let Some(percent) = (done * 100).checked_div(total)
         {
             self.node.board.processor_is_at(percent.min(100) as u8);
         }
-        self.node.board.set_work(device, line);
-        let text = format!("{device}: {what}");
+        self.node.board.set_work(device, line(device, progress));
+        let text = format!("{device}: {}", what(progress));
         self.progress.send_replace(Progress { text, done, total });
+    }
+
+    /// Nothing was heard of the device for a while. Only people are told: it is no progress.
+    fn tell_quiet(&self, progress: &FlashProgress, quiet: Duration) {
+        if let Some(device) = &progress.device {
+            let minutes = quiet.as_secs() / 60;
+            let line = format!(
+                "{}; nothing moved for {minutes} min",
+                line(device, progress)
+            );
+            self.node.board.set_work(device, line);
+        }
+    }
+}
+
+/// What is done to the device, in which attempt.
+fn what(progress: &FlashProgress) -> String {
+    let what = progress.phase.map_or("looking at it", Phase::text);
+    match progress.attempt {
+        0 | 1 => what.to_owned(),
+        attempt => format!("{what}, attempt {attempt}"),
+    }
+}
+
+fn line(device: &DeviceId, progress: &FlashProgress) -> String {
+    let what = what(progress);
+    match progress.total {
+        0 => format!("{device}: {what}"),
+        total => format!("{device}: {what}, {} of {total}", progress.done),
     }
 }

@@ -77,6 +77,15 @@ pub enum CatalogueEvent {
         /// The operation.
         operation: OperationId,
     },
+    /// The operation that was asked for is not wanted any more; the package stays.
+    FirmwareWithdrawn {
+        /// When.
+        at: WallTime,
+        /// Who said so.
+        by: UserName,
+        /// Manifest digest of its package.
+        digest: Digest,
+    },
     /// The firmware that a package of the catalogue brings was taken out of it; what is good of it is asked for with
     /// this.
     FirmwareUnpacked {

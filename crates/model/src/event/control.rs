@@ -81,6 +81,16 @@ pub enum ControlEvent {
         /// All of them.
         gates: Gates,
     },
+    /// Whether disks that hold data are brought up to date with firmware, or spares only, was set. Plans hold what is
+    /// set at the moment they are made.
+    BackgroundFirmwareSet {
+        /// When.
+        at: WallTime,
+        /// Who said so.
+        by: UserName,
+        /// All disks.
+        on: bool,
+    },
     /// A person knows of a check's warning and goes on, as long as it is about nothing more.
     WarningAcknowledged {
         /// When.

@@ -53,6 +53,7 @@ const CONTROL_KINDS: &[&str] = &[
     "key_revoked",
     "retention_set",
     "gates_set",
+    "background_firmware_set",
     "warning_acknowledged",
     "acknowledgement_withdrawn",
     "coordinator_elected",
@@ -70,6 +71,7 @@ const CATALOGUE_KINDS: &[&str] = &[
     "firmware_added",
     "firmware_asked",
     "firmware_begun",
+    "firmware_withdrawn",
     "firmware_unpacked",
     "firmware_removed",
 ];

@@ -20,7 +20,7 @@ pub const FIRMWARE_SIGNATURE: &str = "firmware.sig";
 /// A manifest is held in memory as a whole, so it is bounded.
 pub const MAX_FIRMWARE_MANIFEST_BYTES: u64 = 1 << 20;
 /// Most images of one package: the models and revisions of all of them travel inside events, which are at most
-/// 64 KiB.
+/// 128 KiB.
 pub const MAX_FIRMWARE_IMAGES: usize = 256;
 /// Biggest image. Those of service processors have some hundred megabytes.
 pub const MAX_IMAGE_BYTES: u64 = 1 << 30;

@@ -33,7 +33,7 @@ pub const MAX_MANIFEST_BYTES: u64 = 32 << 20;
 pub const MAX_ENTRIES: usize = 250_000;
 /// Longest path of an entry, in bytes: leaves room for the slot's own path below PATH_MAX.
 pub const MAX_PATH_BYTES: usize = 1024;
-/// A summary travels inside events, which are at most 64 KiB.
+/// A summary travels inside events, which are at most 128 KiB.
 const MAX_SUMMARY_BYTES: usize = 24 << 10;
 
 /// The description of a package. Unknown fields are ignored, so that a later release may add some.

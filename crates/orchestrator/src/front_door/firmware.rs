@@ -235,6 +235,35 @@ impl FrontDoor {
         .await
     }
 
+    /// Takes a firmware update back that was asked for and has not begun. The package stays in the repository.
+    ///
+    /// # Errors
+    /// When none with that package waits.
+    pub async fn withdraw_firmware(&self, digest: Digest, by: UserName) -> Result<(), Refusal> {
+        self.admit(|view, at| {
+            let entry = view.catalogue().firmware.get(&digest);
+            if entry.is_none_or(|entry| entry.asked.is_none()) {
+                let text = format!(
+                    "No firmware update with package {digest} waits to begin: it was withdrawn, or has begun. One \
+                     that has begun is ended by its job."
+                );
+                return Err(Refusal::new(code::NO_ENTRY, text).about("digest"));
+            }
+            let by = by.clone();
+            let withdrawn = CatalogueEvent::FirmwareWithdrawn { at, by, digest };
+            let batch = Batch {
+                catalogue: vec![withdrawn],
+                ..Batch::default()
+            };
+            Ok(Attempt::Append {
+                operation: None,
+                batch,
+                answer: (),
+            })
+        })
+        .await
+    }
+
     /// What every node that answers says of the firmware of its devices.
     pub async fn device_firmware(&self) -> BTreeMap<NodeName, FirmwareStatus> {
         let view = self.follower.view();

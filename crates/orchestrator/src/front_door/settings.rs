@@ -1,4 +1,4 @@
-//! What is set for the whole cluster: trusted keys, retention, gates.
+//! What is set for the whole cluster: trusted keys, retention, gates, firmware in the background.
 
 use evenkeel_model::{ControlEvent, Refusal, UserName, code};
 
@@ -95,6 +95,28 @@ impl FrontDoor {
             }
             let by = by.clone();
             Ok(Attempt::control(ControlEvent::GatesSet { at, by, gates }))
+        })
+        .await
+    }
+
+    /// Says whether firmware goes to disks that hold data (`on`), or to spares only: from the next firmware update on.
+    pub async fn set_background_firmware(&self, on: bool, by: UserName) -> Result<(), Refusal> {
+        self.admit(|view, at| {
+            let control = view.control();
+            if control.firmware_spares_only != on {
+                return Ok(Attempt::Nothing(()));
+            }
+            if control.mixed_daemons() {
+                let text = "This cannot be changed while nodes run daemons of different releases, or one has not \
+                            said which: not every one would understand it.";
+                return Err(Refusal::new(code::NOT_SUPPORTED, text));
+            }
+            let by = by.clone();
+            Ok(Attempt::control(ControlEvent::BackgroundFirmwareSet {
+                at,
+                by,
+                on,
+            }))
         })
         .await
     }

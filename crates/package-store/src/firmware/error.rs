@@ -18,7 +18,7 @@ pub enum FirmwareError {
     #[error("the firmware archive cannot be read")]
     Read(#[source] io::Error),
     /// Begins like neither of them.
-    #[error("this is no firmware archive: it is neither a zip nor a gzip file")]
+    #[error("this is no archive: it is neither a zip nor a gzip file")]
     NotAnArchive,
     /// A zip that is malformed or dangerous.
     #[error("the firmware archive is not acceptable")]
@@ -219,7 +219,10 @@ impl FirmwareError {
     pub fn advice(&self) -> &'static str {
         match self {
             Self::Read(_) => "see that the file is there and readable",
-            Self::NotAnArchive => "name a .zip or .tgz with firmware in it",
+            Self::NotAnArchive => {
+                "an image as its vendor gives it has to be put in a signed package with `evenkeel \
+                 firmware build`"
+            }
             Self::NoManifest | Self::Unsigned | Self::SignatureAlone | Self::NothingSaid { .. } => {
                 "if you trust it, sign it with `evenkeel firmware build`"
             }

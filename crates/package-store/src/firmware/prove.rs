@@ -75,6 +75,17 @@ pub(crate) fn prove<I: Images>(
 ) -> Result<SignedFirmware, Halt<I::Error>> {
     let mut container = Container::open(path, policy.max_unpacked_bytes)?;
     let signed = prove_head(&container, policy)?;
+    prove_images(&mut container, signed, expected, images)
+}
+
+/// Proves all but the head, which is proven: that the archive holds what the manifest lists, or without one what its
+/// names say.
+fn prove_images<I: Images>(
+    container: &mut Container,
+    signed: Option<SignedFirmware>,
+    expected: Option<Digest>,
+    images: &mut I,
+) -> Result<SignedFirmware, Halt<I::Error>> {
     let kind = match &signed {
         Some(signed) => {
             check_expected(expected, signed.digest)?;
@@ -85,7 +96,7 @@ pub(crate) fn prove<I: Images>(
     };
     let sizes = container.files.iter().map(|file| file.size);
     images.begin(sizes.sum()).map_err(Halt::Told)?;
-    let found = read_images(&mut container, kind, images)?;
+    let found = read_images(container, kind, images)?;
     let signed = match signed {
         Some(signed) => {
             check_content(&signed.manifest, &found)?;
@@ -99,26 +110,49 @@ pub(crate) fn prove<I: Images>(
 
 /// Proves a firmware archive: signature and every byte.
 pub fn verify_firmware(path: &Path, policy: &Policy) -> Result<SignedFirmware, FirmwareError> {
-    struct Nowhere;
-    impl Images for Nowhere {
-        type Error = Infallible;
-        fn begin(&mut self, _: u64) -> Result<(), Infallible> {
-            Ok(())
-        }
-        fn open(&mut self, _: &str) -> Result<(), Infallible> {
-            Ok(())
-        }
-        fn data(&mut self, _: &[u8]) -> Result<(), Infallible> {
-            Ok(())
-        }
-        fn close(&mut self) -> Result<(), Infallible> {
-            Ok(())
-        }
+    never_told(prove(path, policy, None, &mut Nowhere))
+}
+
+/// Proves a firmware archive, but for who signed it: there is a signature, and whom to trust is for each cluster to say.
+pub(super) fn verify_all_but_trust(path: &Path) -> Result<SignedFirmware, FirmwareError> {
+    let mut container = Container::open(path, MAX_UNPACKED_BYTES)?;
+    let signed = parse_head(&container)?.ok_or(FirmwareError::NoManifest)?;
+    if signed.signature.is_none() {
+        return Err(FirmwareError::Unsigned);
     }
-    match prove(path, policy, None, &mut Nowhere) {
-        Ok(signed) => Ok(signed),
+    never_told(prove_images(
+        &mut container,
+        Some(signed),
+        None,
+        &mut Nowhere,
+    ))
+}
+
+/// Whoever takes nothing has nothing to say.
+fn never_told<T>(outcome: Result<T, Halt<Infallible>>) -> Result<T, FirmwareError> {
+    match outcome {
+        Ok(outcome) => Ok(outcome),
         Err(Halt::Refused(error)) => Err(error),
         Err(Halt::Told(never)) => match never {},
+    }
+}
+
+/// Takes nothing of the images.
+struct Nowhere;
+
+impl Images for Nowhere {
+    type Error = Infallible;
+    fn begin(&mut self, _: u64) -> Result<(), Infallible> {
+        Ok(())
+    }
+    fn open(&mut self, _: &str) -> Result<(), Infallible> {
+        Ok(())
+    }
+    fn data(&mut self, _: &[u8]) -> Result<(), Infallible> {
+        Ok(())
+    }
+    fn close(&mut self) -> Result<(), Infallible> {
+        Ok(())
     }
 }
 
@@ -133,11 +167,7 @@ pub fn read_unproven_firmware(
         None => (kind_by_names(&container.files)?, None),
     };
     let mut kept = Kept::default();
-    let found = match read_images(&mut container, kind, &mut kept) {
-        Ok(found) => found,
-        Err(Halt::Refused(error)) => return Err(error),
-        Err(Halt::Told(never)) => match never {},
-    };
+    let found = never_told(read_images(&mut container, kind, &mut kept))?;
     let qualification = match kind {
         FirmwareKind::Qualification => Qualification::parse(&kept.0).ok(),
         FirmwareKind::Disk | FirmwareKind::Shelf | FirmwareKind::ServiceProcessor => None,

@@ -17,9 +17,9 @@ use crate::steps;
 use crate::story::{Cast, limits};
 
 /// Room is tried in steps of this.
-const GRAIN: u64 = 12 << 10;
+pub(crate) const GRAIN: u64 = 12 << 10;
 /// Blocks that the file system keeps for a folder that once was longer, and the like.
-const NOISE: u64 = 16 << 10;
+pub(crate) const NOISE: u64 = 16 << 10;
 
 #[test]
 fn no_room_at_every_step() {
@@ -168,7 +168,7 @@ fn stage_pieces(store: &Store, bytes: &Bytes, keep_partial: bool) -> Result<(), 
 }
 
 /// Free bytes when what was removed is free.
-fn freed(disk: &Disk) -> u64 {
+pub(crate) fn freed(disk: &Disk) -> u64 {
     nix::unistd::syncfs(fs::File::open(disk.path()).unwrap()).unwrap();
     disk.free_bytes()
 }

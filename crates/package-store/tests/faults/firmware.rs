@@ -16,8 +16,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::common::{key, noise, on_disk, policy};
-use crate::disk::scratch;
-use crate::reexec::{child, is_child};
+use crate::disk::{Disk, scratch};
+use crate::enospc::{GRAIN, NOISE, freed};
+use crate::reexec::{child, in_namespace, is_child};
 use crate::steps;
 use crate::story::limits;
 
@@ -229,5 +230,109 @@ fn no_room_at_every_step_of_taking_it_in() {
             assert!(step > 12, "only {step} steps: are they still hooked?");
             break;
         }
+    }
+}
+
+#[test]
+fn no_room_at_every_step_of_bringing_it_again() {
+    if !is_child() {
+        let name = "firmware::no_room_at_every_step_of_bringing_it_again";
+        let output = child(name).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        return assert!(output.status.success(), "{text}");
+    }
+    let dir = scratch();
+    let firmware = Firmware::load(dir.path());
+    for deed in [Deed::Heal, Deed::Replace] {
+        let done = DEEDS.iter().position(|it| *it == deed).unwrap();
+        for step in 1.. {
+            let root = dir.path().join("store");
+            let store = Store::open(&root).unwrap();
+            for deed in &DEEDS[..done] {
+                deed.run(&store, &firmware).unwrap();
+            }
+            steps::arm(step, || Err(io::ErrorKind::StorageFull.into()));
+            let taken = take(&store, &firmware);
+            let steps = steps::disarm();
+            match taken {
+                // What it replaced may be left, since removing went wrong: the next one clears it away.
+                Ok(()) => {}
+                // What was there is there, as it was.
+                Err(FirmwareStageError::Stage(StageError::NoSpace { .. })) => {
+                    check(&store, done, &firmware);
+                    let here = store.get_firmware(firmware.digest).is_some();
+                    assert_eq!(here, deed == Deed::Replace, "{deed:?}, step {step}");
+                }
+                Err(error) => panic!("{deed:?}, step {step}: {error:?}"),
+            }
+            take(&store, &firmware).unwrap();
+            check(&store, done + 1, &firmware);
+            assert!(store.damaged_firmware().is_empty());
+            fs::remove_dir_all(&root).unwrap();
+            if steps < step {
+                assert!(step > 12, "only {step} steps: are they still hooked?");
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn with_every_amount_of_room() {
+    if !is_child() {
+        return in_namespace("firmware::with_every_amount_of_room");
+    }
+    let dir = scratch();
+    let firmware = Firmware::load(dir.path());
+    let disk = Disk::new(dir.path(), 8);
+    let root = disk.path().join("store");
+    let store = Store::open(&root).unwrap();
+    // Folders grow to their length once.
+    take(&store, &firmware).unwrap();
+    store.delete_firmware(firmware.digest).unwrap();
+    drop(store);
+    let store = Store::open(&root).unwrap();
+    let mut refused = 0;
+    for room in (0..).step_by(GRAIN as usize) {
+        disk.fill_to(room);
+        let before = disk.free_bytes();
+        if has_room(take(&store, &firmware)) {
+            disk.empty();
+            break;
+        }
+        refused += 1;
+        assert!(names(&store).is_empty(), "{room} bytes of room");
+        let after = freed(&disk);
+        assert!(after + NOISE >= before, "{before} free, then {after}");
+        disk.empty();
+    }
+    let needed = 2 * firmware.bytes.len() as u64;
+    assert!(
+        refused >= needed / GRAIN,
+        "only {refused} were refused, archive and image being {needed} bytes"
+    );
+    check(&store, 1, &firmware);
+    // What is there stays, whole or set aside, until there is room for the one that takes its place.
+    disk.fill_to(GRAIN);
+    assert!(!has_room(take(&store, &firmware)));
+    check(&store, 1, &firmware);
+    assert!(store.get_firmware(firmware.digest).is_some());
+    disk.empty();
+    let quarantined = store.quarantine_firmware(firmware.digest, "a test says so");
+    quarantined.unwrap();
+    disk.fill_to(GRAIN);
+    assert!(!has_room(take(&store, &firmware)));
+    let set_aside = format!("{}.damaged", firmware.digest);
+    assert_eq!(names(&store), BTreeSet::from([set_aside]));
+    disk.empty();
+    take(&store, &firmware).unwrap();
+    assert_eq!(names(&store), BTreeSet::from([firmware.digest.to_string()]));
+}
+
+fn has_room(taken: Result<(), FirmwareStageError>) -> bool {
+    match taken {
+        Ok(()) => true,
+        Err(FirmwareStageError::Stage(StageError::NoSpace { .. })) => false,
+        Err(error) => panic!("{error:?}"),
     }
 }

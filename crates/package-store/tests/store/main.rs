@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod attributes;
+mod brought;
 mod common;
 mod craft;
 mod extracting;

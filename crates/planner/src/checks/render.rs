@@ -1,4 +1,4 @@
-//! Puts troubles into words that fit: an event holds at most 64 KiB, whatever is wrong with how many nodes.
+//! Puts troubles into words that fit: an event holds at most 128 KiB, whatever is wrong with how many nodes.
 
 use std::collections::BTreeSet;
 

@@ -239,7 +239,7 @@ fn awaited(input: &Input<'_>, progress: &TaskProgress) -> Awaiting {
             Verdict::Done | Verdict::Failed(_) | Verdict::StartAnew => None,
         },
         Executor::Agent(agent) => match report(input, progress) {
-            Some(ReportState::Running { progress }) => Some(progress.text.clone()),
+            Some(ReportState::Running { progress }) => Some(with_quiet(&progress.text, quiet)),
             Some(ReportState::Ended { .. }) => None,
             None => Some(not_accepted(input, progress, agent)),
         },
@@ -252,6 +252,14 @@ fn awaited(input: &Input<'_>, progress: &TaskProgress) -> Awaiting {
         seen,
         remaining: Some(remaining(input, progress, quiet)),
         unblock: described.unblock,
+    }
+}
+
+/// What an agent said last, and how many minutes ago, if any.
+fn with_quiet(text: &str, quiet: Duration) -> String {
+    match quiet.as_secs() / 60 {
+        0 => text.to_owned(),
+        minutes => format!("{text}; no news for {minutes} min"),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use evenkeel_model::*;
-use evenkeel_planner::{Chores, Leisure, chores};
+use evenkeel_planner::{Chores, Leisure, chores, queued};
 
 use crate::packages::open_job;
 use crate::walks::ended;
@@ -422,4 +422,63 @@ fn firmware_takes_the_place_of_what_came_before_for_the_same_devices() {
     catalogue.apply(&begun).unwrap();
     assert_eq!(catalogue.superseded_by(digest(2)), [digest(1)]);
     assert_eq!(catalogue.superseded_by(digest(9)), []);
+}
+
+/// What was asked for beside something else says what it waits for, in its order, until it is withdrawn.
+#[test]
+fn what_waits_behind_something_is_told() {
+    let mut world = told(world(FirmwareKind::Disk));
+    add(&mut world.catalogue, 9, FirmwareKind::Qualification);
+    assert_eq!(queued(&world.control, &world.catalogue), []);
+    let started = ControlEvent::OperationStarted {
+        at: wall(),
+        operation: OperationId(uuid::Uuid::from_u128(1)),
+        kind: OperationKind::Firmware,
+    };
+    world.control.apply(&started).unwrap();
+    let waits = queued(&world.control, &world.catalogue);
+    let what: Vec<&str> = waits.iter().map(|wait| wait.what.as_str()).collect();
+    let begins = |file: &str| format!("the firmware update with {file} to begin");
+    assert_eq!(what, [begins("fw9.zip"), begins("fw7.zip")]);
+    let behind = waits[0].seen.as_ref().unwrap();
+    assert!(behind.starts_with("firmware update ") && behind.ends_with(" is under way"));
+    let (at, by, digest) = (wall(), user(), Digest([9; 32]));
+    let withdrawn = CatalogueEvent::FirmwareWithdrawn { at, by, digest };
+    world.catalogue.apply(&withdrawn).unwrap();
+    assert_eq!(queued(&world.control, &world.catalogue).len(), 1);
+    assert!(world.catalogue.firmware.contains_key(&digest), "it stays");
+}
+
+#[test]
+fn disks_that_hold_data_are_left_out_where_that_is_set() {
+    let orders = |kind| {
+        let mut world = world(kind);
+        let (at, by, on) = (wall(), user(), false);
+        let off = ControlEvent::BackgroundFirmwareSet { at, by, on };
+        world.control.apply(&off).unwrap();
+        world.run();
+        let tasks = world.operation.tasks.values();
+        let spares_only = tasks.filter(|task| {
+            matches!(
+                task.task.action,
+                Action::Firmware {
+                    spares_only: true,
+                    ..
+                }
+            )
+        });
+        (spares_only.count(), outcome(&world).clone())
+    };
+    let (disks, said) = orders(FirmwareKind::Disk);
+    assert_eq!(disks, NAMES.len() + 1);
+    match said {
+        JobOutcome::Success { message } => {
+            assert!(
+                message.contains("disks that hold data were left"),
+                "{message}"
+            );
+        }
+        JobOutcome::Failure { .. } => panic!("{said:?}"),
+    }
+    assert_eq!(orders(FirmwareKind::Shelf).0, 0);
 }

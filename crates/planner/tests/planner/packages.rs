@@ -126,7 +126,7 @@ fn a_get_ends_when_every_node_that_answers_has_it() {
     assert_eq!(success(&world), "success");
 }
 
-/// What a job says is recorded, and the record takes no event over 64 KiB.
+/// What a job says is recorded, and the record takes no event over 128 KiB.
 #[test]
 fn what_many_nodes_say_of_their_troubles_stays_short_enough_to_be_recorded() {
     let mut world = get();

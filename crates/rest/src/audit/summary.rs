@@ -7,8 +7,9 @@ use evenkeel_model::GetSource;
 use serde_json::{Map, Value};
 
 /// Parameters and fields that are kept as they are.
-const KEPT: [&str; 24] = [
+const KEPT: [&str; 25] = [
     "action",
+    "background",
     "certificate",
     "check",
     "conditions",

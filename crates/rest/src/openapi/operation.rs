@@ -121,7 +121,8 @@ impl Operation {
             .collect();
         let to = operation_id(method, path);
         let link = json!({"operationId": to, "parameters": parameters});
-        self.links.insert(name.to_owned(), link);
+        // What a call says of itself counts more than what is said of lists in general.
+        self.links.entry(name).or_insert(link);
     }
 
     /// Of a call for one of many: the address of all of them, the key, and the call.

@@ -3,8 +3,9 @@
 use axum::http::Method;
 use evenkeel_api::{
     Acknowledgement, Acknowledgements, Audit, Certificate, Devices, EstimateRecord, Estimates,
-    EventLine, Explain, GateChange, GateSettings, JobLink, Key, Keys, NewAcknowledgement,
-    NewCertificate, NewKey, NewUser, PlanPreview, Retention, Transfers, User, UserChange, Users,
+    EventLine, Explain, Firmware, FirmwareChange, GateChange, GateSettings, JobLink, Key, Keys,
+    NewAcknowledgement, NewCertificate, NewKey, NewUser, PlanPreview, Retention, Transfers, User,
+    UserChange, Users,
 };
 use schemars::JsonSchema;
 use serde_json::{Value, json};
@@ -25,6 +26,7 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     all.extend(keys(schemas));
     all.extend(acknowledgements(schemas));
     all.extend(settings(schemas));
+    all.extend(firmware(schemas));
     all.extend(users(schemas));
     all.extend(certificate(schemas));
     all
@@ -183,6 +185,36 @@ fn settings(schemas: &mut Schemas) -> [Operation; 4] {
         )
         .optional_body(schemas.body::<GateChange>())
         .answer(200, "What it waits for.", &gates),
+    ]
+}
+
+fn firmware(schemas: &mut Schemas) -> [Operation; 3] {
+    const ALL: &str = "/evenkeel/v1/firmware";
+    const ONE: &str = "/evenkeel/v1/firmware/{digest}";
+    let shown = schemas.answer::<Firmware>();
+    let about = "To which disks firmware goes, and firmware updates that wait to begin.";
+    [
+        read::<Firmware>(schemas, ALL, about).link(
+            "first_delete",
+            Method::DELETE,
+            ONE,
+            "/waiting/0/digest",
+        ),
+        Operation::new(
+            Method::PATCH,
+            ALL,
+            "Say whether firmware also goes to disks that hold data.",
+        )
+        .body(schemas.body::<FirmwareChange>())
+        .answer(200, "It counts from the next firmware update on.", &shown),
+        Operation::new(
+            Method::DELETE,
+            ONE,
+            "Withdraw a firmware update that waits to begin.",
+        )
+        .about("Its package stays in the repository. One that has begun is canceled by its job.")
+        .answer(200, "It does not begin.", &empty())
+        .errors(&[404, 413]),
     ]
 }
 

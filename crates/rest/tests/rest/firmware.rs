@@ -8,17 +8,25 @@ use evenkeel_model::{BootId, ControlEvent, Event, FirmwareKind, MachineId, Strea
 use evenkeel_package_store::{FirmwareBuild, SecretKey, build_firmware};
 use evenkeel_record::{Fence, Record, Writer};
 use evenkeel_seam::SeededIds;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::door::{Bench, answer, id, server};
-use crate::support::{END, Reply, part_named};
+use crate::support::{END, Reply, USER, part_named};
 
 const FILE: &str = "X423_SLTNG1T8SSX.NA06.LOD";
 
-/// A package of one image.
+/// Settings of firmware, and what waits.
+const SETTINGS: &str = "/evenkeel/v1/firmware";
+
+/// A package of one image for disks.
 fn package(key: &SecretKey) -> Vec<u8> {
+    package_of(FILE, key)
+}
+
+/// A package of one image, whose name says what it is for.
+fn package_of(file: &str, key: &SecretKey) -> Vec<u8> {
     let dir = tempfile::tempdir().unwrap();
-    let (image, output) = (dir.path().join(FILE), dir.path().join("disks.zip"));
+    let (image, output) = (dir.path().join(file), dir.path().join("firmware.zip"));
     fs::write(&image, b"an image".repeat(5000)).unwrap();
     let options = FirmwareBuild {
         build_time: Some(WallTime::new("2026-01-02T03:04:05Z".parse().unwrap())),
@@ -129,4 +137,86 @@ async fn a_download_of_firmware_that_breaks_off_starts_over() {
     let entry = &view.catalogue().firmware[&stored.digest];
     assert_eq!(entry.asked.as_ref().unwrap().file, "p.tgz");
     assert_eq!(stored.archive_bytes, package.len() as u64);
+}
+
+/// The files of the updates that wait, in order.
+async fn waiting(bench: &Bench) -> Vec<String> {
+    let shown = bench.client.get(SETTINGS).await.json();
+    let waiting = shown["waiting"].as_array().unwrap();
+    let file = |it: &Value| it["file"].as_str().unwrap().to_owned();
+    waiting.iter().map(file).collect()
+}
+
+#[tokio::test]
+async fn what_waits_is_shown_in_order_and_withdrawn_by_its_digest() {
+    let bench = bench().await;
+    let (disk, shelf) = (
+        package(&bench.key),
+        package_of("IOM12.0300.SFW", &bench.key),
+    );
+    for (file, package) in [("shelf.zip", &shelf), ("disk.zip", &disk)] {
+        let reply = upload(&bench, file, package).await;
+        assert_eq!(reply.status, 202, "{}", reply.text);
+    }
+    assert_eq!(waiting(&bench).await, ["disk.zip", "shelf.zip"]);
+    let shown = bench.client.get(SETTINGS).await.json();
+    let first = &shown["waiting"][0];
+    assert_eq!(
+        (&first["kind"], &first["name"], &first["by"]),
+        (
+            &json!("disk"),
+            &json!("disk firmware X423_SLTNG1T8SSX NA06"),
+            &json!(USER)
+        )
+    );
+    assert_eq!(first["at"].as_str().map(str::len), Some(25), "{first}");
+    assert_eq!(shown["waiting"][1]["kind"], "shelf");
+
+    let one = format!("{SETTINGS}/{}", first["digest"].as_str().unwrap());
+    let withdrawn = bench.client.delete(&one).await;
+    assert_eq!(withdrawn.status, 200, "{}", withdrawn.text);
+    assert_eq!(waiting(&bench).await, ["shelf.zip"]);
+    let view = bench.follower.refresh().await.unwrap();
+    assert_eq!(view.catalogue().firmware.len(), 2, "the packages stay");
+
+    let nobody = format!("{SETTINGS}/{}", "0".repeat(64));
+    for uri in [&one, &nobody, &format!("{SETTINGS}/disk.zip")] {
+        let reply = bench.client.delete(uri).await;
+        let expected = (404, "4".to_owned(), Some("digest".to_owned()));
+        assert_eq!(reply.error(), expected, "{uri}: {}", reply.text);
+    }
+    assert_eq!(upload(&bench, "again.zip", &disk).await.status, 202);
+    assert_eq!(waiting(&bench).await, ["again.zip", "shelf.zip"]);
+}
+
+#[tokio::test]
+async fn firmware_goes_to_all_disks_until_it_is_said_otherwise() {
+    let off = json!({ "background": false }).to_string();
+    let mixed = Bench::new().await.client.patch(SETTINGS, &off).await;
+    assert_eq!(mixed.error().0, 400, "{}", mixed.text);
+    assert!(mixed.text.contains("different releases"), "{}", mixed.text);
+
+    let bench = bench().await;
+    let shown = async || bench.client.get(SETTINGS).await.json();
+    assert_eq!(shown().await, json!({ "background": true, "waiting": [] }));
+    for background in [false, true, false] {
+        let change = json!({ "background": background }).to_string();
+        let reply = bench.client.patch(SETTINGS, &change).await;
+        assert_eq!(reply.status, 200, "{}", reply.text);
+        let expected = json!({ "background": background, "waiting": [] });
+        assert_eq!((reply.json(), shown().await), (expected.clone(), expected));
+    }
+    for wrong in [
+        "{}",
+        r#"{"background":null}"#,
+        r#"{"background":"on"}"#,
+        r#"{"background":true,"spares":1}"#,
+    ] {
+        let reply = bench.client.patch(SETTINGS, wrong).await;
+        let (status, code, _) = reply.error();
+        assert_eq!((status, code.as_str()), (400, "2"), "{wrong}");
+    }
+    assert_eq!(shown().await["background"], false);
+    let asked = bench.client.get("/evenkeel/v1/firmware?colour=blue").await;
+    assert_eq!(asked.status, 400);
 }

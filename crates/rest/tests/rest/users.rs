@@ -116,8 +116,9 @@ async fn each_role_may_do_its_own_and_no_more() {
     let software = "/api/cluster/software";
     let version = json!({"version": "9.9"}).to_string();
     let download = json!({"url": "http://127.0.0.1:1/p.tgz"}).to_string();
+    let waiting = format!("/evenkeel/v1/firmware/{}", "0".repeat(64));
     // What is refused for another reason than the role has passed the role.
-    let asks: [(Method, &str, &str, bool); 9] = [
+    let asks: [(Method, &str, &str, bool); 11] = [
         (
             Method::PATCH,
             "/api/cluster/software?validate_only=true",
@@ -156,6 +157,13 @@ async fn each_role_may_do_its_own_and_no_more() {
             false,
         ),
         (Method::POST, "/evenkeel/v1/keys", "{}", false),
+        (
+            Method::PATCH,
+            "/evenkeel/v1/firmware",
+            r#"{"background": false}"#,
+            false,
+        ),
+        (Method::DELETE, &waiting, "{}", false),
         (Method::DELETE, "/evenkeel/v1/users/admin", "{}", false),
     ];
     for (method, uri, body, may_stager) in asks {
@@ -167,7 +175,12 @@ async fn each_role_may_do_its_own_and_no_more() {
         assert_eq!(refused, !may_stager, "{method} {uri}: {}", stager.text);
     }
     let own = format!("{USERS}/watcher");
-    for uri in [software, "/evenkeel/v1/explain", &own] {
+    for uri in [
+        software,
+        "/evenkeel/v1/explain",
+        "/evenkeel/v1/firmware",
+        &own,
+    ] {
         let seen = send_as(&client, "watcher", Method::GET, uri, "").await;
         assert_eq!(seen.status, 200, "{uri}");
     }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use evenkeel_model::{GateCondition, PauseAfter};
-use evenkeel_platform::sim::Fault;
+use evenkeel_model::{FirmwareKind, GateCondition, PauseAfter};
+use evenkeel_platform::sim::{DeviceFault, Fault};
 use evenkeel_record::MemoryFaults;
 
 use super::script::{Act, Finds, Gate, Gust, Script, When};
@@ -50,6 +50,20 @@ const WARNINGS: &[Fault] = &[
     Fault::NoTimeSource,
     Fault::OldSmb,
     Fault::ShelfSensor,
+];
+
+/// One story in so many brings firmware, beside everything else.
+const FIRMWARE_IN: u64 = 40;
+
+/// Kinds of firmware, the longest work the most often.
+const KINDS: &[FirmwareKind] = &[
+    FirmwareKind::Disk,
+    FirmwareKind::Disk,
+    FirmwareKind::Disk,
+    FirmwareKind::Shelf,
+    FirmwareKind::Shelf,
+    FirmwareKind::ServiceProcessor,
+    FirmwareKind::Qualification,
 ];
 
 /// What may be waited for between nodes.
@@ -118,7 +132,7 @@ pub fn draw(seed: u64) -> Script {
     } else {
         0
     };
-    Script {
+    let mut script = Script {
         seed,
         nodes,
         record: record(&mut dice),
@@ -141,7 +155,52 @@ pub fn draw(seed: u64) -> Script {
         gusts: (0..gusts)
             .map(|_| gust(&mut dice, nodes as u64, busy))
             .collect(),
+    };
+    if seed % FIRMWARE_IN == FIRMWARE_IN - 1 {
+        bring_firmware(&mut dice, &mut script);
     }
+    script
+}
+
+/// Puts firmware, and trouble with it, between the other gusts, most of which come before the update: no firmware comes in
+/// beside one.
+fn bring_firmware(dice: &mut Dice, script: &mut Script) {
+    let nodes = script.nodes as u64;
+    // Work on devices takes minutes.
+    for gust in &mut script.gusts {
+        if dice.chance(60) {
+            let ms = dice.roll(150_000);
+            gust.when = When::After { ms };
+        }
+    }
+    for number in 0..dice.between(2, 7) {
+        let node = dice.roll(nodes) as usize;
+        let act = match dice.roll(10) {
+            5..=8 if number > 0 => Act::Fault {
+                node,
+                fault: dice.pick(&DeviceFault::ALL).of_node(),
+                ms: dice.between(2_000, 900_000),
+            },
+            9 if number > 0 => Act::CancelFirmware,
+            _ => Act::Firmware {
+                node,
+                kind: dice.pick(KINDS),
+            },
+        };
+        // Some of it comes while devices are worked on.
+        let ms = dice.pick(&[500, 5_000, 60_000, 300_000]);
+        let when = When::After {
+            ms: 50 + dice.roll(ms),
+        };
+        let at = dice.roll(script.gusts.len() as u64 + 1) as usize;
+        let at = if number == 0 { 0 } else { at };
+        script.gusts.insert(at, Gust { when, act });
+    }
+    let gusts = script.gusts.len();
+    script.early = match dice.chance(70) {
+        true => gusts,
+        false => gusts / 2,
+    };
 }
 
 fn record(dice: &mut Dice) -> MemoryFaults {

@@ -20,7 +20,7 @@ pub(super) fn check() -> BundledCheck {
 }
 
 impl Storm<'_> {
-    async fn tell<T>(&self, what: impl AsyncFn(FrontDoor) -> Result<T, Refusal>) {
+    pub(super) async fn tell<T>(&self, what: impl AsyncFn(FrontDoor) -> Result<T, Refusal>) {
         let _ = timeout(OPERATOR, self.cluster.tell(what)).await;
     }
 

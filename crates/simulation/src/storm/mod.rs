@@ -2,6 +2,7 @@
 //! [`shrink()`] finds the short story in one that went wrong.
 
 mod draw;
+mod firmware;
 mod hands;
 mod play;
 mod script;

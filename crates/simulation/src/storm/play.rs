@@ -1,12 +1,13 @@
 //! Plays a story.
 
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use evenkeel_agent::GateAnswer;
 use evenkeel_interconnect::Echo;
-use evenkeel_model::{NodeName, OperationEnd, OperationKind, UpdateRequest};
+use evenkeel_model::{FirmwareKind, NodeName, OperationEnd, OperationKind, UpdateRequest};
 use evenkeel_orchestrator::UpdateAction;
 use evenkeel_platform::sim::Fault;
 use evenkeel_record::View;
@@ -24,7 +25,7 @@ use crate::world::Blow;
 /// A version that is no one's yet.
 pub(super) const EXTRA: &str = "9.10.2";
 /// Longer than any wait that the planner allows at the length of a minute that storms use.
-const REST: Duration = Duration::from_secs(900);
+pub(super) const REST: Duration = Duration::from_secs(900);
 /// How long a gust waits for its task.
 const PATIENCE: Duration = Duration::from_secs(25);
 /// How long a storm waits for an operator who does not get an answer.
@@ -81,6 +82,7 @@ async fn storm(script: &Script, tells: bool) -> Played {
         cluster,
         script,
         undo: Vec::new(),
+        brought: BTreeSet::new(),
     };
     let wrong = storm.play().await.err();
     Played {
@@ -101,6 +103,8 @@ pub(super) struct Storm<'a> {
     bell: watch::Receiver<u64>,
     /// What ends by itself, and when.
     undo: Vec<(Instant, Undo)>,
+    /// Firmware that was brought in.
+    pub(super) brought: BTreeSet<FirmwareKind>,
 }
 
 #[derive(Clone, Copy)]
@@ -138,6 +142,7 @@ impl Storm<'_> {
             self.end(undo);
         }
         self.calm().await?;
+        self.calm_firmware().await?;
         self.sound()
     }
 
@@ -363,6 +368,8 @@ impl Storm<'_> {
             Act::Upload { node } => {
                 let _ = timeout(OPERATOR, cluster.upload(self.node(node), EXTRA)).await;
             }
+            Act::Firmware { node, kind } => self.bring_firmware(node, kind).await,
+            Act::CancelFirmware => self.cancel_firmware().await,
             Act::LosePackage { node } => cluster.lose_package(self.node(node), NEW),
             Act::Delete => self.delete().await,
             Act::Validate => self.validate().await,
@@ -383,6 +390,7 @@ impl Storm<'_> {
         let stops = STOPS + 2 * self.names.len();
         for _ in 0..stops {
             self.cluster.mend(REST).await.map_err(|stuck| stuck.0)?;
+            self.firmware_over().await?;
             if self.cluster.newest_update().is_none() {
                 self.cluster.idle(REST).await.map_err(|stuck| stuck.0)?;
                 self.start().await;

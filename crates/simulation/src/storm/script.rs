@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use evenkeel_model::{GateCondition, Gates, PauseAfter};
+use evenkeel_model::{FirmwareKind, GateCondition, Gates, PauseAfter};
 use evenkeel_platform::sim::Fault;
 use evenkeel_record::MemoryFaults;
 
@@ -194,6 +194,11 @@ pub enum Act {
     LosePackage {
         node: usize,
     },
+    Firmware {
+        node: usize,
+        kind: FirmwareKind,
+    },
+    CancelFirmware,
     Delete,
     Validate,
     Acknowledge,
@@ -382,6 +387,8 @@ impl fmt::Display for Act {
                 let version = crate::settings::NEW;
                 write!(f, "{} loses its copy of {version}", name(node))
             }
+            Self::Firmware { node, kind } => write!(f, "upload {kind} to {}", name(node)),
+            Self::CancelFirmware => f.write_str("cancel the firmware update, and those that wait"),
             Self::Delete => write!(f, "delete {}", super::play::EXTRA),
             Self::Validate => f.write_str("validate"),
             Self::Acknowledge => f.write_str("acknowledge every warning"),

@@ -6,7 +6,7 @@ use evenkeel_model::{
     Version,
 };
 use evenkeel_orchestrator::{CopyNote, CopyState, FrontDoor, GatesChange, NewKey, UserChange};
-use evenkeel_simulation::{Cluster, Edition, admin};
+use evenkeel_simulation::{Cluster, Edition, admin, firmware};
 
 /// What passwords of stories are kept as: of the form that daemons record.
 const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$nR2s25/b9PKaXMSuEI4JWA$5DSSXT3sQKDZFk7g7SvF+g8dDZFyjgw6SSzm4mrP2IE";
@@ -39,6 +39,10 @@ pub(crate) enum Errand {
     Upload(String, NodeName),
     /// `upload firmware disk to node01`, `upload newer firmware disk to node01`.
     Firmware(FirmwareKind, Edition, NodeName),
+    /// `firmware background on|off`.
+    BackgroundFirmware(bool),
+    /// `withdraw firmware disk`: the first edition of the kind.
+    WithdrawFirmware(FirmwareKind),
     /// `unpack firmware shelf of 9.10.1`: the coordinator takes it out of the package.
     Unpack(FirmwareKind, String),
     /// `download 9.10.2 to node01 from https://…`.
@@ -77,6 +81,9 @@ pub(crate) fn parse(words: &[&str]) -> Result<Option<Errand>, String> {
         }
         ["gate", "script", answer] => Errand::GateScript(gate_answer(answer)?),
         ["acknowledge", ref check @ ..] => Errand::Acknowledge(check.join(" ")),
+        ["firmware", "background", "on"] => Errand::BackgroundFirmware(true),
+        ["firmware", "background", "off"] => Errand::BackgroundFirmware(false),
+        ["withdraw", "firmware", kind] => Errand::WithdrawFirmware(firmware_kind(kind)?),
         ["withdraw", ref check @ ..] => Errand::Withdraw(check.join(" ")),
         ["upload", "firmware", kind, "to", node] => {
             Errand::Firmware(firmware_kind(kind)?, Edition::First, name(node)?)
@@ -215,6 +222,11 @@ async fn set(door: &FrontDoor, errand: &Errand) -> Result<(), Refusal> {
         }
         Errand::Acknowledge(check) => door.acknowledge(check, REASON, admin()).await,
         Errand::Withdraw(check) => door.withdraw_acknowledgement(check, admin()).await,
+        Errand::BackgroundFirmware(on) => door.set_background_firmware(*on, admin()).await,
+        Errand::WithdrawFirmware(kind) => {
+            let digest = firmware(*kind, Edition::First).digest;
+            door.withdraw_firmware(digest, admin()).await
+        }
         Errand::GateScript(_)
         | Errand::Upload(..)
         | Errand::Download(..)

@@ -246,6 +246,9 @@ fn catalogue(event: &CatalogueEvent) -> String {
             format!("the firmware of {file} is asked for")
         }
         CatalogueEvent::FirmwareBegun { .. } => "the firmware update begins".to_owned(),
+        CatalogueEvent::FirmwareWithdrawn { by, .. } => {
+            format!("{by} withdraws a firmware update that waits")
+        }
         CatalogueEvent::FirmwareUnpacked { node, .. } => {
             format!("{node} took the firmware out of a package")
         }

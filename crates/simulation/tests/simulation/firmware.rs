@@ -9,7 +9,7 @@ use evenkeel_platform::sim::{DeviceFault, Fault};
 use evenkeel_record::projections::{
     FirmwareRow, FirmwareState, WorkerRow, WorkerRowState, firmware,
 };
-use evenkeel_simulation::{Blow, Cluster, Edition, Settings, firmware_revisions, run};
+use evenkeel_simulation::{Blow, Cluster, Edition, Settings, run};
 use tokio::time::{Instant, sleep};
 
 use crate::stories::REST;
@@ -63,16 +63,7 @@ async fn over(cluster: &Cluster, count: usize) -> Vec<FirmwareRow> {
 
 /// Devices that do not run what the packages of all kinds bring.
 fn behind(cluster: &Cluster) -> Vec<String> {
-    let offered = firmware_revisions();
-    cluster.hardware(|hardware, _| {
-        let devices = hardware.devices().into_iter();
-        let behind = devices.filter_map(|device| {
-            let runs = hardware.firmware_of(&device)?;
-            let is_offered = offered.values().any(|revision| *revision == runs);
-            (!is_offered).then(|| format!("{device} runs {runs}"))
-        });
-        behind.collect()
-    })
+    cluster.behind_firmware().into_values().flatten().collect()
 }
 
 /// What must hold whatever happened.
@@ -158,13 +149,7 @@ async fn struck(kind: FirmwareKind, victim: usize, blow: Blow, after: Duration) 
         bring(&cluster, kind, Edition::First).await;
         over(&cluster, 2).await;
     }
-    let of_kind = |line: &String| match kind {
-        FirmwareKind::Qualification => false,
-        FirmwareKind::Disk => line.starts_with("disk"),
-        FirmwareKind::Shelf => line.starts_with("module"),
-        FirmwareKind::ServiceProcessor => line.starts_with("the service"),
-    };
-    let left: Vec<String> = behind(&cluster).into_iter().filter(of_kind).collect();
+    let left = cluster.behind_firmware().remove(&kind).unwrap_or_default();
     let rows = firmware(&cluster.view());
     assert!(
         left.is_empty(),

@@ -1,4 +1,4 @@
-//! Updates of simulated clusters of 24 to 192 nodes: what they cost, and how that grows.
+//! Updates of simulated clusters of 24 to 512 nodes: what they cost, and how that grows.
 //!
 //! Every node's daemon runs in the one process that is measured, so its CPU time is that of the whole
 //! cluster and of its simulation, from the request to the end of the update; coming up is measured by itself.
@@ -31,7 +31,7 @@ pub(crate) struct UpdateOptions {
     #[arg(long, default_value_t = 3)]
     rounds: u32,
     /// Sizes of the clusters.
-    #[arg(long, value_delimiter = ',', default_value = "24,48,96,192")]
+    #[arg(long, value_delimiter = ',', default_value = "24,48,96,192,384,512")]
     nodes: Vec<u32>,
 }
 

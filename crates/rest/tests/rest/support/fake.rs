@@ -8,15 +8,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use evenkeel_api::{
     Acknowledgement, Action, CheckStatus, Cluster, Download, DownloadState, EventLine, Explain,
-    FirmwareHistory, GateSettings, Ha, History, HistoryState, Issue, Job, JobError, JobState, Key,
-    KeyState, NewAcknowledgement, NewKey, Node, NodeName, NodeRef, Package, ReleaseVersion,
-    Resource, Retention, Software, SoftwareImage, SoftwareNode, UpdateDetails, UpdateState, User,
-    ValidationResult,
+    Firmware, FirmwareHistory, GateSettings, Ha, History, HistoryState, Issue, Job, JobError,
+    JobState, Key, KeyState, NewAcknowledgement, NewKey, Node, NodeName, NodeRef, Package,
+    ReleaseVersion, Resource, Retention, Software, SoftwareImage, SoftwareNode, UpdateDetails,
+    UpdateState, User, ValidationResult,
 };
 use evenkeel_api::{EstimateRecord, PlanPreview};
 use evenkeel_download::Source;
 use evenkeel_model::{
-    Account, AccountChange, Awaiting, JobId, PackagesStatus, Refusal, Role, UpdateRequest,
+    Account, AccountChange, Awaiting, Digest, JobId, PackagesStatus, Refusal, Role, UpdateRequest,
     UserName, Version, code,
 };
 use evenkeel_orchestrator::{GatesChange, UserChange};
@@ -255,6 +255,10 @@ impl evenkeel_rest::Cluster for Fake {
 
     async fn firmware_history(&self) -> Result<Vec<FirmwareHistory>, Refusal> {
         Ok(Vec::new())
+    }
+
+    async fn firmware(&self) -> Result<Firmware, Refusal> {
+        Ok(Firmware::default())
     }
 
     async fn devices(
@@ -534,6 +538,14 @@ impl evenkeel_rest::FrontDoor for Fake {
 
     async fn cancel_firmware(&self, job: JobId, by: UserName) -> Result<(), Refusal> {
         self.edit(|state| state.asked.push(format!("{by}: cancel firmware {job}")));
+        Ok(())
+    }
+
+    async fn withdraw_firmware(&self, _: Digest, _: UserName) -> Result<(), Refusal> {
+        Err(Refusal::new(code::NO_ENTRY, "Not here."))
+    }
+
+    async fn set_background_firmware(&self, _: bool, _: UserName) -> Result<(), Refusal> {
         Ok(())
     }
 

@@ -8,7 +8,8 @@ use evenkeel_model::Link;
 use evenkeel_seam::LinkState;
 use evenkeel_seam::watch;
 
-/// How often the file is looked at: a fault takes effect within this time.
+/// How often the file is looked at: a fault takes effect within this time. A thread of its own does it, since for the
+/// runtime's timers each look is several times the work.
 const POLL: Duration = Duration::from_millis(100);
 
 /// The state of this node's links, in the forms that its users take.
@@ -18,10 +19,10 @@ pub(crate) struct Links {
 }
 
 /// Follows the file; without one the links never fail.
-pub(crate) async fn follow(file: Option<PathBuf>) -> Links {
+pub(crate) fn follow(file: Option<PathBuf>) -> Links {
     let mut stamp = file.as_deref().and_then(stamp_of);
     let first = match &file {
-        Some(path) => read(path).await.unwrap_or_default(),
+        Some(path) => read(path).unwrap_or_default(),
         None => Link::default(),
     };
     let (peers, record) = (watch::Sender::new(first), watch::Sender::new(state(first)));
@@ -29,39 +30,43 @@ pub(crate) async fn follow(file: Option<PathBuf>) -> Links {
         peers: peers.subscribe(),
         record: record.subscribe(),
     };
-    tokio::spawn(async move {
-        let Some(path) = file else {
-            // The senders live as long as somebody looks: a closed channel reads as trouble.
-            return peers.closed().await;
-        };
-        loop {
-            tokio::time::sleep(POLL).await;
+    let Some(path) = file else {
+        // The senders live as long as somebody looks: a closed channel reads as trouble.
+        tokio::spawn(async move {
+            peers.closed().await;
+            drop(record);
+        });
+        return links;
+    };
+    let looking = std::thread::Builder::new().name("link".to_owned());
+    let looking = looking.spawn(move || {
+        while !peers.is_closed() {
+            std::thread::sleep(POLL);
             let newer = stamp_of(&path);
             if newer == stamp {
                 continue;
             }
             stamp = newer;
             // A file that is being replaced, or gone, changes nothing.
-            if let Some(link) = read(&path).await {
+            if let Some(link) = read(&path) {
                 peers.send_if_modified(|old| std::mem::replace(old, link) != link);
                 record.send_if_modified(|old| std::mem::replace(old, state(link)) != state(link));
             }
         }
     });
+    looking.expect("a daemon that starts has a thread to spare");
     links
 }
 
-/// What tells one content of the file from another without reading it. Asking for it does not block: it is in
-/// memory.
+/// What tells one content of the file from another without reading it.
 fn stamp_of(path: &Path) -> Option<[i128; 4]> {
     let known = std::fs::metadata(path).ok()?;
     let (inode, size) = (known.ino().into(), known.size().into());
     Some([inode, size, known.mtime().into(), known.mtime_nsec().into()])
 }
 
-async fn read(path: &PathBuf) -> Option<Link> {
-    let bytes = tokio::fs::read(path).await.ok()?;
-    serde_json::from_slice(&bytes).ok()
+fn read(path: &Path) -> Option<Link> {
+    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
 }
 
 fn state(link: Link) -> LinkState {
@@ -80,7 +85,7 @@ mod tests {
     async fn a_change_of_the_file_is_seen() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("link.json");
-        let mut links = follow(Some(path.clone())).await;
+        let mut links = follow(Some(path.clone()));
         assert_eq!(*links.record.borrow(), LinkState::Up);
         std::fs::write(&path, r#"{"delay_ms": 20}"#).unwrap();
         let slow = LinkState::Slow(Duration::from_millis(20));

@@ -144,7 +144,7 @@ async fn base(settings: NodeSettings) -> Result<Base> {
     modes::tighten(&settings);
     let db = NodeDb::open(&settings.data.join("node.db")).context("cannot open node.db")?;
     let store = Store::open(settings.data.join("packages")).context("cannot open the packages")?;
-    let links = link::follow(settings.lab.as_ref().map(|lab| lab.link.clone())).await;
+    let links = link::follow(settings.lab.as_ref().map(|lab| lab.link.clone()));
     let record = open_record(&settings, &clock);
     let record: Arc<dyn Record> = match &settings.lab {
         Some(_) => Arc::new(LinkedRecord::new(record, links.record.clone())),

@@ -213,10 +213,6 @@ impl<'a> Coordination<'a> {
     /// Nothing is open: whether something should be, unasked.
     async fn idle(&mut self, view: &View, topology: &Topology) -> Stepped {
         let catalogue = view.catalogue();
-        let asked = catalogue.firmware.values().any(|it| it.asked.is_some());
-        if catalogue.packages.is_empty() && !asked {
-            return Stepped::Waits(Vec::new());
-        }
         let observations = self.observer.everyone(topology, Look::Itself).await;
         let held_off = self.memory.held_off(&observations, &self.parts.tunables);
         let chores = chores(&Leisure {

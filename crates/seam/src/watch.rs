@@ -138,11 +138,16 @@ impl<T> Sender<T> {
         loop {
             // Made before the look: what changes after the look ends it.
             let deserted = self.shared.deserted.notified();
-            if self.shared.receivers.load(Ordering::Acquire) == 0 {
+            if self.is_closed() {
                 return;
             }
             deserted.await;
         }
+    }
+
+    /// Whether nobody watches.
+    pub fn is_closed(&self) -> bool {
+        self.shared.receivers.load(Ordering::Acquire) == 0
     }
 }
 

@@ -349,6 +349,18 @@ pub struct Firmware {
     pub background: bool,
     /// Firmware updates that were asked for and have not begun, in the order in which they will.
     pub waiting: Vec<WaitingFirmware>,
+    /// Firmware that software packages of the repository brought, and that was not taken in.
+    #[serde(default)]
+    pub refused: Vec<RefusedFirmware>,
+}
+
+/// Firmware in a software package that was not taken in when the cluster had been updated to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RefusedFirmware {
+    /// Version of the software package.
+    pub version: String,
+    /// The path in the package, and why.
+    pub why: String,
 }
 
 /// A firmware update that was asked for and has not begun.

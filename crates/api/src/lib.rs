@@ -32,8 +32,8 @@ pub use error::{ApiError, ErrorArgument, ErrorBody, ErrorObject};
 pub use evenkeel::{
     Acknowledgement, Acknowledgements, Audit, Audited, Awaiting, Device, Devices, EventLine,
     Explain, Firmware, FirmwareChange, GateChange, GateSettings, Key, KeyState, Keys,
-    NewAcknowledgement, NewKey, NodeDevices, NodeTransfers, OpenOperation, Retention, Transfer,
-    TransferTrouble, Transfers, WaitingFirmware,
+    NewAcknowledgement, NewKey, NodeDevices, NodeTransfers, OpenOperation, RefusedFirmware,
+    Retention, Transfer, TransferTrouble, Transfers, WaitingFirmware,
 };
 pub use filter::{Filter, FilterError};
 pub use firmware::{

@@ -78,7 +78,7 @@ pub(crate) fn nothing_runs(waiting: &[WaitingFirmware]) -> String {
     }
 }
 
-/// What waits, and that firmware does not go everywhere: nothing where neither is so.
+/// What waits, what was refused, and that firmware does not go everywhere: nothing where none of it is so.
 pub(crate) fn describe(firmware: &Firmware) -> String {
     let mut table = Table::new(&[
         "Waits to begin",
@@ -93,6 +93,9 @@ pub(crate) fn describe(firmware: &Firmware) -> String {
     let mut text = String::new();
     if !table.is_empty() {
         text += &table.render("");
+    }
+    for it in &firmware.refused {
+        text += &format!("Refused, out of package {}: {}\n", it.version, it.why);
     }
     if !firmware.background {
         text += reach(false);
@@ -145,6 +148,8 @@ fn when(set: Option<OnOff>) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use evenkeel_api::RefusedFirmware;
+
     use super::*;
 
     fn waiting(file: &str, digest: &str) -> WaitingFirmware {
@@ -200,7 +205,7 @@ mod tests {
     fn what_waits_is_shown_with_who_asked_and_when_and_nothing_where_all_is_usual() {
         let mut firmware = Firmware {
             background: true,
-            waiting: Vec::new(),
+            ..Firmware::default()
         };
         assert_eq!(describe(&firmware), "");
         firmware.waiting.push(waiting("disk.zip", "0a"));
@@ -208,6 +213,12 @@ mod tests {
         for part in ["disk.zip", "admin", "2026-01-01T00:00:00+00:00", "0a"] {
             assert!(shown.contains(part), "{part} is not in {shown}");
         }
+        firmware.refused.push(RefusedFirmware {
+            version: "9.2".to_owned(),
+            why: "fw/sp.zip: it is not signed".to_owned(),
+        });
+        let shown = describe(&firmware);
+        assert!(shown.contains("package 9.2: fw/sp.zip: it is not signed"));
         firmware.background = false;
         assert!(describe(&firmware).ends_with(reach(false)));
     }

@@ -19,7 +19,7 @@ pub(crate) struct Links {
 }
 
 /// Follows the file; without one the links never fail.
-pub(crate) fn follow(file: Option<PathBuf>) -> Links {
+pub(crate) fn follow(file: Option<PathBuf>) -> std::io::Result<Links> {
     let mut stamp = file.as_deref().and_then(stamp_of);
     let first = match &file {
         Some(path) => read(path).unwrap_or_default(),
@@ -36,11 +36,11 @@ pub(crate) fn follow(file: Option<PathBuf>) -> Links {
             peers.closed().await;
             drop(record);
         });
-        return links;
+        return Ok(links);
     };
     let looking = std::thread::Builder::new().name("link".to_owned());
     let looking = looking.spawn(move || {
-        while !peers.is_closed() {
+        while !(peers.is_closed() && record.is_closed()) {
             std::thread::sleep(POLL);
             let newer = stamp_of(&path);
             if newer == stamp {
@@ -54,8 +54,8 @@ pub(crate) fn follow(file: Option<PathBuf>) -> Links {
             }
         }
     });
-    looking.expect("a daemon that starts has a thread to spare");
-    links
+    looking?;
+    Ok(links)
 }
 
 /// What tells one content of the file from another without reading it.
@@ -85,7 +85,7 @@ mod tests {
     async fn a_change_of_the_file_is_seen() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("link.json");
-        let mut links = follow(Some(path.clone()));
+        let mut links = follow(Some(path.clone())).unwrap();
         assert_eq!(*links.record.borrow(), LinkState::Up);
         std::fs::write(&path, r#"{"delay_ms": 20}"#).unwrap();
         let slow = LinkState::Slow(Duration::from_millis(20));

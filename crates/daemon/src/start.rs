@@ -145,6 +145,7 @@ async fn base(settings: NodeSettings) -> Result<Base> {
     let db = NodeDb::open(&settings.data.join("node.db")).context("cannot open node.db")?;
     let store = Store::open(settings.data.join("packages")).context("cannot open the packages")?;
     let links = link::follow(settings.lab.as_ref().map(|lab| lab.link.clone()));
+    let links = links.context("cannot follow the lab's links")?;
     let record = open_record(&settings, &clock);
     let record: Arc<dyn Record> = match &settings.lab {
         Some(_) => Arc::new(LinkedRecord::new(record, links.record.clone())),

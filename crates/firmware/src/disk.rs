@@ -44,6 +44,8 @@ pub async fn renew_disk(flash: &Flash<'_>, serial: &DiskSerial) -> Result<How, F
         driver: driver.as_ref(),
         guard: &disk,
         attempts: flash.limits.attempts,
+        // It has left its group by then.
+        untouched: false,
     };
     let runs = disk.runs(&work, &last).await?;
     // One that somebody left out of its group comes back in any case.
@@ -157,11 +159,20 @@ impl Disk<'_> {
                 let ask = || work.driver.ready();
                 match patiently(limits.no_progress, limits.poll, ask).await {
                     Ok(()) | Err(DriverError::Lost(_)) => {}
-                    Err(error) => return Err(at_device(self.device, Phase::Offline)(error)),
+                    Err(source) => {
+                        let device = self.device.clone();
+                        return Err(FirmwareError::NotBegun { device, source });
+                    }
                 }
             }
         }
-        let identity = work.identify(Phase::Offline).await?;
+        let identity = work.identify(Phase::Offline).await;
+        let identity = identity.map_err(|error| match (error, last) {
+            (FirmwareError::Device { device, source, .. }, None) => {
+                FirmwareError::NotBegun { device, source }
+            }
+            (error, _) => error,
+        })?;
         Ok(self.flash.image.is_no_newer_than(&identity.running))
     }
 

@@ -30,6 +30,14 @@ pub enum DriverError {
     /// It took the image, and nothing that we may do makes it run.
     #[error("it took the firmware and will run it only after {0}")]
     NeedsMore(String),
+    /// It took nothing of the image, and is as it was.
+    #[error("it takes no firmware now, and has not for {bound:?}")]
+    NotTaken {
+        /// For how long.
+        bound: Duration,
+        /// What it answered last.
+        source: Box<DriverError>,
+    },
     /// Nothing moved for too long.
     #[error("nothing moved for {bound:?}")]
     StoodStill {
@@ -41,23 +49,14 @@ pub enum DriverError {
 }
 
 impl DriverError {
-    /// Whether it had no time, to the end.
-    pub(crate) fn is_busy(&self) -> bool {
-        match self {
-            Self::Busy(_) => true,
-            Self::StoodStill { source, .. } => source.is_busy(),
-            Self::Silent(_)
-            | Self::Lost(_)
-            | Self::Refused(_)
-            | Self::Unknown(_)
-            | Self::NeedsMore(_) => false,
-        }
-    }
-
     /// Whether another attempt may succeed without anyone's doing.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Silent(_) | Self::Busy(_) | Self::Lost(_) | Self::StoodStill { .. } => true,
+            Self::Silent(_)
+            | Self::Busy(_)
+            | Self::Lost(_)
+            | Self::NotTaken { .. }
+            | Self::StoodStill { .. } => true,
             Self::Refused(_) | Self::Unknown(_) | Self::NeedsMore(_) => false,
         }
     }

@@ -81,6 +81,14 @@ pub enum FirmwareError {
         /// For what.
         why: String,
     },
+    /// The device did not answer, or had no time, before anything was sent to it.
+    #[error("{device} was not touched")]
+    NotBegun {
+        /// Which.
+        device: DeviceId,
+        /// What it answered.
+        source: DriverError,
+    },
     /// The device did not do it.
     #[error("{device}, while {}", phase.text())]
     Device {
@@ -150,7 +158,7 @@ impl FirmwareError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unseen { source, .. } => source.is_transient(),
-            Self::Device { source, .. } => source.is_transient(),
+            Self::NotBegun { source, .. } | Self::Device { source, .. } => source.is_transient(),
             // What keeps the disk out may pass: the worker brings it back when it is run again.
             Self::LeftOut { source, .. } => source.is_transient(),
             Self::NotOwner { .. }
@@ -178,13 +186,8 @@ impl FirmwareError {
             | Self::GroupNotWhole { .. }
             | Self::OnlyPath { .. }
             | Self::MayFence { .. }
+            | Self::NotBegun { .. }
             | Self::Journal(_) => WORKER_START_FAILED,
-            // One that has no time for it says nothing of the firmware.
-            Self::Device {
-                phase: Phase::Offline | Phase::Writing,
-                source,
-                ..
-            } if source.is_busy() => WORKER_START_FAILED,
             Self::Device { .. }
             | Self::Unchanged { .. }
             | Self::GivenUp { .. }
@@ -214,7 +217,9 @@ impl FirmwareError {
                 "None, once both nodes of the pair serve and both service processors answer."
                     .to_owned()
             }
-            Self::Device { device, source, .. } => match source.is_transient() {
+            Self::NotBegun { device, source } | Self::Device { device, source, .. } => match source
+                .is_transient()
+            {
                 true => {
                     format!("See that {device} is reachable and not kept busy; it is tried again.")
                 }

@@ -78,4 +78,6 @@ pub trait Journal: Send + Sync {
     async fn record(&self, step: &Step) -> Result<(), JournalError>;
     /// The newest step that was recorded for a device of the task; none before the first.
     async fn last(&self, device: &DeviceId) -> Result<Option<Step>, JournalError>;
+    /// Forgets what was recorded for a device of the task, of which nothing was done.
+    async fn forget(&self, device: &DeviceId) -> Result<(), JournalError>;
 }

@@ -50,6 +50,10 @@ pub(crate) async fn send_all(
                 restarts += 1;
                 tracing::info!(restarts, "an image is sent from its beginning again: {why}");
             }
+            // It took some of it before.
+            Err(DriverError::NotTaken { bound, source }) if restarts > 0 => {
+                return Err(DriverError::StoodStill { bound, source });
+            }
             ended => return ended,
         }
     }
@@ -87,7 +91,10 @@ async fn send_piece(
         match device.send(piece).await {
             Err(busy @ DriverError::Busy(_)) if since.elapsed() >= limits.no_progress => {
                 let (bound, source) = (limits.no_progress, Box::new(busy));
-                return Err(DriverError::StoodStill { bound, source });
+                return Err(match piece.offset {
+                    0 => DriverError::NotTaken { bound, source },
+                    _ => DriverError::StoodStill { bound, source },
+                });
             }
             Err(DriverError::Busy(_)) => sleep(limits.poll).await,
             // Nobody knows whether it was taken: when the device answers again, all is sent anew.

@@ -231,7 +231,14 @@ impl Driver for Manager<'_> {
         let Limits {
             no_progress, poll, ..
         } = *self.limits;
-        let task = patiently(no_progress, poll, || self.begin(image)).await?;
+        let task = match patiently(no_progress, poll, || self.begin(image)).await {
+            Err(DriverError::StoodStill { bound, source })
+                if matches!(*source, DriverError::Busy(_)) =>
+            {
+                return Err(DriverError::NotTaken { bound, source });
+            }
+            begun => begun?,
+        };
         match self.follow(&task, told).await? {
             Task::Completed | Task::Forgotten => {}
             Task::Failed(why) => return Err(DriverError::Refused(why)),

@@ -25,6 +25,9 @@ pub(crate) struct Work<'a> {
     pub(crate) driver: &'a dyn Driver,
     pub(crate) guard: &'a dyn Guard,
     pub(crate) attempts: u32,
+    /// Nothing of this work was ever begun on the device, as far as the journal knows: what it says now says nothing of
+    /// the firmware.
+    pub(crate) untouched: bool,
 }
 
 /// Why an attempt ended without success.
@@ -92,16 +95,19 @@ impl Work<'_> {
         };
         match ended {
             (attempt, Ok(())) => Ok(attempt),
-            // Without a journal nothing can be recorded, the end neither.
-            (_, Err(error @ FirmwareError::Journal(_))) => Err(error),
+            // Without a journal nothing can be recorded, the end neither; and of nothing there is no end.
+            (_, Err(error @ (FirmwareError::Journal(_) | FirmwareError::NotBegun { .. }))) => {
+                Err(error)
+            }
             (attempt, Err(error)) => Err(self.flash.stop(self.device, error, attempt).await),
         }
     }
 
     async fn attempt(&self, attempt: u32) -> Result<(), Ended> {
         let (flash, device) = (self.flash, self.device);
+        let up = self.is_up(Phase::Writing).await;
+        up.map_err(|error| self.unless_begun(error, attempt))?;
         flash.step(device, Phase::Writing, attempt).await?;
-        self.is_up(Phase::Writing).await?;
         let written = self.write(attempt).await?;
         if written == Written::Staged {
             flash.step(device, Phase::Activating, attempt).await?;
@@ -119,7 +125,39 @@ impl Work<'_> {
         self.guard.check().await?;
         let written = self.driver.write(self.flash.image, &told).await;
         tracing::debug!(device = %self.device, attempt, ?written, "an image was written");
-        written.map_err(at_device(self.device, Phase::Writing))
+        let written = written.map_err(at_device(self.device, Phase::Writing));
+        let took_nothing = |error: &FirmwareError| {
+            let FirmwareError::Device { source, .. } = error else {
+                return false;
+            };
+            matches!(source, DriverError::NotTaken { .. })
+        };
+        match written {
+            Err(error) if took_nothing(&error) => {
+                let error = self.unless_begun(error, attempt);
+                if matches!(error, FirmwareError::NotBegun { .. }) {
+                    self.flash.journal.forget(self.device).await?;
+                }
+                Err(error)
+            }
+            written => written,
+        }
+    }
+
+    /// Trouble before anything was sent, told apart from trouble with the firmware.
+    fn unless_begun(&self, error: FirmwareError, attempt: u32) -> FirmwareError {
+        match error {
+            FirmwareError::Device { device, source, .. } if self.untouched && attempt == 1 => {
+                FirmwareError::NotBegun { device, source }
+            }
+            error => error,
+        }
+    }
+
+    /// Who it is and what it runs, before anything is done to it.
+    pub(crate) async fn first_look(&self, phase: Phase) -> Result<Identity, FirmwareError> {
+        let identity = self.identify(phase).await;
+        identity.map_err(|error| self.unless_begun(error, 1))
     }
 
     /// Waits until the device does its work.

@@ -36,9 +36,10 @@ pub async fn renew_processor(
         driver: &driver,
         guard: &fence,
         attempts,
+        untouched: last.is_none(),
     };
     // One that was told to start anew may be away for minutes.
-    let running = work.identify(Phase::Activating).await?.running;
+    let running = work.first_look(Phase::Activating).await?.running;
     let runs = flash.image.is_no_newer_than(&running);
     if runs && !is_open(&last) {
         return Ok(How::AlreadyDone);

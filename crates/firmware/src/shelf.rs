@@ -71,8 +71,9 @@ async fn renew_module(flash: &Flash<'_>, module: &ShelfIoModule) -> Result<How, 
         driver: &driver,
         guard: &paths,
         attempts: flash.limits.attempts,
+        untouched: last.is_none(),
     };
-    let running = work.identify(Phase::Writing).await?.running;
+    let running = work.first_look(Phase::Writing).await?.running;
     let runs = flash.image.is_no_newer_than(&running);
     if runs && !is_open(&last) {
         return Ok(How::AlreadyDone);

@@ -57,6 +57,8 @@ pub struct CatalogueEntry {
     pub order: u64,
     /// The firmware that it brings was taken out of it.
     pub firmware_unpacked: bool,
+    /// What of it was not taken in, a line for each: the path in the package, and why.
+    pub firmware_refused: Vec<String>,
 }
 
 impl FirmwareEntry {
@@ -88,6 +90,7 @@ impl Catalogue {
                     origin: node.clone(),
                     order: self.added,
                     firmware_unpacked: false,
+                    firmware_refused: Vec::new(),
                 };
                 self.added += 1;
                 self.packages.insert(package.digest, entry);
@@ -122,12 +125,15 @@ impl Catalogue {
             CatalogueEvent::FirmwareWithdrawn { digest, .. } => {
                 self.entry_of(*digest, "firmware_withdrawn")?.asked = None;
             }
-            CatalogueEvent::FirmwareUnpacked { digest, .. } => {
+            CatalogueEvent::FirmwareUnpacked {
+                digest, refused, ..
+            } => {
                 let Some(entry) = self.packages.get_mut(digest) else {
                     let state = format!("package {digest} is not in the catalogue");
                     return Err(Illegal::new("firmware_unpacked", state));
                 };
                 entry.firmware_unpacked = true;
+                entry.firmware_refused.clone_from(refused);
             }
             CatalogueEvent::FirmwareRemoved { digest, .. } => {
                 self.entry_of(*digest, "firmware_removed")?;
@@ -178,6 +184,16 @@ impl Catalogue {
             rests && entry.is_for_the_same(newest)
         });
         earlier.map(|entry| entry.firmware.digest).collect()
+    }
+
+    /// Firmware updates that were asked for and have not begun, in the order in which they will: by kind, since the disk
+    /// qualification package describes the disks, then as they came in.
+    pub fn firmware_queue(&self) -> Vec<(&FirmwareEntry, &FirmwareAsked)> {
+        let entries = self.firmware.values();
+        let asked = entries.filter_map(|entry| Some((entry, entry.asked.as_ref()?)));
+        let mut queue: Vec<_> = asked.collect();
+        queue.sort_by_key(|(entry, _)| (entry.firmware.summary.kind, entry.order));
+        queue
     }
 
     /// The package of that version.

@@ -77,11 +77,12 @@ impl FrontDoor {
         let mut awaiting = self.out_of_reach(&view, &self.follower.contact());
         awaiting.extend(self.hindered());
         awaiting.extend(self.within_reach(&view));
-        awaiting.extend(queued(view.control(), view.catalogue()));
+        awaiting.extend(self.unpacking(&view));
         awaiting
     }
 
     fn within_reach(&self, view: &View) -> Vec<Awaiting> {
+        let queued = || queued(view.control(), view.catalogue());
         // What the coordinator awaited before the newest event may be what that event ended.
         if let Role::Coordinator {
             awaiting,
@@ -89,20 +90,27 @@ impl FrontDoor {
             ..
         } = &*self.role.borrow()
             && !awaiting.is_empty()
-            && *decided_at >= view.position()
+            && *decided_at == view.position()
         {
-            return awaiting.clone();
+            let mut awaiting = awaiting.clone();
+            // While nothing is open, what firmware waits for is among it.
+            if !view.control().open.is_empty() {
+                awaiting.extend(queued());
+            }
+            return awaiting;
         }
         let operations = view
             .open_operations()
             .map(|operation| (operation.id, operation.clone()))
             .collect();
-        explain(
+        let mut awaiting = explain(
             view.control(),
             &operations,
             self.clock.wall(),
             &self.tunables,
-        )
+        );
+        awaiting.extend(queued());
+        awaiting
     }
 
     /// A coordinator, where this node cannot be one.

@@ -24,7 +24,7 @@ mod track;
 pub use admission::UpdateAction;
 pub use chores::SELF;
 pub use elect::{Orchestrator, Parts, Role};
-pub use evenkeel_planner::{Preview, firmware_queue};
+pub use evenkeel_planner::Preview;
 pub use front_door::{
     CopyNote, CopyState, FrontDoor, GetTicket, NewKey, StaleGet, Unpacked, UserChange,
 };

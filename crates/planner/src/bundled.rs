@@ -17,8 +17,8 @@ use crate::words;
 const NAME: &str = "Package checks";
 /// More findings than these nobody reads: the rest is counted.
 const MAX_FINDINGS: usize = 48;
-/// Bytes of JSON that the findings of an event may have, everybody's together: the record takes no event over
-/// 128 KiB, and an update whose findings it never took would stand still for good.
+/// Bytes of JSON that the findings of an event may have, everybody's together: less than the half of what the record
+/// takes in one (128 KiB; daemons before 0.3 took 64), and an update whose findings it never took would stand still for good.
 const EVENT_BUDGET: usize = 56 << 10;
 /// Taking the checks out of the package, beside running them: a big one is read to where they lie.
 const UNPACK: Duration = Duration::from_secs(120);

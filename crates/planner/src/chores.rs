@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use evenkeel_model::{
     Awaiting, Catalogue, CatalogueEntry, ClusterObservation, Control, Digest, FirmwareAsked,
-    FirmwareEntry, NodeName, NodeObservation, Observed, Request, Topology, Transition, Version,
-    WallTime,
+    NodeName, NodeObservation, Observed, Request, Topology, Transition, Version, WallTime,
 };
 
 use crate::bounds::Tunables;
@@ -101,31 +100,29 @@ enum Due {
     Wait(Vec<Awaiting>),
 }
 
-/// Firmware updates that were asked for and have not begun, in the order in which they will: by kind, since the disk
-/// qualification package describes the disks, then as they came in.
-pub fn firmware_queue(catalogue: &Catalogue) -> Vec<(&FirmwareEntry, &FirmwareAsked)> {
-    let entries = catalogue.firmware.values();
-    let asked = entries.filter_map(|entry| Some((entry, entry.asked.as_ref()?)));
-    let mut queue: Vec<_> = asked.collect();
-    queue.sort_by_key(|(entry, _)| (entry.firmware.summary.kind, entry.order));
-    queue
-}
-
-/// What firmware updates wait for that were asked for while something else is open: its end. While nothing is,
-/// [`chores`] says it.
+/// What firmware updates wait for that were asked for, from the record alone: the end of what is open. While nothing
+/// is, [`chores`] knows.
 pub fn queued(control: &Control, catalogue: &Catalogue) -> Vec<Awaiting> {
-    let Some((id, kind)) = control.open.iter().next() else {
-        return Vec::new();
+    let open = control
+        .open
+        .iter()
+        .map(|(id, kind)| format!("{} {id}", kind.as_str()));
+    let open: Vec<String> = open.collect();
+    let wait = |asked: &FirmwareAsked| match open.is_empty() {
+        true => {
+            let seen = "nothing is open; the coordinator says why it does not begin".to_owned();
+            to_begin(asked, seen, "A coordinator that answers.".to_owned())
+        }
+        false => {
+            let behind = format!("{} is under way", open.join(", "));
+            let unblock = format!(
+                "It begins by itself then; \"evenkeel firmware cancel {}\" withdraws it.",
+                asked.file
+            );
+            to_begin(asked, behind, unblock)
+        }
     };
-    let behind = format!("{} {id} is under way", kind.as_str());
-    let wait = |asked: &FirmwareAsked| {
-        let unblock = format!(
-            "It begins by itself then; \"evenkeel firmware cancel {}\" withdraws it.",
-            asked.file
-        );
-        to_begin(asked, behind.clone(), unblock)
-    };
-    let queue = firmware_queue(catalogue).into_iter();
+    let queue = catalogue.firmware_queue().into_iter();
     queue.map(|(_, asked)| wait(asked)).collect()
 }
 
@@ -143,7 +140,7 @@ fn to_begin(asked: &FirmwareAsked, seen: String, unblock: String) -> Awaiting {
 
 /// The first of those that were asked for.
 fn firmware(leisure: &Leisure<'_>) -> Option<Due> {
-    let queue = firmware_queue(leisure.catalogue);
+    let queue = leisure.catalogue.firmware_queue();
     let (entry, asked) = queue.first()?;
     let held_up = all_standing(leisure.topology, leisure.observations)
         .first()

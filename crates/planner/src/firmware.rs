@@ -166,7 +166,10 @@ fn first_nodes(input: &Input<'_>, offers: &[FirmwareOffer], nodes: &[NodeName]) 
     let models = |node: &NodeName| -> BTreeSet<&DeviceModel> {
         let seen = input.seen(node).and_then(|seen| seen.firmware.known());
         let devices = seen.into_iter().flat_map(|firmware| &firmware.devices);
-        let disks = devices.filter(|device| device.kind == FirmwareKind::Disk);
+        let spares_only = input.control.firmware_spares_only;
+        let disks = devices
+            .filter(|device| device.kind == FirmwareKind::Disk)
+            .filter(|disk| disk.spare || !spares_only);
         let models = disks.filter_map(|disk| disk.model.as_ref());
         let is_offered =
             |model: &&DeviceModel| offers.iter().any(|it| it.model.as_ref() == Some(*model));
@@ -277,12 +280,11 @@ fn held_back<'a>(input: &'a Input<'_>, plan: &'a Plan, task: &Task) -> Option<&'
 /// A device that the package is for and that still runs something older, though no task says so: whoever served it in a
 /// takeover meanwhile passed it over.
 fn behind(input: &Input<'_>, plan: &Plan, node: &NodeName) -> Option<Problem> {
-    if is_for_spares_only(plan) {
-        return None;
-    }
+    let spares_only = is_for_spares_only(plan);
     let firmware = &input.catalogue.firmware.get(&plan.package)?.firmware;
     let seen = input.seen(node)?.firmware.known()?;
-    let of_kind = |it: &&DeviceFirmware| it.kind == firmware.summary.kind;
+    let of_kind =
+        |it: &&DeviceFirmware| it.kind == firmware.summary.kind && (it.spare || !spares_only);
     seen.devices.iter().filter(of_kind).find_map(|device| {
         let runs = device.revision.as_ref()?;
         let mut offers = firmware.summary.offers.iter();

@@ -40,7 +40,7 @@ pub use bounds::Tunables;
 pub use build::{NoPlan, plan, replan};
 pub use carry::moved;
 pub use checks::{CheckInput, PostInput, check, post_check};
-pub use chores::{Chores, HeldOff, Leisure, chores, firmware_queue, queued};
+pub use chores::{Chores, HeldOff, Leisure, chores, queued};
 pub use estimate::{Estimate, POST_CHECKS_S, PRE_CHECKS_S, estimate};
 pub use explain::{Described, describe, explain};
 pub use input::{Decision, GateLook, GateMemory, Input, Running};

@@ -10,12 +10,12 @@ use evenkeel_api::{
     ApiError, Code, Device, Devices, DiskFirmware, Dqp, DqpRecords, FirmwareChange,
     FirmwareHistory, FirmwareProgress, FirmwareUpdateState, FirmwareWorker, FirmwareWorkerError,
     FirmwareWorkerProgress, FirmwareWorkerStatus, JobLink, JobRef, LastUpdateState, NodeDevices,
-    NodeFirmware, NodeRef, ProcessorImage, ProcessorImageState, ProcessorType, ShelfFirmware,
-    Software, SpBmc, UpdateStatus, WaitingFirmware, WorkerState,
+    NodeFirmware, NodeRef, ProcessorImage, ProcessorImageState, ProcessorType, RefusedFirmware,
+    ShelfFirmware, Software, SpBmc, UpdateStatus, WaitingFirmware, WorkerState,
 };
 use evenkeel_model::{
-    DeviceFirmware, Digest, FirmwareAsked, FirmwareEntry, FirmwareKind, FirmwareStatus, NodeId,
-    NodeName, ProcessorFirmware, QualificationInPlace, WallTime,
+    CatalogueEntry, DeviceFirmware, Digest, FirmwareAsked, FirmwareEntry, FirmwareKind,
+    FirmwareStatus, NodeId, NodeName, ProcessorFirmware, QualificationInPlace, WallTime,
 };
 use evenkeel_record::projections::{FirmwareRow, FirmwareState, WorkerRow, WorkerRowState};
 
@@ -240,6 +240,18 @@ pub(crate) fn waiting((entry, asked): (&FirmwareEntry, &FirmwareAsked)) -> Waiti
         by: asked.by.to_string(),
         at: asked.at.to_api(),
     }
+}
+
+/// What of a software package's firmware was not taken in.
+pub(crate) fn refused(entry: &CatalogueEntry) -> impl Iterator<Item = RefusedFirmware> {
+    let version = entry.package.summary.version.to_string();
+    entry
+        .firmware_refused
+        .iter()
+        .map(move |why| RefusedFirmware {
+            version: version.clone(),
+            why: why.clone(),
+        })
 }
 
 /// `GET /evenkeel/v1/firmware`.

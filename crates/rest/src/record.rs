@@ -13,7 +13,7 @@ use evenkeel_api::{GateSettings, History, Job, Key, Node, Package, Retention, So
 use evenkeel_model::{
     Account, Awaiting, FirmwareStatus, JobId, NodeName, Position, Refusal, UserName, WallTime,
 };
-use evenkeel_orchestrator::{FrontDoor, firmware_queue};
+use evenkeel_orchestrator::FrontDoor;
 use evenkeel_record::projections::{self as rows, At, OperationRow};
 use evenkeel_record::{Entry, Follower, Record, Unavailable, View};
 use evenkeel_seam::Clock;
@@ -229,10 +229,12 @@ impl Cluster for RecordCluster {
 
     async fn firmware(&self) -> Result<Firmware, Refusal> {
         let view = self.view();
-        let waiting = firmware_queue(view.catalogue()).into_iter();
+        let waiting = view.catalogue().firmware_queue().into_iter();
+        let packages = view.catalogue().packages.values();
         Ok(Firmware {
             background: !view.control().firmware_spares_only,
             waiting: waiting.map(firmware::waiting).collect(),
+            refused: packages.flat_map(firmware::refused).collect(),
         })
     }
 

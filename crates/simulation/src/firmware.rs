@@ -175,6 +175,7 @@ impl Cluster {
                 let Some(runs) = hardware.firmware_of(&device) else {
                     continue;
                 };
+                // Each kind's models are brought the same revision.
                 if !offers.iter().any(|offer| offer.revision == runs) {
                     let line = format!("{device} runs {runs}");
                     behind.entry(kind).or_default().push(line);

@@ -151,8 +151,16 @@ impl World {
             Command::SendHome { .. } => {
                 self.has_started(|task| task.node != *node && task.action == Action::Giveback)
             }
+            // A spare is in no group that it could leave.
             Command::Device(DeviceCall::TakeOffline(_)) => self.has_started(|task| {
-                task.node == *node && matches!(task.action, Action::Firmware { .. })
+                let of_all = matches!(
+                    task.action,
+                    Action::Firmware {
+                        spares_only: false,
+                        ..
+                    }
+                );
+                task.node == *node && of_all
             }),
             // Serving alone needs no one's leave: the partner is proven dead. The rest only looks.
             _ => true,

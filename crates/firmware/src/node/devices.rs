@@ -150,13 +150,15 @@ impl Work<'_> {
             if !is_passing(&error) {
                 return Err(error);
             }
-            if error.code() == WORKER_START_FAILED {
+            // A device that was not to be had was waited for by its worker.
+            let waited = matches!(error, FirmwareError::NotBegun { .. });
+            if error.code() == WORKER_START_FAILED && !waited {
                 self.say(format!(
                     "waiting: {}. {}",
                     error_chain(&error),
                     error.action()
                 ));
-                match !self.is_over() && patience.goes_on(error.to_string()).await {
+                match !self.is_over() && patience.goes_on(error_chain(&error)).await {
                     true => continue,
                     false => return Err(error),
                 }

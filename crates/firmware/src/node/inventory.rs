@@ -95,6 +95,7 @@ impl NodeFirmware {
                 kind: FirmwareKind::Disk,
                 model: Some(drive.model.clone()),
                 revision: Some(runs.clone()?),
+                spare: drive.place.group().is_none(),
             })
         });
         self.board
@@ -118,6 +119,7 @@ impl NodeFirmware {
                     kind: FirmwareKind::Shelf,
                     model: Some(module.model),
                     revision: Some(runs),
+                    spare: false,
                 });
             }
         }
@@ -146,6 +148,7 @@ impl NodeFirmware {
             kind,
             model: Some(processor.model),
             revision: Some(runs),
+            spare: false,
         });
         self.board.set_devices(kind, device.into_iter().collect());
     }
@@ -162,6 +165,7 @@ impl NodeFirmware {
             kind: FirmwareKind::Qualification,
             model: None,
             revision: in_place.as_ref().map(|(_, it)| it.revision().clone()),
+            spare: false,
         };
         self.board.set_qualification(in_place);
         self.board

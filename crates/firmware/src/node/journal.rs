@@ -41,7 +41,7 @@ pub trait NodeJournal: Send + Sync {
     async fn last(&self, device: &DeviceId) -> Result<Option<DeviceStep>, JournalError>;
     /// The newest steps of all devices.
     async fn all(&self) -> Result<Vec<DeviceStep>, JournalError>;
-    /// Forgets a device that is not there any more.
+    /// Forgets a device that is not there any more, or to which nothing was done.
     async fn forget(&self, device: &DeviceId) -> Result<(), JournalError>;
 }
 
@@ -75,5 +75,9 @@ impl Journal for OneWork<'_> {
         let known = self.all.last(device).await?;
         let counts = known.filter(|known| self.counts(known));
         Ok(counts.map(|known| known.step))
+    }
+
+    async fn forget(&self, device: &DeviceId) -> Result<(), JournalError> {
+        self.all.forget(device).await
     }
 }

@@ -7,8 +7,7 @@ use tokio::time::{Instant, sleep};
 /// Between two looks: groups catch up in minutes.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// How long nothing has changed. It counts from the beginning, so that what took long to look at is not waited for once
-/// more.
+/// How long nothing has changed.
 pub(super) struct Patience<S> {
     bound: Duration,
     seen: Option<S>,
@@ -26,10 +25,9 @@ impl<S: PartialEq> Patience<S> {
 
     /// Waits a little. False when what is seen has been the same for too long.
     pub(super) async fn goes_on(&mut self, seen: S) -> bool {
-        if self.seen.as_ref().is_some_and(|before| *before != seen) {
-            self.since = Instant::now();
+        if self.seen.as_ref() != Some(&seen) {
+            (self.seen, self.since) = (Some(seen), Instant::now());
         }
-        self.seen = Some(seen);
         if self.since.elapsed() >= self.bound {
             return false;
         }
@@ -39,6 +37,6 @@ impl<S: PartialEq> Patience<S> {
 
     /// Something was done: waiting begins anew.
     pub(super) fn renew(&mut self) {
-        (self.seen, self.since) = (None, Instant::now());
+        self.seen = None;
     }
 }

@@ -8,7 +8,7 @@ use evenkeel_model::{DeviceModel, DiskSerial, FirmwareOffer, FirmwareRevision, H
 use evenkeel_platform::devices::DeviceId;
 use evenkeel_platform::{Failover, Power};
 use evenkeel_seam::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 
 use crate::disk::renew_disk;
 use crate::error::FirmwareError;
@@ -181,8 +181,10 @@ impl<'a> Work<'a> {
         let mut changes = told.subscribe();
         let mut worker = pin!(worker);
         let mut current = None;
-        let mut moved = Instant::now();
+        let (mut last, mut moved) = (FlashProgress::default(), Instant::now());
         loop {
+            // How often it has been said since that nothing moves, and once more.
+            let quiet = 1 + (moved.elapsed().as_secs() / QUIET.as_secs()) as u32;
             tokio::select! {
                 biased;
                 ended = &mut worker => {
@@ -192,12 +194,14 @@ impl<'a> Work<'a> {
                 _ = changes.changed() => {
                     let progress = changes.borrow_and_update().clone();
                     self.turn_to(&mut current, progress.device.clone());
-                    self.tell(&progress);
-                    moved = Instant::now();
+                    // Some devices are asked again and again, and say the same.
+                    if progress != last {
+                        self.tell(&progress);
+                        (last, moved) = (progress, Instant::now());
+                    }
                 }
-                () = sleep(QUIET) => {
-                    let progress = changes.borrow().clone();
-                    self.tell_quiet(&progress, moved.elapsed());
+                () = sleep_until(moved + QUIET * quiet) => {
+                    self.tell_quiet(&last, moved.elapsed());
                 }
             }
         }

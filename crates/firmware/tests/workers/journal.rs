@@ -93,4 +93,10 @@ impl Journal for Steps {
             .find(|step| step.device == *device)
             .cloned())
     }
+
+    async fn forget(&self, device: &DeviceId) -> Result<(), JournalError> {
+        let mut steps = self.steps.lock().unwrap();
+        steps.retain(|step| step.device != *device);
+        Ok(())
+    }
 }

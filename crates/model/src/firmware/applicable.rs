@@ -22,6 +22,9 @@ pub struct DeviceFirmware {
     /// The revision that it runs; none where there is none yet, as of a disk qualification package on a new node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<FirmwareRevision>,
+    /// A disk that is in no group.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub spare: bool,
 }
 
 /// What a package means to one device.

@@ -185,6 +185,7 @@ fn what_is_for_others_or_not_newer_is_skipped_with_a_reason() {
         kind,
         model: Some(model(of)),
         revision: Some(revision(runs)),
+        spare: false,
     };
     let devices = [
         device(FirmwareKind::Disk, "X.2_B", "NA01"),
@@ -232,6 +233,7 @@ fn a_qualification_package_replaces_older_ones_and_none() {
             kind: FirmwareKind::Qualification,
             model: None,
             revision: installed.map(revision),
+            spare: false,
         };
         matches!(
             manifest.summary().applicability(&node),

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use evenkeel_interconnect::Look;
 use evenkeel_model::{
-    CatalogueEvent, ControlEvent, Digest, FirmwareRef, FirmwareStatus, JobId, JobOutcome, NodeName,
-    Operation, OperationEnd, OperationEvent, OperationKind, OperationState, Refusal, Role,
-    UserName, code,
+    Awaiting, CatalogueEntry, CatalogueEvent, ControlEvent, Digest, FirmwareRef, FirmwareStatus,
+    JobId, JobOutcome, NodeName, Operation, OperationEnd, OperationEvent, OperationKind,
+    OperationState, Refusal, Role, UserName, code,
 };
 use evenkeel_record::View;
 
@@ -122,11 +122,32 @@ impl FrontDoor {
         if !is_ours || !control.open.is_empty() || control.mixed_daemons() {
             return None;
         }
-        let update = newest_update(&view)?;
-        let package = update.plan.as_ref()?.package;
-        let entry = view.catalogue().packages.get(&package)?;
-        let brings = !entry.package.summary.firmware.is_empty();
-        (brings && !entry.firmware_unpacked).then_some(package)
+        let (_, entry) = to_unpack(&view)?;
+        Some(entry.package.digest)
+    }
+
+    /// That the firmware of a package is awaited to be taken out of it.
+    pub(crate) fn unpacking(&self, view: &View) -> Option<Awaiting> {
+        let (update, entry) = to_unpack(view)?;
+        let by = match &view.control().coordinator {
+            Some(coordinator) => format!("evenkeeld of node \"{}\"", coordinator.node),
+            None => "the coordinator".to_owned(),
+        };
+        Some(Awaiting {
+            operation: None,
+            node: None,
+            what: format!(
+                "the firmware that package {} brings to be taken out of it",
+                entry.package.summary.version
+            ),
+            since: update.ended_at.unwrap_or_else(|| self.clock.wall()),
+            seen: None,
+            remaining: None,
+            unblock: format!(
+                "It is done by itself while nothing is open and all nodes run the same evenkeeld. Where it takes \
+                 longer than minutes, the log of {by} says why."
+            ),
+        })
     }
 
     /// Takes over what came out of a package, and asks for its firmware updates, as who asked for the update to it.
@@ -183,6 +204,17 @@ impl FrontDoor {
         })
         .await
     }
+}
+
+/// The newest update, if it is completed, and its package, if that brings firmware that is still in it.
+fn to_unpack(view: &View) -> Option<(&Operation, &CatalogueEntry)> {
+    let update = newest_update(view)?;
+    let entry = view
+        .catalogue()
+        .packages
+        .get(&update.plan.as_ref()?.package)?;
+    let brings = !entry.package.summary.firmware.is_empty();
+    (brings && !entry.firmware_unpacked).then_some((update, entry))
 }
 
 /// The newest update, if it is completed.
@@ -249,6 +281,7 @@ impl FrontDoor {
                 );
                 return Err(Refusal::new(code::NO_ENTRY, text).about("digest"));
             }
+            is_understood(view)?;
             let by = by.clone();
             let withdrawn = CatalogueEvent::FirmwareWithdrawn { at, by, digest };
             let batch = Batch {
@@ -294,8 +327,8 @@ fn is_understood(view: &View) -> Result<(), Refusal> {
         false => Ok(()),
         true => Err(Refusal::new(
             code::NOT_SUPPORTED,
-            "Firmware is not taken in while evenkeeld is of different releases on the nodes. Finish the update of \
-             the cluster, then bring the firmware in again.",
+            "Firmware is not taken in, nor withdrawn, while evenkeeld is of different releases on the nodes. Finish the \
+             update of the cluster, then do it again.",
         )),
     }
 }

@@ -245,6 +245,7 @@ fn no_room_at_every_step_of_bringing_it_again() {
     let firmware = Firmware::load(dir.path());
     for deed in [Deed::Heal, Deed::Replace] {
         let done = DEEDS.iter().position(|it| *it == deed).unwrap();
+        let mut refused = 0;
         for step in 1.. {
             let root = dir.path().join("store");
             let store = Store::open(&root).unwrap();
@@ -259,6 +260,7 @@ fn no_room_at_every_step_of_bringing_it_again() {
                 Ok(()) => {}
                 // What was there is there, as it was.
                 Err(FirmwareStageError::Stage(StageError::NoSpace { .. })) => {
+                    refused += 1;
                     check(&store, done, &firmware);
                     let here = store.get_firmware(firmware.digest).is_some();
                     assert_eq!(here, deed == Deed::Replace, "{deed:?}, step {step}");
@@ -271,6 +273,7 @@ fn no_room_at_every_step_of_bringing_it_again() {
             fs::remove_dir_all(&root).unwrap();
             if steps < step {
                 assert!(step > 12, "only {step} steps: are they still hooked?");
+                assert!(refused > 8, "{deed:?}: only {refused} of {step} steps refuse");
                 break;
             }
         }

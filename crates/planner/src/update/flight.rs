@@ -239,7 +239,14 @@ fn awaited(input: &Input<'_>, progress: &TaskProgress) -> Awaiting {
             Verdict::Done | Verdict::Failed(_) | Verdict::StartAnew => None,
         },
         Executor::Agent(agent) => match report(input, progress) {
-            Some(ReportState::Running { progress }) => Some(with_quiet(&progress.text, quiet)),
+            Some(ReportState::Running { progress }) => Some(match input.seen(agent) {
+                Some(_) => with_quiet(&progress.text, quiet),
+                None => format!(
+                    "node \"{agent}\" does not answer: {}; it said last: {}",
+                    input.why_silent(agent),
+                    progress.text
+                ),
+            }),
             Some(ReportState::Ended { .. }) => None,
             None => Some(not_accepted(input, progress, agent)),
         },

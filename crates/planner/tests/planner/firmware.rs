@@ -210,6 +210,7 @@ fn a_device_that_was_passed_over_is_told() {
         kind: FirmwareKind::Disk,
         model: offer.model,
         revision: Some("AA00".parse().unwrap()),
+        spare: false,
     };
     let status = FirmwareStatus {
         devices: vec![device],
@@ -429,7 +430,9 @@ fn firmware_takes_the_place_of_what_came_before_for_the_same_devices() {
 fn what_waits_behind_something_is_told() {
     let mut world = told(world(FirmwareKind::Disk));
     add(&mut world.catalogue, 9, FirmwareKind::Qualification);
-    assert_eq!(queued(&world.control, &world.catalogue), []);
+    let waits = queued(&world.control, &world.catalogue);
+    let seen = waits[0].seen.as_ref().unwrap();
+    assert!(seen.contains("the coordinator says why"), "{seen}");
     let started = ControlEvent::OperationStarted {
         at: wall(),
         operation: OperationId(uuid::Uuid::from_u128(1)),

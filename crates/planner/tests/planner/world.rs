@@ -248,6 +248,7 @@ impl World {
             origin: name("n1"),
             order: 0,
             firmware_unpacked: false,
+            firmware_refused: Vec::new(),
         };
         self.catalogue.packages = BTreeMap::from([(new_image(), entry)]);
     }

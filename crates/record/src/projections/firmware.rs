@@ -45,6 +45,16 @@ pub enum FirmwareState {
     Failed,
 }
 
+impl FirmwareState {
+    /// Whether nothing more comes of it.
+    pub fn is_over(self) -> bool {
+        match self {
+            Self::Moving | Self::Starting | Self::Waiting => false,
+            Self::Completed | Self::Failed => true,
+        }
+    }
+}
+
 /// A node's part in a firmware update.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerRow {

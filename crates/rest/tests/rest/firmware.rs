@@ -198,12 +198,13 @@ async fn firmware_goes_to_all_disks_until_it_is_said_otherwise() {
 
     let bench = bench().await;
     let shown = async || bench.client.get(SETTINGS).await.json();
-    assert_eq!(shown().await, json!({ "background": true, "waiting": [] }));
+    let nothing = |background| json!({ "background": background, "waiting": [], "refused": [] });
+    assert_eq!(shown().await, nothing(true));
     for background in [false, true, false] {
         let change = json!({ "background": background }).to_string();
         let reply = bench.client.patch(SETTINGS, &change).await;
         assert_eq!(reply.status, 200, "{}", reply.text);
-        let expected = json!({ "background": background, "waiting": [] });
+        let expected = nothing(background);
         assert_eq!((reply.json(), shown().await), (expected.clone(), expected));
     }
     for wrong in [

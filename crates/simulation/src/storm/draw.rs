@@ -39,6 +39,7 @@ const FAULTS: &[Fault] = &[
     Fault::HoldTakeover,
     Fault::HoldGiveback,
     Fault::HideDisk,
+    Fault::NoDaemon,
 ];
 
 /// Faults that only warn.
@@ -175,13 +176,16 @@ fn bring_firmware(dice: &mut Dice, script: &mut Script) {
     }
     for number in 0..dice.between(2, 7) {
         let node = dice.roll(nodes) as usize;
-        let act = match dice.roll(10) {
+        let act = match dice.roll(11) {
             5..=8 if number > 0 => Act::Fault {
                 node,
                 fault: dice.pick(&DeviceFault::ALL).of_node(),
                 ms: dice.between(2_000, 900_000),
             },
             9 if number > 0 => Act::CancelFirmware,
+            0 => Act::BackgroundFirmware {
+                on: dice.chance(50),
+            },
             _ => Act::Firmware {
                 node,
                 kind: dice.pick(KINDS),
@@ -193,7 +197,6 @@ fn bring_firmware(dice: &mut Dice, script: &mut Script) {
             ms: 50 + dice.roll(ms),
         };
         let at = dice.roll(script.gusts.len() as u64 + 1) as usize;
-        let at = if number == 0 { 0 } else { at };
         script.gusts.insert(at, Gust { when, act });
     }
     let gusts = script.gusts.len();

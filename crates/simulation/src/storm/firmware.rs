@@ -1,9 +1,10 @@
 //! Firmware in a storm: brought in amid everything, and in the end on every device.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use evenkeel_model::FirmwareKind;
-use evenkeel_record::projections::{FirmwareState, firmware};
+use evenkeel_model::{CatalogueEvent, Event, FirmwareKind};
+use evenkeel_record::projections::firmware;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::play::{OPERATOR, REST, Storm};
@@ -38,17 +39,27 @@ impl Storm<'_> {
         let open = firmware(&view)
             .into_iter()
             .rev()
-            .find(|row| !is_over(row.state));
+            .find(|row| !row.state.is_over());
         if let Some(job) = open.and_then(|row| row.job) {
             self.tell(async |door| door.cancel_firmware(job, admin()).await)
                 .await;
         }
     }
 
-    /// After the storm, and the update: what is brought in again reaches every device.
+    pub(super) async fn background_firmware(&self, on: bool) {
+        self.tell(async |door| door.set_background_firmware(on, admin()).await)
+            .await;
+    }
+
+    /// After the storm, and the update: what was asked for has begun, and what is brought in again reaches every device.
     pub(super) async fn calm_firmware(&self) -> Result<(), String> {
+        if self.brought.is_empty() {
+            return Ok(());
+        }
         self.firmware_over().await?;
+        self.background_firmware(true).await;
         for _ in 0..AGAIN {
+            self.nothing_lost()?;
             let behind: Vec<FirmwareKind> = self.behind().into_keys().collect();
             if behind.is_empty() {
                 return Ok(());
@@ -65,8 +76,38 @@ impl Storm<'_> {
         Err(format!("firmware does not reach {:?}", self.behind()))
     }
 
+    /// Nothing waits, and whatever was asked for was begun, or withdrawn, or asked for once more before it began.
+    fn nothing_lost(&self) -> Result<(), String> {
+        let (mut asked, mut begun) = (BTreeSet::new(), BTreeSet::new());
+        for entry in self.cluster.entries() {
+            match Event::decode(entry.stream, &entry.body) {
+                Ok(Event::Catalogue(CatalogueEvent::FirmwareAsked { digest, .. })) => {
+                    asked.insert(digest);
+                }
+                Ok(Event::Catalogue(CatalogueEvent::FirmwareWithdrawn { digest, .. })) => {
+                    asked.remove(&digest);
+                }
+                Ok(Event::Catalogue(CatalogueEvent::FirmwareBegun {
+                    digest, operation, ..
+                })) => {
+                    asked.remove(&digest);
+                    begun.insert(operation);
+                }
+                _ => {}
+            }
+        }
+        let rows = firmware(&self.cluster.view());
+        let told: BTreeSet<_> = rows.iter().map(|row| row.operation).collect();
+        match asked.is_empty() && told == begun {
+            true => Ok(()),
+            false => Err(format!(
+                "firmware updates were lost: {asked:?} wait; begun {begun:?}, told {told:?}"
+            )),
+        }
+    }
+
     /// Devices that do not run what was brought in for them.
-    fn behind(&self) -> std::collections::BTreeMap<FirmwareKind, Vec<String>> {
+    fn behind(&self) -> BTreeMap<FirmwareKind, Vec<String>> {
         let mut behind = self.cluster.behind_firmware();
         behind.retain(|kind, _| self.brought.contains(kind));
         behind
@@ -83,7 +124,7 @@ impl Storm<'_> {
             let view = self.cluster.view();
             let asked = view.catalogue().firmware.values();
             let waits = asked.filter(|entry| entry.asked.is_some()).count();
-            let all_over = firmware(&view).iter().all(|row| is_over(row.state));
+            let all_over = firmware(&view).iter().all(|row| row.state.is_over());
             if all_over && (waits == 0 || !view.control().open.is_empty()) {
                 return Ok(());
             }
@@ -94,8 +135,4 @@ impl Storm<'_> {
             self.cluster.mend(REST).await.map_err(|stuck| stuck.0)?;
         }
     }
-}
-
-fn is_over(state: FirmwareState) -> bool {
-    matches!(state, FirmwareState::Completed | FirmwareState::Failed)
 }

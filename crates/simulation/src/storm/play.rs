@@ -370,6 +370,7 @@ impl Storm<'_> {
             }
             Act::Firmware { node, kind } => self.bring_firmware(node, kind).await,
             Act::CancelFirmware => self.cancel_firmware().await,
+            Act::BackgroundFirmware { on } => self.background_firmware(on).await,
             Act::LosePackage { node } => cluster.lose_package(self.node(node), NEW),
             Act::Delete => self.delete().await,
             Act::Validate => self.validate().await,

@@ -199,6 +199,9 @@ pub enum Act {
         kind: FirmwareKind,
     },
     CancelFirmware,
+    BackgroundFirmware {
+        on: bool,
+    },
     Delete,
     Validate,
     Acknowledge,
@@ -388,6 +391,8 @@ impl fmt::Display for Act {
                 write!(f, "{} loses its copy of {version}", name(node))
             }
             Self::Firmware { node, kind } => write!(f, "upload {kind} to {}", name(node)),
+            Self::BackgroundFirmware { on: true } => f.write_str("firmware for all disks"),
+            Self::BackgroundFirmware { on: false } => f.write_str("firmware for spares only"),
             Self::CancelFirmware => f.write_str("cancel the firmware update, and those that wait"),
             Self::Delete => write!(f, "delete {}", super::play::EXTRA),
             Self::Validate => f.write_str("validate"),

@@ -349,9 +349,21 @@ pub struct Firmware {
     pub background: bool,
     /// Firmware updates that were asked for and have not begun, in the order in which they will.
     pub waiting: Vec<WaitingFirmware>,
+    /// The newest firmware updates that have begun, oldest first: which package is whose job.
+    #[serde(default)]
+    pub begun: Vec<BegunFirmware>,
     /// Firmware that software packages of the repository brought, and that was not taken in.
     #[serde(default)]
     pub refused: Vec<RefusedFirmware>,
+}
+
+/// A firmware update that has begun, or is over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BegunFirmware {
+    /// Manifest digest of its package.
+    pub digest: String,
+    /// Its job.
+    pub job: String,
 }
 
 /// Firmware in a software package that was not taken in when the cluster had been updated to it.

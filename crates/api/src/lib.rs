@@ -30,8 +30,8 @@ pub use cluster::{Cluster, Ha, HaPartner, Node, ReleaseVersion};
 pub use code::{Class, Code};
 pub use error::{ApiError, ErrorArgument, ErrorBody, ErrorObject};
 pub use evenkeel::{
-    Acknowledgement, Acknowledgements, Audit, Audited, Awaiting, Device, Devices, EventLine,
-    Explain, Firmware, FirmwareChange, GateChange, GateSettings, Key, KeyState, Keys,
+    Acknowledgement, Acknowledgements, Audit, Audited, Awaiting, BegunFirmware, Device, Devices,
+    EventLine, Explain, Firmware, FirmwareChange, GateChange, GateSettings, Key, KeyState, Keys,
     NewAcknowledgement, NewKey, NodeDevices, NodeTransfers, OpenOperation, RefusedFirmware,
     Retention, Transfer, TransferTrouble, Transfers, WaitingFirmware,
 };

@@ -5,8 +5,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use evenkeel_api::{
-    Awaiting, Devices, Explain, Firmware, FirmwareHistory, FirmwareUpdateState, JobState,
-    NodeDevices, Resource, WaitingFirmware, WorkerState,
+    Awaiting, BegunFirmware, Devices, Explain, Firmware, FirmwareHistory, FirmwareUpdateState,
+    JobState, NodeDevices, Resource, WaitingFirmware, WorkerState,
 };
 use serde_json::Value;
 use ureq::http::Method;
@@ -120,13 +120,22 @@ impl Watched {
         Some(place)
     }
 
-    /// Its row, once it has begun: the newest with its name, since others may have had it while this one waited, and
-    /// from then on the one with its job, since others may come to have it.
-    fn row_in(&mut self, rows: Vec<FirmwareHistory>) -> Option<FirmwareHistory> {
+    /// Its row, once it has begun: the one of its package, or where that is not known the newest with its name, since
+    /// others may have had it while this one waited; and from then on the one with its job.
+    fn row_in(
+        &mut self,
+        rows: Vec<FirmwareHistory>,
+        begun: &[BegunFirmware],
+    ) -> Option<FirmwareHistory> {
         let is_called = |name: &str| name == self.file || name == quoted(&self.file);
-        let is_this = |row: &FirmwareHistory| match &self.job {
-            Some(job) => row.job.uuid == *job,
-            None => is_called(&row.fw_file_name) && !self.known.contains(&row.job.uuid),
+        let is_new = |row: &FirmwareHistory| !self.known.contains(&row.job.uuid);
+        let is_this = |row: &FirmwareHistory| match (&self.job, &self.digest) {
+            (Some(job), _) => row.job.uuid == *job,
+            (None, Some(digest)) => {
+                let mut of_package = begun.iter().filter(|it| it.digest == *digest);
+                is_new(row) && of_package.any(|it| it.job == row.job.uuid)
+            }
+            (None, None) => is_new(row) && is_called(&row.fw_file_name),
         };
         let found = rows.into_iter().rev().find(is_this)?;
         self.job = Some(found.job.uuid.clone());
@@ -211,7 +220,7 @@ fn look(client: &Client, watched: &mut Watched) -> Result<Seen, Stop> {
     let row = match place {
         // What has its name and has begun is another one.
         Some(_) if watched.job.is_none() => None,
-        Some(_) | None => watched.row_in(rows),
+        Some(_) | None => watched.row_in(rows, &firmware.begun),
     };
     let devices: Devices = client.get("/evenkeel/v1/devices")?;
     let line = |node: &NodeDevices| {
@@ -251,7 +260,7 @@ fn waits(wait: &Awaiting) -> String {
 }
 
 /// Ends the update that runs.
-pub(crate) fn cancel(client: &Client) -> Result<(), Stop> {
+pub(crate) fn cancel(client: &Client, json: bool) -> Result<(), Stop> {
     let rows = history(client)?;
     let Some(row) = rows.iter().rev().find(|row| !is_over(row)) else {
         let firmware: Firmware = client.get(FIRMWARE)?;
@@ -259,7 +268,10 @@ pub(crate) fn cancel(client: &Client) -> Result<(), Stop> {
     };
     let uuid = evenkeel_api::encode_component(&row.job.uuid);
     let path = format!("/api/cluster/jobs/{uuid}?action=cancel");
-    client.object::<Value>(&Method::PATCH, &path, None)?;
+    let answer: Value = client.object(&Method::PATCH, &path, None)?;
+    if json {
+        return print_json(&answer);
+    }
     print(&format!(
         "{} ends: nothing more begins, and what is being written comes to its end.\n",
         row.fw_file_name
@@ -423,7 +435,12 @@ mod tests {
         assert_eq!(watched.place_in(&queue), Some(1));
         assert_eq!(watched.place_in(&queue[..1]), None);
         let of = |watched: &mut Watched, rows: &[FirmwareHistory]| {
-            let row = watched.row_in(rows.to_vec());
+            let begun = [("other", "0b"), ("this", "0c"), ("later", "0c")];
+            let begun = begun.map(|(job, digest)| BegunFirmware {
+                digest: digest.to_owned(),
+                job: job.to_owned(),
+            });
+            let row = watched.row_in(rows.to_vec(), &begun);
             row.map(|row| row.job.uuid)
         };
         let mut rows = vec![row("again.zip", "earlier"), row("fw.zip", "other")];

@@ -128,7 +128,7 @@ impl FirmwareCommand {
     ) -> Result<(), Stop> {
         match self {
             Self::Get(source) => devices::bring(&client()?, &source, json),
-            Self::Cancel { file: None } => devices::cancel(&client()?),
+            Self::Cancel { file: None } => devices::cancel(&client()?, json),
             Self::Cancel { file: Some(file) } => waiting::withdraw(&client()?, &file, json),
             Self::Show => devices::show(&client()?, json),
             Self::History => devices::show_history(&client()?, json),

@@ -44,6 +44,7 @@ pub async fn renew_disk(flash: &Flash<'_>, serial: &DiskSerial) -> Result<How, F
         driver: driver.as_ref(),
         guard: &disk,
         attempts: flash.limits.attempts,
+        is_open: is_open(&last),
         // It has left its group by then.
         untouched: false,
     };
@@ -55,6 +56,7 @@ pub async fn renew_disk(flash: &Flash<'_>, serial: &DiskSerial) -> Result<How, F
     let (attempt, renewed) = match (runs, work.first_attempt(&last)) {
         (true, _) => (last.as_ref().map_or(1, |step| step.attempt), Ok(())),
         (false, Ok(first)) => {
+            disk.is_wanted(&last)?;
             disk.take_out(&drive, first).await?;
             work.renew(first).await
         }
@@ -156,7 +158,7 @@ impl Disk<'_> {
         match last {
             Some(_) => work.is_up(Phase::Activating).await?,
             None => {
-                let ask = || work.driver.ready();
+                let ask = || self.flash.ask(work.driver.ready());
                 match patiently(limits.no_progress, limits.poll, ask).await {
                     Ok(()) | Err(DriverError::Lost(_)) => {}
                     Err(source) => {
@@ -174,6 +176,17 @@ impl Disk<'_> {
             (error, _) => error,
         })?;
         Ok(self.flash.image.is_no_newer_than(&identity.running))
+    }
+
+    /// It does not leave its group for what was canceled.
+    fn is_wanted(&self, last: &Option<Step>) -> Result<(), FirmwareError> {
+        match !is_open(last) && (self.flash.is_over)() {
+            false => Ok(()),
+            true => Err(FirmwareError::NotBegun {
+                device: self.device.clone(),
+                source: DriverError::Canceled,
+            }),
+        }
     }
 
     /// Takes the disk out of its group, if it is in one.

@@ -30,6 +30,9 @@ pub enum DriverError {
     /// It took the image, and nothing that we may do makes it run.
     #[error("it took the firmware and will run it only after {0}")]
     NeedsMore(String),
+    /// There is no more need: it was not asked.
+    #[error("the firmware update was canceled")]
+    Canceled,
     /// It took nothing of the image, and is as it was.
     #[error("it takes no firmware now, and has not for {bound:?}")]
     NotTaken {
@@ -57,7 +60,7 @@ impl DriverError {
             | Self::Lost(_)
             | Self::NotTaken { .. }
             | Self::StoodStill { .. } => true,
-            Self::Refused(_) | Self::Unknown(_) | Self::NeedsMore(_) => false,
+            Self::Refused(_) | Self::Unknown(_) | Self::NeedsMore(_) | Self::Canceled => false,
         }
     }
 }

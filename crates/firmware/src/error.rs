@@ -176,6 +176,16 @@ impl FirmwareError {
         }
     }
 
+    /// Whether the device was left as it is since there is no more need.
+    pub fn is_canceled(&self) -> bool {
+        match self {
+            Self::NotBegun { source, .. } | Self::Device { source, .. } => {
+                matches!(source, DriverError::Canceled)
+            }
+            _ => false,
+        }
+    }
+
     /// The API's code.
     pub fn code(&self) -> u32 {
         match self {

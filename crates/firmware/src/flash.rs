@@ -1,6 +1,6 @@
 //! One piece of work for a worker, with all that it needs.
 
-use evenkeel_model::{How, NodeName};
+use evenkeel_model::{How, NodeName, error_chain};
 use evenkeel_platform::PlatformError;
 use evenkeel_platform::devices::{DeviceId, Devices};
 use evenkeel_seam::watch;
@@ -28,6 +28,8 @@ pub struct Flash<'a> {
     pub progress: &'a watch::Sender<FlashProgress>,
     /// Bounds.
     pub limits: &'a Limits,
+    /// Whether what the work is for was canceled, or is over. What is being written comes to its end all the same.
+    pub is_over: &'a (dyn Fn() -> bool + Send + Sync),
 }
 
 impl Flash<'_> {
@@ -59,6 +61,7 @@ impl Flash<'_> {
             attempt,
             done: 0,
             total: 0,
+            waits: None,
         });
         Ok(())
     }
@@ -79,6 +82,23 @@ impl Flash<'_> {
                 journal
             }
         }
+    }
+
+    /// Asks a device whether it can be begun with, and says why it cannot yet, until it can or there is no more need.
+    pub(crate) async fn ask<T>(
+        &self,
+        asked: impl Future<Output = Result<T, DriverError>>,
+    ) -> Result<T, DriverError> {
+        if (self.is_over)() {
+            return Err(DriverError::Canceled);
+        }
+        let answer = asked.await;
+        let why = answer.as_ref().err().map(|error| error_chain(error));
+        self.progress.send_if_modified(|progress| {
+            let before = std::mem::replace(&mut progress.waits, why);
+            before != progress.waits
+        });
+        answer
     }
 
     /// Tells progress of the present step.

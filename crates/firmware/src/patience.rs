@@ -22,6 +22,7 @@ pub(crate) async fn patiently<T, F: Future<Output = Result<T, DriverError>>>(
                 | DriverError::Refused(_)
                 | DriverError::Unknown(_)
                 | DriverError::NeedsMore(_)
+                | DriverError::Canceled
                 | DriverError::NotTaken { .. }
                 | DriverError::StoodStill { .. }),
             ) => return Err(error),

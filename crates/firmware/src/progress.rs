@@ -17,4 +17,6 @@ pub struct FlashProgress {
     pub done: u64,
     /// Of how many; zero when unknown.
     pub total: u64,
+    /// Why it is not gone on with; none while it is.
+    pub waits: Option<String>,
 }

@@ -25,6 +25,8 @@ pub(crate) struct Work<'a> {
     pub(crate) driver: &'a dyn Driver,
     pub(crate) guard: &'a dyn Guard,
     pub(crate) attempts: u32,
+    /// It stands in the middle of this work: that comes to its end in any case.
+    pub(crate) is_open: bool,
     /// Nothing of this work was ever begun on the device, as far as the journal knows: what it says now says nothing of
     /// the firmware.
     pub(crate) untouched: bool,
@@ -105,7 +107,10 @@ impl Work<'_> {
 
     async fn attempt(&self, attempt: u32) -> Result<(), Ended> {
         let (flash, device) = (self.flash, self.device);
-        let up = self.is_up(Phase::Writing).await;
+        let up = match self.is_open {
+            true => self.is_up(Phase::Writing).await,
+            false => self.may_begin(Phase::Writing).await,
+        };
         up.map_err(|error| self.unless_begun(error, attempt))?;
         flash.step(device, Phase::Writing, attempt).await?;
         let written = self.write(attempt).await?;
@@ -156,8 +161,24 @@ impl Work<'_> {
 
     /// Who it is and what it runs, before anything is done to it.
     pub(crate) async fn first_look(&self, phase: Phase) -> Result<Identity, FirmwareError> {
-        let identity = self.identify(phase).await;
+        if self.is_open {
+            return self.identify(phase).await;
+        }
+        let limits = self.flash.limits;
+        let ask = || self.flash.ask(self.driver.identify());
+        let identity = patiently(limits.restart, limits.poll, ask).await;
+        let identity = identity.map_err(at_device(self.device, phase));
         identity.map_err(|error| self.unless_begun(error, 1))
+    }
+
+    /// Waits until the device does its work, before anything is sent to it, for as long as there is need.
+    async fn may_begin(&self, phase: Phase) -> Result<(), FirmwareError> {
+        let limits = self.flash.limits;
+        let ask = || self.flash.ask(self.driver.ready());
+        match patiently(limits.restart, limits.poll, ask).await {
+            Ok(()) | Err(DriverError::Lost(_)) => Ok(()),
+            Err(error) => Err(at_device(self.device, phase)(error)),
+        }
     }
 
     /// Waits until the device does its work.

@@ -36,6 +36,7 @@ pub async fn renew_processor(
         driver: &driver,
         guard: &fence,
         attempts,
+        is_open: is_open(&last),
         untouched: last.is_none(),
     };
     // One that was told to start anew may be away for minutes.

@@ -71,6 +71,7 @@ async fn renew_module(flash: &Flash<'_>, module: &ShelfIoModule) -> Result<How, 
         driver: &driver,
         guard: &paths,
         attempts: flash.limits.attempts,
+        is_open: is_open(&last),
         untouched: last.is_none(),
     };
     let running = work.first_look(Phase::Writing).await?.running;

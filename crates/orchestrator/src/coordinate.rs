@@ -129,7 +129,13 @@ impl<'a> Coordination<'a> {
             match self.round(&view).await {
                 Stepped::Left(left) => return left,
                 Stepped::Again => continue,
-                Stepped::Waits(awaiting) => {
+                Stepped::Waits(mut awaiting) => {
+                    if let Role::Coordinator {
+                        awaiting: before, ..
+                    } = &*self.role.borrow()
+                    {
+                        keep_since(before, &mut awaiting);
+                    }
                     let busy = view.open_operations().next().is_some();
                     let generation = self.generation;
                     self.role.send_replace(Role::Coordinator {
@@ -524,6 +530,18 @@ impl<'a> Coordination<'a> {
             seen: Some(why.to_owned()),
             remaining: None,
             unblock: "Upgrade evenkeeld to a release that reads it, or ask for support.".to_owned(),
+        }
+    }
+}
+
+/// What no operation awaits is told from what is seen now, with the time of the look: it is awaited since the first one.
+fn keep_since(before: &[Awaiting], awaiting: &mut [Awaiting]) {
+    for wait in awaiting.iter_mut().filter(|it| it.operation.is_none()) {
+        let same = |other: &&Awaiting| {
+            other.operation.is_none() && (&other.node, &other.what) == (&wait.node, &wait.what)
+        };
+        if let Some(known) = before.iter().find(same) {
+            wait.since = known.since;
         }
     }
 }

@@ -82,7 +82,7 @@ impl FrontDoor {
     }
 
     fn within_reach(&self, view: &View) -> Vec<Awaiting> {
-        let queued = || queued(view.control(), view.catalogue());
+        let queued = || queued(view.open_operations(), view.catalogue());
         // What the coordinator awaited before the newest event may be what that event ended.
         if let Role::Coordinator {
             awaiting,

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use evenkeel_model::{
     Awaiting, Catalogue, CatalogueEntry, ClusterObservation, Control, Digest, FirmwareAsked,
-    NodeName, NodeObservation, Observed, Request, Topology, Transition, Version, WallTime,
+    FirmwareEntry, NodeName, NodeObservation, Observed, Operation, Request, Topology, Transition,
+    Version, WallTime,
 };
 
 use crate::bounds::Tunables;
@@ -102,13 +103,12 @@ enum Due {
 
 /// What firmware updates wait for that were asked for, from the record alone: the end of what is open. While nothing
 /// is, [`chores`] knows.
-pub fn queued(control: &Control, catalogue: &Catalogue) -> Vec<Awaiting> {
-    let open = control
-        .open
-        .iter()
-        .map(|(id, kind)| format!("{} {id}", kind.as_str()));
-    let open: Vec<String> = open.collect();
-    let wait = |asked: &FirmwareAsked| match open.is_empty() {
+pub fn queued<'a>(
+    open: impl Iterator<Item = &'a Operation>,
+    catalogue: &Catalogue,
+) -> Vec<Awaiting> {
+    let open: Vec<String> = open.map(named).collect();
+    let wait = |(entry, asked): (&FirmwareEntry, &FirmwareAsked)| match open.is_empty() {
         true => {
             let seen = "nothing is open; the coordinator says why it does not begin".to_owned();
             to_begin(asked, seen, "A coordinator that answers.".to_owned())
@@ -117,13 +117,30 @@ pub fn queued(control: &Control, catalogue: &Catalogue) -> Vec<Awaiting> {
             let behind = format!("{} is under way", open.join(", "));
             let unblock = format!(
                 "It begins by itself then; \"evenkeel firmware cancel {}\" withdraws it.",
-                asked.file
+                as_argument(&asked.file, entry.firmware.digest)
             );
             to_begin(asked, behind, unblock)
         }
     };
-    let queue = catalogue.firmware_queue().into_iter();
-    queue.map(|(_, asked)| wait(asked)).collect()
+    catalogue.firmware_queue().into_iter().map(wait).collect()
+}
+
+/// An operation, by what people know it by.
+fn named(operation: &Operation) -> String {
+    match &operation.request {
+        Request::Firmware { file, .. } => format!("the firmware update with {file}"),
+        Request::Update(request) => format!("the update to {}", request.version),
+        _ => format!("a {}", operation.kind().as_str()),
+    }
+}
+
+/// The file's name, if a shell takes it as it is; else the digest, which stands for it.
+fn as_argument(file: &str, digest: Digest) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '+');
+    match file.chars().all(plain) && !file.is_empty() && !file.starts_with('-') {
+        true => file.to_owned(),
+        false => digest.to_string(),
+    }
 }
 
 fn to_begin(asked: &FirmwareAsked, seen: String, unblock: String) -> Awaiting {

@@ -26,6 +26,8 @@ pub(crate) struct DeviceWatch {
 struct State {
     seen: Option<Seen>,
     asked: Option<Instant>,
+    /// So many firmware updates were over when it was asked: after another one devices run something else.
+    over: usize,
     is_asking: bool,
 }
 
@@ -35,28 +37,30 @@ impl DeviceWatch {
         Self { admission, state }
     }
 
-    /// What was said; of a node that does not answer, nothing.
-    pub(crate) async fn seen(&self) -> Seen {
+    /// What was said, since so many firmware updates were over; of a node that does not answer, nothing.
+    pub(crate) async fn seen(&self, over: usize) -> Seen {
         let due = self.edit(|state| {
-            let is_old = state.asked.is_none_or(|asked| asked.elapsed() >= FRESH);
+            let is_old =
+                state.asked.is_none_or(|asked| asked.elapsed() >= FRESH) || state.over != over;
             let due = is_old && !state.is_asking;
             state.is_asking |= due;
             due
         });
         if due {
             let watch = self.clone();
-            let asking = tokio::spawn(async move { watch.ask().await });
+            let asking = tokio::spawn(async move { watch.ask(over).await });
             drop(timeout(WAIT, asking).await);
         }
         self.edit(|state| state.seen.clone()).unwrap_or_default()
     }
 
-    async fn ask(&self) {
+    async fn ask(&self, over: usize) {
         let said = self.admission.device_firmware().await;
         self.edit(|state| {
             *state = State {
                 seen: Some(Arc::new(said)),
                 asked: Some(Instant::now()),
+                over,
                 is_asking: false,
             };
         });

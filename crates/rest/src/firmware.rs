@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use evenkeel_api::{
-    ApiError, Code, Device, Devices, DiskFirmware, Dqp, DqpRecords, FirmwareChange,
+    ApiError, BegunFirmware, Code, Device, Devices, DiskFirmware, Dqp, DqpRecords, FirmwareChange,
     FirmwareHistory, FirmwareProgress, FirmwareUpdateState, FirmwareWorker, FirmwareWorkerError,
     FirmwareWorkerProgress, FirmwareWorkerStatus, JobLink, JobRef, LastUpdateState, NodeDevices,
     NodeFirmware, NodeRef, ProcessorImage, ProcessorImageState, ProcessorType, RefusedFirmware,
@@ -240,6 +240,19 @@ pub(crate) fn waiting((entry, asked): (&FirmwareEntry, &FirmwareAsked)) -> Waiti
         by: asked.by.to_string(),
         at: asked.at.to_api(),
     }
+}
+
+/// The newest updates that have begun, and their packages.
+pub(crate) fn begun(rows: Vec<FirmwareRow>) -> Vec<BegunFirmware> {
+    let skipped = rows.len().saturating_sub(SHOWN);
+    let newest = rows.into_iter().skip(skipped);
+    let begun = newest.filter_map(|row| {
+        Some(BegunFirmware {
+            digest: row.package.to_string(),
+            job: row.job?.to_string(),
+        })
+    });
+    begun.collect()
 }
 
 /// What of a software package's firmware was not taken in.

@@ -201,7 +201,11 @@ impl Cluster for RecordCluster {
 
     async fn devices(&self) -> BTreeMap<NodeName, FirmwareStatus> {
         match &self.devices {
-            Some(devices) => BTreeMap::clone(&*devices.seen().await),
+            Some(devices) => {
+                let rows = rows::firmware(&self.view());
+                let over = rows.iter().filter(|row| row.state.is_over()).count();
+                BTreeMap::clone(&*devices.seen(over).await)
+            }
             None => BTreeMap::new(),
         }
     }
@@ -234,6 +238,7 @@ impl Cluster for RecordCluster {
         Ok(Firmware {
             background: !view.control().firmware_spares_only,
             waiting: waiting.map(firmware::waiting).collect(),
+            begun: firmware::begun(rows::firmware(&view)),
             refused: packages.flat_map(firmware::refused).collect(),
         })
     }

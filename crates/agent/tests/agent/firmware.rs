@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -211,6 +211,8 @@ struct Bench {
     db: NodeDb,
     shelf: Arc<Shelf>,
     kill: Arc<Kill>,
+    /// The operation was canceled.
+    over: Arc<AtomicBool>,
 }
 
 impl Bench {
@@ -234,6 +236,7 @@ impl Bench {
                 in_place: Mutex::default(),
             }),
             kill: Arc::default(),
+            over: Arc::default(),
         }
     }
 
@@ -254,7 +257,10 @@ impl Bench {
             clock: Arc::clone(&clock) as _,
             limits: Limits::default(),
             selection: SelectionLimits::default(),
-            is_over: Arc::new(|_| false),
+            is_over: {
+                let over = Arc::clone(&self.over);
+                Arc::new(move |_| over.load(Ordering::SeqCst))
+            },
         });
         let looked = Arc::clone(&work);
         tokio::spawn(async move { looked.look_around().await });
@@ -575,4 +581,55 @@ async fn a_device_that_stays_busy_is_given_up_in_time_and_named() {
         assert_eq!(error.code, Some(2_228_329), "{kind}: {error:?}");
         bench.healthy("busy").await;
     }
+}
+
+/// What is being written comes to its end; the next module, and a disk that only was looked at, are left alone.
+#[tokio::test(start_paused = true)]
+async fn a_cancel_is_heard_before_the_next_module_and_before_a_disk_leaves_its_group() {
+    let module = |module: &str| DeviceId::Module {
+        shelf: "a-S1".to_owned(),
+        module: module.to_owned(),
+    };
+    let until = async |agent: &Agent, key: TaskKey, text: &str| {
+        loop {
+            match state(agent, key).await {
+                ReportState::Running { progress } if progress.text.contains(text) => return,
+                ReportState::Running { .. } => {}
+                ReportState::Ended { end } => panic!("{text}: {end:?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let canceled = async |agent: &Agent, key: TaskKey| match ended(agent, key).await {
+        TaskEnd::Failed { error } => error.message,
+        TaskEnd::Done { how } => panic!("{how:?}"),
+    };
+    let bench = Bench::new(FirmwareKind::Shelf);
+    let old = bench.runs(&module("B"));
+    let (agent, order) = (bench.start(), bench.order(1, false));
+    begin(&agent, &order).await;
+    until(&agent, order.key, "starting the new firmware").await;
+    bench.over.store(true, Ordering::SeqCst);
+    let said = canceled(&agent, order.key).await;
+    assert!(said.contains("canceled before 1 more"), "{said}");
+    assert_eq!(bench.runs(&module("A")), "0300");
+    assert_eq!(bench.runs(&module("B")), old);
+    bench.healthy("a shelf").await;
+
+    let bench = Bench::new(FirmwareKind::Disk);
+    for disk in 1..=DISKS {
+        bench.device_fault(&drive(disk), DeviceFault::Busy);
+    }
+    let (agent, order) = (bench.start(), bench.order(1, false));
+    begin(&agent, &order).await;
+    until(&agent, order.key, "busy").await;
+    bench.over.store(true, Ordering::SeqCst);
+    let said = canceled(&agent, order.key).await;
+    assert!(said.contains("canceled before"), "{said}");
+    assert_eq!(bench.renewed(), BTreeSet::new());
+    assert_eq!(
+        bench.kill.steps.load(Ordering::SeqCst),
+        0,
+        "nothing was begun"
+    );
 }

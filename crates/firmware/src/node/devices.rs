@@ -49,6 +49,9 @@ impl Work<'_> {
             let image = self.image(&model).await?;
             let target = Target::Shelf(&shelf);
             let ended = self.until_it_may(&target, &image, SHELF_TRIES).await;
+            if ended.as_ref().is_err_and(FirmwareError::is_canceled) {
+                return Err(WorkError::Canceled(left + 1));
+            }
             let device = DeviceId::Module { shelf, module };
             *failures += usize::from(self.sort(device, ended)?);
         }
@@ -89,6 +92,9 @@ impl Work<'_> {
         let target = Target::Processor;
         let ended = self.until_it_may(&target, &image, PROCESSOR_TRIES).await;
         board.processor_ended(clock.wall(), ended.is_ok());
+        if ended.as_ref().is_err_and(FirmwareError::is_canceled) {
+            return Err(WorkError::Canceled(1));
+        }
         self.sort(DeviceId::Processor(processor.node), ended)?;
         Ok(())
     }
@@ -150,9 +156,7 @@ impl Work<'_> {
             if !is_passing(&error) {
                 return Err(error);
             }
-            // A device that was not to be had was waited for by its worker.
-            let waited = matches!(error, FirmwareError::NotBegun { .. });
-            if error.code() == WORKER_START_FAILED && !waited {
+            if error.code() == WORKER_START_FAILED {
                 self.say(format!(
                     "waiting: {}. {}",
                     error_chain(&error),
@@ -182,7 +186,10 @@ fn is_others(error: &FirmwareError, me: &NodeName) -> bool {
 fn is_passing(error: &FirmwareError) -> bool {
     let waited = matches!(
         error,
-        FirmwareError::NotBack { .. } | FirmwareError::NotOwner { .. } | FirmwareError::Journal(_)
+        FirmwareError::NotBack { .. }
+            | FirmwareError::NotBegun { .. }
+            | FirmwareError::NotOwner { .. }
+            | FirmwareError::Journal(_)
     );
     error.is_transient() && !waited
 }

@@ -166,6 +166,8 @@ impl Work<'_> {
                 round.failed.insert(serial.clone());
             }
             Err(FirmwareError::Journal(error)) => return Err(WorkError::Journal(error)),
+            // Counted with what else is left.
+            Err(error) if error.is_canceled() => {}
             Err(error) if round.may_try_again(serial, &error) => {
                 tracing::warn!(disk = %serial, "{error}; it is tried again");
                 self.say(format!("disk {serial}: {error}; it is tried again"));

@@ -17,7 +17,9 @@ impl Work<'_> {
             if self.is_over() {
                 return Ok(());
             }
-            self.say(format!("waiting for the pair: {seen}"));
+            self.say(format!(
+                "waiting for the pair: {seen}. Bring it back into service, and give it back"
+            ));
             if !patience.goes_on(seen.clone()).await {
                 return Err(WorkError::Away(seen));
             }

@@ -150,6 +150,8 @@ impl<'a> Work<'a> {
             all: self.journal,
             work: id,
         };
+        // What stands in the middle is finished for whatever operation it was begun.
+        let is_over = || id == self.id() && self.is_over();
         let flash = Flash {
             node: &parts.node,
             devices: parts.devices.as_ref(),
@@ -157,6 +159,7 @@ impl<'a> Work<'a> {
             journal: &journal,
             progress: &told,
             limits: &parts.limits,
+            is_over: &is_over,
         };
         let worker = async {
             match target {
@@ -247,11 +250,17 @@ impl<'a> Work<'a> {
 
 /// What is done to the device, in which attempt.
 fn what(progress: &FlashProgress) -> String {
-    let what = progress.phase.map_or("looking at it", Phase::text);
-    match progress.attempt {
-        0 | 1 => what.to_owned(),
-        attempt => format!("{what}, attempt {attempt}"),
+    let mut what = progress
+        .phase
+        .map_or("looking at it", Phase::text)
+        .to_owned();
+    if progress.attempt > 1 {
+        what += &format!(", attempt {}", progress.attempt);
     }
+    if let Some(why) = &progress.waits {
+        what += &format!("; {why}");
+    }
+    what
 }
 
 fn line(device: &DeviceId, progress: &FlashProgress) -> String {

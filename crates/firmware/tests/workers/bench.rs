@@ -213,6 +213,7 @@ impl Bench {
             journal: steps,
             progress: &progress,
             limits: &self.limits,
+            is_over: &|| false,
         };
         match target {
             DeviceId::Drive(serial) => renew_disk(&flash, serial).await,
@@ -240,6 +241,7 @@ impl Bench {
             journal: &steps,
             progress: &progress,
             limits: &self.limits,
+            is_over: &|| false,
         };
         let DeviceId::Drive(serial) = target else {
             panic!("{target} is no disk");

@@ -273,7 +273,10 @@ fn no_room_at_every_step_of_bringing_it_again() {
             fs::remove_dir_all(&root).unwrap();
             if steps < step {
                 assert!(step > 12, "only {step} steps: are they still hooked?");
-                assert!(refused > 8, "{deed:?}: only {refused} of {step} steps refuse");
+                assert!(
+                    refused > 8,
+                    "{deed:?}: only {refused} of {step} steps refuse"
+                );
                 break;
             }
         }

@@ -430,26 +430,27 @@ fn firmware_takes_the_place_of_what_came_before_for_the_same_devices() {
 fn what_waits_behind_something_is_told() {
     let mut world = told(world(FirmwareKind::Disk));
     add(&mut world.catalogue, 9, FirmwareKind::Qualification);
-    let waits = queued(&world.control, &world.catalogue);
-    let seen = waits[0].seen.as_ref().unwrap();
+    let none = std::iter::empty();
+    let seen = queued(none, &world.catalogue).remove(0).seen.unwrap();
     assert!(seen.contains("the coordinator says why"), "{seen}");
-    let started = ControlEvent::OperationStarted {
-        at: wall(),
-        operation: OperationId(uuid::Uuid::from_u128(1)),
-        kind: OperationKind::Firmware,
-    };
-    world.control.apply(&started).unwrap();
-    let waits = queued(&world.control, &world.catalogue);
+    let behind = |catalogue| queued(std::iter::once(&world.operation), catalogue);
+    let waits = behind(&world.catalogue);
     let what: Vec<&str> = waits.iter().map(|wait| wait.what.as_str()).collect();
     let begins = |file: &str| format!("the firmware update with {file} to begin");
     assert_eq!(what, [begins("fw9.zip"), begins("fw7.zip")]);
-    let behind = waits[0].seen.as_ref().unwrap();
-    assert!(behind.starts_with("firmware update ") && behind.ends_with(" is under way"));
+    let seen = waits[0].seen.as_ref().unwrap();
+    assert_eq!(seen, "the firmware update with fw.zip is under way");
+    assert!(
+        waits[0]
+            .unblock
+            .contains("evenkeel firmware cancel fw9.zip")
+    );
     let (at, by, digest) = (wall(), user(), Digest([9; 32]));
     let withdrawn = CatalogueEvent::FirmwareWithdrawn { at, by, digest };
-    world.catalogue.apply(&withdrawn).unwrap();
-    assert_eq!(queued(&world.control, &world.catalogue).len(), 1);
-    assert!(world.catalogue.firmware.contains_key(&digest), "it stays");
+    let mut left = world.catalogue.clone();
+    left.apply(&withdrawn).unwrap();
+    assert_eq!(behind(&left).len(), 1);
+    assert!(left.firmware.contains_key(&digest), "it stays");
 }
 
 #[test]

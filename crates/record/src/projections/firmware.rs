@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use evenkeel_model::{
-    JobId, NodeId, NodeName, Operation, OperationEnd, OperationId, OperationKind, OperationState,
-    Request, TaskErrorKind, TaskProgress, TaskState, WallTime, code,
+    Action, Digest, JobId, NodeId, NodeName, Operation, OperationEnd, OperationId, OperationKind,
+    OperationState, Request, TaskErrorKind, TaskProgress, TaskState, WallTime, code,
 };
 
 use crate::view::View;
@@ -14,6 +14,8 @@ use crate::view::View;
 pub struct FirmwareRow {
     /// Which.
     pub operation: OperationId,
+    /// Manifest digest of its package.
+    pub package: Digest,
     /// Its job.
     pub job: Option<JobId>,
     /// The node that took its package in; none when the package has left the catalogue.
@@ -102,6 +104,7 @@ fn row(view: &View, operation: &Operation) -> Option<FirmwareRow> {
     let origin = entry.map(|entry| entry.origin.clone());
     Some(FirmwareRow {
         operation: operation.id,
+        package: *digest,
         job: operation.jobs.first().map(|job| job.id),
         origin: origin.map(|node| (node.clone(), id_of(view, &node))),
         file: file.clone(),
@@ -176,12 +179,29 @@ fn worker(
             (state, code, error.message.clone())
         }
         Some(TaskState::Done { .. }) | None if begun.clone().count() == tasks.len() => {
-            let text = "Firmware update completed.".to_owned();
-            (WorkerRowState::Complete, 0, text)
+            let spares_only = tasks.iter().copied().flatten().any(is_for_spares_only);
+            let text = match spares_only {
+                false => "Firmware update completed.",
+                true => {
+                    "Firmware update completed: spares only, since firmware in the background is off."
+                }
+            };
+            (WorkerRowState::Complete, 0, text.to_owned())
         }
         Some(TaskState::Done { .. }) | None if operation.is_ended() => {
-            let text = "Not all of it was begun: the update is over.".to_owned();
-            (WorkerRowState::Failed, code::FIRMWARE_NOT_STARTED, text)
+            let text = match was_canceled(operation) {
+                true => {
+                    "Not all of it was begun: the update was canceled. Bring the firmware in again."
+                }
+                false => {
+                    "Not all of it was begun: the update is over. Bring the firmware in again."
+                }
+            };
+            (
+                WorkerRowState::Failed,
+                code::FIRMWARE_NOT_STARTED,
+                text.to_owned(),
+            )
         }
         Some(TaskState::Done { .. }) | None => {
             (WorkerRowState::Idle, 0, "Its turn has not come.".to_owned())
@@ -195,4 +215,21 @@ fn worker(
         code,
         message,
     }
+}
+
+fn is_for_spares_only(task: &TaskProgress) -> bool {
+    matches!(
+        task.task.action,
+        Action::Firmware {
+            spares_only: true,
+            ..
+        }
+    )
+}
+
+fn was_canceled(operation: &Operation) -> bool {
+    let canceled = OperationState::Ended {
+        end: OperationEnd::Canceled,
+    };
+    operation.state == canceled
 }

@@ -198,7 +198,8 @@ async fn firmware_goes_to_all_disks_until_it_is_said_otherwise() {
 
     let bench = bench().await;
     let shown = async || bench.client.get(SETTINGS).await.json();
-    let nothing = |background| json!({ "background": background, "waiting": [], "refused": [] });
+    let nothing =
+        |background| json!({ "background": background, "waiting": [], "begun": [], "refused": [] });
     assert_eq!(shown().await, nothing(true));
     for background in [false, true, false] {
         let change = json!({ "background": background }).to_string();

@@ -46,6 +46,13 @@ impl Storm<'_> {
         }
     }
 
+    /// A node that finds a disk out of its group, and no order to go on with it, brings it back within two minutes.
+    pub(super) async fn left_disks_come_back(&self) {
+        if !self.brought.is_empty() {
+            sleep(Duration::from_secs(120)).await;
+        }
+    }
+
     pub(super) async fn background_firmware(&self, on: bool) {
         self.tell(async |door| door.set_background_firmware(on, admin()).await)
             .await;
@@ -57,7 +64,10 @@ impl Storm<'_> {
             return Ok(());
         }
         self.firmware_over().await?;
-        self.background_firmware(true).await;
+        while self.cluster.view().control().firmware_spares_only {
+            self.background_firmware(true).await;
+            sleep(LOOK).await;
+        }
         for _ in 0..AGAIN {
             self.nothing_lost()?;
             let behind: Vec<FirmwareKind> = self.behind().into_keys().collect();

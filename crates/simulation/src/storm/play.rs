@@ -411,6 +411,7 @@ impl Storm<'_> {
                 Stand::Ended(_) => {
                     // A package that is on its way comes first.
                     self.cluster.idle(REST).await.map_err(|stuck| stuck.0)?;
+                    self.left_disks_come_back().await;
                     let mut again = self.request();
                     match self.script.acknowledges {
                         true => self.acknowledge().await,

@@ -32,6 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(600);
 
 /// What the job of a get says whose firmware is brought to devices.
 const FOLLOWS: &str = "Its firmware update begins";
+/// What it says where an admin has to bring the firmware in again.
+const LIES: &str = "To update with it needs the role";
 
 /// Brings firmware in, and watches how the cluster's devices are brought up to date with it.
 pub(crate) fn bring(client: &Client, source: &Get, json: bool) -> Result<(), Stop> {
@@ -39,6 +41,10 @@ pub(crate) fn bring(client: &Client, source: &Get, json: bool) -> Result<(), Sto
     let job = get::get(client, source)?;
     if job.state != JobState::Success {
         return Err(Stop::Failed(job.message));
+    }
+    // It came in, and more its user may not ask for.
+    if job.message.contains(LIES) {
+        return print(&format!("{}\n", job.message));
     }
     // Said of firmware that the cluster brings to its devices, and of nothing else.
     if !job.message.contains(FOLLOWS) {
@@ -49,6 +55,11 @@ pub(crate) fn bring(client: &Client, source: &Get, json: bool) -> Result<(), Sto
         )));
     }
     eprintln!("{}", job.message);
+    get::goes_on_without_us(
+        "The firmware update goes on without this command. `evenkeel firmware show` shows how far it is, and what \
+         waits to begin."
+            .to_owned(),
+    );
     let row = watch(client, known, file_of(&source.source))?;
     if json {
         let path = format!(

@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::path::Path;
 use std::process;
+use std::sync::{Mutex, Once, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -43,7 +44,10 @@ fn download(client: &Client, get: &Get) -> Result<Job, Stop> {
     }
     let link = client.begin(&Method::POST, Download::PATH, Some(&body))?;
     let uuid = link.job.uuid;
-    leave_it_running(uuid.clone());
+    goes_on_without_us(format!(
+        "The download goes on without this command. `evenkeel image package show-download` shows how far it is, \
+         `evenkeel job show {uuid}` how it ended."
+    ));
     let bar = spinner();
     let show = || {
         if let Ok(Some(message)) = client.get::<Download>(Download::PATH).map(|it| it.message) {
@@ -66,27 +70,32 @@ fn spinner() -> ProgressBar {
     bar
 }
 
-/// The cluster does not need this command to go on: one that is interrupted says how to look again.
-fn leave_it_running(job: String) {
+/// What is said when this command is interrupted: the cluster goes on without it.
+static LEFT: Mutex<String> = Mutex::new(String::new());
+
+/// The cluster does not need this command to go on: one that is interrupted says that, and how to look again.
+pub(crate) fn goes_on_without_us(text: String) {
+    static LISTENS: Once = Once::new();
+    *LEFT.lock().unwrap_or_else(PoisonError::into_inner) = text;
     let listen = move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();
         let Ok(runtime) = runtime else { return };
         if runtime.block_on(tokio::signal::ctrl_c()).is_ok() {
-            eprintln!(
-                "\nThe download goes on without this command. `evenkeel image package show-download` shows how \
-                 far it is, `evenkeel job show {job}` how it ended."
-            );
+            let left = LEFT.lock().unwrap_or_else(PoisonError::into_inner);
+            eprintln!("\n{left}");
             process::exit(INTERRUPTED);
         }
     };
     // Without it the interrupt ends the command all the same, only in silence.
-    drop(
-        thread::Builder::new()
-            .name("interrupt".to_owned())
-            .spawn(listen),
-    );
+    LISTENS.call_once(|| {
+        drop(
+            thread::Builder::new()
+                .name("interrupt".to_owned())
+                .spawn(listen),
+        );
+    });
 }
 
 /// The download under way, or the last one.

@@ -142,7 +142,9 @@ pub enum ManifestError {
         sum: u64,
     },
     /// A check or firmware that is not a file of the package.
-    #[error("`{field}` names {path:?}, which is no file of the package")]
+    #[error(
+        "`{field}` names {path:?}, which is no file of the package: name a plain file by its path within the tree"
+    )]
     NotAFile {
         /// `checks` or `firmware`.
         field: &'static str,

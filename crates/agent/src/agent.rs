@@ -10,7 +10,7 @@ use evenkeel_model::{
     Action, Executor, Generation, NodeName, Progress, ReportState, Sabotage, TaskKey, TaskOrder,
     TaskReport, WallTime,
 };
-use evenkeel_seam::watch;
+use evenkeel_seam::{Pulse, watch};
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::info;
@@ -47,6 +47,8 @@ pub(crate) struct Inner {
     pub(crate) cut: Notify,
     /// Rings when consents should be looked at now.
     pub(crate) settle: Notify,
+    /// That the guard goes on.
+    pub(crate) pulse: Pulse,
 }
 
 impl Agent {
@@ -59,6 +61,7 @@ impl Agent {
             checks: Mutex::default(),
             cut: Notify::new(),
             settle: Notify::new(),
+            pulse: Pulse::default(),
         };
         Arc::new(Self {
             inner: Arc::new(inner),
@@ -88,6 +91,11 @@ impl Agent {
     pub fn guard(&self) {
         let inner = Arc::clone(&self.inner);
         self.spawn(async move { guardian::run(&inner).await });
+    }
+
+    /// Beats with each round of the [guard](Self::guard), whatever the machine and the peers answer.
+    pub fn pulse(&self) -> Pulse {
+        self.inner.pulse.clone()
     }
 
     /// Works on one journaled order to its end, in the caller's own time: what accepting and recovering

@@ -28,10 +28,12 @@ pub(crate) struct ServedAlone {
 pub(crate) async fn run(inner: &Inner) {
     let mut round = 0_u32;
     loop {
+        inner.pulse.beat();
         if let Err(error) = look(inner).await {
             // The database is no condition for serving: that was tried before it was written to.
             error!("the guardian's memory failed: {error}");
         }
+        inner.pulse.beat();
         if round.is_multiple_of(SETTLE_EVERY)
             && let Err(error) = consent::settle(inner).await
         {

@@ -30,6 +30,7 @@ mod scripts;
 mod scrub;
 mod start;
 mod telling;
+mod watchdog;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

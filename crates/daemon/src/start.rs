@@ -26,7 +26,7 @@ use evenkeel_rest::{
     Api, AuditLog, Limits, LiveDownload, NodeDoor, NodeDoorParts, PackagePolicy, RecordCluster,
 };
 use evenkeel_seam::watch;
-use evenkeel_seam::{Clock, Ids, RandomIds, SystemClock};
+use evenkeel_seam::{Clock, Ids, Pulse, RandomIds, SystemClock};
 use sd_notify::NotifyState;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
@@ -51,6 +51,7 @@ use crate::peers::Peers;
 use crate::scripts::{CheckRunner, GateRunner};
 use crate::scrub::{Scrubber, Suspects};
 use crate::telling::Telling;
+use crate::watchdog::{self, Watched};
 use crate::{bootstrap, derived, expiry, local, modes};
 
 /// How long the machine may take to say which boot this is: without it nothing can be journaled.
@@ -114,12 +115,17 @@ async fn start(settings: NodeSettings, stop: CancellationToken) -> Result<()> {
     };
     let mut tasks = JoinSet::new();
     let peering = peering(&base)?;
-    let (telling, suspects) = start_agent(&base, &mut tasks, &peering, &stop).await?;
+    let (telling, suspects, guard) = start_agent(&base, &mut tasks, &peering, &stop).await?;
     let (front, audit) = start_cluster(&base, &mut tasks, peering, suspects, &stop).await;
     telling.set_front(front);
     if let Some(audit) = audit {
         telling.set_audit(audit);
     }
+    let loops = vec![
+        Watched::agent(guard),
+        Watched::follower(base.follower.pulse()),
+    ];
+    tasks.spawn(until(stop.clone(), watchdog::feed(loops)));
     notify(&[NotifyState::Ready]);
     tracing::info!(node = %base.settings.node, boot = %base.boot_id, "ready");
     tasks.spawn(until(
@@ -314,13 +320,13 @@ fn agent(base: &Base, peering: &Peering, firmware: Arc<NodeFirmware>) -> Arc<Age
     })
 }
 
-/// The agent, its guard, and the port where peers reach it.
+/// The agent, its guard, and the port where peers reach it. The guard's pulse is what tells that it goes on.
 async fn start_agent(
     base: &Base,
     tasks: &mut JoinSet<()>,
     peering: &Peering,
     stop: &CancellationToken,
-) -> Result<(Arc<Telling>, Suspects)> {
+) -> Result<(Arc<Telling>, Suspects, Pulse)> {
     let firmware = firmware(base);
     let agent = agent(base, peering, Arc::clone(&firmware));
     let db = base.db.clone();
@@ -333,6 +339,7 @@ async fn start_agent(
         tracing::info!(resumed, "took up orders of an earlier daemon");
     }
     agent.guard();
+    let guard = agent.pulse();
     let certificates = expiry::Interconnect::of(&base.settings.interconnect);
     let warnings = certificates.warn_daily(Arc::clone(&base.clock));
     tasks.spawn(until(stop.clone(), warnings));
@@ -361,7 +368,7 @@ async fn start_agent(
         }
         agent.stop();
     });
-    Ok((telling, suspects))
+    Ok((telling, suspects, guard))
 }
 
 /// Everything that needs the cluster: its record, its coordinator, its users.

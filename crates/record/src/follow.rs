@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_model::{Monotonic, Position, WallTime};
-use evenkeel_seam::Clock;
 use evenkeel_seam::watch;
+use evenkeel_seam::{Clock, Pulse};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -83,6 +83,7 @@ pub struct Follower {
     contact: watch::Receiver<Contact>,
     entries: broadcast::Sender<Arc<Entry>>,
     refresh: mpsc::Sender<Refresh>,
+    pulse: Pulse,
     task: JoinHandle<()>,
 }
 
@@ -117,7 +118,9 @@ impl Follower {
             unmirrored: Vec::new(),
             verified: false,
             restarted: false,
+            pulse: Pulse::default(),
         };
+        let pulse = following.pulse.clone();
         following.start_from_mirror().await;
         let task = tokio::spawn(following.run(requests, options));
         Self {
@@ -125,8 +128,15 @@ impl Follower {
             contact: receivers.1,
             entries,
             refresh,
+            pulse,
             task,
         }
+    }
+
+    /// Beats while the task goes on, whether or not the record can be reached. Between two beats it waits for an answer of the
+    /// record, which the backend bounds, and one of the mirror, or for [`FollowOptions::poll`].
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
     }
 
     /// The newest view.
@@ -198,6 +208,8 @@ struct Following {
     verified: bool,
     /// Whether everything is being read anew, which is no news to those who listen to entries.
     restarted: bool,
+    /// That the task goes on.
+    pulse: Pulse,
 }
 
 impl Following {
@@ -228,6 +240,7 @@ impl Following {
         let mut rings = true;
         let mut waiting: Vec<Refresh> = Vec::new();
         loop {
+            self.pulse.beat();
             doorbell.mark_unchanged();
             let read = self.read().await;
             self.note_contact(&read);
@@ -262,12 +275,15 @@ impl Following {
     async fn read(&mut self) -> Result<(), Unavailable> {
         if !self.verified {
             self.verify().await?;
+            self.pulse.beat();
         }
         loop {
             let page = self
                 .record
                 .read_since(self.current.position(), PAGE)
                 .await?;
+            // A long record is many pages: each of them is progress.
+            self.pulse.beat();
             let is_last = page.len() < PAGE;
             for entry in page {
                 if let Err(gap) = self.current.apply(&entry) {
@@ -282,6 +298,7 @@ impl Following {
             }
         }
         self.publish().await;
+        self.pulse.beat();
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! The first process of a check's namespaces: builds what the check sees, gives up all privileges, starts it.
 
 use std::fmt::Display;
+use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -69,8 +70,8 @@ fn run(job: &CheckJob) -> Result<ExitStatus, String> {
     end_with_the_input();
     let failed = |what: &str, error: &dyn Display| format!("{what}: {error}");
     setsid().map_err(|e| failed("session", &e))?;
+    let outside = Outside::look()?;
     view::build(job)?;
-    let outside = Outside::look();
     prctl::set_no_new_privs().map_err(|e| failed("no new privileges", &e))?;
     for (resource, bound) in LIMITS {
         setrlimit(resource, bound, bound).map_err(|e| failed("limits", &e))?;
@@ -90,12 +91,16 @@ enum Outside {
 }
 
 impl Outside {
-    /// A user namespace of one user maps nothing else: there is nobody to become.
-    fn look() -> Self {
-        let alone = setgroups(&[]).is_err();
-        match alone {
-            true => Self::Nobody,
-            false => Self::Root,
+    /// A user namespace of one user maps nothing else: there is nobody to become. Where others are mapped and groups cannot be
+    /// given up, root would stay root: nothing is run then.
+    fn look() -> Result<Self, String> {
+        let Err(error) = setgroups(&[]) else {
+            return Ok(Self::Root);
+        };
+        let map = fs::read_to_string("/proc/self/uid_map").map_err(|e| format!("users: {e}"))?;
+        match mapped(&map) {
+            1 => Ok(Self::Nobody),
+            _ => Err(format!("groups: {error}")),
         }
     }
 
@@ -109,6 +114,14 @@ impl Outside {
             }
         }
     }
+}
+
+/// How many users a user namespace maps, by its map: lines of three numbers, of which the last is a count.
+fn mapped(map: &str) -> u64 {
+    let counts = map
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(2)?.parse::<u64>().ok());
+    counts.fold(0, u64::saturating_add)
 }
 
 fn become_user(id: u32) -> Result<(), String> {
@@ -160,4 +173,17 @@ fn start(job: &CheckJob) -> Result<ExitStatus, String> {
     child
         .wait()
         .map_err(|error| format!("how it ended is not known: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_of_a_namespace_are_counted_from_its_map() {
+        assert_eq!(mapped("         0          0 4294967295\n"), 4_294_967_295);
+        assert_eq!(mapped("         0       1000          1\n"), 1);
+        assert_eq!(mapped("0 1000 1\n1 100000 65536\n"), 65_537);
+        assert_eq!(mapped(""), 0);
+    }
 }

@@ -7,6 +7,7 @@ mod gate_script;
 mod sandbox;
 mod security;
 mod stand;
+mod watchdog;
 
 use std::path::Path;
 

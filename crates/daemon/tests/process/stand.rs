@@ -119,12 +119,18 @@ impl Stand {
 
     /// Starts the daemon.
     pub(crate) fn begin(&self) -> Daemon {
+        self.begin_with(&[])
+    }
+
+    /// Starts the daemon, with more in its environment.
+    pub(crate) fn begin_with(&self, environment: &[(&str, &str)]) -> Daemon {
         self.told.lock().unwrap().clear();
         let log = std::fs::File::create(self.dir.join("log")).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeeld"));
         command.arg("--config").arg(self.dir.join("evenkeeld.toml"));
         command
             .env("NOTIFY_SOCKET", self.dir.join("notify"))
+            .envs(environment.iter().copied())
             .stderr(log)
             .stdin(Stdio::null());
         Daemon(command.spawn().unwrap())
@@ -135,11 +141,12 @@ impl Stand {
     }
 
     pub(crate) fn was_told(&self, what: &str) -> bool {
-        self.told
-            .lock()
-            .unwrap()
-            .iter()
-            .any(|line| line.contains(what))
+        self.times_told(what) > 0
+    }
+
+    pub(crate) fn times_told(&self, what: &str) -> usize {
+        let told = self.told.lock().unwrap();
+        told.iter().filter(|line| line.contains(what)).count()
     }
 
     /// Looks until there is something; the log helps when there never is.
@@ -238,8 +245,12 @@ impl Daemon {
 
     /// Ends it as systemd does, and says how it ended.
     pub(crate) fn terminate(mut self) -> std::process::ExitStatus {
-        kill(Pid::from_raw(self.0.id() as i32), Signal::SIGTERM).unwrap();
+        self.signal(Signal::SIGTERM);
         self.0.wait().unwrap()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.0.id() as i32), signal).unwrap();
     }
 
     /// Ends it as a crash does.

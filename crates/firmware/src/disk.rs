@@ -155,8 +155,10 @@ impl Disk<'_> {
     /// Whether the disk runs what it should. One that was worked on may be on its way up.
     async fn runs(&self, work: &Work<'_>, last: &Option<Step>) -> Result<bool, FirmwareError> {
         let limits = self.flash.limits;
+        let touched = self.flash.journal.was_touched(self.device).await?;
         match last {
             Some(_) => work.is_up(Phase::Activating).await?,
+            None if touched => work.is_up(Phase::Offline).await?,
             None => {
                 let ask = || self.flash.ask(work.driver.ready());
                 match patiently(limits.no_progress, limits.poll, ask).await {
@@ -169,8 +171,8 @@ impl Disk<'_> {
             }
         }
         let identity = work.identify(Phase::Offline).await;
-        let identity = identity.map_err(|error| match (error, last) {
-            (FirmwareError::Device { device, source, .. }, None) => {
+        let identity = identity.map_err(|error| match (error, touched) {
+            (FirmwareError::Device { device, source, .. }, false) => {
                 FirmwareError::NotBegun { device, source }
             }
             (error, _) => error,

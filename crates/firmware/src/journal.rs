@@ -78,6 +78,9 @@ pub trait Journal: Send + Sync {
     async fn record(&self, step: &Step) -> Result<(), JournalError>;
     /// The newest step that was recorded for a device of the task; none before the first.
     async fn last(&self, device: &DeviceId) -> Result<Option<Step>, JournalError>;
+    /// Whether anything was ever begun on a device with this image, for whatever task: one that does not answer now may not
+    /// for that.
+    async fn was_touched(&self, device: &DeviceId) -> Result<bool, JournalError>;
     /// Forgets what was recorded for a device of the task, of which nothing was done.
     async fn forget(&self, device: &DeviceId) -> Result<(), JournalError>;
 }

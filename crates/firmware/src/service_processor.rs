@@ -37,7 +37,7 @@ pub async fn renew_processor(
         guard: &fence,
         attempts,
         is_open: is_open(&last),
-        untouched: last.is_none(),
+        untouched: !flash.journal.was_touched(&device).await?,
     };
     // One that was told to start anew may be away for minutes.
     let running = work.first_look(Phase::Activating).await?.running;

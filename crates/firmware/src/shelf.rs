@@ -72,7 +72,7 @@ async fn renew_module(flash: &Flash<'_>, module: &ShelfIoModule) -> Result<How, 
         guard: &paths,
         attempts: flash.limits.attempts,
         is_open: is_open(&last),
-        untouched: last.is_none(),
+        untouched: !flash.journal.was_touched(&device).await?,
     };
     let running = work.first_look(Phase::Writing).await?.running;
     let runs = flash.image.is_no_newer_than(&running);

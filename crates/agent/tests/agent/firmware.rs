@@ -633,3 +633,24 @@ async fn a_cancel_is_heard_before_the_next_module_and_before_a_disk_leaves_its_g
         "nothing was begun"
     );
 }
+
+/// A device on which the same firmware was begun before, for another operation, and that is busy now, is no untouched one.
+#[tokio::test(start_paused = true)]
+async fn firmware_that_is_brought_in_again_is_not_said_to_have_touched_nothing() {
+    let processor = DeviceId::Processor(name("a"));
+    let bench = Bench::new(FirmwareKind::ServiceProcessor);
+    bench.device_fault(&processor, DeviceFault::WrongImage);
+    let agent = bench.start();
+    let first = bench.order(1, false);
+    let TaskEnd::Failed { error } = run(&agent, &first).await else {
+        panic!("it took another image");
+    };
+    assert_eq!(error.code, Some(2_228_328), "{error:?}");
+    bench.device_fault(&processor, DeviceFault::Busy);
+    let mut again = bench.order(2, false);
+    again.key.operation = OperationId(uuid::Uuid::from_u128(77));
+    let TaskEnd::Failed { error } = run(&agent, &again).await else {
+        panic!("it is busy");
+    };
+    assert_eq!(error.code, Some(2_228_328), "{error:?}");
+}

@@ -77,6 +77,11 @@ impl Journal for OneWork<'_> {
         Ok(counts.map(|known| known.step))
     }
 
+    async fn was_touched(&self, device: &DeviceId) -> Result<bool, JournalError> {
+        let known = self.all.last(device).await?;
+        Ok(known.is_some_and(|known| known.work.package == self.work.package))
+    }
+
     async fn forget(&self, device: &DeviceId) -> Result<(), JournalError> {
         self.all.forget(device).await
     }

@@ -94,6 +94,10 @@ impl Journal for Steps {
             .cloned())
     }
 
+    async fn was_touched(&self, device: &DeviceId) -> Result<bool, JournalError> {
+        Ok(self.last(device).await?.is_some())
+    }
+
     async fn forget(&self, device: &DeviceId) -> Result<(), JournalError> {
         let mut steps = self.steps.lock().unwrap();
         steps.retain(|step| step.device != *device);

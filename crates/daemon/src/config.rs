@@ -4,7 +4,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use evenkeel_model::{DownloadSettings, NodeSettings};
+use evenkeel_model::{
+    DownloadSettings, NodeSettings, PlatformSettings, RecordSettings, SlotSettings,
+};
 
 /// Why a configuration was refused.
 #[derive(Debug, thiserror::Error)]
@@ -126,18 +128,15 @@ fn check_addresses(path: &Path, settings: &NodeSettings) -> Result<(), ConfigErr
 
 /// The daemon's working folder is systemd's, so a relative path would mean something else every time.
 fn check_paths(path: &Path, settings: &NodeSettings) -> Result<(), ConfigError> {
-    use evenkeel_model::{PlatformSettings, RecordSettings};
-    let RecordSettings::Sqlite { path: record } = &settings.record;
-    let PlatformSettings::Sim { socket } = &settings.platform;
     let interconnect = &settings.interconnect;
     let mut paths = vec![
         ("data", &settings.data),
-        ("record.path", record),
-        ("platform.socket", socket),
         ("interconnect.ca", &interconnect.ca),
         ("interconnect.certificate", &interconnect.certificate),
         ("interconnect.key", &interconnect.key),
     ];
+    paths.extend(record_paths(&settings.record));
+    paths.extend(platform_paths(&settings.platform));
     paths.extend(
         settings
             .rest
@@ -165,6 +164,23 @@ fn check_paths(path: &Path, settings: &NodeSettings) -> Result<(), ConfigError> 
             let (path, value) = (path.to_owned(), value.clone());
             Err(ConfigError::Relative { path, field, value })
         }
+    }
+}
+
+fn record_paths(record: &RecordSettings) -> Vec<(&'static str, &PathBuf)> {
+    match record {
+        RecordSettings::Sqlite { path } => vec![("record.path", path)],
+        RecordSettings::Etcd(_) => vec![],
+        RecordSettings::SharedPool(shared) => vec![("record.path", &shared.path)],
+    }
+}
+
+fn platform_paths(platform: &PlatformSettings) -> Vec<(&'static str, &PathBuf)> {
+    match platform {
+        PlatformSettings::Sim { socket } => vec![("platform.socket", socket)],
+        PlatformSettings::Linux(linux) => match &linux.slots {
+            SlotSettings::Directory { path } => vec![("platform.slots.path", path)],
+        },
     }
 }
 

@@ -9,9 +9,13 @@ use evenkeel_model::{NodeSettings, RecordSettings};
 
 /// Files of the daemon's own making.
 fn own(settings: &NodeSettings) -> Vec<PathBuf> {
-    let RecordSettings::Sqlite { path: record } = &settings.record;
+    let record = match &settings.record {
+        RecordSettings::Sqlite { path } => Some(path.clone()),
+        // One on a shared pool is its holder's to look after.
+        RecordSettings::Etcd(_) | RecordSettings::SharedPool(_) => None,
+    };
     let mut files = Vec::new();
-    for database in [record.clone(), settings.data.join("node.db")] {
+    for database in record.into_iter().chain([settings.data.join("node.db")]) {
         for suffix in ["", "-wal", "-shm"] {
             let mut file = database.clone().into_os_string();
             file.push(suffix);

@@ -4,15 +4,17 @@
 //! It has a thread of its own and needs the machine alone. The agent's guard, which also remembers and tells what it did,
 //! goes first: this one acts on what it has seen several times in a row.
 
-use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use evenkeel_agent::{Bounds, must_serve_alone};
 use evenkeel_model::{PairState, PlatformSettings};
-use evenkeel_platform::{Failover, PlatformError, sim};
+use evenkeel_platform::{Failover, PlatformError};
 use evenkeel_seam::watch;
 use tokio::time::{sleep, timeout};
+
+use crate::machine;
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(1);
@@ -54,17 +56,16 @@ fn keep(platform: &PlatformSettings, looks: &watch::Sender<u32>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    let PlatformSettings::Sim { socket } = platform;
     match runtime {
-        Ok(runtime) => runtime.block_on(look_on(socket, looks)),
+        Ok(runtime) => runtime.block_on(look_on(platform, looks)),
         Err(error) => tracing::error!(%error, "the pair has no watch but the agent's"),
     }
 }
 
-async fn look_on(socket: &Path, looks: &watch::Sender<u32>) {
+async fn look_on(platform: &PlatformSettings, looks: &watch::Sender<u32>) {
     let mut in_a_row = 0;
     loop {
-        match look(socket, &mut in_a_row).await {
+        match look(platform, &mut in_a_row).await {
             Ok(()) => {}
             // Whoever needs more of the machine says that it does not answer.
             Err(error) => tracing::debug!(%error, "the pair cannot be seen"),
@@ -74,8 +75,8 @@ async fn look_on(socket: &Path, looks: &watch::Sender<u32>) {
     }
 }
 
-async fn look(socket: &Path, in_a_row: &mut u32) -> Result<(), PlatformError> {
-    let seen = in_need(socket).await;
+async fn look(platform: &PlatformSettings, in_a_row: &mut u32) -> Result<(), PlatformError> {
+    let seen = in_need(platform).await;
     *in_a_row = match seen {
         Ok(Some(_)) => *in_a_row + 1,
         Ok(None) | Err(_) => 0,
@@ -89,9 +90,11 @@ async fn look(socket: &Path, in_a_row: &mut u32) -> Result<(), PlatformError> {
 }
 
 /// The machine and its pair, when this node must serve for both.
-async fn in_need(socket: &Path) -> Result<Option<(sim::Client, PairState)>, PlatformError> {
+async fn in_need(
+    platform: &PlatformSettings,
+) -> Result<Option<(Arc<dyn Failover>, PairState)>, PlatformError> {
     let within = Bounds::default().look;
-    let machine = bounded(within, sim::Client::connect(socket)).await?;
+    let machine = bounded(within, machine::failover(platform)).await?;
     let pair = bounded(within, machine.pair()).await?;
     let needed = pair.filter(must_serve_alone);
     Ok(needed.map(|pair| (machine, pair)))

@@ -13,15 +13,13 @@ use evenkeel_interconnect::{
     AgentClient, AgentService, ClientParts, Members, PackageClient, PullBounds, Puller,
     ServerParts, StoreSource, TlsClient, TlsIdentity,
 };
-use evenkeel_model::{BootId, DownloadSettings, NodeSettings, PlatformSettings, RecordSettings};
+use evenkeel_model::{BootId, DownloadSettings, NodeSettings};
 use evenkeel_orchestrator::{FrontDoor, Orchestrator, Parts};
 use evenkeel_package_store::Store;
 use evenkeel_planner::Tunables;
+use evenkeel_platform::SharedPlatform;
 use evenkeel_platform::devices::SharedDevices;
-use evenkeel_platform::{Power as _, SharedPlatform, sim};
-use evenkeel_record::{
-    FollowOptions, Follower, LinkedRecord, OpenError, Record, SqliteOptions, SqliteRecord, Writer,
-};
+use evenkeel_record::{FollowOptions, Follower, LinkedRecord, Record, Writer};
 use evenkeel_rest::{
     Api, AuditLog, Limits, LiveDownload, NodeDoor, NodeDoorParts, PackagePolicy, RecordCluster,
 };
@@ -40,7 +38,6 @@ use crate::error::chain;
 use crate::firmware::StoreImages;
 use crate::installer::SlotInstaller;
 use crate::keeper::{Incoming, Keeper};
-use crate::late::LateRecord;
 use crate::link::{self, Links};
 use crate::listen::{self, Front};
 use crate::mirror::DbMirror;
@@ -52,10 +49,8 @@ use crate::scripts::{CheckRunner, GateRunner};
 use crate::scrub::{Scrubber, Suspects};
 use crate::telling::Telling;
 use crate::watchdog::{self, Watched};
-use crate::{bootstrap, derived, expiry, local, modes};
+use crate::{bootstrap, derived, expiry, local, machine, modes, record};
 
-/// How long the machine may take to say which boot this is: without it nothing can be journaled.
-const PLATFORM_WAIT: Duration = Duration::from_secs(60);
 /// Pause between two tries.
 const RETRY: Duration = Duration::from_millis(200);
 /// Packages that others found bad here, and that are yet to be examined; one is there at most twice.
@@ -143,7 +138,7 @@ async fn start(settings: NodeSettings, stop: CancellationToken) -> Result<()> {
 }
 
 async fn base(settings: NodeSettings) -> Result<Base> {
-    let (machine, boot_id) = machine(&settings).await?;
+    let (machine, boot_id) = machine::open(&settings).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new(boot_id));
     std::fs::create_dir_all(&settings.data)
         .with_context(|| format!("cannot make {}", settings.data.display()))?;
@@ -152,7 +147,7 @@ async fn base(settings: NodeSettings) -> Result<Base> {
     let store = Store::open(settings.data.join("packages")).context("cannot open the packages")?;
     let links = link::follow(settings.lab.as_ref().map(|lab| lab.link.clone()));
     let links = links.context("cannot follow the lab's links")?;
-    let record = open_record(&settings, &clock);
+    let record = record::open(&settings, &clock);
     let record: Arc<dyn Record> = match &settings.lab {
         Some(_) => Arc::new(LinkedRecord::new(record, links.record.clone())),
         None => record,
@@ -163,8 +158,8 @@ async fn base(settings: NodeSettings) -> Result<Base> {
     let (follower, ids) = (Arc::new(follower), Arc::new(RandomIds));
     Ok(Base {
         settings,
-        platform: Arc::clone(&machine) as SharedPlatform,
-        devices: machine,
+        platform: machine.platform,
+        devices: machine.devices,
         boot_id,
         clock,
         ids,
@@ -174,52 +169,6 @@ async fn base(settings: NodeSettings) -> Result<Base> {
         follower,
         links,
     })
-}
-
-/// The machine, and which boot of it this is.
-async fn machine(settings: &NodeSettings) -> Result<(Arc<sim::Client>, BootId)> {
-    let PlatformSettings::Sim { socket } = &settings.platform;
-    let connected = async {
-        loop {
-            match connect(socket).await {
-                Ok(machine) => return machine,
-                Err(error) => {
-                    tracing::warn!(%error, "the machine does not answer yet");
-                    tokio::time::sleep(RETRY).await;
-                }
-            }
-        }
-    };
-    tokio::time::timeout(PLATFORM_WAIT, connected)
-        .await
-        .with_context(|| {
-            format!("the machine did not say within {PLATFORM_WAIT:?} which boot this is")
-        })
-}
-
-async fn connect(
-    socket: &std::path::Path,
-) -> Result<(Arc<sim::Client>, BootId), evenkeel_platform::PlatformError> {
-    let platform = Arc::new(sim::Client::connect(socket).await?);
-    let boot_id = platform.boot_id().await?;
-    Ok((platform, boot_id))
-}
-
-/// A record that does not open is no reason not to serve: it is tried again for as long as it takes.
-fn open_record(settings: &NodeSettings, clock: &Arc<dyn Clock>) -> Arc<dyn Record> {
-    let RecordSettings::Sqlite { path } = &settings.record;
-    let (path, clock) = (path.clone(), Arc::clone(clock));
-    // A lab's file stands outside its nodes, a controller's goes down with it.
-    let host = settings.lab.is_none().then(|| settings.node.clone());
-    let opener = move || -> Result<Arc<dyn Record>, String> {
-        let mut options =
-            SqliteOptions::new(Arc::clone(&clock)).map_err(|error| error.to_string())?;
-        options.host = host.clone();
-        let opened = SqliteRecord::open(&path, options);
-        let record = opened.map_err(|error: OpenError| chain(&error))?;
-        Ok(Arc::new(record))
-    };
-    LateRecord::open(Box::new(opener))
 }
 
 /// What this node says to others with.

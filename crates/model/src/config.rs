@@ -6,8 +6,14 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+mod linux;
+mod record;
+
 use crate::id::{NodeName, UserName};
 use crate::topology::Topology;
+
+pub use linux::{FailoverSettings, InventorySettings, LinuxSettings, SlotSettings, SpSettings};
+pub use record::{EtcdSettings, SharedPoolSettings};
 
 /// One node's configuration: who am I, addresses, directories, backends. Topology, users and trusted
 /// keys are not here: they are events of the control stream.
@@ -90,6 +96,10 @@ pub enum RecordSettings {
         /// The file.
         path: PathBuf,
     },
+    /// etcd: for many controllers.
+    Etcd(EtcdSettings),
+    /// SQLite on the pair's shared pool: for two controllers without a third vote.
+    SharedPool(SharedPoolSettings),
 }
 
 /// The machine.
@@ -101,6 +111,8 @@ pub enum PlatformSettings {
         /// The supervisor's Unix socket for this node.
         socket: PathBuf,
     },
+    /// A real controller that runs Linux.
+    Linux(LinuxSettings),
 }
 
 /// Packages that clients send.

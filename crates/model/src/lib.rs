@@ -33,8 +33,10 @@ pub use audit::{AuditOutcome, AuditRecord};
 pub use bundled::{BundledFinding, BundledRun, BundledState, CheckOrder};
 pub use catalogue::{Catalogue, CatalogueEntry, FirmwareAsked, FirmwareEntry};
 pub use config::{
-    Bootstrap, ClusterSettings, DownloadSettings, InterconnectSettings, LabSettings, Link,
-    NodeSettings, PlatformSettings, RecordSettings, RestSettings, UpdateSettings, UploadSettings,
+    Bootstrap, ClusterSettings, DownloadSettings, EtcdSettings, FailoverSettings,
+    InterconnectSettings, InventorySettings, LabSettings, Link, LinuxSettings, NodeSettings,
+    PlatformSettings, RecordSettings, RestSettings, SharedPoolSettings, SlotSettings, SpSettings,
+    UpdateSettings, UploadSettings,
 };
 pub use control::{Acknowledged, Booted, Control, Coordinator, TrustedKey};
 pub use error::error_chain;

@@ -7,6 +7,7 @@
 mod traits;
 
 pub mod devices;
+pub mod linux;
 pub mod sim;
 
 pub use traits::{

@@ -22,7 +22,10 @@ const RETRY: Duration = Duration::from_millis(50);
 
 pub(crate) async fn run(config: &Path) -> Result<()> {
     let settings: NodeSettings = toml::from_str(&std::fs::read_to_string(config)?)?;
-    let PlatformSettings::Sim { socket } = &settings.platform;
+    let socket = match &settings.platform {
+        PlatformSettings::Sim { socket } => socket,
+        PlatformSettings::Linux(_) => anyhow::bail!("a lab's hardware is simulated"),
+    };
     let platform = Client::connect(socket).await?;
     println!(
         "{} runs in boot {}",

@@ -1,0 +1,38 @@
+//! The record's backend.
+
+use std::sync::Arc;
+
+use evenkeel_model::{NodeSettings, RecordSettings};
+use evenkeel_record::{OpenError, Record, SqliteOptions, SqliteRecord};
+use evenkeel_seam::Clock;
+
+use crate::error::chain;
+use crate::late::LateRecord;
+
+/// A record that does not open is no reason not to serve: it is tried again for as long as it takes.
+pub(crate) fn open(settings: &NodeSettings, clock: &Arc<dyn Clock>) -> Arc<dyn Record> {
+    match &settings.record {
+        RecordSettings::Sqlite { path } => sqlite(settings, path.clone(), Arc::clone(clock)),
+        RecordSettings::Etcd(_) | RecordSettings::SharedPool(_) => {
+            LateRecord::open(Box::new(|| Err("this backend is not built yet".to_owned())))
+        }
+    }
+}
+
+fn sqlite(
+    settings: &NodeSettings,
+    path: std::path::PathBuf,
+    clock: Arc<dyn Clock>,
+) -> Arc<dyn Record> {
+    // A lab's file stands outside its nodes, a controller's goes down with it.
+    let host = settings.lab.is_none().then(|| settings.node.clone());
+    let opener = move || -> Result<Arc<dyn Record>, String> {
+        let mut options =
+            SqliteOptions::new(Arc::clone(&clock)).map_err(|error| error.to_string())?;
+        options.host = host.clone();
+        let opened = SqliteRecord::open(&path, options);
+        let record = opened.map_err(|error: OpenError| chain(&error))?;
+        Ok(Arc::new(record))
+    };
+    LateRecord::open(Box::new(opener))
+}

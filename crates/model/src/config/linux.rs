@@ -1,0 +1,52 @@
+//! A real Linux controller: the section `[platform]` with `backend = "linux"`.
+
+use serde::{Deserialize, Serialize};
+
+/// A Linux controller and the engines that it is run by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LinuxSettings {
+    /// The boot slots.
+    pub slots: SlotSettings,
+    /// The HA engine; none on a node without a partner.
+    #[serde(default)]
+    pub failover: Option<FailoverSettings>,
+    /// Service processors.
+    #[serde(default)]
+    pub sp: SpSettings,
+    /// What is not found out by itself.
+    #[serde(default)]
+    pub inventory: InventorySettings,
+}
+
+/// How the node keeps two systems, and chooses between them when it boots.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum SlotSettings {
+    /// Two folders and a link that is replaced atomically.
+    Directory {
+        /// Holds the folders `a` and `b` and the link.
+        path: std::path::PathBuf,
+    },
+}
+
+/// The HA engine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "engine", rename_all = "snake_case", deny_unknown_fields)]
+pub enum FailoverSettings {
+    /// Pacemaker on Corosync.
+    Pacemaker {
+        /// The HA partner, by the name that both Evenkeel and Pacemaker know it by.
+        partner: crate::id::NodeName,
+    },
+}
+
+/// Service processors: the node's own, and its partner's through the network.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpSettings {}
+
+/// What the inventory does not find out by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InventorySettings {}

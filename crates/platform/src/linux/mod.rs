@@ -1,0 +1,11 @@
+//! The backend `linux`: a real controller, run by engines that people trust there already.
+//!
+//! [`Linux`] is one node's platform, put together from parts that know nothing of each other. They reach the machine through
+//! [`Host`] alone: files below a root, and programs that are run with a bound. What programs print is read where it is made
+//! for machines (XML, JSON), never where it is meant for people.
+
+mod host;
+mod program;
+
+pub use host::Host;
+pub use program::{Call, Finished, Programs, SystemPrograms};

@@ -35,7 +35,7 @@ pub(super) async fn keep_watching(inner: Arc<Inner>) {
                 Ended::Quiet => {}
                 Ended::Closed(why) => {
                     tracing::debug!(why, "the watch on the record ended");
-                    inner.client.move_on().await;
+                    inner.client.move_on();
                 }
             },
             Err(why) => tracing::debug!(%why, "the record cannot be watched"),

@@ -142,7 +142,7 @@ impl Client {
         let posted = endpoint.post(path, body.clone(), token.as_deref(), until);
         let answer = match (posted.await, token) {
             (Err(trouble), Some(token)) if is_about_token(&trouble) => {
-                self.token.drop_if(&token).await;
+                self.token.drop_if(&token);
                 let token = self.token.get(endpoint, until).await?;
                 endpoint
                     .post(path, body.clone(), token.as_deref(), until)
@@ -167,7 +167,7 @@ impl Client {
         let begun = endpoint.stream(path, body, token.as_deref(), until).await;
         if let Err(trouble) = &begun {
             if let Some(token) = token.filter(|_| is_about_token(trouble)) {
-                self.token.drop_if(&token).await;
+                self.token.drop_if(&token);
             }
             if trouble.is_worth_another() {
                 self.leave(index);
@@ -177,15 +177,11 @@ impl Client {
     }
 
     /// Forgets the token and turns to the next endpoint: for a stream that was ended.
-    pub(super) async fn move_on(&self) {
-        let until = Instant::now() + ATTEMPT;
-        let index = self.current.load(Ordering::Relaxed) % self.endpoints.len();
-        if self.token.is_used()
-            && let Ok(Some(token)) = self.token.get(&self.endpoints[index], until).await
-        {
-            self.token.drop_if(&token).await;
+    pub(super) fn move_on(&self) {
+        if let Some(token) = self.token.known() {
+            self.token.drop_if(&token);
         }
-        self.leave(index);
+        self.leave(self.current.load(Ordering::Relaxed) % self.endpoints.len());
     }
 
     /// All endpoints must lead to one truth.

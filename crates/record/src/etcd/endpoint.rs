@@ -43,7 +43,8 @@ impl Endpoint {
     pub(super) fn new(url: &str, tls: Option<&Arc<EtcdTls>>) -> Result<Self, String> {
         let wrong = |why: &str| format!("record.endpoints: {url:?} {why}");
         let uri: Uri = url.parse().map_err(|_| wrong("is no URL"))?;
-        let host = uri.host().ok_or_else(|| wrong("names no host"))?;
+        let host = uri.host().filter(|host| !host.is_empty());
+        let host = host.ok_or_else(|| wrong("names no host"))?;
         let port = uri.port_u16().ok_or_else(|| wrong("names no port"))?;
         let tls = match uri.scheme_str() {
             Some("http") => None,

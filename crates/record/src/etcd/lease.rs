@@ -16,6 +16,8 @@ use crate::record::{LeaseState, Unavailable};
 
 /// How long asking for a lease may take. What comes later is of no use to who renews one of a few seconds.
 const LEASE_CALL: Duration = Duration::from_secs(4);
+/// How long giving back an etcd lease may take: it goes by itself too.
+const REVOKE: Duration = Duration::from_secs(1);
 /// Tries to take one that others take and lose meanwhile.
 const TRIES: usize = 5;
 
@@ -173,7 +175,7 @@ impl Inner {
     /// To spare etcd leases that nobody needs. They end by themselves too.
     async fn revoke(&self, id: Num) {
         let revoke = json!({"ID": id.0.to_string()});
-        let until = Instant::now() + LEASE_CALL;
+        let until = Instant::now() + REVOKE;
         let revoked: Result<AnyAnswer, _> =
             self.client.call_until("lease/revoke", &revoke, until).await;
         if let Err(why) = revoked {

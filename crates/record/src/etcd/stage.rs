@@ -1,5 +1,7 @@
 //! Bodies that do not fit into the request of their append go ahead, under an etcd lease that removes them if the append never comes.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -14,6 +16,9 @@ pub(super) const INLINE: usize = 512 * 1024;
 pub(super) const PART: usize = 1280 * 1024;
 /// How long parts stay without their append. Far longer than a call that stores them may take.
 const UNUSED_SECONDS: u32 = 600;
+
+/// How long dropping them may take: they go by themselves too.
+const UNSTAGE: Duration = Duration::from_secs(2);
 
 /// Parts that wait for their append.
 #[derive(Debug)]
@@ -65,7 +70,9 @@ impl Inner {
     /// Drops parts that are not used. Those of an append that did happen, unknown to this handle, are off the lease and stay.
     pub(super) async fn unstage(&self, staged: Staged) {
         let revoke = json!({"ID": staged.lease.0.to_string()});
-        let revoked: Result<AnyAnswer, _> = self.client.call("lease/revoke", &revoke).await;
+        let until = Instant::now() + UNSTAGE;
+        let revoked: Result<AnyAnswer, _> =
+            self.client.call_until("lease/revoke", &revoke, until).await;
         if let Err(why) = revoked {
             tracing::debug!(%why, "unused parts of an append stay until their lease is over");
         }

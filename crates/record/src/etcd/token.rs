@@ -1,12 +1,11 @@
 //! The token by which etcd knows its user: asked for when there is none, and anew when etcd does not know it any more (five minutes
 //! without use, a restart of its members, a change of its users).
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use serde_json::json;
-use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::endpoint::Endpoint;
 use super::options::EtcdUser;
@@ -18,6 +17,8 @@ use super::wire::TokenAnswer;
 pub(super) struct Token {
     user: Option<EtcdUser>,
     newest: Mutex<Option<Arc<str>>>,
+    /// Only one asks etcd at a time: to check a password is dear, by design.
+    asking: tokio::sync::Mutex<()>,
 }
 
 impl Token {
@@ -25,15 +26,11 @@ impl Token {
         Self {
             user,
             newest: Mutex::default(),
+            asking: tokio::sync::Mutex::default(),
         }
     }
 
-    /// Whether there is a user at all.
-    pub(super) fn is_used(&self) -> bool {
-        self.user.is_some()
-    }
-
-    /// None without a user. Only one asks etcd at a time: to check a password is dear, by design.
+    /// None without a user.
     pub(super) async fn get(
         &self,
         endpoint: &Endpoint,
@@ -42,19 +39,38 @@ impl Token {
         let Some(user) = &self.user else {
             return Ok(None);
         };
-        let mut newest = self.newest.lock().await;
-        if newest.is_none() {
-            *newest = Some(ask(user, endpoint, until).await?);
+        if let Some(known) = self.known() {
+            return Ok(Some(known));
         }
-        Ok(newest.clone())
+        let Ok(_asking) = timeout_at(until, self.asking.lock()).await else {
+            return Err(Trouble::NotReached {
+                endpoint: endpoint.url.clone(),
+                why: "another call asks for a token, and there is none in time".to_owned(),
+            });
+        };
+        if let Some(known) = self.known() {
+            return Ok(Some(known));
+        }
+        let token = ask(user, endpoint, until).await?;
+        *self.newest() = Some(Arc::clone(&token));
+        Ok(Some(token))
+    }
+
+    /// The newest one, if there is one.
+    pub(super) fn known(&self) -> Option<Arc<str>> {
+        self.newest().clone()
     }
 
     /// etcd did not accept this one.
-    pub(super) async fn drop_if(&self, refused: &str) {
-        let mut newest = self.newest.lock().await;
+    pub(super) fn drop_if(&self, refused: &str) {
+        let mut newest = self.newest();
         if newest.as_deref() == Some(refused) {
             *newest = None;
         }
+    }
+
+    fn newest(&self) -> MutexGuard<'_, Option<Arc<str>>> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -273,9 +273,9 @@ impl Cluster {
 
     /// A CA, one certificate for all servers and one for clients. etcd's gateway uses the server's as a client's, for itself.
     fn make_certificates(&self) {
-        let ca = authority();
+        let ca = authority("etcd test CA");
         fs::write(self.path("ca.crt"), ca.pem()).unwrap();
-        fs::write(self.path("stranger.crt"), authority().pem()).unwrap();
+        fs::write(self.path("stranger.crt"), authority("a stranger").pem()).unwrap();
         let both = [
             ExtendedKeyUsagePurpose::ServerAuth,
             ExtendedKeyUsagePurpose::ClientAuth,
@@ -332,12 +332,10 @@ impl Drop for Cluster {
     }
 }
 
-fn authority() -> CertifiedIssuer<'static, KeyPair> {
+fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "etcd test CA");
+    params.distinguished_name.push(DnType::CommonName, name);
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 

@@ -35,13 +35,15 @@ async fn survival_is_counted_from_members_that_answer() {
     until("m2 is back", async || survives(&["n0"]).is_ok()).await;
 
     // One that learns does not vote. It need not run for that.
-    cluster.etcdctl(&[
+    let add = [
         "member",
         "add",
         "m3",
         "--learner",
         "--peer-urls=http://127.0.0.1:1",
-    ]);
+    ];
+    // etcd changes no members until all have been connected for some seconds.
+    until("it is added", async || cluster.try_etcdctl(&add).is_ok()).await;
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
     assert_eq!(survives(&["n0"]), Ok(()));
     assert!(

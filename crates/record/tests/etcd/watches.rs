@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use evenkeel_record::Record;
+use evenkeel_model::{Position, Seq};
+use evenkeel_record::{AppendError, Record};
 use tokio::time::timeout;
 
 use crate::support::{one, open, settle, single, stream, until};
@@ -37,7 +38,8 @@ async fn the_history_is_dropped_by_one_of_the_handles() {
     let mut options = cluster.options("history");
     options.compact_every = Duration::from_secs(3);
     let (one_of, _another) = (open(options.clone()).await, open(options).await);
-    let (stream, mut number) = (stream(), 0);
+    let (stream, mut number) = (stream(), 1);
+    settle(&*one_of, &one(stream, 0, "x"), Duration::ZERO).await;
     let old = ["get", "--rev=2", "/evenkeel/history/head"];
     assert!(cluster.try_etcdctl(&old).is_ok());
     until("revision 2 is gone", async || {
@@ -51,4 +53,36 @@ async fn the_history_is_dropped_by_one_of_the_handles() {
         crate::support::bodies(&*one_of, stream).await.len() as u64,
         number
     );
+}
+
+/// Keys as they were before: what a backup brings back, and worse, since etcd's revisions go on.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs etcd"]
+async fn a_record_that_went_back_is_read_anew() {
+    let cluster = single();
+    let record = open(cluster.options("back")).await;
+    let stream = stream();
+    for number in 0..2 {
+        settle(&*record, &one(stream, number, "kept"), Duration::ZERO).await;
+    }
+    let head = "/evenkeel/back/head";
+    let before = cluster.etcdctl(&["get", "--print-value-only", head]);
+    let lost = one(stream, 2, "lost");
+    settle(&*record, &lost, Duration::ZERO).await;
+    cluster.etcdctl(&["put", head, before.trim_end()]);
+    cluster.etcdctl(&["del", "/evenkeel/back/event/00000000000000000003"]);
+
+    let (expected, actual) = (Seq(3), Seq(2));
+    assert_eq!(
+        record.append(one(stream, 3, "after")).await,
+        Err(AppendError::Conflict {
+            stream,
+            expected,
+            actual
+        })
+    );
+    // What was lost can be appended again, and counts as new.
+    assert_eq!(record.append(lost).await, Ok(Position(3)));
+    let bodies = crate::support::bodies(&*record, stream).await;
+    assert_eq!(bodies, ["kept", "kept", "lost"]);
 }

@@ -5,8 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use evenkeel_model::{
-    DownloadSettings, NodeSettings, PlatformSettings, RecordSettings, SlotSettings,
+    DownloadSettings, EtcdSettings, NodeSettings, PlatformSettings, RecordSettings, SlotSettings,
 };
+use evenkeel_record::{EtcdOpenError, EtcdOptions};
 
 /// Why a configuration was refused.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +45,13 @@ pub(crate) enum ConfigError {
     },
     #[error("{path}: {field} is 0, which leaves no chance to any download")]
     NoChance { path: PathBuf, field: &'static str },
+    /// Its text names the setting.
+    #[error("{path}: these settings of a record on etcd cannot be meant")]
+    Etcd {
+        path: PathBuf,
+        #[source]
+        source: EtcdOpenError,
+    },
     #[error("{path}: lab.minute_ms is 0, and a minute takes time")]
     NoMinute { path: PathBuf },
 }
@@ -66,17 +74,13 @@ fn parse(path: &Path, text: &str) -> Result<NodeSettings, ConfigError> {
     check_addresses(path, &settings)?;
     check_paths(path, &settings)?;
     let rest = &settings.rest;
-    let pair = match (&rest.certificate, &rest.key) {
-        (Some(_), None) => Some(("rest.certificate", "rest.key")),
-        (None, Some(_)) => Some(("rest.key", "rest.certificate")),
-        (Some(_), Some(_)) | (None, None) => None,
-    };
-    if let Some((given, missing)) = pair {
-        return Err(ConfigError::Pair {
-            path: path.to_owned(),
-            given,
-            missing,
-        });
+    check_pair(
+        path,
+        ("rest.certificate", rest.certificate.is_some()),
+        ("rest.key", rest.key.is_some()),
+    )?;
+    if let RecordSettings::Etcd(etcd) = &settings.record {
+        check_etcd(path, etcd)?;
     }
     check_download(path, &settings.download)?;
     if settings.lab.as_ref().is_some_and(|lab| lab.minute_ms == 0) {
@@ -85,6 +89,43 @@ fn parse(path: &Path, text: &str) -> Result<NodeSettings, ConfigError> {
         });
     }
     Ok(settings)
+}
+
+/// Both are set, or neither is.
+fn check_pair(
+    path: &Path,
+    one: (&'static str, bool),
+    other: (&'static str, bool),
+) -> Result<(), ConfigError> {
+    let (given, missing) = match (one, other) {
+        ((one, true), (other, false)) => (one, other),
+        ((one, false), (other, true)) => (other, one),
+        ((_, true), (_, true)) | ((_, false), (_, false)) => return Ok(()),
+    };
+    let path = path.to_owned();
+    Err(ConfigError::Pair {
+        path,
+        given,
+        missing,
+    })
+}
+
+fn check_etcd(path: &Path, etcd: &EtcdSettings) -> Result<(), ConfigError> {
+    check_pair(
+        path,
+        ("record.certificate", etcd.certificate.is_some()),
+        ("record.key", etcd.key.is_some()),
+    )?;
+    check_pair(
+        path,
+        ("record.user", etcd.user.is_some()),
+        ("record.password_file", etcd.password_file.is_some()),
+    )?;
+    let checked = EtcdOptions::new(etcd).check();
+    checked.map_err(|source| {
+        let path = path.to_owned();
+        ConfigError::Etcd { path, source }
+    })
 }
 
 fn check_download(path: &Path, download: &DownloadSettings) -> Result<(), ConfigError> {
@@ -170,7 +211,18 @@ fn check_paths(path: &Path, settings: &NodeSettings) -> Result<(), ConfigError> 
 fn record_paths(record: &RecordSettings) -> Vec<(&'static str, &PathBuf)> {
     match record {
         RecordSettings::Sqlite { path } => vec![("record.path", path)],
-        RecordSettings::Etcd(_) => vec![],
+        RecordSettings::Etcd(etcd) => {
+            let files = [
+                ("record.ca", &etcd.ca),
+                ("record.certificate", &etcd.certificate),
+                ("record.key", &etcd.key),
+                ("record.password_file", &etcd.password_file),
+            ];
+            let files = files.into_iter();
+            files
+                .filter_map(|(field, file)| file.as_ref().map(|file| (field, file)))
+                .collect()
+        }
         RecordSettings::SharedPool(shared) => vec![("record.path", &shared.path)],
     }
 }
@@ -195,7 +247,7 @@ mod tests {
         assert!(EXAMPLE.contains(from), "{from} is not in the example");
         // What is commented out there belongs to its commented section.
         let section = from.strip_prefix("# ").and(Some("# [download]"));
-        let text = EXAMPLE.replace(from, to);
+        let text = EXAMPLE.replacen(from, to, 1);
         let text = match section.filter(|_| EXAMPLE.find("# [download]") < EXAMPLE.find(from)) {
             Some(section) => text.replace(section, "[download]"),
             None => text,
@@ -207,6 +259,80 @@ mod tests {
     fn the_example_is_a_configuration() {
         let settings = parse(Path::new("x.toml"), EXAMPLE).unwrap();
         assert_eq!(settings.node.as_str(), "node1");
+    }
+
+    /// The example with its record on etcd, changed once.
+    fn on_etcd(from: &str, to: &str) -> Result<NodeSettings, String> {
+        let mut text = String::new();
+        let mut is_etcd = false;
+        for line in EXAMPLE.lines() {
+            is_etcd &= line.starts_with("# ");
+            is_etcd |= line == "# backend = \"etcd\"";
+            let line = match line {
+                "backend = \"sqlite\"" => "",
+                line if line.starts_with("path = ") => "",
+                line if is_etcd => &line[2..],
+                line => line,
+            };
+            text.push_str(line);
+            text.push('\n');
+        }
+        assert!(text.contains(from), "{from} is not in the example");
+        let parsed = parse(Path::new("x.toml"), &text.replacen(from, to, 1));
+        parsed.map_err(|error| chain(&error))
+    }
+
+    #[test]
+    fn a_record_on_etcd_is_checked_before_it_is_opened() {
+        let settings = on_etcd("", "").unwrap();
+        let RecordSettings::Etcd(etcd) = settings.record else {
+            panic!("{:?}", settings.record);
+        };
+        assert_eq!(etcd.endpoints.len(), 3);
+        assert_eq!(
+            (etcd.prefix.as_str(), etcd.members.len()),
+            ("/evenkeel/", 2)
+        );
+        for (from, to, why) in [
+            (
+                "\"https://192.0.2.21:2379\",",
+                "\"192.0.2.21:2379\",",
+                "\"192.0.2.21:2379\"",
+            ),
+            (
+                "ca = \"/etc/evenkeel/etcd",
+                "ca = \"./etcd",
+                "record.ca is ./etcd",
+            ),
+            (
+                "key = \"/etc/evenkeel/etcd",
+                "# key = \"/",
+                "record.key is not",
+            ),
+            (
+                "password_file = ",
+                "# password_file = ",
+                "record.password_file is not",
+            ),
+            (
+                "prefix = \"/evenkeel/\"",
+                "prefix = \"/evenkeel\"",
+                "must end with /",
+            ),
+            (
+                "node1 = \"https://192.0.2.21",
+                "node1 = \"https://192.0.2.29",
+                "record.members.node1",
+            ),
+            (
+                "\"https://192.0.2.22:2379\",",
+                "\"http://192.0.2.22:2379\",",
+                "is not https",
+            ),
+        ] {
+            let refused = on_etcd(from, to).expect_err(to);
+            assert!(refused.contains(why), "{refused}");
+        }
     }
 
     #[test]

@@ -33,6 +33,10 @@ fn own(settings: &NodeSettings) -> Vec<PathBuf> {
 /// Files that the configuration names: others may use them too, so they are left as they are.
 fn named(settings: &NodeSettings) -> Vec<PathBuf> {
     let mut files = vec![settings.interconnect.key.clone()];
+    if let RecordSettings::Etcd(etcd) = &settings.record {
+        files.extend(etcd.key.clone());
+        files.extend(etcd.password_file.clone());
+    }
     files.extend(settings.rest.key.clone());
     files.extend(settings.cluster.bootstrap.clone());
     files

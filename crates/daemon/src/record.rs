@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use evenkeel_model::{NodeSettings, RecordSettings};
-use evenkeel_record::{OpenError, Record, SqliteOptions, SqliteRecord};
+use evenkeel_model::{EtcdSettings, NodeSettings, RecordSettings};
+use evenkeel_record::{EtcdOptions, EtcdRecord, OpenError, Record, SqliteOptions, SqliteRecord};
 use evenkeel_seam::Clock;
 
 use crate::error::chain;
@@ -13,7 +13,8 @@ use crate::late::LateRecord;
 pub(crate) fn open(settings: &NodeSettings, clock: &Arc<dyn Clock>) -> Arc<dyn Record> {
     match &settings.record {
         RecordSettings::Sqlite { path } => sqlite(settings, path.clone(), Arc::clone(clock)),
-        RecordSettings::Etcd(_) | RecordSettings::SharedPool(_) => {
+        RecordSettings::Etcd(etcd) => on_etcd(etcd),
+        RecordSettings::SharedPool(_) => {
             LateRecord::open(Box::new(|| Err("this backend is not built yet".to_owned())))
         }
     }
@@ -33,6 +34,16 @@ fn sqlite(
         let opened = SqliteRecord::open(&path, options);
         let record = opened.map_err(|error: OpenError| chain(&error))?;
         Ok(Arc::new(record))
+    };
+    LateRecord::open(Box::new(opener))
+}
+
+fn on_etcd(settings: &EtcdSettings) -> Arc<dyn Record> {
+    let options = EtcdOptions::new(settings);
+    let opener = move || -> Result<Arc<dyn Record>, String> {
+        // The opener has a thread of its own, which may wait; what opening spawns runs on the daemon's runtime.
+        let opened = tokio::runtime::Handle::current().block_on(EtcdRecord::open(options.clone()));
+        Ok(Arc::new(opened.map_err(|error| chain(&error))?))
     };
     LateRecord::open(Box::new(opener))
 }

@@ -27,11 +27,17 @@ pub trait Backend: Send + Sync {
 }
 
 /// One `#[tokio::test]` per case; `$make` is called for a fresh backend in each. Further arguments go to
-/// `tokio::test`.
+/// `tokio::test`. With `ignore = "why"` before it, the tests only run when they are asked for.
 #[macro_export]
 macro_rules! conformance_tests {
+    (ignore = $why:literal, $make:expr $(, $argument:tt = $value:expr)*) => {
+        $crate::conformance_tests!(@all $make, [$($argument = $value),*], [#[ignore = $why]]);
+    };
     ($make:expr $(, $argument:tt = $value:expr)*) => {
-        $crate::conformance_tests!(@cases $make, [$($argument = $value),*];
+        $crate::conformance_tests!(@all $make, [$($argument = $value),*], []);
+    };
+    (@all $make:expr, $arguments:tt, $attributes:tt) => {
+        $crate::conformance_tests!(@cases $make, $arguments, $attributes;
             an_empty_record_has_nothing,
             an_append_is_read_back_in_order,
             several_streams_are_appended_to_together_or_not_at_all,
@@ -55,11 +61,12 @@ macro_rules! conformance_tests {
             reopening_keeps_everything
         );
     };
-    (@cases $make:expr, $arguments:tt; $($case:ident),* $(,)?) => {
-        $($crate::conformance_tests!(@case $make, $arguments, $case);)*
+    (@cases $make:expr, $arguments:tt, $attributes:tt; $($case:ident),* $(,)?) => {
+        $($crate::conformance_tests!(@case $make, $arguments, $attributes, $case);)*
     };
-    (@case $make:expr, [$($argument:tt = $value:expr),*], $case:ident) => {
+    (@case $make:expr, [$($argument:tt = $value:expr),*], [$(#[$attribute:meta])*], $case:ident) => {
         #[tokio::test($($argument = $value),*)]
+        $(#[$attribute])*
         async fn $case() {
             $crate::conformance::$case(&$make()).await;
         }

@@ -15,6 +15,7 @@ pub mod projections;
 
 mod append;
 mod blob;
+mod etcd;
 mod follow;
 mod linked;
 mod memory;
@@ -28,6 +29,7 @@ pub use append::{
     Append, AppendError, Entry, Fence, MAX_BLOB_BYTES, MAX_EVENT_BYTES, MAX_EVENTS_PER_APPEND,
     NewEvent, StreamWrite,
 };
+pub use etcd::{EtcdOpenError, EtcdOptions, EtcdRecord, EtcdTls, EtcdUser};
 pub use follow::{Contact, FollowOptions, Follower, Reached};
 pub use linked::LinkedRecord;
 pub use memory::{MemoryFaults, MemoryHub, MemoryRecord, NextAppend};

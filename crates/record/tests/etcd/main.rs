@@ -1,0 +1,17 @@
+//! The record on etcd, against real servers: `cargo test -p evenkeel-record --test etcd -- --ignored`, with Debian's packages
+//! `etcd-server` and `etcd-client`.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
+mod cluster;
+mod conforms;
+mod limits;
+mod proxy;
+mod refused;
+mod storm;
+mod support;
+mod survives;
+mod watches;

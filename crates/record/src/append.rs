@@ -1,8 +1,10 @@
-//! What is appended, what may go wrong, and what is read back.
+//! What is appended, what may go wrong, and what is read back. The members of a pair send these to one another as JSON
+//! (`pool/wire`), so a field is only ever added, and with a default.
 
 use std::collections::BTreeSet;
 
 use evenkeel_model::{EventId, Generation, Position, Seq, StreamId};
+use serde::{Deserialize, Serialize};
 
 use crate::record::Unavailable;
 
@@ -19,7 +21,7 @@ pub(crate) const REUSED_ID: &str = "an event id was used before for another even
 pub(crate) const PARTLY_THERE: &str = "some events of the append are there already, others not";
 
 /// An event to append. The id is chosen before, so that a retry is recognised.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewEvent {
     /// Unique over the whole record.
     pub id: EventId,
@@ -28,7 +30,7 @@ pub struct NewEvent {
 }
 
 /// The part of an append that goes to one stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamWrite {
     /// The stream.
     pub stream: StreamId,
@@ -39,7 +41,8 @@ pub struct StreamWrite {
 }
 
 /// What an append demands of the coordinator's generation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Fence {
     /// Nothing: for appends that are no coordinator's.
     None,
@@ -55,7 +58,7 @@ pub enum Fence {
 }
 
 /// One atomic append: all of it happens, or nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Append {
     /// What it demands of the generation.
     pub fence: Fence,
@@ -149,7 +152,7 @@ pub enum AppendError {
 }
 
 /// An event as it stands in the record.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// Its place among all events.
     pub position: Position,

@@ -20,6 +20,7 @@ mod follow;
 mod linked;
 mod memory;
 mod mirror;
+mod pool;
 mod record;
 mod sqlite;
 mod view;
@@ -34,7 +35,12 @@ pub use follow::{Contact, FollowOptions, Follower, Reached};
 pub use linked::LinkedRecord;
 pub use memory::{MemoryFaults, MemoryHub, MemoryRecord, NextAppend};
 pub use mirror::{Mirror, MirrorError, NoMirror};
+pub use pool::{
+    MountRule, PeerError, PoolOptions, RecordPeer, SharedPoolRecord, StandIn, lock_path,
+};
 pub use record::{LeaseState, PutBlobError, Record, Survival, Unavailable};
-pub use sqlite::{OpenError, SqliteOptions, SqliteRecord, machine_boot_id};
+pub use sqlite::{
+    Hold, LastHolder, OpenError, PoolHolder, SqliteOptions, SqliteRecord, machine_boot_id,
+};
 pub use view::{CannotCoordinate, ForeignEvent, Gap, Quarantine, View};
 pub use write::{Write, Writer};

@@ -196,7 +196,7 @@ async fn a_newer_schema_is_read_unless_it_says_not_to() {
             refused,
             OpenError::TooNew {
                 min_reader: 7,
-                reader: 1
+                reader: 2
             }
         ),
         "{refused}"

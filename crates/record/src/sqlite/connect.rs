@@ -10,13 +10,16 @@ use super::open::OpenError;
 
 /// The schema this release writes, and the newest reader number it counts as. A newer schema is read as
 /// long as its `min_reader` is not higher.
-pub(super) const SCHEMA: i64 = 1;
+pub(super) const SCHEMA: i64 = 2;
 
 /// "EVKR": tells a record from any other SQLite file.
 const APPLICATION_ID: i64 = 0x4556_4b52;
 
 /// Numbered by their place; each only adds, because the previous release must still run on the result.
-const MIGRATIONS: &[M<'static>] = &[M::up(include_str!("schema/1.sql"))];
+const MIGRATIONS: &[M<'static>] = &[
+    M::up(include_str!("schema/1.sql")),
+    M::up(include_str!("schema/2.sql")),
+];
 
 /// A connection with the settings every thread needs.
 pub(super) fn connect(path: &Path, busy: Duration) -> Result<Connection, rusqlite::Error> {

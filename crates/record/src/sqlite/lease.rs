@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use evenkeel_model::{BootId, NodeName};
 use evenkeel_seam::Clock;
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params, types::Type};
+use rusqlite::{
+    Connection, OptionalExtension, Transaction, TransactionBehavior, params, types::Type,
+};
 
 use super::tables::signed;
 use crate::record::LeaseState;
@@ -34,12 +36,16 @@ impl LeaseClock {
             return Ok(state);
         }
         let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
-        let expires = signed(now.saturating_add(ttl_ms));
+        let (boot, expires) = (
+            self.machine_boot.to_string(),
+            signed(now.saturating_add(ttl_ms)),
+        );
         transaction.execute(
-            "INSERT INTO lease (name, holder, boot_id, expires_ms) VALUES (?1, ?2, ?3, ?4)
+            "INSERT INTO lease (name, holder, boot_id, expires_ms, ttl_ms) VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT (name) DO UPDATE SET
-                holder = excluded.holder, boot_id = excluded.boot_id, expires_ms = excluded.expires_ms",
-            params![name, holder.as_str(), self.machine_boot.to_string(), expires],
+                holder = excluded.holder, boot_id = excluded.boot_id,
+                expires_ms = excluded.expires_ms, ttl_ms = excluded.ttl_ms",
+            params![name, holder.as_str(), boot, expires, signed(ttl_ms)],
         )?;
         transaction.commit()?;
         Ok(LeaseState {
@@ -60,6 +66,18 @@ impl LeaseClock {
             params![name, holder.as_str()],
         )?;
         transaction.commit()
+    }
+
+    /// Goes on measuring the leases that another machine measured, or an earlier boot of this one. How long they still
+    /// were is not known, since the clocks have nothing in common, and on a pair's pool their holders may be alive. So each
+    /// is trusted once more for as long as it was asked for, from now on, and no longer.
+    pub(super) fn adopt(&self, transaction: &Transaction<'_>) -> Result<(), rusqlite::Error> {
+        let now = signed(self.clock.monotonic().since_boot_ms);
+        transaction.execute(
+            "UPDATE lease SET boot_id = ?1, expires_ms = ?2 + ttl_ms WHERE boot_id <> ?1",
+            params![self.machine_boot.to_string(), now],
+        )?;
+        Ok(())
     }
 
     /// The holder, unless the lease expired or is of an earlier boot, when no holder can be alive.

@@ -6,10 +6,12 @@
 
 mod changes;
 mod connect;
+mod holder;
 mod lease;
 mod open;
 mod tables;
 mod watcher;
 mod worker;
 
+pub use holder::{Hold, LastHolder, PoolHolder};
 pub use open::{OpenError, SqliteOptions, SqliteRecord, machine_boot_id};

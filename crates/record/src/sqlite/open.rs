@@ -14,10 +14,11 @@ use evenkeel_seam::Clock;
 use evenkeel_seam::watch;
 
 use super::connect::{connect, prepare};
+use super::holder::{Hold, LastHolder, Mark, PoolHolder};
 use super::lease::LeaseClock;
 use super::tables;
 use super::watcher::Watcher;
-use super::worker::{NoResult, Worker};
+use super::worker::{Farewell, NoResult, Worker};
 use crate::append::{Append, AppendError, Entry};
 use crate::blob::{check_blob_size, digest_of};
 use crate::record::{LeaseState, PutBlobError, Record, Survival, Unavailable};
@@ -26,6 +27,9 @@ use crate::record::{LeaseState, PutBlobError, Record, Survival, Unavailable};
 const PREPARE_WAIT: Duration = Duration::from_secs(10);
 /// How often it looks again meanwhile.
 const PREPARE_RETRY: Duration = Duration::from_millis(20);
+
+const TOO_MUCH: &str = "too much work waits for the database";
+const CLOSING: &str = "the database is being closed on this node";
 
 /// How to open a record in SQLite.
 #[derive(Clone)]
@@ -36,6 +40,8 @@ pub struct SqliteOptions {
     pub machine_boot: BootId,
     /// The node that the file goes down with; `None` when it stands outside every node, as in a lab.
     pub host: Option<NodeName>,
+    /// Set when the file is on a pair's shared pool: then no other process has it open.
+    pub holder: Option<PoolHolder>,
     /// How often to look for commits of other processes where the kernel cannot tell of their writes.
     pub poll: Duration,
     /// How long to wait for another process's transaction before the record counts as unavailable.
@@ -49,6 +55,7 @@ impl SqliteOptions {
             clock,
             machine_boot: machine_boot_id()?,
             host: None,
+            holder: None,
             poll: Duration::from_millis(25),
             busy: Duration::from_secs(5),
         })
@@ -116,6 +123,9 @@ pub struct SqliteRecord {
     watcher: Watcher,
     lease_clock: LeaseClock,
     host: Option<NodeName>,
+    mark: Option<Mark>,
+    before: Option<LastHolder>,
+    id: u64,
 }
 
 impl SqliteRecord {
@@ -128,26 +138,63 @@ impl SqliteRecord {
         })?;
         let mut connection = connect(path, options.busy)?;
         prepare(&mut connection)?;
-        // Twice the wait for others' transactions leaves ample time for the work itself, fsync included.
-        let answer_wait = options.busy * 2 + Duration::from_secs(5);
-        let spawn = |name: &str, connection| {
-            Worker::spawn(name, connection, answer_wait).map_err(OpenError::Thread)
-        };
-        let reader = spawn("record-reader", connect(path, options.busy)?)?;
-        let writer = spawn("record-writer", connection)?;
-        let watcher = Watcher::spawn(connect(path, options.busy)?, path, options.poll)
-            .map_err(OpenError::Thread)?;
         let lease_clock = LeaseClock {
             clock: options.clock,
             machine_boot: options.machine_boot,
         };
+        let holder = options.holder.as_ref();
+        let mark = holder.map(|holder| Mark::new(holder.node.clone(), options.machine_boot));
+        let before = match &mark {
+            Some(mark) => mark.take(&mut connection, &lease_clock)?,
+            None => None,
+        };
+        let id = tables::record_id(&connection)?;
+        let hold = options.holder.map(|holder| holder.hold);
+        // Twice the wait for others' transactions leaves ample time for the work itself, fsync included.
+        let answer_wait = options.busy * 2 + Duration::from_secs(5);
+        let spawn = |name: &str, connection, farewell: Farewell, hold: Option<Hold>| {
+            Worker::spawn(name, connection, answer_wait, farewell, hold).map_err(OpenError::Thread)
+        };
+        let second = connect(path, options.busy)?;
+        let reader = spawn("record-reader", second, Box::new(|_| ()), hold.clone())?;
+        let third = connect(path, options.busy)?;
+        let watcher = Watcher::spawn(third, path, options.poll, hold.clone());
+        let watcher = watcher.map_err(OpenError::Thread)?;
+        let writer = spawn("record-writer", connection, farewell(mark.clone()), hold)?;
         Ok(Self {
             writer,
             reader,
             watcher,
             lease_clock,
             host: options.host,
+            mark,
+            before,
+            id,
         })
+    }
+
+    /// Closes the file: what is under way ends, what waits is not begun, and every later call is refused. Does not wait for
+    /// it; [`PoolHolder::hold`] is dropped when it is done.
+    pub fn let_go(&self) {
+        self.watcher.end();
+        self.reader.end();
+        self.writer.end();
+    }
+
+    /// What tells this record, and every copy of it, from any other.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// On a pair's pool: who had the file open before.
+    pub fn held_before(&self) -> Option<&LastHolder> {
+        self.before.as_ref()
+    }
+
+    /// The place of the newest event.
+    pub async fn last_position(&self) -> Result<Position, Unavailable> {
+        self.ask(|connection| tables::last_position(connection))
+            .await
     }
 
     async fn ask<T: Send + 'static>(
@@ -161,14 +208,36 @@ impl SqliteRecord {
         &self,
         work: impl FnOnce(&mut rusqlite::Connection) -> Result<T, rusqlite::Error> + Send + 'static,
     ) -> Result<T, Unavailable> {
-        finish(self.writer.run(work).await)
+        let mark = self.mark.clone();
+        let checked = move |connection: &mut rusqlite::Connection| -> Result<T, String> {
+            if let Some(mark) = mark {
+                let looking = connection.transaction();
+                mark.check(&looking.map_err(|error| error.to_string())?)?;
+            }
+            work(connection).map_err(|error| error.to_string())
+        };
+        finish(self.writer.run(checked).await)
     }
 }
 
-fn finish<T>(result: Result<Result<T, rusqlite::Error>, NoResult>) -> Result<T, Unavailable> {
+/// Only a file on a pool has a mark to take back.
+fn farewell(mark: Option<Mark>) -> Farewell {
+    Box::new(move |connection| {
+        let released = mark.map(|mark| mark.release(connection));
+        if let Some(Err(error)) = released {
+            // The next holder takes the file all the same, and says how it found it.
+            tracing::warn!(%error, "the record's file cannot be marked as closed in good order");
+        }
+    })
+}
+
+fn finish<T, E: std::fmt::Display>(
+    result: Result<Result<T, E>, NoResult>,
+) -> Result<T, Unavailable> {
     match result {
         Ok(answer) => answer.map_err(|error| Unavailable::new(error.to_string())),
-        Err(NoResult::NotBegun) => Err(Unavailable::new("too much work waits for the database")),
+        Err(NoResult::NotBegun) => Err(Unavailable::new(TOO_MUCH)),
+        Err(NoResult::Closing) => Err(Unavailable::new(CLOSING)),
         Err(NoResult::Unknown) => Err(Unavailable::new("the database does not answer in time")),
     }
 }
@@ -224,9 +293,9 @@ fn make_file(path: &Path) -> io::Result<()> {
 impl Record for SqliteRecord {
     async fn append(&self, append: Append) -> Result<Position, AppendError> {
         append.check()?;
-        let rings = self.watcher.rings();
+        let (rings, mark) = (self.watcher.rings(), self.mark.clone());
         let work = move |connection: &mut _| {
-            let appended = tables::append(connection, &append);
+            let appended = tables::append(connection, &append, mark.as_ref());
             if appended.is_ok() {
                 // From the writer's thread: the caller may be gone, the other readers are not.
                 rings.send_modify(|rings| *rings += 1);
@@ -235,9 +304,8 @@ impl Record for SqliteRecord {
         };
         match self.writer.run(work).await {
             Ok(outcome) => outcome,
-            Err(NoResult::NotBegun) => {
-                Err(Unavailable::new("too much work waits for the database").into())
-            }
+            Err(NoResult::NotBegun) => Err(Unavailable::new(TOO_MUCH).into()),
+            Err(NoResult::Closing) => Err(Unavailable::new(CLOSING).into()),
             Err(NoResult::Unknown) => Err(AppendError::Unknown(
                 "the database does not answer in time".to_owned(),
             )),

@@ -6,16 +6,22 @@ use rusqlite::{
     types::Type,
 };
 
+use super::holder::Mark;
 use crate::append::{Append, AppendError, Entry, Fence, PARTLY_THERE, REUSED_ID, StreamWrite};
 use crate::record::Unavailable;
 
+/// `mark`: on a pair's pool, what says that the file is this node's.
 pub(super) fn append(
     connection: &mut Connection,
     append: &Append,
+    mark: Option<&Mark>,
 ) -> Result<Position, AppendError> {
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(not_done)?;
+    if let Some(mark) = mark {
+        mark.check(&transaction).map_err(Unavailable::new)?;
+    }
     if let Some(position) = find_retry(&transaction, append)? {
         return Ok(position);
     }
@@ -167,6 +173,12 @@ pub(super) fn generation(connection: &Connection) -> Result<Generation, rusqlite
     select.query_row([], |row| number(row, 0).map(Generation))
 }
 
+/// What tells this record from any other.
+pub(super) fn record_id(connection: &Connection) -> Result<u64, rusqlite::Error> {
+    let mut select = connection.prepare_cached("SELECT value FROM meta WHERE key = 'record_id'")?;
+    select.query_row([], |row| number(row, 0))
+}
+
 pub(super) fn put_blob(
     connection: &mut Connection,
     digest: Digest,
@@ -202,7 +214,7 @@ fn entry(row: &Row<'_>) -> Result<Entry, rusqlite::Error> {
     })
 }
 
-fn damaged(
+pub(super) fn damaged(
     column: usize,
     error: impl std::error::Error + Send + Sync + 'static,
 ) -> rusqlite::Error {

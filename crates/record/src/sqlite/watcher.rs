@@ -1,6 +1,7 @@
 //! Notices what other processes commit.
 
 use std::io;
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread;
@@ -11,6 +12,7 @@ use evenkeel_seam::watch;
 use rusqlite::Connection;
 
 use super::changes::{Changes, Woken};
+use super::holder::Hold;
 use super::tables::last_position;
 
 /// How soon to look after a write to the log: it becomes a commit once it is synchronized and pointed at, which
@@ -23,13 +25,18 @@ const LAST_LOOK: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Watcher {
     rings: watch::Sender<u64>,
-    _stop: UnixStream,
+    stop: UnixStream,
 }
 
 impl Watcher {
     /// `connection` belongs to this alone: `data_version` tells of every commit but one's own. Where writes are
-    /// not noticed, it looks every `poll`.
-    pub(super) fn spawn(connection: Connection, path: &Path, poll: Duration) -> io::Result<Self> {
+    /// not noticed, it looks every `poll`. `hold` is dropped after the connection is closed.
+    pub(super) fn spawn(
+        connection: Connection,
+        path: &Path,
+        poll: Duration,
+        hold: Option<Hold>,
+    ) -> io::Result<Self> {
         let rings = watch::Sender::new(0);
         let (changes, stop) = Changes::of(path)?;
         let bell = rings.clone();
@@ -41,7 +48,7 @@ impl Watcher {
                 loop {
                     let woken = changes.wait(looks.next);
                     if woken == Woken::Stopped {
-                        return;
+                        break;
                     }
                     let found = seen.look(&connection);
                     looks.plan(woken, matches!(found, Ok(Found::Nothing)));
@@ -52,8 +59,16 @@ impl Watcher {
                         Err(error) => tracing::debug!(%error, "cannot look for new events"),
                     }
                 }
+                drop((connection, changes));
+                drop(hold);
             })?;
-        Ok(Self { rings, _stop: stop })
+        Ok(Self { rings, stop })
+    }
+
+    /// Ends the thread, which closes its connection. Does not wait for it.
+    pub(super) fn end(&self) {
+        // It fails when the thread has ended already.
+        let _gone = self.stop.shutdown(Shutdown::Both);
     }
 
     pub(super) fn rings(&self) -> watch::Sender<u64> {

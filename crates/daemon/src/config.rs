@@ -65,19 +65,7 @@ fn parse(path: &Path, text: &str) -> Result<NodeSettings, ConfigError> {
     })?;
     check_addresses(path, &settings)?;
     check_paths(path, &settings)?;
-    let rest = &settings.rest;
-    let pair = match (&rest.certificate, &rest.key) {
-        (Some(_), None) => Some(("rest.certificate", "rest.key")),
-        (None, Some(_)) => Some(("rest.key", "rest.certificate")),
-        (Some(_), Some(_)) | (None, None) => None,
-    };
-    if let Some((given, missing)) = pair {
-        return Err(ConfigError::Pair {
-            path: path.to_owned(),
-            given,
-            missing,
-        });
-    }
+    check_together(path, &settings)?;
     check_download(path, &settings.download)?;
     if settings.lab.as_ref().is_some_and(|lab| lab.minute_ms == 0) {
         return Err(ConfigError::NoMinute {
@@ -85,6 +73,36 @@ fn parse(path: &Path, text: &str) -> Result<NodeSettings, ConfigError> {
         });
     }
     Ok(settings)
+}
+
+/// A certificate without its key, or without whom it believes, is worth nothing.
+fn check_together(path: &Path, settings: &NodeSettings) -> Result<(), ConfigError> {
+    let (rest, interconnect) = (&settings.rest, &settings.interconnect);
+    let groups = [
+        vec![
+            ("rest.certificate", rest.certificate.is_some()),
+            ("rest.key", rest.key.is_some()),
+        ],
+        vec![
+            ("interconnect.ca", interconnect.ca.is_some()),
+            (
+                "interconnect.certificate",
+                interconnect.certificate.is_some(),
+            ),
+            ("interconnect.key", interconnect.key.is_some()),
+        ],
+    ];
+    for group in groups {
+        let find = |is_set: bool| group.iter().find(|(_, set)| *set == is_set);
+        if let (Some((given, _)), Some((missing, _))) = (find(true), find(false)) {
+            return Err(ConfigError::Pair {
+                path: path.to_owned(),
+                given,
+                missing,
+            });
+        }
+    }
+    Ok(())
 }
 
 fn check_download(path: &Path, download: &DownloadSettings) -> Result<(), ConfigError> {
@@ -129,12 +147,17 @@ fn check_addresses(path: &Path, settings: &NodeSettings) -> Result<(), ConfigErr
 /// The daemon's working folder is systemd's, so a relative path would mean something else every time.
 fn check_paths(path: &Path, settings: &NodeSettings) -> Result<(), ConfigError> {
     let interconnect = &settings.interconnect;
-    let mut paths = vec![
-        ("data", &settings.data),
+    let mut paths = vec![("data", &settings.data)];
+    let identity = [
         ("interconnect.ca", &interconnect.ca),
         ("interconnect.certificate", &interconnect.certificate),
         ("interconnect.key", &interconnect.key),
     ];
+    paths.extend(
+        identity
+            .into_iter()
+            .filter_map(|(field, path)| Some((field, path.as_ref()?))),
+    );
     paths.extend(record_paths(&settings.record));
     paths.extend(platform_paths(&settings.platform));
     paths.extend(
@@ -226,7 +249,12 @@ mod tests {
         assert!(wrong.contains("download.tries is 0"), "{wrong}");
         let wrong = refused("# ca = [\"/", "ca = [\"./");
         assert!(wrong.contains("download.ca is ./"), "{wrong}");
-        let wrong = refused("# key = ", "key = ");
+        let wrong = refused("# key = \"/etc/evenkeel/rest", "key = \"/etc/evenkeel/rest");
         assert!(wrong.contains("rest.certificate is not"), "{wrong}");
+        let wrong = refused(
+            "# ca = \"/etc/evenkeel/cluster-ca",
+            "ca = \"/etc/evenkeel/cluster-ca",
+        );
+        assert!(wrong.contains("interconnect.certificate is not"), "{wrong}");
     }
 }

@@ -15,6 +15,7 @@ mod filter;
 mod firmware;
 mod job;
 mod links;
+mod membership;
 mod node_firmware;
 mod package;
 mod params;
@@ -42,6 +43,11 @@ pub use firmware::{
 };
 pub use job::{Job, JobError, JobLink, JobLinks, JobRef, JobState};
 pub use links::{Href, Links, NodeRef};
+pub use membership::{
+    CLUSTER, CLUSTER_INIT, CLUSTER_JOIN, CLUSTER_REMOVE, CLUSTER_RENEW, CLUSTER_TOKEN, InitCluster,
+    JoinCluster, LocalCluster, LocalNode, LocalToken, MadeToken, MakeToken, MembershipState,
+    NewNode, RemoveNodes,
+};
 pub use node_firmware::{
     DiskFirmware, Dqp, DqpRecords, FirmwareProgress, FirmwareWorkerProgress, LastUpdateState,
     NodeFirmware, ProcessorImage, ProcessorImageState, ProcessorType, ShelfFirmware, SpBmc,

@@ -91,7 +91,7 @@ pub(crate) struct ClusterArgs {
     #[arg(long, global = true, conflicts_with = "ca")]
     pub(crate) insecure: bool,
     /// Speak, as root on a controller, to its own daemon through its socket. For `user`, `certificate` and
-    /// `audit` only.
+    /// `audit` only; `cluster` always does.
     #[arg(
         long,
         global = true,
@@ -157,6 +157,9 @@ impl ClusterArgs {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
+    /// The nodes of the cluster: begin one, join, leave. Asks this controller's own daemon, as root.
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
     /// Software images: packages, validation, updates.
     #[command(subcommand)]
     Image(Image),
@@ -475,6 +478,96 @@ pub(crate) struct NewUser {
 pub(crate) enum OnOff {
     On,
     Off,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum ClusterCommand {
+    /// Show the cluster as this node knows it, and what this node is to it.
+    Show,
+    /// Begin a cluster, with this node as its first and an admin as its first user.
+    Init(InitArgs),
+    /// Make a token that lets one node in. It is good once, for an hour; whoever has it can join.
+    Token(TokenArgs),
+    /// Join the cluster that a token is of, with this node. Safe to repeat.
+    Join(JoinArgs),
+    /// Take nodes out: both of a pair, or one of a cluster of two. They must serve nothing any more.
+    Remove {
+        /// Which.
+        #[arg(required = true, value_name = "NODE")]
+        nodes: Vec<String>,
+        /// You have seen that each of them that does not answer is off, and stays off.
+        #[arg(long)]
+        yes_it_is_gone: bool,
+    },
+    /// Make a token for a machine that takes the place of a broken one, under its name.
+    ReplaceNode {
+        /// The broken one.
+        node: String,
+        /// You have seen that it is off, and stays off.
+        #[arg(long)]
+        yes_it_is_gone: bool,
+    },
+    /// Renew this node's certificate now. The daemon does so itself when a third of its time is left.
+    RenewCertificates,
+}
+
+/// What the node's configuration does not say.
+#[derive(Args)]
+pub(crate) struct NodeArgs {
+    /// Hardware platform: packages for another one are refused.
+    #[arg(long)]
+    pub(crate) platform: String,
+    /// Variant of the platform, where it has any.
+    #[arg(long)]
+    pub(crate) variant: Option<String>,
+    /// A feature in use here, which packages must support; may be given several times.
+    #[arg(long = "feature", value_name = "FEATURE")]
+    pub(crate) features: Vec<String>,
+    /// The site it stands at, where the cluster spans sites.
+    #[arg(long)]
+    pub(crate) site: Option<String>,
+    /// Host or IP address that the other nodes reach this one at, where it listens on all addresses.
+    #[arg(long, value_name = "HOST")]
+    pub(crate) address: Option<String>,
+    /// A data address that is at home here; may be given several times.
+    #[arg(long = "lif", value_name = "NAME=HOST:PORT")]
+    pub(crate) lifs: Vec<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct InitArgs {
+    /// Name of the cluster.
+    #[arg(long)]
+    pub(crate) name: String,
+    /// Name of the first user.
+    #[arg(long, default_value = "admin")]
+    pub(crate) admin: String,
+    /// File whose first line is its password; without it, it is asked for.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) new_password_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
+}
+
+#[derive(Args)]
+pub(crate) struct TokenArgs {
+    /// The only node that may use it.
+    #[arg(long = "for", value_name = "NODE")]
+    pub(crate) node: Option<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct JoinArgs {
+    /// The token; without it, it is asked for, or the first line of standard input.
+    pub(crate) token: Option<String>,
+    /// File whose first line is the token: on the command line, every user of this machine can see it.
+    #[arg(long, value_name = "FILE", conflicts_with = "token")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// The HA partner it is to have, where the cluster has several pairs.
+    #[arg(long, value_name = "NODE")]
+    pub(crate) partner: Option<String>,
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
 }
 
 #[derive(Subcommand)]

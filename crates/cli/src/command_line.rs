@@ -12,7 +12,7 @@ use crate::client::Client;
 use crate::lab_tools::PackageTools;
 use crate::outcome::{Stop, print};
 use crate::target::Target;
-use crate::{audit, certificate, demo, image, observe, profile, user};
+use crate::{audit, certificate, cluster, demo, image, observe, profile, user};
 
 /// Parses the command line, does what it says, and reports errors as one sentence.
 pub fn run() -> ExitCode {
@@ -38,6 +38,12 @@ pub fn run() -> ExitCode {
 fn dispatch(cli: Cli) -> Result<(), Stop> {
     let client = || Client::new(Target::find(&cli.cluster)?).map_err(Stop::from);
     match cli.command {
+        Command::Cluster(command) => {
+            let socket = cli.cluster.local.clone();
+            let socket = socket.unwrap_or_else(|| crate::local::SOCKET.into());
+            let client = Client::new(Target::local(&socket)).map_err(Stop::from)?;
+            cluster::run(&client, &command, cli.json)
+        }
         Command::Image(command) => image::run(&client()?, command, cli.json),
         Command::Package(command) => command.run(cli.json),
         Command::Firmware(command) => command.run(client, cli.json),

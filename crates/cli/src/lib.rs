@@ -10,6 +10,7 @@ mod audit;
 mod certificate;
 mod client;
 mod clock;
+mod cluster;
 mod command_line;
 mod demo;
 mod devices;

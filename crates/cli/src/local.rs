@@ -11,8 +11,8 @@ use ureq::http::Response;
 /// Where the daemon has it unless `data` in evenkeeld.toml says otherwise.
 pub(crate) const SOCKET: &str = "/var/lib/evenkeel/local.sock";
 
-/// Time for one call: the daemon answers at once, or waits for the record.
-const CALL: Duration = Duration::from_secs(60);
+/// Time for one call: the daemon answers at once, or waits for the record, or for the node that lets this one in.
+const CALL: Duration = Duration::from_secs(120);
 /// Longest answer that is read into memory.
 const MAX_ANSWER: u64 = 16 * 1024 * 1024;
 

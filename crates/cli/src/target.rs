@@ -97,7 +97,7 @@ impl Target {
     }
 
     /// The daemon of this controller.
-    fn local(socket: &Path) -> Self {
+    pub(crate) fn local(socket: &Path) -> Self {
         Self {
             urls: vec![format!("the socket {}", socket.display())],
             login: Login::Local,

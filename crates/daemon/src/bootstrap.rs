@@ -66,7 +66,8 @@ pub(crate) async fn append_if_empty(
     }
 }
 
-async fn append(
+/// Appends them, if the stream is empty.
+pub(crate) async fn append(
     start: &Bootstrap,
     view: &View,
     writer: &Writer,

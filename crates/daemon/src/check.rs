@@ -11,7 +11,10 @@ use crate::{bootstrap, config, modes};
 /// Reads what a start would read, and starts nothing.
 pub(crate) fn check(path: &Path) -> Result<()> {
     let settings = config::load(path)?;
-    TlsIdentity::load(&settings.interconnect).context("interconnect")?;
+    // Without certificates the daemon starts all the same, and waits for `evenkeel cluster init` or `join`.
+    if settings.names_its_identity() || settings.identity().certificate.exists() {
+        TlsIdentity::load(&settings.identity()).context("interconnect")?;
+    }
     let rest = &settings.rest;
     for file in [&rest.certificate, &rest.key, &rest.client_ca]
         .into_iter()

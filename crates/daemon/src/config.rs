@@ -73,12 +73,7 @@ fn parse(path: &Path, text: &str) -> Result<NodeSettings, ConfigError> {
     })?;
     check_addresses(path, &settings)?;
     check_paths(path, &settings)?;
-    let rest = &settings.rest;
-    check_pair(
-        path,
-        ("rest.certificate", rest.certificate.is_some()),
-        ("rest.key", rest.key.is_some()),
-    )?;
+    check_together(path, &settings)?;
     if let RecordSettings::Etcd(etcd) = &settings.record {
         check_etcd(path, etcd)?;
     }
@@ -91,36 +86,47 @@ fn parse(path: &Path, text: &str) -> Result<NodeSettings, ConfigError> {
     Ok(settings)
 }
 
-/// Both are set, or neither is.
-fn check_pair(
-    path: &Path,
-    one: (&'static str, bool),
-    other: (&'static str, bool),
-) -> Result<(), ConfigError> {
-    let (given, missing) = match (one, other) {
-        ((one, true), (other, false)) => (one, other),
-        ((one, false), (other, true)) => (other, one),
-        ((_, true), (_, true)) | ((_, false), (_, false)) => return Ok(()),
-    };
-    let path = path.to_owned();
-    Err(ConfigError::Pair {
-        path,
-        given,
-        missing,
-    })
+/// A certificate without its key, or without whom it believes, is worth nothing; nor is a user without a password.
+fn check_together(path: &Path, settings: &NodeSettings) -> Result<(), ConfigError> {
+    let (rest, interconnect) = (&settings.rest, &settings.interconnect);
+    let mut groups = vec![
+        vec![
+            ("rest.certificate", rest.certificate.is_some()),
+            ("rest.key", rest.key.is_some()),
+        ],
+        vec![
+            ("interconnect.ca", interconnect.ca.is_some()),
+            (
+                "interconnect.certificate",
+                interconnect.certificate.is_some(),
+            ),
+            ("interconnect.key", interconnect.key.is_some()),
+        ],
+    ];
+    if let RecordSettings::Etcd(etcd) = &settings.record {
+        groups.push(vec![
+            ("record.certificate", etcd.certificate.is_some()),
+            ("record.key", etcd.key.is_some()),
+        ]);
+        groups.push(vec![
+            ("record.user", etcd.user.is_some()),
+            ("record.password_file", etcd.password_file.is_some()),
+        ]);
+    }
+    for group in groups {
+        let find = |is_set: bool| group.iter().find(|(_, set)| *set == is_set);
+        if let (Some((given, _)), Some((missing, _))) = (find(true), find(false)) {
+            return Err(ConfigError::Pair {
+                path: path.to_owned(),
+                given,
+                missing,
+            });
+        }
+    }
+    Ok(())
 }
 
 fn check_etcd(path: &Path, etcd: &EtcdSettings) -> Result<(), ConfigError> {
-    check_pair(
-        path,
-        ("record.certificate", etcd.certificate.is_some()),
-        ("record.key", etcd.key.is_some()),
-    )?;
-    check_pair(
-        path,
-        ("record.user", etcd.user.is_some()),
-        ("record.password_file", etcd.password_file.is_some()),
-    )?;
     let checked = EtcdOptions::new(etcd).check();
     checked.map_err(|source| {
         let path = path.to_owned();
@@ -170,12 +176,17 @@ fn check_addresses(path: &Path, settings: &NodeSettings) -> Result<(), ConfigErr
 /// The daemon's working folder is systemd's, so a relative path would mean something else every time.
 fn check_paths(path: &Path, settings: &NodeSettings) -> Result<(), ConfigError> {
     let interconnect = &settings.interconnect;
-    let mut paths = vec![
-        ("data", &settings.data),
+    let mut paths = vec![("data", &settings.data)];
+    let identity = [
         ("interconnect.ca", &interconnect.ca),
         ("interconnect.certificate", &interconnect.certificate),
         ("interconnect.key", &interconnect.key),
     ];
+    paths.extend(
+        identity
+            .into_iter()
+            .filter_map(|(field, path)| Some((field, path.as_ref()?))),
+    );
     paths.extend(record_paths(&settings.record));
     paths.extend(platform_paths(&settings.platform));
     paths.extend(
@@ -352,7 +363,12 @@ mod tests {
         assert!(wrong.contains("download.tries is 0"), "{wrong}");
         let wrong = refused("# ca = [\"/", "ca = [\"./");
         assert!(wrong.contains("download.ca is ./"), "{wrong}");
-        let wrong = refused("# key = ", "key = ");
+        let wrong = refused("# key = \"/etc/evenkeel/rest", "key = \"/etc/evenkeel/rest");
         assert!(wrong.contains("rest.certificate is not"), "{wrong}");
+        let wrong = refused(
+            "# ca = \"/etc/evenkeel/cluster-ca",
+            "ca = \"/etc/evenkeel/cluster-ca",
+        );
+        assert!(wrong.contains("interconnect.certificate is not"), "{wrong}");
     }
 }

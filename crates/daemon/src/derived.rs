@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use evenkeel_agent::ClusterView;
 use evenkeel_interconnect::{Members, members_of};
+use evenkeel_model::{Digest, NodeName, Standing};
 use evenkeel_record::{Follower, View};
 use evenkeel_seam::watch;
 
@@ -27,6 +28,30 @@ pub(crate) fn cluster(follower: &Arc<Follower>) -> watch::Receiver<ClusterView> 
             members,
             record_reachable,
         }
+    })
+}
+
+/// What the node of this name and key is to the cluster; none while the topology is not known.
+pub(crate) fn standing(
+    follower: &Arc<Follower>,
+    name: NodeName,
+    key: Digest,
+) -> watch::Receiver<Option<Standing>> {
+    derive(follower, move |view, _| {
+        let topology = view.control().topology.as_ref();
+        topology.map(|topology| topology.standing(&name, Some(key)))
+    })
+}
+
+/// Whether the cluster's duties are that node's.
+pub(crate) fn belongs(
+    follower: &Arc<Follower>,
+    name: NodeName,
+    key: Digest,
+) -> watch::Receiver<bool> {
+    derive(follower, move |view, _| {
+        let topology = view.control().topology.as_ref();
+        topology.is_none_or(|topology| topology.standing(&name, Some(key)) == Standing::Member)
     })
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_model::InterconnectSettings;
+use evenkeel_model::IdentityFiles;
 use evenkeel_rest::CertificateFacts;
 use evenkeel_seam::Clock;
 use rustls::pki_types::CertificateDer;
@@ -23,38 +23,34 @@ pub(crate) fn few_days(not_after: u64, clock: &dyn Clock) -> Option<i64> {
     (left < WARN_BEFORE).then(|| left.div_euclid(DAY))
 }
 
-/// The certificates that this daemon meets other nodes with: those of its start, whatever the files hold by now.
-pub(crate) struct Interconnect(Vec<Expiring>);
+/// The certificates that this daemon meets other nodes with, as the files hold them now.
+struct Interconnect(Vec<Expiring>);
 
 struct Expiring {
     what: String,
     not_after: u64,
 }
 
+/// Warns now, and each day.
+pub(crate) async fn warn_daily(files: IdentityFiles, clock: Arc<dyn Clock>) {
+    loop {
+        for (what, days) in Interconnect::of(&files).soon_over(clock.as_ref()) {
+            tracing::warn!(
+                what,
+                days,
+                "runs out, and nodes will not speak to each other then; replace the file, which is taken up without a restart"
+            );
+        }
+        tokio::time::sleep(WARN_EVERY).await;
+    }
+}
+
 impl Interconnect {
     /// Those of the files that are named. What cannot be read is the interconnect's to report.
-    pub(crate) fn of(settings: &InterconnectSettings) -> Self {
-        let mut all = certificates(&settings.ca, "CA");
-        all.extend(certificates(
-            &settings.certificate,
-            "certificate of this node",
-        ));
+    fn of(files: &IdentityFiles) -> Self {
+        let mut all = certificates(&files.ca, "CA");
+        all.extend(certificates(&files.certificate, "certificate of this node"));
         Self(all)
-    }
-
-    /// Warns now, and each day.
-    pub(crate) async fn warn_daily(self, clock: Arc<dyn Clock>) {
-        loop {
-            for (what, days) in self.soon_over(clock.as_ref()) {
-                tracing::warn!(
-                    what,
-                    days,
-                    "runs out, and nodes will not speak to each other then; replace the file and restart evenkeeld, \
-                     one node after the other"
-                );
-            }
-            tokio::time::sleep(WARN_EVERY).await;
-        }
     }
 
     fn soon_over(&self, clock: &dyn Clock) -> Vec<(&str, i64)> {
@@ -98,14 +94,12 @@ mod tests {
         let (ca, own) = (dir.path().join("ca.pem"), dir.path().join("own.pem"));
         std::fs::write(&ca, certificate(2040) + &certificate(2030)).unwrap();
         std::fs::write(&own, certificate(2029)).unwrap();
-        let settings = InterconnectSettings {
-            listen: "127.0.0.1:1".to_owned(),
+        let files = IdentityFiles {
             ca,
             certificate: own,
             key: dir.path().join("key.pem"),
-            package_bytes_per_second: None,
         };
-        let loaded = Interconnect::of(&settings);
+        let loaded = Interconnect::of(&files);
         let at = |text: &str| {
             let wall = serde_json::from_value(serde_json::json!(text)).unwrap();
             let boot = BootId(uuid::Uuid::from_u128(1));

@@ -7,6 +7,7 @@ mod brought;
 mod cancel;
 mod certificate;
 mod check;
+mod cluster;
 mod config;
 mod derived;
 mod door;

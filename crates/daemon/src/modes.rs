@@ -22,6 +22,8 @@ fn own(settings: &NodeSettings) -> Vec<PathBuf> {
             files.push(file.into());
         }
     }
+    let pki = settings.pki();
+    files.extend(["ca.key", "node.key", "founding.json"].map(|name| pki.join(name)));
     let rest = settings.data.join("rest");
     files.extend(["key.pem", "given.pem"].map(|name| rest.join(name)));
     // Before the first request there is none.
@@ -32,12 +34,12 @@ fn own(settings: &NodeSettings) -> Vec<PathBuf> {
 
 /// Files that the configuration names: others may use them too, so they are left as they are.
 fn named(settings: &NodeSettings) -> Vec<PathBuf> {
-    let mut files = vec![settings.interconnect.key.clone()];
+    let keys = [&settings.interconnect.key, &settings.rest.key];
+    let mut files: Vec<_> = keys.into_iter().flatten().cloned().collect();
     if let RecordSettings::Etcd(etcd) = &settings.record {
         files.extend(etcd.key.clone());
         files.extend(etcd.password_file.clone());
     }
-    files.extend(settings.rest.key.clone());
     files.extend(settings.cluster.bootstrap.clone());
     files
 }

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use evenkeel_model::Standing;
 use evenkeel_record::{Contact, Follower, View};
 use sd_notify::NotifyState;
+
+use crate::cluster::{Belonging, said};
 
 /// Tells systemd.
 pub(crate) fn notify(state: &[NotifyState<'_>]) {
@@ -13,11 +16,15 @@ pub(crate) fn notify(state: &[NotifyState<'_>]) {
 }
 
 /// Keeps the status text up to date.
-pub(crate) async fn follow(follower: Arc<Follower>) {
+pub(crate) async fn follow(follower: Arc<Follower>, belonging: Belonging) {
+    let mut belongs = belonging.belongs();
     let (mut views, mut contacts) = (follower.views(), follower.contacts());
     let mut last = String::new();
     loop {
-        let text = status(&follower.view(), &follower.contact());
+        let text = match belonging.standing() {
+            None | Some(Standing::Member) => status(&follower.view(), &follower.contact()),
+            Some(standing) => said(&standing),
+        };
         if text != last {
             notify(&[NotifyState::Status(&text)]);
             last = text;
@@ -25,6 +32,7 @@ pub(crate) async fn follow(follower: Arc<Follower>) {
         tokio::select! {
             changed = views.changed() => if changed.is_err() { return },
             changed = contacts.changed() => if changed.is_err() { return },
+            changed = belongs.changed() => if changed.is_err() { return },
         }
     }
 }

@@ -10,8 +10,8 @@ use evenkeel_download::Trust;
 use evenkeel_firmware::select::SelectionLimits;
 use evenkeel_firmware::{NodeFirmware, NodeFirmwareParts, QualificationFolder};
 use evenkeel_interconnect::{
-    AgentClient, AgentService, ClientParts, Members, PackageClient, PullBounds, Puller,
-    ServerParts, StoreSource, TlsClient, TlsIdentity,
+    AgentClient, AgentService, ClientParts, JoinService, Members, PackageClient, PullBounds,
+    Puller, ServerParts, StoreSource, TlsClient, TlsIdentity,
 };
 use evenkeel_model::{BootId, DownloadSettings, NodeSettings};
 use evenkeel_orchestrator::{FrontDoor, Orchestrator, Parts};
@@ -33,6 +33,9 @@ use tokio_util::sync::CancellationToken;
 use crate::booted::{DAEMON, Reporter};
 use crate::brought::Unpacker;
 use crate::certificate::RestCertificate;
+use crate::cluster::lobby::{self, Lobby};
+use crate::cluster::renew::Keeping;
+use crate::cluster::{self, Belonging, Doorman, Pki, Resident, ResidentParts};
 use crate::door::Door;
 use crate::error::chain;
 use crate::firmware::StoreImages;
@@ -108,9 +111,13 @@ async fn start(settings: NodeSettings, stop: CancellationToken) -> Result<()> {
         Some(base) => base?,
         None => return Ok(()),
     };
+    if !belong_to_a_cluster(&base, &stop).await {
+        return Ok(());
+    }
     let mut tasks = JoinSet::new();
     let peering = peering(&base)?;
     let (telling, suspects, guard) = start_agent(&base, &mut tasks, &peering, &stop).await?;
+    let belonging = peering.belonging.clone();
     let (front, audit) = start_cluster(&base, &mut tasks, peering, suspects, &stop).await;
     telling.set_front(front);
     if let Some(audit) = audit {
@@ -125,7 +132,7 @@ async fn start(settings: NodeSettings, stop: CancellationToken) -> Result<()> {
     tracing::info!(node = %base.settings.node, boot = %base.boot_id, "ready");
     tasks.spawn(until(
         stop.clone(),
-        notify::follow(Arc::clone(&base.follower)),
+        notify::follow(Arc::clone(&base.follower), belonging),
     ));
     stop.cancelled().await;
     notify(&[NotifyState::Stopping]);
@@ -135,6 +142,25 @@ async fn start(settings: NodeSettings, stop: CancellationToken) -> Result<()> {
         tracing::warn!("not everything ended within {STOP_WITHIN:?}; it is cut");
     }
     Ok(())
+}
+
+/// Waits, where this node belongs to no cluster yet, until it does; false when it is to stop instead.
+async fn belong_to_a_cluster(base: &Base, stop: &CancellationToken) -> bool {
+    let pki = Pki::of(&base.settings);
+    if base.settings.names_its_identity() || pki.is_there() {
+        return true;
+    }
+    let lobby = Arc::new(Lobby {
+        settings: base.settings.clone(),
+        follower: Arc::clone(&base.follower),
+        writer: Writer::new(Arc::clone(&base.record), Arc::clone(&base.ids)),
+        clock: Arc::clone(&base.clock),
+        ids: Arc::clone(&base.ids),
+        changing: tokio::sync::Mutex::default(),
+        entered: Notify::new(),
+    });
+    lobby::wait(lobby, stop).await;
+    !stop.is_cancelled() && pki.is_there()
 }
 
 async fn base(settings: NodeSettings) -> Result<Base> {
@@ -177,11 +203,14 @@ struct Peering {
     members: watch::Receiver<Members>,
     client: Arc<TlsClient>,
     packages: Arc<NodePackages>,
+    belonging: Belonging,
+    doorman: Arc<Doorman>,
 }
 
 fn peering(base: &Base) -> Result<Peering> {
     let settings = &base.settings;
-    let identity = TlsIdentity::load(&settings.interconnect).context("interconnect")?;
+    let identity = TlsIdentity::load(&settings.identity()).context("interconnect")?;
+    let belonging = Belonging::follow(&base.follower, &settings.node, identity.key());
     let members = derived::members(&base.follower);
     let client = TlsClient::new(ClientParts {
         node: settings.node.clone(),
@@ -204,6 +233,8 @@ fn peering(base: &Base) -> Result<Peering> {
         members,
         client,
         packages,
+        belonging,
+        doorman: Arc::default(),
     })
 }
 
@@ -289,13 +320,12 @@ async fn start_agent(
     }
     agent.guard();
     let guard = agent.pulse();
-    let certificates = expiry::Interconnect::of(&base.settings.interconnect);
-    let warnings = certificates.warn_daily(Arc::clone(&base.clock));
-    tasks.spawn(until(stop.clone(), warnings));
+    keep_identity(base, tasks, peering, stop);
     let (suspect, suspects) = mpsc::channel(SUSPECTS);
     let puller = Arc::clone(&peering.packages.puller);
     let listener = listen::begin_to_bind(base.settings.interconnect.listen.clone()).await;
     let (identity, members) = (peering.identity.clone(), peering.members.clone());
+    let joins = Some(Arc::clone(&peering.doorman) as Arc<dyn JoinService>);
     let packages = Arc::new(Served {
         source: StoreSource::new(base.store.clone(), puller, suspect),
         packages: Arc::clone(&peering.packages),
@@ -312,12 +342,32 @@ async fn start_agent(
                 packages,
                 package_bytes_per_second,
                 link,
+                joins,
             };
             evenkeel_interconnect::serve(parts, stop.cancelled_owned()).await;
         }
         agent.stop();
     });
     Ok((telling, suspects, guard))
+}
+
+/// This node's certificate stays good, and whether it belongs to its cluster is said.
+fn keep_identity(
+    base: &Base,
+    tasks: &mut JoinSet<()>,
+    peering: &Peering,
+    stop: &CancellationToken,
+) {
+    let warnings = expiry::warn_daily(base.settings.identity(), Arc::clone(&base.clock));
+    tasks.spawn(until(stop.clone(), warnings));
+    let keeping = Keeping {
+        settings: base.settings.clone(),
+        identity: peering.identity.clone(),
+        belonging: peering.belonging.clone(),
+        clock: Arc::clone(&base.clock),
+    };
+    tasks.spawn(until(stop.clone(), keeping.run()));
+    tasks.spawn(until(stop.clone(), peering.belonging.clone().tell()));
 }
 
 /// Everything that needs the cluster: its record, its coordinator, its users.
@@ -328,7 +378,7 @@ async fn start_cluster(
     suspects: Suspects,
     stop: &CancellationToken,
 ) -> (FrontDoor, Option<Arc<AuditLog>>) {
-    start_record_work(base, tasks, stop);
+    start_record_work(base, tasks, peering.belonging.belongs(), stop);
     let parts = Parts {
         me: base.settings.node.clone(),
         record: Arc::clone(&base.record),
@@ -342,6 +392,7 @@ async fn start_cluster(
         },
     };
     let orchestrator = Orchestrator::new(parts.clone());
+    let orchestrator = orchestrator.while_it_belongs(peering.belonging.belongs());
     let role = orchestrator.role();
     let front = FrontDoor::new(&parts, role.clone());
     let (stopping, stopped) = watch::channel(false);
@@ -374,7 +425,21 @@ async fn start_cluster(
     tasks.spawn(until(stop.clone(), take_up_gets(inner.clone())));
     let door = Door { inner, incoming };
     let audit = audit_log(base);
+    let resident = Resident::new(ResidentParts {
+        settings: base.settings.clone(),
+        identity: peering.identity.clone(),
+        belonging: peering.belonging.clone(),
+        follower: Arc::clone(&base.follower),
+        record: Arc::clone(&base.record),
+        agents: Arc::clone(&peering.client) as Arc<dyn AgentClient>,
+        front: front.clone(),
+        clock: Arc::clone(&base.clock),
+        ids: Arc::clone(&base.ids),
+    });
+    peering.doorman.set(Arc::clone(&resident));
     let rest = Rest {
+        resident,
+        belonging: peering.belonging.clone(),
         door,
         admission: front.clone(),
         live,
@@ -452,9 +517,16 @@ fn download_client(settings: &DownloadSettings) -> evenkeel_download::Client {
 }
 
 /// The first events of a new cluster, and what this node runs.
-fn start_record_work(base: &Base, tasks: &mut JoinSet<()>, stop: &CancellationToken) {
+fn start_record_work(
+    base: &Base,
+    tasks: &mut JoinSet<()>,
+    mut belongs: watch::Receiver<bool>,
+    stop: &CancellationToken,
+) {
     let writer = Writer::new(Arc::clone(&base.record), Arc::clone(&base.ids));
-    if let Some(path) = base.settings.cluster.bootstrap.clone() {
+    let named = base.settings.cluster.bootstrap.clone();
+    // What `evenkeel cluster init` began is recorded already: a file that the configuration names is not its beginning.
+    if let Some(path) = named.filter(|_| base.settings.names_its_identity()) {
         let (follower, writer) = (Arc::clone(&base.follower), writer.clone());
         let clock = Arc::clone(&base.clock);
         tasks.spawn(until(stop.clone(), async move {
@@ -475,11 +547,18 @@ fn start_record_work(base: &Base, tasks: &mut JoinSet<()>, stop: &CancellationTo
         writer,
         clock: Arc::clone(&base.clock),
     };
-    tasks.spawn(until(stop.clone(), reporter.run()));
+    tasks.spawn(until(stop.clone(), async move {
+        // What a node that waits for its partner runs is nobody's business yet.
+        if belongs.wait_for(|it| *it).await.is_ok() {
+            reporter.run().await;
+        }
+    }));
 }
 
 /// What the REST API is made of.
 struct Rest {
+    resident: Arc<Resident>,
+    belonging: Belonging,
     door: Door,
     admission: FrontDoor,
     live: LiveDownload,
@@ -524,6 +603,7 @@ async fn start_rest(
     let api = Api::new(Arc::new(cluster), Arc::new(rest.door), base.ids.as_ref());
     let router = api.with_audit(rest.audit, Arc::new(rest.peers));
     let router = router.with_certificates(certificate).router();
+    let router = cluster::only_while_it_belongs(router, rest.belonging);
     let front = Front {
         tls,
         router,
@@ -531,7 +611,7 @@ async fn start_rest(
     };
     tasks.spawn(local::serve(
         base.settings.data.join(local::SOCKET),
-        front.router.clone(),
+        cluster::routes(&rest.resident, front.router.clone()),
         stop.clone(),
     ));
     let listener = listen::begin_to_bind(settings.listen.clone()).await;

@@ -1,4 +1,4 @@
-//! The example configuration is one: `evenkeeld --check` reads it as far as it can on this machine.
+//! The example configuration is one: `evenkeeld --check` reads it.
 
 use std::path::Path;
 use std::process::Command;
@@ -15,11 +15,6 @@ fn the_example_configuration_is_read() {
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
-    // Its certificates are not on this machine: that it looks for them means that the rest was read.
-    assert!(!output.status.success());
-    assert!(
-        said.contains("cannot read /etc/evenkeel/cluster-ca.crt"),
-        "{said}"
-    );
-    assert_eq!(said.lines().count(), 1, "{said}");
+    // It names no file that must be there: what is missing is made.
+    assert!(output.status.success(), "{said}");
 }

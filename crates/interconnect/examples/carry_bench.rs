@@ -115,7 +115,7 @@ impl Cluster {
         for at in 0..count {
             let name = NodeName::new(format!("n{at}"))?;
             let listener = TcpListener::bind(format!("127.0.0.{}:0", 10 + at)).await?;
-            addresses.insert(name.clone(), listener.local_addr()?.to_string());
+            addresses.insert(name.clone(), listener.local_addr()?.to_string().into());
             let identity = identity(&ca, &name)?;
             let store = Store::open(folder.join(name.as_str()))?;
             let client = TlsClient::new(ClientParts {
@@ -137,6 +137,7 @@ impl Cluster {
                 packages: Arc::new(source),
                 package_bytes_per_second: rate,
                 link: link.subscribe(),
+                joins: None,
             };
             tokio::spawn(serve(parts, std::future::pending()));
             nodes.push(Node {

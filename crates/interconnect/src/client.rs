@@ -19,13 +19,14 @@ use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::link::Gate;
-use crate::members::Members;
+use crate::members::{Member, Members};
 use crate::message::{AgentClient, AgentRequest, AgentResponse, AgentService, CallError, PROTOCOL};
 use crate::package::{FetchError, PackageBody, PackageClient, Wanted};
 use crate::server::{AGENT_PATH, CHUNKS, PACKAGES_PATH, PROTOCOL_HEADER, SUSPECT, TOTAL_HEADER};
-use crate::tls::TlsIdentity;
+use crate::tls::{TlsIdentity, is_for};
 
 /// A node on the same network answers within milliseconds; a dead one never does.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -61,7 +62,7 @@ pub struct ClientParts {
 /// Calls agents and fetches packages over mutual TLS. Connections are kept and made anew as needed.
 pub struct TlsClient {
     node: NodeName,
-    connector: TlsConnector,
+    identity: TlsIdentity,
     members: watch::Receiver<Members>,
     gate: Gate,
     own: OnceLock<Weak<dyn AgentService>>,
@@ -97,7 +98,7 @@ impl TlsClient {
     pub fn new(parts: ClientParts) -> Arc<Self> {
         Arc::new(Self {
             node: parts.node,
-            connector: TlsConnector::from(parts.identity.client),
+            identity: parts.identity,
             members: parts.members,
             gate: Gate::new(parts.link),
             own: OnceLock::new(),
@@ -153,28 +154,28 @@ impl TlsClient {
         node: &NodeName,
         request: Outgoing,
     ) -> Result<(Response<Incoming>, Sender, String), Broken> {
-        let address = self.members.borrow().get(node).cloned();
-        let address = address.ok_or_else(|| Broken::Unsent("it is no known member".to_owned()))?;
+        let member = self.members.borrow().get(node).cloned();
+        let member = member.ok_or_else(|| Broken::Unsent("it is no known member".to_owned()))?;
         if self.gate.is_cut() {
             // As on a real network: silence, until the caller gives up.
             tokio::time::sleep(CONNECT_TIMEOUT).await;
             return Err(Broken::Unsent("this node's link is cut".to_owned()));
         }
         self.gate.delay().await;
-        let mut kept = self.take_kept(&address);
+        let mut kept = self.take_kept(&member);
         loop {
             let mut sender = match kept.pop() {
                 Some(sender) => sender,
-                None => self.connect(node, &address).await.map_err(Broken::Unsent)?,
+                None => self.connect(node, &member).await.map_err(Broken::Unsent)?,
             };
             match self.send(&mut sender, &request, node).await {
-                Ok(response) => return Ok((response, sender, address)),
+                Ok(response) => return Ok((response, sender, keeping(&member))),
                 // A kept connection that the peer has closed meanwhile: nothing was sent on it.
                 Err(Broken::Unsent(_)) if sender.is_closed() && !kept.is_empty() => {}
                 Err(Broken::Unsent(_)) if sender.is_closed() => {
-                    let mut fresh = self.connect(node, &address).await.map_err(Broken::Unsent)?;
+                    let mut fresh = self.connect(node, &member).await.map_err(Broken::Unsent)?;
                     let response = self.send(&mut fresh, &request, node).await?;
-                    return Ok((response, fresh, address));
+                    return Ok((response, fresh, keeping(&member)));
                 }
                 Err(broken) => return Err(broken),
             }
@@ -205,7 +206,8 @@ impl TlsClient {
         }
     }
 
-    async fn connect(&self, node: &NodeName, address: &str) -> Result<Sender, String> {
+    async fn connect(&self, node: &NodeName, member: &Member) -> Result<Sender, String> {
+        let address = member.address.as_str();
         let name = ServerName::try_from(node.as_str().to_owned())
             .map_err(|e| format!("its name cannot stand in a certificate: {e}"))?;
         let connecting = async {
@@ -215,12 +217,15 @@ impl TlsClient {
             stream
                 .set_nodelay(true)
                 .map_err(|e| format!("{address}: {e}"))?;
-            let stream = self.connector.connect(name, stream).await;
+            let connector = TlsConnector::from(Arc::clone(&self.identity.current().client));
+            let stream = connector.connect(name, stream).await;
             stream.map_err(|e| format!("TLS with {address}: {e}"))
         };
         let stream = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
             .await
             .map_err(|_| format!("no connection to {address} within {CONNECT_TIMEOUT:?}"))??;
+        // Before a byte of a request leaves: its name alone proves little to one who is known by a key.
+        known(&stream, node, member)?;
         let (sender, connection) = handshake(TokioIo::new(stream))
             .await
             .map_err(|e| format!("{address}: {e}"))?;
@@ -231,9 +236,9 @@ impl TlsClient {
         Ok(sender)
     }
 
-    fn take_kept(&self, address: &str) -> Vec<Sender> {
+    fn take_kept(&self, member: &Member) -> Vec<Sender> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(kept) = idle.get_mut(address) else {
+        let Some(kept) = idle.get_mut(&keeping(member)) else {
             return Vec::new();
         };
         kept.retain(|sender| !sender.is_closed());
@@ -247,6 +252,22 @@ impl TlsClient {
             kept.push(sender);
         }
     }
+}
+
+/// What connections to this member are kept under: another machine at its address is another member.
+fn keeping(member: &Member) -> String {
+    match member.key {
+        Some(key) => format!("{} {key}", member.address),
+        None => member.address.clone(),
+    }
+}
+
+fn known(stream: &TlsStream<TcpStream>, node: &NodeName, member: &Member) -> Result<(), String> {
+    let shown = stream.get_ref().1.peer_certificates();
+    let shown = shown
+        .and_then(<[_]>::first)
+        .ok_or("it shows no certificate")?;
+    is_for(shown, node, member)
 }
 
 /// A request that can be built again for another connection.

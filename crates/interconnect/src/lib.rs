@@ -5,10 +5,12 @@
 //! tests and the simulation use a [`LocalNetwork`] instead. A [`Puller`] brings packages here, a
 //! [`StoreSource`] gives them to others, and [`sources`] says who pulls from whom. A peer is who its certificate says it is,
 //! and only members of the cluster are heard.
+//! Who is none yet is heard at the door alone ([`JoinService`], [`ask_to_join`]).
 
 mod activity;
 mod chain;
 mod client;
+mod join;
 mod link;
 mod local;
 mod members;
@@ -21,8 +23,11 @@ mod uplink;
 
 pub use chain::{Place, Source, sources};
 pub use client::{ClientParts, TlsClient};
+pub use join::{
+    JOIN_ANSWER_TIMEOUT, JoinAnswer, JoinError, JoinService, JoinStatement, Welcome, ask_to_join,
+};
 pub use local::{Echo, LocalClient, LocalNetwork, Loss};
-pub use members::{Members, members_of};
+pub use members::{Member, Members, members_of};
 pub use message::{
     AgentClient, AgentRequest, AgentResponse, AgentService, CallError, Consent, ConsentRequest,
     Look, PROTOCOL,

@@ -18,14 +18,17 @@ use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::server::Acceptor;
 use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
 use tracing::{debug, warn};
 
 use crate::activity::{Activity, paced};
+use crate::join::{JOIN_PROTOCOL, JoinDoor, JoinService};
 use crate::link::Gate;
 use crate::members::Members;
 use crate::message::{AgentRequest, AgentService, PROTOCOL};
@@ -76,9 +79,13 @@ pub struct ServerParts {
     pub package_bytes_per_second: Option<NonZeroU64>,
     /// The fault seam.
     pub link: watch::Receiver<Link>,
+    /// Who lets new nodes in; none: nobody does.
+    pub joins: Option<Arc<dyn JoinService>>,
 }
 
 struct Shared {
+    identity: TlsIdentity,
+    door: JoinDoor,
     members: watch::Receiver<Members>,
     agent: Arc<dyn AgentService>,
     packages: Arc<dyn PackageSource>,
@@ -89,8 +96,9 @@ struct Shared {
 
 /// Serves until `shutdown`; then drops the connections that are open.
 pub async fn serve(parts: ServerParts, shutdown: impl Future<Output = ()>) {
-    let acceptor = TlsAcceptor::from(Arc::clone(&parts.identity.server));
     let shared = Arc::new(Shared {
+        identity: parts.identity,
+        door: JoinDoor::new(parts.joins),
         members: parts.members,
         agent: parts.agent,
         packages: parts.packages,
@@ -110,9 +118,9 @@ pub async fn serve(parts: ServerParts, shutdown: impl Future<Output = ()>) {
                 continue;
             };
             while connections.try_join_next().is_some() {}
-            let (acceptor, shared) = (acceptor.clone(), Arc::clone(&shared));
+            let shared = Arc::clone(&shared);
             connections.spawn(async move {
-                if let Err(why) = connection(stream, acceptor, shared).await {
+                if let Err(why) = connection(stream, shared).await {
                     debug!("a node-to-node connection ended: {why}");
                 }
                 drop(permit);
@@ -136,19 +144,50 @@ async fn accept(listener: &TcpListener) -> Option<TcpStream> {
     }
 }
 
-async fn connection(
-    stream: TcpStream,
-    acceptor: TlsAcceptor,
-    shared: Arc<Shared>,
-) -> Result<(), String> {
+async fn connection(stream: TcpStream, shared: Arc<Shared>) -> Result<(), String> {
     if shared.gate.is_cut() {
         return Err("the link is cut".to_owned());
     }
     stream.set_nodelay(true).map_err(|e| e.to_string())?;
-    let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream))
-        .await
-        .map_err(|_| format!("no handshake within {HANDSHAKE_TIMEOUT:?}"))?
-        .map_err(|e| format!("handshake: {e}"))?;
+    let shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, shake_hands(stream, &shared)).await;
+    match shaken.map_err(|_| format!("no handshake within {HANDSHAKE_TIMEOUT:?}"))?? {
+        Caller::Member(stream) => serve_member(stream, shared).await,
+        Caller::Stranger(stream) => shared.door.hear(stream).await,
+    }
+}
+
+/// Who calls, by what it wants to speak.
+enum Caller {
+    /// It has proven that the CA signed its certificate.
+    Member(Box<TlsStream<TcpStream>>),
+    /// It has no certificate, and is heard at the door alone.
+    Stranger(Box<TlsStream<TcpStream>>),
+}
+
+async fn shake_hands(stream: TcpStream, shared: &Shared) -> Result<Caller, String> {
+    let failed = |error: io::Error| format!("handshake: {error}");
+    let begun = LazyConfigAcceptor::new(Acceptor::default(), stream);
+    let begun = begun.await.map_err(failed)?;
+    let is_join = begun
+        .client_hello()
+        .alpn()
+        .is_some_and(|mut protocols| protocols.any(|it| it == JOIN_PROTOCOL));
+    let configs = shared.identity.current();
+    if !is_join {
+        let stream = begun.into_stream(Arc::clone(&configs.server)).await;
+        return stream.map(Box::new).map(Caller::Member).map_err(failed);
+    }
+    if !shared.door.is_open() {
+        return Err("somebody wants to join, and no token is open".to_owned());
+    }
+    let stream = begun.into_stream(Arc::clone(&configs.joins)).await;
+    stream.map(Box::new).map(Caller::Stranger).map_err(failed)
+}
+
+async fn serve_member(
+    stream: Box<TlsStream<TcpStream>>,
+    shared: Arc<Shared>,
+) -> Result<(), String> {
     let certificate = stream
         .get_ref()
         .1

@@ -2,23 +2,33 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
-use evenkeel_model::{InterconnectSettings, NodeName};
+use evenkeel_model::{Digest, IdentityFiles, NodeName};
 use rustls::client::verify_server_name;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::server::{ParsedCertificate, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use sha2::{Digest as _, Sha256};
 
-use crate::members::Members;
+use crate::join::JOIN_PROTOCOL;
+use crate::members::{Member, Members};
 
-/// Who this node is to others, and whom it believes. Cheap to clone.
+/// Who this node is to others, and whom it believes. Cheap to clone: all clones are the same identity, and what replaces it
+/// counts for all of them, from the next connection on.
 #[derive(Clone)]
-pub struct TlsIdentity {
+pub struct TlsIdentity(Arc<RwLock<Arc<Configs>>>);
+
+/// What is made of one content of the files.
+pub(crate) struct Configs {
     pub(crate) server: Arc<ServerConfig>,
     pub(crate) client: Arc<ClientConfig>,
+    /// For those that have no certificate yet.
+    pub(crate) joins: Arc<ServerConfig>,
+    key: Digest,
+    pin: Digest,
 }
 
 /// Why there is no identity.
@@ -57,23 +67,24 @@ pub enum TlsError {
 }
 
 impl TlsIdentity {
-    /// Reads the files that the node's configuration names.
-    pub fn load(settings: &InterconnectSettings) -> Result<Self, TlsError> {
+    /// Reads the files.
+    pub fn load(files: &IdentityFiles) -> Result<Self, TlsError> {
         let read = |path: &PathBuf| {
             std::fs::read(path).map_err(|source| TlsError::Read {
                 path: path.clone(),
                 source,
             })
         };
-        let (ca, certificate) = (read(&settings.ca)?, read(&settings.certificate)?);
-        Self::from_pem(&ca, &certificate, &read(&settings.key)?)
+        let (ca, certificate) = (read(&files.ca)?, read(&files.certificate)?);
+        Self::from_pem(&ca, &certificate, &read(&files.key)?)
     }
 
     /// From the texts of the files.
     pub fn from_pem(ca: &[u8], certificate: &[u8], key: &[u8]) -> Result<Self, TlsError> {
         let mut roots = RootCertStore::empty();
-        for root in certificates(ca, "CA file")? {
-            roots.add(root)?;
+        let cas = certificates(ca, "CA file")?;
+        for root in &cas {
+            roots.add(root.clone())?;
         }
         let roots = Arc::new(roots);
         let chain = certificates(certificate, "node's certificate file")?;
@@ -83,15 +94,67 @@ impl TlsIdentity {
         })?;
         let provider = Arc::new(ring::default_provider());
         let server = server_config(&provider, &roots, chain.clone(), key.clone_key())?;
+        let own_key = public_key(&chain[0])?;
+        let joins = joins_config(&provider, &chain[0], &cas[0], key.clone_key())?;
         let client = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
             .with_client_auth_cert(chain, key)?;
-        Ok(Self {
+        Ok(Self(Arc::new(RwLock::new(Arc::new(Configs {
             server: Arc::new(server),
             client: Arc::new(client),
-        })
+            joins: Arc::new(joins),
+            key: digest(&own_key),
+            pin: evenkeel_identity::pin(&cas[0], &own_key),
+        })))))
     }
+
+    /// Takes another one's place from the next connection on; what is connected stays so.
+    pub fn replace(&self, with: &Self) {
+        let new = with.current();
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = new;
+    }
+
+    /// What the cluster knows this node by: SHA-256 of its public key.
+    pub fn key(&self) -> Digest {
+        self.current().key
+    }
+
+    /// What a token says of this node: see [`evenkeel_identity::pin`].
+    pub fn pin(&self) -> Digest {
+        self.current().pin
+    }
+
+    pub(crate) fn current(&self) -> Arc<Configs> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// SHA-256, as the record has it.
+pub(crate) fn digest(bytes: &[u8]) -> Digest {
+    Digest(Sha256::digest(bytes).into())
+}
+
+/// The certificate's public key (SubjectPublicKeyInfo, DER).
+pub(crate) fn public_key(certificate: &CertificateDer<'_>) -> Result<Vec<u8>, rustls::Error> {
+    let parsed = ParsedCertificate::try_from(certificate)?;
+    Ok(parsed.subject_public_key_info().to_vec())
+}
+
+/// For a node without a certificate, which can judge this one's by the CA's that comes along and by its own token. It is
+/// heard under a protocol name of its own, and reaches nothing but the way in: see `join`.
+fn joins_config(
+    provider: &Arc<CryptoProvider>,
+    own: &CertificateDer<'static>,
+    ca: &CertificateDer<'static>,
+    key: PrivateKeyDer<'static>,
+) -> Result<ServerConfig, TlsError> {
+    let mut config = ServerConfig::builder_with_provider(Arc::clone(provider))
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_no_client_auth()
+        .with_single_cert(vec![own.clone(), ca.clone()], key)?;
+    config.alpn_protocols = vec![JOIN_PROTOCOL.to_vec()];
+    Ok(config)
 }
 
 fn server_config(
@@ -119,21 +182,44 @@ fn certificates(pem: &[u8], what: &'static str) -> Result<Vec<CertificateDer<'st
     }
 }
 
-/// The member whose name the (already trusted) certificate carries. A certificate that fits several
-/// members is nobody's.
+/// The member whose name the (already trusted) certificate carries, and whose key it is for. A certificate that fits
+/// several members is nobody's.
 pub(crate) fn member_of(
     certificate: &CertificateDer<'_>,
     members: &Members,
 ) -> Result<NodeName, String> {
     let parsed = ParsedCertificate::try_from(certificate).map_err(|e| e.to_string())?;
-    let fits = |name: &&NodeName| {
+    let fits = |(name, _): &(&NodeName, &Member)| {
         ServerName::try_from(name.as_str())
             .is_ok_and(|server_name| verify_server_name(&parsed, &server_name).is_ok())
     };
-    let mut fitting = members.keys().filter(fits);
+    let mut fitting = members.iter().filter(fits);
     match (fitting.next(), fitting.next()) {
-        (Some(name), None) => Ok(name.clone()),
-        (Some(one), Some(other)) => Err(format!("its certificate fits {one} and {other} alike")),
+        (Some((name, member)), None) => {
+            is_for(certificate, name, member)?;
+            Ok(name.clone())
+        }
+        (Some((one, _)), Some((other, _))) => {
+            Err(format!("its certificate fits {one} and {other} alike"))
+        }
         (None, _) => Err("its certificate names no member of the cluster".to_owned()),
+    }
+}
+
+/// Whether this certificate of `name` is for the key that the cluster knows it by.
+pub(crate) fn is_for(
+    certificate: &CertificateDer<'_>,
+    name: &NodeName,
+    member: &Member,
+) -> Result<(), String> {
+    let Some(known) = member.key else {
+        return Ok(());
+    };
+    let shown = public_key(certificate).map_err(|error| error.to_string())?;
+    match digest(&shown) == known {
+        true => Ok(()),
+        false => Err(format!(
+            "it is not the machine that the cluster knows as {name}: another one has taken its place, or it has another key"
+        )),
     }
 }

@@ -16,8 +16,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use evenkeel_interconnect::{
     AgentClient, AgentRequest, AgentResponse, AgentService, CallError, ClientParts, FetchError,
-    Members, PackageBody, PackageClient, PackageSource, ServerParts, TlsClient, TlsIdentity,
-    Wanted, serve,
+    Member, Members, PackageBody, PackageClient, PackageSource, ServerParts, TlsClient,
+    TlsIdentity, Wanted, serve,
 };
 use evenkeel_model::{BootId, Digest, Generation, Link, NodeName, PackagesStatus};
 use evenkeel_seam::watch;
@@ -149,6 +149,7 @@ impl PackageSource for Numbers {
 
 struct Served {
     ca: Ca,
+    identity: TlsIdentity,
     echo: Arc<Echo>,
     numbers: Arc<Numbers>,
     members: watch::Sender<Members>,
@@ -166,7 +167,10 @@ async fn served_with(package_bytes_per_second: Option<NonZeroU64>, total: u64) -
     let ca = Ca::new();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let all = BTreeMap::from([(name("a"), address.clone()), (name("b"), address.clone())]);
+    let all = BTreeMap::from([
+        (name("a"), address.clone().into()),
+        (name("b"), address.clone().into()),
+    ]);
     let members = watch::Sender::new(Arc::new(all));
     let (echo, link) = (
         Arc::new(Echo::default()),
@@ -177,18 +181,21 @@ async fn served_with(package_bytes_per_second: Option<NonZeroU64>, total: u64) -
         breaks_at: AtomicUsize::new(usize::MAX),
         suspected_by: Mutex::default(),
     });
+    let identity = ca.identity("b", &ca);
     let parts = ServerParts {
         listener,
-        identity: ca.identity("b", &ca),
+        identity: identity.clone(),
         members: members.subscribe(),
         agent: Arc::clone(&echo) as _,
         packages: Arc::clone(&numbers) as _,
         package_bytes_per_second,
         link: link.subscribe(),
+        joins: None,
     };
     let server = tokio::spawn(serve(parts, std::future::pending()));
     Served {
         ca,
+        identity,
         echo,
         numbers,
         members,
@@ -285,7 +292,7 @@ async fn strangers_are_not_heard() {
 #[tokio::test]
 async fn a_server_of_another_name_is_not_spoken_with() {
     let served = served().await;
-    let members = BTreeMap::from([(name("x"), served.address.clone())]);
+    let members = BTreeMap::from([(name("x"), served.address.clone().into())]);
     served.members.send_replace(Arc::new(members));
     let refused = served
         .client()
@@ -304,7 +311,7 @@ async fn who_leaves_the_cluster_is_not_heard_any_more_on_an_open_connection() {
     let served = served().await;
     let client = served.client();
     ping(&client).await.unwrap();
-    let members = BTreeMap::from([(name("b"), served.address.clone())]);
+    let members = BTreeMap::from([(name("b"), served.address.clone().into())]);
     served.members.send_replace(Arc::new(members));
     let refused = ping(&client).await.unwrap_err();
     assert!(
@@ -356,6 +363,7 @@ async fn a_server_that_was_restarted_is_reached_over_a_new_connection() {
         packages: Arc::clone(&served.numbers) as _,
         package_bytes_per_second: None,
         link: served.link.subscribe(),
+        joins: None,
     };
     let _server = tokio::spawn(serve(parts, std::future::pending()));
     ping(&client).await.unwrap();
@@ -542,10 +550,72 @@ async fn names_as_operators_give_them_stand_in_certificates() {
     for unusual in ["cluster1-01", "node_2", "N3", "n4.rack-1", "x1"] {
         let served = served().await;
         let mut members = BTreeMap::clone(&served.members.borrow());
-        members.insert(name(unusual), served.address.clone());
+        members.insert(name(unusual), served.address.clone().into());
         served.members.send_replace(Arc::new(members));
         let client = served.client_with(served.ca.identity(unusual, &served.ca), &link);
         ping(&client).await.unwrap();
         assert_eq!(served.asked(), [name(unusual)]);
     }
+}
+
+#[tokio::test]
+async fn a_renewed_identity_counts_for_new_connections_and_open_ones_live_on() {
+    let served = served().await;
+    let (client, late) = (served.client(), served.client());
+    ping(&client).await.unwrap();
+    // One that no new connection would believe: what still works is the connection that was open.
+    let stranger = Ca::new();
+    served.identity.replace(&stranger.identity("b", &stranger));
+    ping(&client).await.unwrap();
+    ping(&late).await.unwrap_err();
+    let renewed = served.ca.identity("b", &served.ca);
+    assert_ne!(served.identity.key(), renewed.key());
+    served.identity.replace(&renewed);
+    assert_eq!(served.identity.key(), renewed.key());
+    ping(&late).await.unwrap();
+    ping(&client).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_is_known_by_a_key_is_not_believed_with_another() {
+    let served = served().await;
+    let member = |key| Member {
+        address: served.address.clone(),
+        key,
+    };
+    let set = |a, b| {
+        let members = BTreeMap::from([(name("a"), member(a)), (name("b"), member(b))]);
+        served.members.send_replace(Arc::new(members));
+    };
+    let own = served.ca.identity("a", &served.ca);
+    let link = watch::Sender::new(Link::default());
+    let client = served.client_with(own.clone(), &link);
+    set(Some(own.key()), Some(served.identity.key()));
+    ping(&client).await.unwrap();
+    // The CA signs for whoever has its key: a machine that was replaced makes itself a certificate in its old name.
+    let forged = served.client_with(served.ca.identity("a", &served.ca), &link);
+    let refused = ping(&forged).await.unwrap_err().to_string();
+    assert!(
+        refused.contains("not the machine that the cluster knows as a"),
+        "{refused}"
+    );
+    set(Some(own.key()), Some(own.key()));
+    let fresh = served.client_with(own, &link);
+    let refused = ping(&fresh).await.unwrap_err();
+    assert!(
+        matches!(refused, CallError::Unreachable { .. }),
+        "{refused}"
+    );
+    assert_eq!(served.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn nobody_joins_where_nobody_lets_in() {
+    let served = served().await;
+    let fingerprint = served.identity.pin();
+    let asked = evenkeel_interconnect::ask_to_join(&served.address, fingerprint, |_| {
+        unreachable!("nothing is said to one that does not listen")
+    });
+    let refused = asked.await.err().unwrap().to_string();
+    assert!(refused.contains("hears nobody who joins"), "{refused}");
 }

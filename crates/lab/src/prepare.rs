@@ -14,7 +14,7 @@ use evenkeel_model::{
 use evenkeel_seam::RandomIds;
 
 use crate::addresses::require_free;
-use crate::certs::Ca;
+use crate::certs;
 use crate::durable::replace;
 use crate::layout::Layout;
 use crate::settings::{Asked, PLATFORM, Settings, USER};
@@ -156,10 +156,11 @@ fn first_images(
 
 fn write_certificates(layout: &Layout, settings: &Settings) -> Result<()> {
     make_parent(&layout.ca())?;
-    let ca = Ca::open("Evenkeel lab CA", &layout.ca(), &layout.ca_key()).context("the lab's CA")?;
+    let ca =
+        certs::open("Evenkeel lab CA", &layout.ca(), &layout.ca_key()).context("the lab's CA")?;
     // Of its own: a node's certificate is no user's.
     let name = "Evenkeel lab client CA";
-    let client_ca = Ca::open(name, &layout.client_ca(), &layout.client_ca_key());
+    let client_ca = certs::open(name, &layout.client_ca(), &layout.client_ca_key());
     let client_ca = client_ca.context("the CA of the lab's users")?;
     client_ca.issue(USER, Vec::new(), &layout.client_certificate())?;
     for node in &settings.topology.nodes {
@@ -209,9 +210,9 @@ fn node_settings(layout: &Layout, settings: &Settings, node: &NodeConfig) -> Nod
         },
         interconnect: InterconnectSettings {
             listen: node.interconnect.clone(),
-            ca: layout.ca(),
-            certificate,
-            key,
+            ca: Some(layout.ca()),
+            certificate: Some(certificate),
+            key: Some(key),
             package_bytes_per_second: settings.package_bytes_per_second,
         },
         record: RecordSettings::Sqlite {

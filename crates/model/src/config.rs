@@ -49,6 +49,41 @@ pub struct NodeSettings {
     pub lab: Option<LabSettings>,
 }
 
+/// What this node shows to the others, and whom it believes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentityFiles {
+    /// PEM of the cluster's CA.
+    pub ca: PathBuf,
+    /// PEM of this node's certificate.
+    pub certificate: PathBuf,
+    /// PEM of its key.
+    pub key: PathBuf,
+}
+
+impl NodeSettings {
+    /// Where `evenkeel cluster init` and `join` put what makes this node one of a cluster.
+    pub fn pki(&self) -> PathBuf {
+        self.data.join("pki")
+    }
+
+    /// Whether the configuration names the node's certificates itself: then somebody else makes and renews them.
+    pub fn names_its_identity(&self) -> bool {
+        self.interconnect.certificate.is_some()
+    }
+
+    /// The files that count.
+    pub fn identity(&self) -> IdentityFiles {
+        let (named, pki) = (&self.interconnect, self.pki());
+        let or =
+            |named: &Option<PathBuf>, own: &str| named.clone().unwrap_or_else(|| pki.join(own));
+        IdentityFiles {
+            ca: or(&named.ca, "ca.pem"),
+            certificate: or(&named.certificate, "node.pem"),
+            key: or(&named.key, "node.key"),
+        }
+    }
+}
+
 /// The public API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -75,12 +110,16 @@ pub struct RestSettings {
 pub struct InterconnectSettings {
     /// `host:port` to listen on.
     pub listen: String,
-    /// PEM of the cluster's CA.
-    pub ca: PathBuf,
+    /// PEM of the cluster's CA. Without it, and the two below, all of them lie below `data`, where `evenkeel cluster
+    /// init` and `join` put them.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
     /// PEM of this node's certificate; its subject alternative name is the node's name.
-    pub certificate: PathBuf,
+    #[serde(default)]
+    pub certificate: Option<PathBuf>,
     /// PEM of its key.
-    pub key: PathBuf,
+    #[serde(default)]
+    pub key: Option<PathBuf>,
     /// Most that this node sends of packages, all transfers to other nodes together. Default: no bound.
     /// A change takes effect at the daemon's next start.
     #[serde(default)]

@@ -17,6 +17,7 @@ mod fold;
 mod gate;
 mod id;
 mod manifest;
+mod membership;
 mod observation;
 mod operation;
 mod plan;
@@ -33,7 +34,7 @@ pub use audit::{AuditOutcome, AuditRecord};
 pub use bundled::{BundledFinding, BundledRun, BundledState, CheckOrder};
 pub use catalogue::{Catalogue, CatalogueEntry, FirmwareAsked, FirmwareEntry};
 pub use config::{
-    Bootstrap, ClusterSettings, DownloadSettings, EtcdSettings, FailoverSettings,
+    Bootstrap, ClusterSettings, DownloadSettings, EtcdSettings, FailoverSettings, IdentityFiles,
     InterconnectSettings, InventorySettings, LabSettings, Link, LinuxSettings, NodeSettings,
     PlatformSettings, RecordSettings, RestSettings, SharedPoolSettings, SlotSettings, SpSettings,
     UpdateSettings, UploadSettings,
@@ -52,6 +53,10 @@ pub use fold::Illegal;
 pub use gate::{GateCondition, Gates, NoSuchCondition};
 pub use id::*;
 pub use manifest::*;
+pub use membership::{
+    Admitted, Candidate, Entrant, Estranged, MAX_OFFERS, Membership, MembershipError, Offer,
+    Standing, Used,
+};
 pub use observation::*;
 pub use operation::{
     Job, Operation, OperationState, PassedPoint, Pause, Steering, TaskProgress, TaskState, Tasks,

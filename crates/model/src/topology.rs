@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ClusterId, LifName, NodeId, NodeName, PlatformName};
+use crate::membership::Membership;
 
 /// One controller as configured. A control event carries it to every node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +72,9 @@ pub struct Topology {
     pub name: String,
     /// All nodes.
     pub nodes: Vec<NodeConfig>,
+    /// Who was let in how, and who may come.
+    #[serde(default, skip_serializing_if = "Membership::is_empty")]
+    pub membership: Membership,
 }
 
 /// Why a topology was refused.
@@ -103,7 +107,12 @@ impl Topology {
         mut nodes: Vec<NodeConfig>,
     ) -> Result<Self, TopologyError> {
         nodes.sort_by(|a, b| a.name.cmp(&b.name));
-        let topology = Self { id, name, nodes };
+        let topology = Self {
+            id,
+            name,
+            nodes,
+            membership: Membership::default(),
+        };
         topology.check()?;
         Ok(topology)
     }

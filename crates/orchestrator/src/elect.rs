@@ -73,6 +73,7 @@ pub struct Orchestrator {
     parts: Parts,
     writer: Writer,
     role: watch::Sender<Role>,
+    belongs: Option<watch::Receiver<bool>>,
 }
 
 impl Orchestrator {
@@ -83,7 +84,16 @@ impl Orchestrator {
             parts,
             writer,
             role: watch::Sender::default(),
+            belongs: None,
         }
+    }
+
+    /// Coordinates only while this node belongs to the cluster. It may reach the record for longer: a machine that was
+    /// removed, or that another one has replaced under the same name.
+    #[must_use]
+    pub fn while_it_belongs(mut self, belongs: watch::Receiver<bool>) -> Self {
+        self.belongs = Some(belongs);
+        self
     }
 
     /// This node's role, as it changes.
@@ -146,6 +156,9 @@ impl Orchestrator {
         };
         // A node that could misread the record does not stand.
         view.may_coordinate().map_err(|why| why.to_string())?;
+        if self.belongs.as_ref().is_some_and(|it| !*it.borrow()) {
+            return Err("it does not belong to the cluster".to_owned());
+        }
         if view.control().topology.is_none() || !self.may_stand(&view, heir_seen) {
             return Ok(None);
         }
@@ -210,9 +223,20 @@ impl Orchestrator {
         tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => Left::Stopped,
+            () = self.estranged() => Left::Stopped,
             left = self.keep_lease() => left,
             left = work.run() => left,
         }
+    }
+
+    /// Returns when this node belongs to the cluster no more.
+    async fn estranged(&self) {
+        if let Some(mut belongs) = self.belongs.clone()
+            && belongs.wait_for(|it| !it).await.is_ok()
+        {
+            return;
+        }
+        std::future::pending().await
     }
 
     /// Renews the lease until it is lost or runs out unrenewed.

@@ -26,6 +26,6 @@ pub use chores::SELF;
 pub use elect::{Orchestrator, Parts, Role};
 pub use evenkeel_planner::Preview;
 pub use front_door::{
-    CopyNote, CopyState, FrontDoor, GetTicket, NewKey, StaleGet, Unpacked, UserChange,
+    CopyNote, CopyState, FrontDoor, GetTicket, NewKey, Release, StaleGet, Unpacked, UserChange,
 };
 pub use gates::GatesChange;

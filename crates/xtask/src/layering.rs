@@ -13,12 +13,17 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("model", &[]),
     // The clocks return the model's times.
     ("seam", &["model"]),
+    // Keys and certificates, for the daemons as for the lab that makes its own.
+    ("identity", &["model"]),
     ("planner", &["model"]),
     ("record", &["model", "seam"]),
     ("package-store", &["model", "seam"]),
     ("platform", &["model", "seam"]),
     ("firmware", &["model", "seam", "platform"]),
-    ("interconnect", &["model", "seam", "package-store"]),
+    (
+        "interconnect",
+        &["model", "seam", "identity", "package-store"],
+    ),
     (
         "agent",
         &[
@@ -50,7 +55,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("daemon", ALL),
-    ("lab", &["model", "seam", "platform"]),
+    ("lab", &["model", "seam", "identity", "platform"]),
     ("cli", &["model", "seam", "api", "lab", "package-store"]),
     ("simulation", ALL),
     ("xtask", &[]),
@@ -60,6 +65,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const ALL: &[&str] = &[
     "model",
     "seam",
+    "identity",
     "planner",
     "record",
     "package-store",

@@ -2,6 +2,7 @@
 
 mod admit;
 mod firmware;
+mod membership;
 mod packages;
 mod settings;
 mod updates;
@@ -10,6 +11,7 @@ mod users;
 pub(crate) use admit::Attempt;
 pub use admit::{FrontDoor, GetTicket};
 pub use firmware::Unpacked;
+pub use membership::Release;
 pub use packages::{CopyNote, CopyState, StaleGet};
 pub use settings::NewKey;
 pub use users::UserChange;

@@ -1,0 +1,118 @@
+//! How a node describes itself: what its configuration says, and what was typed.
+
+use std::net::IpAddr;
+
+use evenkeel_api::{ApiError, Code, NewNode};
+use evenkeel_model::{LifConfig, NodeConfig, NodeId, NodeName, NodeSettings};
+
+/// The node as it wants to be known.
+pub(super) fn describe(
+    settings: &NodeSettings,
+    new: &NewNode,
+    partner: Option<NodeName>,
+    id: NodeId,
+) -> Result<NodeConfig, ApiError> {
+    let host = new.address.as_deref();
+    Ok(NodeConfig {
+        id,
+        name: settings.node.clone(),
+        partner,
+        interconnect: reached("interconnect", &settings.interconnect.listen, host)?,
+        rest: reached("rest", &settings.rest.listen, host)?,
+        platform: new
+            .platform
+            .parse()
+            .map_err(|error| invalid("platform", &error))?,
+        variant: new.variant.clone(),
+        features: new.features.clone(),
+        site: new.site.clone(),
+        lifs: new
+            .lifs
+            .iter()
+            .map(|lif| named_lif(lif))
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+fn invalid(field: &str, error: &dyn std::fmt::Display) -> ApiError {
+    ApiError::with(Code::InvalidField, format!("{field}: {error}.")).target(field)
+}
+
+/// Where others reach what listens there.
+fn reached(section: &str, listen: &str, host: Option<&str>) -> Result<String, ApiError> {
+    let (own, port) = listen.rsplit_once(':').unwrap_or((listen, ""));
+    let own = own.trim_matches(['[', ']']);
+    let is_everywhere = own.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified());
+    let host = match host {
+        // One that listens on one address alone is reached there and nowhere else.
+        Some(host) if is_everywhere => host.trim_matches(['[', ']']),
+        Some(_) | None if !is_everywhere => own,
+        Some(_) | None => {
+            let text = format!(
+                "{section}.listen is {listen}, all addresses of this machine: say which one the other nodes reach it at, \
+                 with --address."
+            );
+            return Err(ApiError::with(Code::InvalidField, text).target("address"));
+        }
+    };
+    if host.is_empty() || host.contains(['/', ' ']) {
+        return Err(invalid("address", &format!("{host:?} is no host")));
+    }
+    Ok(match host.contains(':') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
+    })
+}
+
+fn named_lif(text: &str) -> Result<LifConfig, ApiError> {
+    let parts = text.split_once('=').filter(|(_, address)| {
+        let port = address
+            .rsplit_once(':')
+            .map(|(_, port)| port.parse::<u16>());
+        matches!(port, Some(Ok(_)))
+    });
+    let (name, address) =
+        parts.ok_or_else(|| invalid("lif", &format!("{text:?} is not NAME=HOST:PORT")))?;
+    Ok(LifConfig {
+        name: name.parse().map_err(|error| invalid("lif", &error))?,
+        address: address.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_reached_where_it_listens_or_where_it_says() {
+        let cases = [
+            ("192.0.2.1:4430", None, Some("192.0.2.1:4430")),
+            ("192.0.2.1:4430", Some("10.0.0.1"), Some("192.0.2.1:4430")),
+            ("0.0.0.0:4430", Some("10.0.0.1"), Some("10.0.0.1:4430")),
+            ("[::]:4430", Some("fd00::1"), Some("[fd00::1]:4430")),
+            (
+                "[::]:4430",
+                Some("node1.example"),
+                Some("node1.example:4430"),
+            ),
+            ("0.0.0.0:4430", None, None),
+            ("0.0.0.0:4430", Some(""), None),
+            ("0.0.0.0:4430", Some("a b"), None),
+        ];
+        for (listen, host, expected) in cases {
+            let found = reached("interconnect", listen, host).ok();
+            assert_eq!(found.as_deref(), expected, "{listen} {host:?}");
+        }
+    }
+
+    #[test]
+    fn a_lif_has_a_name_and_an_address() {
+        assert_eq!(
+            named_lif("data1=10.0.0.9:2049").unwrap().address,
+            "10.0.0.9:2049"
+        );
+        for wrong in ["data1", "data1=10.0.0.9", "=1.2.3.4:5", "data1=x:99999"] {
+            assert!(named_lif(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! `evenkeel cluster join`: asks a member to be let in, and keeps what it gives.
+
+use evenkeel_api::{ApiError, Code, JoinCluster};
+use evenkeel_identity::{NodeKey, Sealed, Token};
+use evenkeel_interconnect::{
+    JoinAnswer, JoinError, JoinStatement, PROTOCOL, TlsIdentity, Welcome, ask_to_join,
+};
+use evenkeel_model::{
+    ClusterId, IdentityFiles, NodeId, NodeName, NodeSettings, RecordSettings, code,
+};
+
+use super::answer::{conflict, refused, trouble};
+use super::describe::describe;
+use super::lobby::Lobby;
+use super::pki::Pki;
+use crate::booted::DAEMON;
+
+/// What a joining node says of its record, and a member compares.
+pub(super) fn record_kind(settings: &NodeSettings) -> &'static str {
+    match settings.record {
+        RecordSettings::Sqlite { .. } => "sqlite",
+        RecordSettings::Etcd(_) => "etcd",
+        RecordSettings::SharedPool(_) => "shared_pool",
+    }
+}
+
+/// Joins. Safe to repeat, with the same token: the node's key is made once, and the member knows it again.
+pub(super) async fn join(lobby: &Lobby, asked: &JoinCluster) -> Result<Welcome, ApiError> {
+    let token: Token = asked.token.0.parse().map_err(|error| {
+        ApiError::with(Code::InvalidField, format!("The token: {error}.")).target("token")
+    })?;
+    let pki = Pki::of(&lobby.settings);
+    let staged = pki.staged().map_err(|error| trouble("join", &error))?;
+    let cluster = cluster_of_record(lobby, &staged).await?;
+    let key = staged
+        .node_key()
+        .map_err(|error| trouble("make a key", &error))?;
+    let statement = statement(lobby, asked, cluster, &key)?;
+    let answer = ask_to_join(&token.address, token.pin, |channel| {
+        Sealed::seal(statement, channel, &token, &key)
+    });
+    let welcome = match answer.await.map_err(not_asked)? {
+        JoinAnswer::Welcome { welcome } => *welcome,
+        JoinAnswer::Refused { refusal } => return Err(refused(refusal)),
+    };
+    keep(&staged, &welcome, &token, &key).map_err(|why| {
+        let text = format!("This node was let in, but what it was given cannot be kept: {why}. Join again with the same token.");
+        ApiError::with(Code::InternalError, text)
+    })?;
+    pki.publish(&staged)
+        .map_err(|error| trouble("join", &error))?;
+    tracing::info!(cluster = welcome.cluster, partner = ?welcome.partner, "joined a cluster");
+    Ok(welcome)
+}
+
+/// The cluster that this node's record holds, as far as it can be read. What an `init` has left here is forgotten, unless
+/// the record holds it.
+async fn cluster_of_record(lobby: &Lobby, staged: &Pki) -> Result<Option<ClusterId>, ApiError> {
+    let cluster = match lobby.record().await {
+        Ok(view) => view.control().topology.as_ref().map(|it| it.id),
+        // The pool that holds it may be with the other node. Whether it may be so is the member's to judge.
+        Err(_) => None,
+    };
+    let left = staged
+        .read_founding()
+        .map_err(|error| trouble("join", &error))?;
+    if let Some(left) = left {
+        if cluster == Some(left.topology.id) {
+            let text = format!(
+                "This node has begun the cluster \"{}\" itself; `evenkeel cluster init` ends what was interrupted.",
+                left.topology.name
+            );
+            return Err(conflict(text));
+        }
+        staged
+            .forget_founding()
+            .map_err(|error| trouble("join", &error))?;
+    }
+    Ok(cluster)
+}
+
+fn statement(
+    lobby: &Lobby,
+    asked: &JoinCluster,
+    cluster: Option<ClusterId>,
+    key: &NodeKey,
+) -> Result<String, ApiError> {
+    let partner = asked.partner.as_deref().map(NodeName::new).transpose();
+    let partner = partner.map_err(|error| {
+        ApiError::with(Code::InvalidField, format!("{error}.")).target("partner")
+    })?;
+    let statement = JoinStatement {
+        protocol: PROTOCOL,
+        daemon: DAEMON.to_owned(),
+        node: describe(
+            &lobby.settings,
+            &asked.node,
+            partner,
+            NodeId(lobby.ids.uuid()),
+        )?,
+        public_key: key.public().to_hex(),
+        wall: lobby.clock.wall(),
+        record: record_kind(&lobby.settings).to_owned(),
+        cluster,
+    };
+    Ok(serde_json::to_string(&statement).expect("plain data: JSON can say it"))
+}
+
+fn not_asked(error: JoinError) -> ApiError {
+    let text = format!("Not joined: {}.", crate::error::chain(&error));
+    match error {
+        JoinError::Unreachable { .. } | JoinError::NoAnswer { .. } => {
+            ApiError::from_number(code::CANNOT_CREATE_TASK, text)
+        }
+        JoinError::Impostor { .. } => ApiError::with(Code::InvalidField, text).target("token"),
+        JoinError::Seal(_) => ApiError::with(Code::InternalError, text),
+    }
+}
+
+/// Writes what was given, and sees that it can be used before it counts.
+fn keep(staged: &Pki, welcome: &Welcome, token: &Token, key: &NodeKey) -> Result<(), String> {
+    let said = |error: &(dyn std::error::Error + 'static)| crate::error::chain(error);
+    let written = staged
+        .write_ca(&welcome.ca, &welcome.ca_key)
+        .and_then(|()| staged.write_certificate(&welcome.certificate))
+        .and_then(|()| staged.write_joined(token.digest()));
+    written.map_err(|error| said(&error))?;
+    let files = IdentityFiles {
+        ca: staged.ca(),
+        certificate: staged.certificate(),
+        key: staged.key(),
+    };
+    let identity = TlsIdentity::load(&files).map_err(|error| said(&error))?;
+    match identity.key() == key.public().digest() {
+        true => Ok(()),
+        false => Err("the certificate is for another key".to_owned()),
+    }
+}

@@ -1,0 +1,148 @@
+//! `evenkeel cluster init`: the CA, this node's certificate, a cluster of one node, its first user.
+//!
+//! In this order: everything is written beside its place, then the record is appended to, which can succeed once in its life,
+//! then the folder takes its place. Whoever is killed in between repeats the command: what the record then says tells
+//! whether the beginning was this one.
+
+use evenkeel_api::{ApiError, Code, InitCluster};
+use evenkeel_identity::PublicKey;
+use evenkeel_model::{Bootstrap, ClusterId, NodeId, Seq, StreamId, Topology, UserName, code};
+use evenkeel_record::{AppendError, View};
+
+use super::answer::{conflict, trouble};
+use super::describe::describe;
+use super::lobby::Lobby;
+use super::pki::Pki;
+use crate::bootstrap;
+
+/// Longest name of a cluster, in characters: it is shown in tables.
+const NAME_MAX: usize = 64;
+
+/// Begins a cluster. Safe to repeat.
+pub(super) async fn found(lobby: &Lobby, asked: &InitCluster) -> Result<(), ApiError> {
+    check_name(&asked.name)?;
+    let user = UserName::new(&asked.user)
+        .map_err(|error| ApiError::with(Code::InvalidField, format!("{error}.")).target("user"))?;
+    if asked.password.0.is_empty() {
+        let text = "The first user needs a password.";
+        return Err(ApiError::with(Code::InvalidField, text).target("password"));
+    }
+    let view = lobby.record().await?;
+    let pki = Pki::of(&lobby.settings);
+    let staged = pki.staged().map_err(|error| trouble("begin", &error))?;
+    let left = staged
+        .read_founding()
+        .map_err(|error| trouble("begin", &error))?;
+    if !is_begun_by(&view, left.as_ref())? {
+        let hash = hash(asked.password.0.clone()).await?;
+        let start = stage(lobby, asked, &staged, left.as_ref(), (user, hash))?;
+        append(lobby, &start, &view).await?;
+    }
+    pki.publish(&staged)
+        .map_err(|error| trouble("begin", &error))?;
+    tracing::info!(
+        cluster = asked.name,
+        "began a cluster, of which this is the first node"
+    );
+    Ok(())
+}
+
+fn check_name(name: &str) -> Result<(), ApiError> {
+    let is_fine = !name.trim().is_empty()
+        && name.chars().count() <= NAME_MAX
+        && !name.chars().any(char::is_control);
+    match is_fine {
+        true => Ok(()),
+        false => {
+            let text = format!("A cluster's name is one line of at most {NAME_MAX} characters.");
+            Err(ApiError::with(Code::InvalidField, text).target("name"))
+        }
+    }
+}
+
+/// Whether the record begins with what an earlier try has left here. One that begins otherwise is another cluster's.
+fn is_begun_by(view: &View, left: Option<&Bootstrap>) -> Result<bool, ApiError> {
+    if view.head(StreamId::Control) == Seq(0) {
+        return Ok(false);
+    }
+    let known = view.control().topology.as_ref();
+    if known.map(|it| it.id) == left.map(|it| it.topology.id) && known.is_some() {
+        return Ok(true);
+    }
+    let name = known.map_or("?", |it| it.name.as_str());
+    Err(conflict(format!(
+        "The record that evenkeeld.toml names holds the cluster \"{name}\" already. Join it (`evenkeel cluster token` on one of \
+         its nodes, `evenkeel cluster join` here), or name another record. Nothing was changed."
+    )))
+}
+
+async fn hash(password: String) -> Result<String, ApiError> {
+    let hashed = tokio::task::spawn_blocking(move || evenkeel_rest::hash_password(&password)).await;
+    match hashed {
+        Ok(Ok(hash)) => Ok(hash),
+        Ok(Err(error)) => Err(trouble("keep the password", &error)),
+        Err(error) => Err(trouble("keep the password", &error)),
+    }
+}
+
+/// Writes all that makes this node the first of its cluster. An id that an earlier try chose stays: its append may be on
+/// its way yet.
+fn stage(
+    lobby: &Lobby,
+    asked: &InitCluster,
+    staged: &Pki,
+    left: Option<&Bootstrap>,
+    user: (UserName, String),
+) -> Result<Bootstrap, ApiError> {
+    let id = left.map_or_else(|| ClusterId(lobby.ids.uuid()), |it| it.topology.id);
+    let node = describe(&lobby.settings, &asked.node, None, NodeId(lobby.ids.uuid()))?;
+    let name = node.name.clone();
+    let now = lobby.clock.wall();
+    let key =
+        prepare(staged, &name, now).map_err(|error| trouble("make the certificates", &error))?;
+    let mut topology = Topology::new(id, asked.name.trim().to_owned(), vec![node])
+        .map_err(|error| trouble("begin", &error))?;
+    topology.membership.keys.insert(name, key.digest());
+    let start = Bootstrap {
+        topology,
+        users: vec![user],
+        trusted_keys: Vec::new(),
+    };
+    staged
+        .write_founding(&start)
+        .map_err(|error| trouble("begin", &error))?;
+    Ok(start)
+}
+
+fn prepare(
+    staged: &Pki,
+    name: &evenkeel_model::NodeName,
+    now: evenkeel_model::WallTime,
+) -> Result<PublicKey, super::pki::PkiError> {
+    let key = staged.node_key()?.public();
+    staged.make_ca(now)?;
+    staged.write_certificate(&staged.sign(name, &key, now)?)?;
+    Ok(key)
+}
+
+async fn append(lobby: &Lobby, start: &Bootstrap, view: &View) -> Result<(), ApiError> {
+    match bootstrap::append(start, view, &lobby.writer, &lobby.clock).await {
+        Ok(()) => Ok(()),
+        // Somebody was first: another node, or an earlier try of this one that was on its way.
+        Err(AppendError::Conflict { .. }) => {
+            let view = lobby.record().await?;
+            match is_begun_by(&view, Some(start))? {
+                true => Ok(()),
+                false => Err(conflict(
+                    "The record was written to by somebody else. Try again.",
+                )),
+            }
+        }
+        Err(error) => {
+            let text = format!(
+                "The record did not take the cluster's first events: {error}. Repeat the command: it goes on from here."
+            );
+            Err(ApiError::from_number(code::CANNOT_CREATE_TASK, text))
+        }
+    }
+}

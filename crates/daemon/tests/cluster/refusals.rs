@@ -1,0 +1,162 @@
+//! Newcomers that do not fit, and moments at which nobody may come: the reason is said, and nothing is changed.
+
+use std::sync::Arc;
+
+use evenkeel_identity::{NodeKey, Sealed, Token};
+use evenkeel_interconnect::{JoinAnswer, JoinStatement, PROTOCOL, ask_to_join};
+use evenkeel_model::*;
+use evenkeel_record::{Fence, Record, SqliteOptions, SqliteRecord, Write, Writer};
+use evenkeel_seam::{Clock, RandomIds, SystemClock};
+use serde_json::json;
+
+use crate::field::{Field, Host, join_body};
+use crate::pair;
+
+fn clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock::new(BootId(uuid::Uuid::from_u128(5))))
+}
+
+/// What a newcomer n2 of this release says that sees the cluster's record.
+fn statement(n1: &Host, key: &NodeKey) -> JoinStatement {
+    let shown = n1.shown();
+    let id: uuid::Uuid = shown["uuid"].as_str().unwrap().parse().unwrap();
+    JoinStatement {
+        protocol: PROTOCOL,
+        daemon: env!("CARGO_PKG_VERSION").to_owned(),
+        node: NodeConfig {
+            id: NodeId(uuid::Uuid::from_u128(2)),
+            name: "n2".parse().unwrap(),
+            partner: None,
+            interconnect: "127.0.0.1:1".to_owned(),
+            rest: "127.0.0.1:2".to_owned(),
+            platform: "lab-x86_64".parse().unwrap(),
+            variant: None,
+            features: Vec::new(),
+            site: None,
+            lifs: Vec::new(),
+        },
+        public_key: key.public().to_hex(),
+        wall: clock().wall(),
+        record: "sqlite".to_owned(),
+        cluster: Some(ClusterId(id)),
+    }
+}
+
+/// Why this one is not let in.
+fn refused(field: &Field, token: &Token, statement: &JoinStatement, key: &NodeKey) -> String {
+    let text = serde_json::to_string(statement).unwrap();
+    let asked = ask_to_join(&token.address, token.pin, |channel| {
+        Sealed::seal(text, channel, token, key)
+    });
+    match field.runtime.block_on(asked).unwrap() {
+        JoinAnswer::Refused { refusal } => refusal.message,
+        JoinAnswer::Welcome { .. } => panic!("{statement:?} was let in"),
+    }
+}
+
+#[test]
+fn a_newcomer_that_does_not_fit_is_told_why_and_the_token_stays_good() {
+    let field = Field::new();
+    let (n1, n2) = (field.host("n1").up(), field.host("n2").up());
+    n1.init();
+    let text = n1.token();
+    let token: Token = text.parse().unwrap();
+    let key = NodeKey::open_or_make(&field.dir.join("newcomer.key")).unwrap();
+    let other = NodeKey::open_or_make(&field.dir.join("other.key")).unwrap();
+    let good = statement(&n1, &key);
+    type Change = fn(&mut JoinStatement);
+    let cases: [(&str, Change); 7] = [
+        ("protocol 99", |it| it.protocol = 99),
+        ("runs evenkeeld 9.9.9", |it| it.daemon = "9.9.9".to_owned()),
+        ("s apart", |it| {
+            it.wall = WallTime::from_unix_seconds(1_000_000_000)
+        }),
+        ("of the kind etcd", |it| it.record = "etcd".to_owned()),
+        ("holds no cluster", |it| it.cluster = None),
+        ("holds another cluster", |it| {
+            it.cluster = Some(ClusterId(uuid::Uuid::from_u128(9)));
+        }),
+        ("has a node n1 already", |it| {
+            it.node.name = "n1".parse().unwrap()
+        }),
+    ];
+    for (expected, change) in cases {
+        let mut changed = good.clone();
+        change(&mut changed);
+        let why = refused(&field, &token, &changed, &key);
+        assert!(why.contains(expected), "{why}");
+    }
+    // A certificate for a key that it does not hold.
+    let why = refused(&field, &token, &good, &other);
+    assert!(why.contains("does not hold the key"), "{why}");
+    n1.sees(1);
+    n2.must("/join", &join_body(&text, None));
+    n1.sees(2);
+}
+
+/// Records that an update is open, whatever it may be: the members must not change under it.
+fn open_an_update(field: &Field) {
+    let record = SqliteRecord::open(
+        &field.dir.join("record/record.db"),
+        SqliteOptions::new(clock()).unwrap(),
+    );
+    let record: Arc<dyn Record> = Arc::new(record.unwrap());
+    let writer = Writer::new(Arc::clone(&record), Arc::new(RandomIds));
+    let started = ControlEvent::OperationStarted {
+        at: clock().wall(),
+        operation: OperationId(uuid::Uuid::from_u128(77)),
+        kind: OperationKind::Update,
+    };
+    field.runtime.block_on(async {
+        // Others write to it, too.
+        for _ in 0..20 {
+            let known = record.read(StreamId::Control, Seq(0), 1000).await.unwrap();
+            let write = Write {
+                stream: StreamId::Control,
+                expected: Seq(known.len() as u64),
+                events: vec![Event::Control(started.clone())],
+            };
+            if writer.append(Fence::None, vec![write]).await.is_ok() {
+                return;
+            }
+        }
+        panic!("the record took nothing");
+    });
+}
+
+#[test]
+fn nobody_comes_or_leaves_while_an_update_is_open() {
+    let field = Field::new();
+    let (n1, n2) = pair(&field);
+    let token = n1.token();
+    let n3 = field.host("n3").up();
+    open_an_update(&field);
+    n1.until("the update", || {
+        let (status, answer) = n1.ask("POST", "/token", &json!({}))?;
+        (status != 200).then(|| {
+            let why = answer["error"]["message"].as_str().unwrap();
+            assert!(
+                why.contains("update") && why.contains("must end first"),
+                "{why}"
+            );
+        })
+    });
+    let why = n3.refused("/join", &join_body(&token, None));
+    assert!(why.contains("must end first"), "{why}");
+    assert_eq!(n3.shown()["state"], "none");
+    drop(n2);
+}
+
+#[test]
+fn a_record_of_one_controller_takes_no_second_one() {
+    let field = Field::new();
+    let n1 = field.host("n1");
+    let config = n1.dir.join("evenkeeld.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let (real, _) = text.split_once("[lab]").unwrap();
+    std::fs::write(config, real).unwrap();
+    let n1 = n1.up();
+    n1.init();
+    let why = n1.refused("/token", &json!({}));
+    assert!(why.contains("record.db") && why.contains("etcd"), "{why}");
+}

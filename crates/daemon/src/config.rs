@@ -5,7 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use evenkeel_model::{
-    DownloadSettings, EtcdSettings, NodeSettings, PlatformSettings, RecordSettings, SlotSettings,
+    DownloadSettings, EtcdSettings, NodeName, NodeSettings, PlatformSettings, RecordSettings,
+    SlotSettings,
 };
 use evenkeel_record::{EtcdOpenError, EtcdOptions};
 
@@ -52,6 +53,8 @@ pub(crate) enum ConfigError {
         #[source]
         source: EtcdOpenError,
     },
+    #[error("{path}: record.partner is {partner}, which is this node itself")]
+    OwnPartner { path: PathBuf, partner: NodeName },
     #[error("{path}: lab.minute_ms is 0, and a minute takes time")]
     NoMinute { path: PathBuf },
 }
@@ -78,6 +81,7 @@ fn parse(path: &Path, text: &str) -> Result<NodeSettings, ConfigError> {
         check_etcd(path, etcd)?;
     }
     check_download(path, &settings.download)?;
+    check_partner(path, &settings)?;
     if settings.lab.as_ref().is_some_and(|lab| lab.minute_ms == 0) {
         return Err(ConfigError::NoMinute {
             path: path.to_owned(),
@@ -134,6 +138,18 @@ fn check_etcd(path: &Path, etcd: &EtcdSettings) -> Result<(), ConfigError> {
     })
 }
 
+fn check_partner(path: &Path, settings: &NodeSettings) -> Result<(), ConfigError> {
+    match &settings.record {
+        RecordSettings::SharedPool(shared) if shared.partner == settings.node => {
+            let (path, partner) = (path.to_owned(), shared.partner.clone());
+            Err(ConfigError::OwnPartner { path, partner })
+        }
+        RecordSettings::SharedPool(_) | RecordSettings::Etcd(_) | RecordSettings::Sqlite { .. } => {
+            Ok(())
+        }
+    }
+}
+
 fn check_download(path: &Path, download: &DownloadSettings) -> Result<(), ConfigError> {
     let zero = [
         ("download.stall_seconds", download.stall_seconds == Some(0)),
@@ -160,6 +176,9 @@ fn check_addresses(path: &Path, settings: &NodeSettings) -> Result<(), ConfigErr
             .as_ref()
             .map(|a| ("rest.cluster_address", a)),
     );
+    if let RecordSettings::SharedPool(shared) = &settings.record {
+        addresses.push(("record.partner_address", &shared.partner_address));
+    }
     for (field, value) in addresses {
         let port = value
             .rsplit_once(':')
@@ -234,7 +253,9 @@ fn record_paths(record: &RecordSettings) -> Vec<(&'static str, &PathBuf)> {
                 .filter_map(|(field, file)| file.as_ref().map(|file| (field, file)))
                 .collect()
         }
-        RecordSettings::SharedPool(shared) => vec![("record.path", &shared.path)],
+        RecordSettings::SharedPool(shared) => {
+            vec![("record.path", &shared.path), ("record.seat", &shared.seat)]
+        }
     }
 }
 
@@ -344,6 +365,43 @@ mod tests {
             let refused = on_etcd(from, to).expect_err(to);
             assert!(refused.contains(why), "{refused}");
         }
+    }
+
+    /// The example's other record, in the place of the one that is chosen there.
+    fn shared_pool(from: &str, to: &str) -> Result<NodeSettings, String> {
+        let chosen = "backend = \"sqlite\"\npath = \"/var/lib/evenkeel/record.db\"\n";
+        assert!(EXAMPLE.contains(chosen), "{chosen} is not in the example");
+        let mut text = EXAMPLE.replace(chosen, "");
+        let (_, other) = EXAMPLE.split_once("# backend = \"shared_pool\"").unwrap();
+        let (other, _) = other.split_once("\n\n").unwrap();
+        let other = format!("# backend = \"shared_pool\"{other}");
+        let lines = other.lines().filter(|line| line.contains(" = "));
+        let active: Vec<_> = lines.map(|line| line.trim_start_matches("# ")).collect();
+        let active = active.join("\n").replace(from, to);
+        text = text.replace(&other, &active);
+        parse(Path::new("x.toml"), &text).map_err(|error| chain(&error))
+    }
+
+    #[test]
+    fn the_examples_record_on_the_pool_is_a_configuration() {
+        let settings = shared_pool("", "").unwrap();
+        let RecordSettings::SharedPool(shared) = settings.record else {
+            panic!("{:?}", settings.record)
+        };
+        assert_eq!(shared.partner.as_str(), "node2");
+        assert_eq!(shared.seat, Path::new("/run/evenkeel/record-seat"));
+        assert!(shared.must_be_mounted);
+        let wrong = shared_pool("partner = \"node2\"", "partner = \"node1\"").unwrap_err();
+        assert!(
+            wrong.contains("record.partner is node1, which is this"),
+            "{wrong}"
+        );
+        let wrong = shared_pool(":4430", "").unwrap_err();
+        assert!(wrong.contains("record.partner_address is"), "{wrong}");
+        let wrong = shared_pool("path = \"/", "path = \"").unwrap_err();
+        assert!(wrong.contains("record.path is"), "{wrong}");
+        let wrong = shared_pool("seat = \"/", "seat = \"").unwrap_err();
+        assert!(wrong.contains("record.seat is"), "{wrong}");
     }
 
     #[test]

@@ -27,6 +27,7 @@ mod notify;
 mod packages;
 mod pair_watch;
 mod peers;
+mod pool;
 mod record;
 mod sandbox;
 mod scripts;

@@ -48,6 +48,7 @@ use crate::notify::{self, notify};
 use crate::packages::{NodePackages, Served};
 use crate::pair_watch::PairWatch;
 use crate::peers::Peers;
+use crate::pool::PoolRecord;
 use crate::scripts::{CheckRunner, GateRunner};
 use crate::scrub::{Scrubber, Suspects};
 use crate::telling::Telling;
@@ -72,6 +73,7 @@ struct Base {
     db: NodeDb,
     store: Store,
     record: Arc<dyn Record>,
+    pool: Option<PoolRecord>,
     follower: Arc<Follower>,
     links: Links,
 }
@@ -173,7 +175,7 @@ async fn base(settings: NodeSettings) -> Result<Base> {
     let store = Store::open(settings.data.join("packages")).context("cannot open the packages")?;
     let links = link::follow(settings.lab.as_ref().map(|lab| lab.link.clone()));
     let links = links.context("cannot follow the lab's links")?;
-    let record = record::open(&settings, &clock);
+    let record::Opened { record, pool } = record::open(&settings, &clock, &machine.platform)?;
     let record: Arc<dyn Record> = match &settings.lab {
         Some(_) => Arc::new(LinkedRecord::new(record, links.record.clone())),
         None => record,
@@ -192,6 +194,7 @@ async fn base(settings: NodeSettings) -> Result<Base> {
         db,
         store,
         record,
+        pool,
         follower,
         links,
     })
@@ -218,6 +221,9 @@ fn peering(base: &Base) -> Result<Peering> {
         members: members.clone(),
         link: base.links.peers.clone(),
     });
+    if let Some(pool) = &base.pool {
+        pool.connect(&client, &members);
+    }
     let peers: Arc<dyn PackageClient> = Arc::clone(&client) as Arc<dyn PackageClient>;
     let bounds = PullBounds::default();
     let puller = Puller::new(settings.node.clone(), base.store.clone(), peers, bounds);
@@ -332,6 +338,7 @@ async fn start_agent(
     });
     let package_bytes_per_second = base.settings.interconnect.package_bytes_per_second;
     let (link, stop) = (base.links.peers.clone(), stop.clone());
+    let record = base.pool.as_ref().map(PoolRecord::serving);
     tasks.spawn(async move {
         if let Some(listener) = stop.run_until_cancelled(listener).await {
             let parts = ServerParts {
@@ -340,6 +347,7 @@ async fn start_agent(
                 members,
                 agent: service,
                 packages,
+                record,
                 package_bytes_per_second,
                 link,
                 joins,

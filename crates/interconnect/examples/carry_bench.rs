@@ -135,6 +135,7 @@ impl Cluster {
                 members: members.subscribe(),
                 agent: Arc::new(Nobody),
                 packages: Arc::new(source),
+                record: None,
                 package_bytes_per_second: rate,
                 link: link.subscribe(),
                 joins: None,

@@ -25,7 +25,10 @@ use crate::link::Gate;
 use crate::members::{Member, Members};
 use crate::message::{AgentClient, AgentRequest, AgentResponse, AgentService, CallError, PROTOCOL};
 use crate::package::{FetchError, PackageBody, PackageClient, Wanted};
-use crate::server::{AGENT_PATH, CHUNKS, PACKAGES_PATH, PROTOCOL_HEADER, SUSPECT, TOTAL_HEADER};
+use crate::record::{MAX_RECORD_BYTES, RecordClient};
+use crate::server::{
+    AGENT_PATH, CHUNKS, PACKAGES_PATH, PROTOCOL_HEADER, RECORD_PATH, SUSPECT, TOTAL_HEADER,
+};
 use crate::tls::{TlsIdentity, is_for};
 
 /// A node on the same network answers within milliseconds; a dead one never does.
@@ -123,59 +126,77 @@ impl TlsClient {
 
     async fn ask(&self, node: &NodeName, request: &AgentRequest) -> Result<AgentResponse, Broken> {
         let body = serde_json::to_vec(request).expect("requests are plain data: JSON can say it");
+        let member = self.member(node)?;
+        let (status, body) = self
+            .post(node, &member, AGENT_PATH, body, MAX_ANSWER_BYTES)
+            .await?;
+        if status != StatusCode::OK {
+            // Whoever answers with a status has not handed the request to its agent.
+            return Err(refusal(status, &body));
+        }
+        serde_json::from_slice(&body)
+            .map_err(|e| Broken::Sent(format!("its answer cannot be understood: {e}")))
+    }
+
+    /// Posts a request, and reads the whole of the answer.
+    async fn post(
+        &self,
+        node: &NodeName,
+        member: &Member,
+        path: &str,
+        body: Vec<u8>,
+        most: usize,
+    ) -> Result<(StatusCode, Bytes), Broken> {
         let request = Outgoing {
             method: Method::POST,
-            path: AGENT_PATH.to_owned(),
-            body,
+            path: path.to_owned(),
+            body: Bytes::from(body),
         };
-        let (response, sender, address) = self.exchange(node, request).await?;
+        let (response, sender) = self.exchange(node, member, request).await?;
         let status = response.status();
-        let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect();
+        let body = Limited::new(response.into_body(), most).collect();
         let body = tokio::time::timeout(ANSWER_TIMEOUT, body)
             .await
             .map_err(|_| Broken::Sent(format!("its answer broke off for {ANSWER_TIMEOUT:?}")))?
             .map_err(|e| Broken::Sent(format!("its answer broke off: {e}")))?
             .to_bytes();
-        self.keep(address, sender);
-        if status != StatusCode::OK {
-            // Whoever answers with a status has not handed the request to its agent.
-            return Err(Broken::Unsent(format!(
-                "{status}: {}",
-                String::from_utf8_lossy(&body)
-            )));
-        }
-        serde_json::from_slice(&body)
-            .map_err(|e| Broken::Sent(format!("its answer cannot be understood: {e}")))
+        self.keep(member, sender);
+        Ok((status, body))
+    }
+
+    /// A node as the topology has it.
+    fn member(&self, node: &NodeName) -> Result<Member, Broken> {
+        let member = self.members.borrow().get(node).cloned();
+        member.ok_or_else(|| Broken::Unsent("it is no known member".to_owned()))
     }
 
     /// Sends a request over a kept connection or a new one, and waits for the head of the response.
     async fn exchange(
         &self,
         node: &NodeName,
+        member: &Member,
         request: Outgoing,
-    ) -> Result<(Response<Incoming>, Sender, String), Broken> {
-        let member = self.members.borrow().get(node).cloned();
-        let member = member.ok_or_else(|| Broken::Unsent("it is no known member".to_owned()))?;
+    ) -> Result<(Response<Incoming>, Sender), Broken> {
         if self.gate.is_cut() {
             // As on a real network: silence, until the caller gives up.
             tokio::time::sleep(CONNECT_TIMEOUT).await;
             return Err(Broken::Unsent("this node's link is cut".to_owned()));
         }
         self.gate.delay().await;
-        let mut kept = self.take_kept(&member);
+        let mut kept = self.take_kept(member);
         loop {
             let mut sender = match kept.pop() {
                 Some(sender) => sender,
-                None => self.connect(node, &member).await.map_err(Broken::Unsent)?,
+                None => self.connect(node, member).await.map_err(Broken::Unsent)?,
             };
             match self.send(&mut sender, &request, node).await {
-                Ok(response) => return Ok((response, sender, keeping(&member))),
+                Ok(response) => return Ok((response, sender)),
                 // A kept connection that the peer has closed meanwhile: nothing was sent on it.
                 Err(Broken::Unsent(_)) if sender.is_closed() && !kept.is_empty() => {}
                 Err(Broken::Unsent(_)) if sender.is_closed() => {
-                    let mut fresh = self.connect(node, &member).await.map_err(Broken::Unsent)?;
+                    let mut fresh = self.connect(node, member).await.map_err(Broken::Unsent)?;
                     let response = self.send(&mut fresh, &request, node).await?;
-                    return Ok((response, fresh, keeping(&member)));
+                    return Ok((response, fresh));
                 }
                 Err(broken) => return Err(broken),
             }
@@ -245,9 +266,9 @@ impl TlsClient {
         kept.pop().into_iter().collect()
     }
 
-    fn keep(&self, address: String, sender: Sender) {
+    fn keep(&self, member: &Member, sender: Sender) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = idle.entry(address).or_default();
+        let kept = idle.entry(keeping(member)).or_default();
         if kept.len() < MAX_IDLE && !sender.is_closed() {
             kept.push(sender);
         }
@@ -274,7 +295,7 @@ fn known(stream: &TlsStream<TcpStream>, node: &NodeName, member: &Member) -> Res
 struct Outgoing {
     method: Method,
     path: String,
-    body: Vec<u8>,
+    body: Bytes,
 }
 
 impl Outgoing {
@@ -284,7 +305,7 @@ impl Outgoing {
             .uri(&self.path)
             .header(HOST, node.as_str())
             .header(PROTOCOL_HEADER, PROTOCOL)
-            .body(Full::new(Bytes::from(self.body.clone())))
+            .body(Full::new(self.body.clone()))
             .expect("a valid request")
     }
 }
@@ -302,6 +323,44 @@ impl AgentClient for TlsClient {
         self.ask(node, &request)
             .await
             .map_err(|broken| broken.into_call_error(node))
+    }
+}
+
+/// An answer with a status: nobody has begun to work on the request.
+fn refusal(status: StatusCode, body: &[u8]) -> Broken {
+    Broken::Unsent(format!("{status}: {}", String::from_utf8_lossy(body)))
+}
+
+#[async_trait]
+impl RecordClient for TlsClient {
+    async fn record(
+        &self,
+        node: &NodeName,
+        address: Option<&str>,
+        request: Vec<u8>,
+    ) -> Result<Bytes, CallError> {
+        let posted = async {
+            let member = match (address, self.member(node)) {
+                (None, member) => member?,
+                // By the key that it is known by, where it is known.
+                (Some(address), member) => Member {
+                    address: address.to_owned(),
+                    key: member.ok().and_then(|member| member.key),
+                },
+            };
+            let most = MAX_RECORD_BYTES;
+            match self.post(node, &member, RECORD_PATH, request, most).await? {
+                (StatusCode::OK, body) => Ok(body),
+                // What a release says that knows of no records, too.
+                (status @ StatusCode::NOT_FOUND, body) => {
+                    let broken = refusal(status, &body).why();
+                    let why = format!("it serves no record of a pair: {broken}");
+                    Err(Broken::Unsent(why))
+                }
+                (status, body) => Err(refusal(status, &body)),
+            }
+        };
+        posted.await.map_err(|broken| broken.into_call_error(node))
     }
 }
 
@@ -367,13 +426,20 @@ impl TlsClient {
         node: &NodeName,
         method: Method,
         path: String,
-    ) -> Result<(Response<Incoming>, Sender, String), FetchError> {
-        let body = Vec::new();
-        let exchanged = self.exchange(node, Outgoing { method, path, body }).await;
-        exchanged.map_err(|broken| FetchError::Unreachable {
-            node: node.clone(),
-            why: broken.why(),
-        })
+    ) -> Result<(Response<Incoming>, Sender, Member), FetchError> {
+        let body = Bytes::new();
+        let exchanged = async {
+            let member = self.member(node)?;
+            let request = Outgoing { method, path, body };
+            let (response, sender) = self.exchange(node, &member, request).await?;
+            Ok((response, sender, member))
+        };
+        exchanged
+            .await
+            .map_err(|broken: Broken| FetchError::Unreachable {
+                node: node.clone(),
+                why: broken.why(),
+            })
     }
 
     /// An answer that is small enough for memory.
@@ -385,7 +451,7 @@ impl TlsClient {
         path: String,
         most: usize,
     ) -> Result<Bytes, FetchError> {
-        let (response, sender, address) = self.of_packages(node, method, path).await?;
+        let (response, sender, member) = self.of_packages(node, method, path).await?;
         let status = response.status();
         if status != StatusCode::OK {
             return Err(declined(node, package, status, response).await);
@@ -399,7 +465,7 @@ impl TlsClient {
             .await
             .map_err(|_| unreachable(format!("its answer broke off for {BODY_TIMEOUT:?}")))?
             .map_err(|e| unreachable(format!("its answer broke off: {e}")))?;
-        self.keep(address, sender);
+        self.keep(&member, sender);
         Ok(body.to_bytes())
     }
 }

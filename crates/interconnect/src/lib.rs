@@ -3,7 +3,8 @@
 //!
 //! A node serves its agent and its packages with [`serve`] and calls others through [`TlsClient`];
 //! tests and the simulation use a [`LocalNetwork`] instead. A [`Puller`] brings packages here, a
-//! [`StoreSource`] gives them to others, and [`sources`] says who pulls from whom. A peer is who its certificate says it is,
+//! [`StoreSource`] gives them to others, and [`sources`] says who pulls from whom. The record of a pair is carried by a
+//! [`RecordClient`] to the [`RecordService`] of the node that has it open. A peer is who its certificate says it is,
 //! and only members of the cluster are heard.
 //! Who is none yet is heard at the door alone ([`JoinService`], [`ask_to_join`]).
 
@@ -17,6 +18,7 @@ mod members;
 mod message;
 mod package;
 mod pull;
+mod record;
 mod server;
 mod tls;
 mod uplink;
@@ -36,5 +38,6 @@ pub use package::{FetchError, PackageBody, PackageBytes, PackageClient, PackageS
 pub use pull::{
     Content, PullBounds, PullError, PullOrder, Puller, StoreSource, pull_stage_id, pulled_package,
 };
+pub use record::{RecordClient, RecordService, RecordServing};
 pub use server::{ServerParts, serve};
 pub use tls::{TlsError, TlsIdentity};

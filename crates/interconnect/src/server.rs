@@ -1,5 +1,6 @@
 //! The node-to-node server.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
@@ -19,6 +20,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::server::Acceptor;
+use rustls_pki_types::CertificateDer;
 use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -30,14 +32,17 @@ use tracing::{debug, warn};
 use crate::activity::{Activity, paced};
 use crate::join::{JOIN_PROTOCOL, JoinDoor, JoinService};
 use crate::link::Gate;
-use crate::members::Members;
+use crate::members::{Member, Members};
 use crate::message::{AgentRequest, AgentService, PROTOCOL};
 use crate::package::{PackageSource, Wanted};
+use crate::record::{MAX_RECORD_BYTES, MAX_RECORD_CALLS, RECORD_BODY_TIMEOUT, RecordServing};
 use crate::tls::{TlsIdentity, member_of};
 use crate::uplink::Uplink;
 
 /// Path of the agent.
 pub(crate) const AGENT_PATH: &str = "/v1/agent";
+/// Path of a pair's record.
+pub(crate) const RECORD_PATH: &str = "/v1/record";
 /// The packages; below it, each by its digest.
 pub(crate) const PACKAGES_PATH: &str = "/v1/packages";
 /// Below a package: the chunk list of its archive.
@@ -75,6 +80,8 @@ pub struct ServerParts {
     pub agent: Arc<dyn AgentService>,
     /// The packages it holds.
     pub packages: Arc<dyn PackageSource>,
+    /// The record of its pair, where that is on the pair's pool.
+    pub record: Option<RecordServing>,
     /// What it may send of packages, all transfers together; `None`: as much as the network takes.
     pub package_bytes_per_second: Option<NonZeroU64>,
     /// The fault seam.
@@ -89,6 +96,8 @@ struct Shared {
     members: watch::Receiver<Members>,
     agent: Arc<dyn AgentService>,
     packages: Arc<dyn PackageSource>,
+    record: Option<RecordServing>,
+    record_calls: Semaphore,
     transfers: Arc<Semaphore>,
     uplink: Arc<Uplink>,
     gate: Gate,
@@ -102,6 +111,8 @@ pub async fn serve(parts: ServerParts, shutdown: impl Future<Output = ()>) {
         members: parts.members,
         agent: parts.agent,
         packages: parts.packages,
+        record: parts.record,
+        record_calls: Semaphore::new(MAX_RECORD_CALLS),
         transfers: Arc::new(Semaphore::new(MAX_TRANSFERS)),
         uplink: Arc::new(Uplink::new(parts.package_bytes_per_second)),
         gate: Gate::new(parts.link),
@@ -200,7 +211,7 @@ async fn serve_member(
     let served = activity.clone();
     let service = service_fn(move |request| {
         // Asked anew for each request: membership may end while a connection lasts.
-        let peer = member_of(&certificate, &shared.members.borrow());
+        let peer = shared.peer(&certificate, &request);
         let (shared, activity) = (Arc::clone(&shared), served.clone());
         async move { shared.exchange(peer, request, &activity).await }
     });
@@ -215,6 +226,23 @@ async fn serve_member(
 }
 
 impl Shared {
+    /// Whose request it is. Only members are heard; for the record also the partner, while nobody knows who the members are.
+    fn peer<B>(
+        &self,
+        certificate: &CertificateDer<'_>,
+        request: &Request<B>,
+    ) -> Result<NodeName, String> {
+        let members = Arc::clone(&self.members.borrow());
+        match &self.record {
+            Some(serving) if members.is_empty() && request.uri().path() == RECORD_PATH => {
+                let partner =
+                    BTreeMap::from([(serving.partner.clone(), Member::from(String::new()))]);
+                member_of(certificate, &Arc::new(partner))
+            }
+            Some(_) | None => member_of(certificate, &members),
+        }
+    }
+
     async fn exchange(
         &self,
         peer: Result<NodeName, String>,
@@ -253,6 +281,9 @@ impl Shared {
         if path == AGENT_PATH && request.method() == Method::POST {
             return self.agent(peer, request).await;
         }
+        if path == RECORD_PATH && request.method() == Method::POST {
+            return self.record(peer, request).await;
+        }
         let below = path.strip_prefix(PACKAGES_PATH).map(|rest| {
             let rest = rest.strip_prefix('/').unwrap_or(rest);
             rest.split_once('/').unwrap_or((rest, ""))
@@ -269,21 +300,9 @@ impl Shared {
     }
 
     async fn agent(&self, peer: &NodeName, request: Request<Incoming>) -> Response<Body> {
-        let body = Limited::new(request.into_body(), MAX_REQUEST_BYTES).collect();
-        let body = match tokio::time::timeout(REQUEST_TIMEOUT, body).await {
-            Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(error)) => {
-                return text(
-                    StatusCode::BAD_REQUEST,
-                    &format!("cannot read the request: {error}"),
-                );
-            }
-            Err(_) => {
-                return text(
-                    StatusCode::REQUEST_TIMEOUT,
-                    "the request did not come in time",
-                );
-            }
+        let body = match read_body(request, MAX_REQUEST_BYTES, REQUEST_TIMEOUT).await {
+            Ok(body) => body,
+            Err(refused) => return refused,
         };
         let request: AgentRequest = match serde_json::from_slice(&body) {
             Ok(request) => request,
@@ -294,6 +313,24 @@ impl Shared {
         };
         let answer = self.agent.answer(peer, request).await;
         json(&answer)
+    }
+
+    async fn record(&self, peer: &NodeName, request: Request<Incoming>) -> Response<Body> {
+        let Some(serving) = &self.record else {
+            let why = "the record of this node is on no pool that it shares";
+            return text(StatusCode::NOT_FOUND, why);
+        };
+        let Ok(_room) = self.record_calls.try_acquire() else {
+            let why = format!("{MAX_RECORD_CALLS} requests for the record are being answered");
+            return text(StatusCode::SERVICE_UNAVAILABLE, &why);
+        };
+        match read_body(request, MAX_RECORD_BYTES, RECORD_BODY_TIMEOUT).await {
+            Ok(request) => respond(StatusCode::OK)
+                .header(CONTENT_TYPE, "application/json")
+                .body(full(serving.service.answer(peer, request).await))
+                .expect("a valid response"),
+            Err(refused) => refused,
+        }
     }
 
     async fn package(
@@ -341,6 +378,26 @@ impl Shared {
             Ok(None) => not_held(),
             Err(error) => broken(&error),
         }
+    }
+}
+
+/// The whole of a request, or what to say to one that is too long or does not come.
+async fn read_body(
+    request: Request<Incoming>,
+    most: usize,
+    within: Duration,
+) -> Result<Bytes, Response<Body>> {
+    let body = Limited::new(request.into_body(), most).collect();
+    match tokio::time::timeout(within, body).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) => Err(text(
+            StatusCode::BAD_REQUEST,
+            &format!("cannot read the request: {error}"),
+        )),
+        Err(_) => Err(text(
+            StatusCode::REQUEST_TIMEOUT,
+            "the request did not come in time",
+        )),
     }
 }
 

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::num::NonZeroU64;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,15 +16,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use evenkeel_interconnect::{
     AgentClient, AgentRequest, AgentResponse, AgentService, CallError, ClientParts, FetchError,
-    Member, Members, PackageBody, PackageClient, PackageSource, ServerParts, TlsClient,
-    TlsIdentity, Wanted, serve,
+    Member, Members, PackageBody, PackageClient, PackageSource, RecordClient, RecordService,
+    RecordServing, ServerParts, TlsClient, TlsIdentity, Wanted, serve,
 };
 use evenkeel_model::{BootId, Digest, Generation, Link, NodeName, PackagesStatus};
 use evenkeel_seam::watch;
 use futures_util::{StreamExt, stream};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 fn name(s: &str) -> NodeName {
     NodeName::new(s).unwrap()
@@ -147,6 +147,36 @@ impl PackageSource for Numbers {
     }
 }
 
+/// Answers requests for the record with their length and their beginning, and can be made to think until it is let go on.
+struct Keeper {
+    asked: Mutex<Vec<NodeName>>,
+    thinks: AtomicBool,
+    go_on: Semaphore,
+}
+
+impl Default for Keeper {
+    fn default() -> Self {
+        Self {
+            asked: Mutex::default(),
+            thinks: AtomicBool::new(false),
+            go_on: Semaphore::new(0),
+        }
+    }
+}
+
+#[async_trait]
+impl RecordService for Keeper {
+    async fn answer(&self, from: &NodeName, request: Bytes) -> Vec<u8> {
+        self.asked.lock().unwrap().push(from.clone());
+        if self.thinks.load(Ordering::SeqCst) {
+            self.go_on.acquire().await.unwrap().forget();
+        }
+        let mut answer = format!("{}:", request.len()).into_bytes();
+        answer.extend_from_slice(&request[..request.len().min(5)]);
+        answer
+    }
+}
+
 struct Served {
     ca: Ca,
     identity: TlsIdentity,
@@ -163,7 +193,25 @@ async fn served() -> Served {
     served_with(None, 50_000).await
 }
 
+/// The same, with the record of the pair.
+async fn served_with_record() -> (Served, Arc<Keeper>) {
+    let keeper = Arc::new(Keeper::default());
+    let record = RecordServing {
+        service: Arc::clone(&keeper) as _,
+        partner: name("a"),
+    };
+    (served_of(None, 50_000, Some(record)).await, keeper)
+}
+
 async fn served_with(package_bytes_per_second: Option<NonZeroU64>, total: u64) -> Served {
+    served_of(package_bytes_per_second, total, None).await
+}
+
+async fn served_of(
+    package_bytes_per_second: Option<NonZeroU64>,
+    total: u64,
+    record: Option<RecordServing>,
+) -> Served {
     let ca = Ca::new();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -188,6 +236,7 @@ async fn served_with(package_bytes_per_second: Option<NonZeroU64>, total: u64) -
         members: members.subscribe(),
         agent: Arc::clone(&echo) as _,
         packages: Arc::clone(&numbers) as _,
+        record,
         package_bytes_per_second,
         link: link.subscribe(),
         joins: None,
@@ -361,6 +410,7 @@ async fn a_server_that_was_restarted_is_reached_over_a_new_connection() {
         members: served.members.subscribe(),
         agent: Arc::clone(&served.echo) as _,
         packages: Arc::clone(&served.numbers) as _,
+        record: None,
         package_bytes_per_second: None,
         link: served.link.subscribe(),
         joins: None,
@@ -618,4 +668,112 @@ async fn nobody_joins_where_nobody_lets_in() {
     });
     let refused = asked.await.err().unwrap().to_string();
     assert!(refused.contains("hears nobody who joins"), "{refused}");
+}
+
+#[tokio::test]
+async fn requests_for_the_record_are_carried_as_they_are() {
+    let (served, keeper) = served_with_record().await;
+    let client = served.client();
+    let b = name("b");
+    let small = client.record(&b, None, b"{\"x\":1}".to_vec()).await;
+    assert_eq!(small.unwrap(), &b"7:{\"x\":"[..]);
+    // A value of 16 MiB as base64.
+    let long = vec![b'A'; 23 << 20];
+    let answer = client.record(&b, None, long).await.unwrap();
+    assert_eq!(answer, format!("{}:AAAAA", 23 << 20));
+    let too_long = client.record(&b, None, vec![b'A'; 33 << 20]).await;
+    assert!(too_long.is_err(), "{too_long:?}");
+    assert_eq!(*keeper.asked.lock().unwrap(), vec![name("a"); 2]);
+    // By the address of the configuration, whatever the topology says.
+    let elsewhere = BTreeMap::from([
+        (name("a"), Member::from("127.0.0.1:1".to_owned())),
+        (name("b"), Member::from("127.0.0.1:1".to_owned())),
+    ]);
+    served.members.send_replace(Arc::new(elsewhere));
+    let unreachable = client.record(&b, None, b"x".to_vec()).await.unwrap_err();
+    assert!(
+        matches!(unreachable, CallError::Unreachable { .. }),
+        "{unreachable}"
+    );
+    let address = Some(served.address.as_str());
+    assert_eq!(
+        client.record(&b, address, b"x".to_vec()).await.unwrap(),
+        &b"1:x"[..]
+    );
+}
+
+#[tokio::test]
+async fn the_partner_is_heard_for_the_record_while_the_topology_is_not_known_and_nobody_else() {
+    let (served, keeper) = served_with_record().await;
+    served.members.send_replace(Members::default());
+    let (client, b) = (served.client(), name("b"));
+    let address = Some(served.address.as_str());
+    let answer = client.record(&b, address, b"x".to_vec()).await.unwrap();
+    assert_eq!(answer, &b"1:x"[..]);
+    let link = watch::Sender::new(Link::default());
+    let other = served.client_with(served.ca.identity("c", &served.ca), &link);
+    let refused = other.record(&b, address, b"x".to_vec()).await.unwrap_err();
+    assert!(refused.to_string().contains("403"), "{refused}");
+    // Its agent does not hear it, then.
+    let known = BTreeMap::from([(b.clone(), Member::from(served.address.clone()))]);
+    let known = watch::Sender::new(Arc::new(known));
+    let calls = TlsClient::new(ClientParts {
+        node: name("a"),
+        identity: served.ca.identity("a", &served.ca),
+        members: known.subscribe(),
+        link: link.subscribe(),
+    });
+    let refused = ping(&calls).await.unwrap_err();
+    assert!(refused.to_string().contains("403"), "{refused}");
+    // A topology without it: it has left the cluster.
+    let without = BTreeMap::from([(b.clone(), Member::from(served.address.clone()))]);
+    served.members.send_replace(Arc::new(without));
+    let refused = client.record(&b, address, b"x".to_vec()).await.unwrap_err();
+    assert!(refused.to_string().contains("403"), "{refused}");
+    assert_eq!(*keeper.asked.lock().unwrap(), vec![name("a")]);
+}
+
+#[tokio::test]
+async fn a_node_without_a_record_of_its_pair_says_so() {
+    let served = served().await;
+    let (client, b) = (served.client(), name("b"));
+    let refused = client.record(&b, None, b"x".to_vec()).await.unwrap_err();
+    assert!(
+        matches!(refused, CallError::Unreachable { .. }),
+        "it had no effect: {refused}"
+    );
+    assert!(
+        refused
+            .to_string()
+            .contains("it serves no record of a pair"),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn no_more_requests_for_the_record_wait_than_a_node_has_room_for() {
+    let (served, keeper) = served_with_record().await;
+    keeper.thinks.store(true, Ordering::SeqCst);
+    let b = name("b");
+    let mut waiting = tokio::task::JoinSet::new();
+    for _ in 0..32 {
+        let (client, b) = (served.client(), b.clone());
+        waiting.spawn(async move { client.record(&b, None, b"x".to_vec()).await });
+    }
+    while keeper.asked.lock().unwrap().len() < 32 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let refused = served
+        .client()
+        .record(&b, None, b"x".to_vec())
+        .await
+        .unwrap_err();
+    assert!(refused.to_string().contains("503"), "{refused}");
+    keeper.go_on.add_permits(32);
+    for answered in waiting.join_all().await {
+        assert_eq!(answered.unwrap(), &b"1:x"[..]);
+    }
+    keeper.thinks.store(false, Ordering::SeqCst);
+    let again = served.client().record(&b, None, b"x".to_vec()).await;
+    assert!(again.is_ok(), "{again:?}");
 }

@@ -4,6 +4,7 @@
 
 mod alone;
 mod gate_script;
+mod pool;
 mod sandbox;
 mod security;
 mod stand;

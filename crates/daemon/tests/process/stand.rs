@@ -32,6 +32,31 @@ pub(crate) struct Stand {
 
 pub(crate) struct Daemon(Child);
 
+/// Both nodes of a pair, whose record is on a pool that both see: a folder of the first one's.
+pub(crate) fn pair() -> [Stand; 2] {
+    let topology = topology(Some("n2".parse().unwrap()));
+    let (machine, ca) = (hardware(&topology), Ca::new());
+    let node = |number: usize, pool: Option<&Path>| {
+        let partner = &topology.nodes[1 - number];
+        let record = |dir: &Path| {
+            let pool = pool.map_or_else(|| dir.join("pool"), Path::to_owned);
+            std::fs::create_dir_all(&pool).unwrap();
+            format!(
+                "backend = \"shared_pool\"\npath = \"{}/record.db\"\npartner = \"{}\"\n\
+                 partner_address = \"{}\"\nseat = \"{}/record-seat\"\nmust_be_mounted = false\n",
+                pool.display(),
+                partner.name,
+                partner.interconnect,
+                dir.display()
+            )
+        };
+        Stand::node(number, &topology, Arc::clone(&machine), &ca, "", record)
+    };
+    let first = node(0, None);
+    let second = node(1, Some(&first.dir.join("pool")));
+    [first, second]
+}
+
 impl Stand {
     /// Prepares a single-node cluster that believes packages of `trusted`.
     pub(crate) fn new(trusted: &str) -> Self {
@@ -44,33 +69,28 @@ impl Stand {
     }
 
     fn of(trusted: &str, partner: Option<NodeName>) -> Self {
+        let topology = topology(partner);
+        let machine = hardware(&topology);
+        let record = |dir: &Path| {
+            let dir = dir.display();
+            format!("backend = \"sqlite\"\npath = \"{dir}/record/record.db\"\n")
+        };
+        Self::node(0, &topology, machine, &Ca::new(), trusted, record)
+    }
+
+    /// The topology's node of that number. `record` says where its record is, below its folder.
+    fn node(
+        number: usize,
+        topology: &Topology,
+        machine: Arc<Machine>,
+        ca: &Ca,
+        trusted: &str,
+        record: impl FnOnce(&Path) -> String,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let dir = folder.path().to_owned();
-        let (rest, interconnect) = (free_address(), free_address());
-        let node: NodeName = "n1".parse().unwrap();
-        let config = NodeConfig {
-            id: NodeId("6a1f1d2e-0f3b-4d57-9c31-0d5a1c2b3e4f".parse().unwrap()),
-            name: node.clone(),
-            partner: partner.clone(),
-            interconnect: interconnect.clone(),
-            rest: rest.clone(),
-            variant: None,
-            features: Vec::new(),
-            site: None,
-            platform: "lab-x86_64".parse().unwrap(),
-            lifs: Vec::new(),
-        };
-        let id = ClusterId("0b8d1f0e-5a53-4a58-8c4c-0a1b2c3d4e5f".parse().unwrap());
-        let other = partner.map(|name| NodeConfig {
-            id: NodeId("7a1f1d2e-0f3b-4d57-9c31-0d5a1c2b3e4f".parse().unwrap()),
-            name,
-            partner: Some(node.clone()),
-            interconnect: free_address(),
-            rest: free_address(),
-            ..config.clone()
-        });
-        let nodes = [config].into_iter().chain(other).collect();
-        let topology = Topology::new(id, "one".to_owned(), nodes).unwrap();
+        let config = &topology.nodes[number];
+        let node = config.name.clone();
         let users = vec![("admin".parse().unwrap(), hash_password("secret").unwrap())];
         let bootstrap = Bootstrap {
             topology: topology.clone(),
@@ -82,15 +102,15 @@ impl Stand {
             "bootstrap.json",
             &serde_json::to_vec(&bootstrap).unwrap(),
         );
-        certificates(&dir, node.as_str());
+        ca.certificates(&dir, node.as_str());
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        let machine = runtime.block_on(async { hardware(&topology) });
         serve_hardware(&machine, &runtime, &node, &dir);
         let told = listen_for_systemd(&dir);
+        let record = record(&dir);
         write(
             &dir,
             "evenkeeld.toml",
-            settings(&dir, &rest, &interconnect).as_bytes(),
+            settings(&dir, config, &record).as_bytes(),
         );
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
@@ -98,7 +118,7 @@ impl Stand {
             .tls_config(trust_anyone())
             .build()
             .new_agent();
-        let url = format!("https://{rest}");
+        let url = format!("https://{}", config.rest);
         Self {
             dir,
             url,
@@ -277,24 +297,58 @@ fn write(dir: &Path, name: &str, bytes: &[u8]) {
     std::fs::write(dir.join(name), bytes).unwrap();
 }
 
-fn certificates(dir: &Path, node: &str) {
-    let ca_key = rcgen::KeyPair::generate().unwrap();
-    let mut ca = rcgen::CertificateParams::new(Vec::new()).unwrap();
-    ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    write(
-        dir,
-        "ca.pem",
-        ca.self_signed(&ca_key).unwrap().pem().as_bytes(),
-    );
-    let issuer = rcgen::Issuer::new(ca, ca_key);
-    let key = rcgen::KeyPair::generate().unwrap();
-    let leaf = rcgen::CertificateParams::new(vec![node.to_owned()]).unwrap();
-    write(
-        dir,
-        "node.pem",
-        leaf.signed_by(&key, &issuer).unwrap().pem().as_bytes(),
-    );
-    write(dir, "node.key", key.serialize_pem().as_bytes());
+/// `n1`, alone or with a partner.
+fn topology(partner: Option<NodeName>) -> Topology {
+    let node: NodeName = "n1".parse().unwrap();
+    let config = NodeConfig {
+        id: NodeId("6a1f1d2e-0f3b-4d57-9c31-0d5a1c2b3e4f".parse().unwrap()),
+        name: node.clone(),
+        partner: partner.clone(),
+        interconnect: free_address(),
+        rest: free_address(),
+        variant: None,
+        features: Vec::new(),
+        site: None,
+        platform: "lab-x86_64".parse().unwrap(),
+        lifs: Vec::new(),
+    };
+    let id = ClusterId("0b8d1f0e-5a53-4a58-8c4c-0a1b2c3d4e5f".parse().unwrap());
+    let other = partner.map(|name| NodeConfig {
+        id: NodeId("7a1f1d2e-0f3b-4d57-9c31-0d5a1c2b3e4f".parse().unwrap()),
+        name,
+        partner: Some(node.clone()),
+        interconnect: free_address(),
+        rest: free_address(),
+        ..config.clone()
+    });
+    let nodes = [config].into_iter().chain(other).collect();
+    Topology::new(id, "one".to_owned(), nodes).unwrap()
+}
+
+/// The cluster's CA.
+struct Ca {
+    pem: String,
+    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+}
+
+impl Ca {
+    fn new() -> Self {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut ca = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let pem = ca.self_signed(&key).unwrap().pem();
+        let issuer = rcgen::Issuer::new(ca, key);
+        Self { pem, issuer }
+    }
+
+    fn certificates(&self, dir: &Path, node: &str) {
+        write(dir, "ca.pem", self.pem.as_bytes());
+        let key = rcgen::KeyPair::generate().unwrap();
+        let leaf = rcgen::CertificateParams::new(vec![node.to_owned()]).unwrap();
+        let leaf = leaf.signed_by(&key, &self.issuer).unwrap();
+        write(dir, "node.pem", leaf.pem().as_bytes());
+        write(dir, "node.key", key.serialize_pem().as_bytes());
+    }
 }
 
 fn hardware(topology: &Topology) -> Arc<Machine> {
@@ -370,14 +424,15 @@ fn listen_for_systemd(dir: &Path) -> Arc<Mutex<VecDeque<String>>> {
     told
 }
 
-fn settings(dir: &Path, rest: &str, interconnect: &str) -> String {
-    let dir = dir.display();
+fn settings(dir: &Path, node: &NodeConfig, record: &str) -> String {
+    let (dir, rest, interconnect) = (dir.display(), &node.rest, &node.interconnect);
+    let node = &node.name;
     format!(
-        "node = \"n1\"\ndata = \"{dir}/data\"\n\
+        "node = \"{node}\"\ndata = \"{dir}/data\"\n\
          [rest]\nlisten = \"{rest}\"\n\
          [interconnect]\nlisten = \"{interconnect}\"\nca = \"{dir}/ca.pem\"\n\
          certificate = \"{dir}/node.pem\"\nkey = \"{dir}/node.key\"\n\
-         [record]\nbackend = \"sqlite\"\npath = \"{dir}/record/record.db\"\n\
+         [record]\n{record}\
          [platform]\nbackend = \"sim\"\nsocket = \"{dir}/hardware\"\n\
          [cluster]\nbootstrap = \"{dir}/bootstrap.json\"\n"
     )

@@ -152,6 +152,7 @@ async fn news(
             return Ok(Reply::News { position, record });
         }
         tokio::select! {
+            biased;
             _rung = bell.changed() => {}
             _moved = sits.wait_for(|sits| !sits) => {
                 let why = "it has just let the record go".to_owned();

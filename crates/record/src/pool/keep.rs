@@ -58,6 +58,7 @@ async fn sit(pool: &Pool, taken: Taken, seat: &Seat, seats: &mut watch::Receiver
         std::future::pending::<()>().await;
     };
     tokio::select! {
+        biased;
         () = moved => {}
         () = ringing => {}
     }

@@ -4,9 +4,11 @@
 
 mod alone;
 mod gate_script;
+mod helpers;
 mod sandbox;
 mod security;
 mod stand;
+mod standing;
 mod watchdog;
 
 use std::path::Path;

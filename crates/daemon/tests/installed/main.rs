@@ -412,7 +412,7 @@ fn is_removed(host: &Container, package: &str) {
 fn is_purged(host: &Container) {
     host.runs("dpkg -P evenkeel 2>&1");
     let left = host.runs(
-        "find / -xdev \\( -path /proc -o -path /sys -o -path /srv -o -path /var/log/journal \\) -prune -o -iname '*evenkeel*' -print",
+        "find / -xdev \\( -path /proc -o -path /sys -o -path /srv -o -path /slots -o -path /var/log/journal \\) -prune -o -iname '*evenkeel*' -print",
     );
     assert_eq!(left, "", "something is left");
     host.refuses("getent passwd evenkeel-check");

@@ -9,6 +9,7 @@ use tracing::{error, warn};
 use crate::agent::Inner;
 use crate::consent;
 use crate::db::DbError;
+use crate::logged::SERVES_ALONE;
 
 /// Where the memory of having served alone is kept.
 const KEY: &str = "served_alone";
@@ -89,7 +90,7 @@ async fn serve_alone(inner: &Inner, pair: &PairState) -> Result<(), DbError> {
         outcome: None,
     };
     let intent = remember(inner, &memory);
-    warn!(partner = %pair.partner.node, "the partner is fenced: this node serves alone");
+    warn!(target: SERVES_ALONE, partner = %pair.partner.node, "the partner is fenced: this node serves alone");
     let outcome = match tokio::time::timeout(parts.bounds.act, parts.platform.serve_alone()).await {
         Ok(Ok(())) => "it serves both nodes' pools".to_owned(),
         Ok(Err(error)) => format!("the HA engine: {error}"),

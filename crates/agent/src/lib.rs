@@ -20,6 +20,8 @@ mod observe;
 mod parts;
 mod tasks;
 
+pub mod logged;
+
 pub use agent::Agent;
 pub use db::{
     Accepted, Commit, DbError, Disk, DiskFault, JournalEntry, Keeper, Memory, MirrorRow, NodeDb,

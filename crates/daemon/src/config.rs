@@ -70,7 +70,7 @@ pub(crate) fn load(path: &Path) -> Result<NodeSettings, ConfigError> {
 }
 
 fn parse(path: &Path, text: &str) -> Result<NodeSettings, ConfigError> {
-    let settings: NodeSettings = toml::from_str(text).map_err(|source| ConfigError::Parse {
+    let settings = read(text, host_name).map_err(|source| ConfigError::Parse {
         path: path.to_owned(),
         source,
     })?;
@@ -148,6 +148,33 @@ fn check_partner(path: &Path, settings: &NodeSettings) -> Result<(), ConfigError
             Ok(())
         }
     }
+}
+
+/// A configuration that names no node is that of the host: so the same file does for all of a cluster's.
+fn read(text: &str, host: impl Fn() -> Option<String>) -> Result<NodeSettings, toml::de::Error> {
+    let table: toml::Table = toml::from_str(text)?;
+    match (table.contains_key("node"), host()) {
+        (false, Some(host)) => toml::from_str(&naming(&host, text)),
+        (true, _) | (false, None) => toml::from_str(text),
+    }
+}
+
+/// The text with the node's name in place of a first line that says nothing, so that errors name the lines of the file.
+fn naming(host: &str, text: &str) -> String {
+    let node = toml::Value::from(host);
+    match text.split_once('\n') {
+        Some((first, rest)) if first.trim().is_empty() || first.starts_with('#') => {
+            format!("node = {node}\n{rest}")
+        }
+        Some(_) | None => format!("node = {node}\n{text}"),
+    }
+}
+
+/// The host's name, without its domain.
+fn host_name() -> Option<String> {
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    let first = host.trim().split('.').next()?;
+    (!first.is_empty()).then(|| first.to_owned())
 }
 
 fn check_download(path: &Path, download: &DownloadSettings) -> Result<(), ConfigError> {
@@ -274,6 +301,23 @@ mod tests {
     use crate::error::chain;
 
     const EXAMPLE: &str = include_str!("../../../systemd/evenkeeld.toml.example");
+
+    const PACKAGED: &str = include_str!("../../../systemd/evenkeeld.toml");
+
+    #[test]
+    fn what_the_package_brings_is_a_configuration_for_any_host() {
+        let host = || Some("stor7".to_owned());
+        assert_eq!(read(PACKAGED, host).unwrap().node.as_str(), "stor7");
+        assert_eq!(read(EXAMPLE, host).unwrap().node.as_str(), "node1");
+        assert!(read(PACKAGED, || None).is_err(), "nobody says who it is");
+        let wrong = PACKAGED.replace("data = ", "dat = ");
+        let wrong = read(&wrong, host).unwrap_err().to_string();
+        assert!(
+            wrong.contains("line 7") && wrong.contains("unknown field `dat`"),
+            "{wrong}"
+        );
+        assert!(read(PACKAGED, || Some("no name".to_owned())).is_err());
+    }
 
     fn refused(from: &str, to: &str) -> String {
         assert!(EXAMPLE.contains(from), "{from} is not in the example");

@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use evenkeel_agent::{InstallError, InstallRequest, Installer};
-use evenkeel_model::{Progress, SourceVersions, Version};
+use evenkeel_model::{Digest, Progress, SourceVersions, Version};
 use evenkeel_package_store::{ExtractError, ExtractRequest, Policy, Store, read_slot_manifest};
 use evenkeel_record::View;
 use evenkeel_rest::PackagePolicy;
 use evenkeel_seam::watch;
 
 use crate::cancel::CancelOnDrop;
+use crate::errand::{self, Errand, Underway};
 use crate::error::chain;
+use crate::slot_writer::{self, Demands, SlotJob, Told};
 
 /// Pause between two looks at a slot that another extraction writes to.
 const BUSY_PAUSE: Duration = Duration::from_millis(200);
@@ -43,11 +45,18 @@ impl Installer for SlotInstaller {
                 .extract(request, policy.clone(), progress.clone())
                 .await
             {
-                Err(ExtractError::Busy { .. }) if looks < BUSY_LOOKS => {
+                Ok(()) => return Ok(()),
+                Err(Not::Installed(error)) => return Err(error),
+                Err(Not::Yet) if looks < BUSY_LOOKS => {
                     looks += 1;
                     tokio::time::sleep(BUSY_PAUSE).await;
                 }
-                outcome => return outcome.map_err(refuse),
+                Err(Not::Yet) => {
+                    let slot = request.path.display();
+                    return Err(InstallError::Failed(format!(
+                        "{slot} is being written by another extraction"
+                    )));
+                }
             }
         }
     }
@@ -80,7 +89,20 @@ impl SlotInstaller {
         request: &InstallRequest,
         policy: Policy,
         progress: watch::Sender<Progress>,
-    ) -> Result<(), ExtractError> {
+    ) -> Result<(), Not> {
+        match errand::has_helpers() {
+            true => self.have_extracted(request, &policy, progress).await,
+            false => self.extract_here(request, policy, progress).await,
+        }
+    }
+
+    /// On a thread of this process, which may write what it likes.
+    async fn extract_here(
+        &self,
+        request: &InstallRequest,
+        policy: Policy,
+        progress: watch::Sender<Progress>,
+    ) -> Result<(), Not> {
         let (store, request) = (self.store.clone(), request.clone());
         let canceled = Arc::new(AtomicBool::new(false));
         let _cancel = CancelOnDrop(Arc::clone(&canceled));
@@ -91,24 +113,81 @@ impl SlotInstaller {
                 expected: Some(request.package),
                 policy: &policy,
             };
-            let mut report = |at: evenkeel_package_store::ExtractProgress| {
-                let text = format!(
-                    "extracting, entry {} of {}",
-                    at.done_entries, at.total_entries
-                );
-                progress.send_replace(Progress {
-                    text,
-                    done: at.done_bytes,
-                    total: at.total_bytes,
-                });
+            let mut report = |at| {
+                progress.send_replace(slot_writer::progress(at));
             };
             store
                 .extract(request.package, extract, &mut report, &canceled)
                 .map(drop)
         };
         match tokio::task::spawn_blocking(work).await {
-            Ok(outcome) => outcome,
+            Ok(outcome) => outcome.map_err(Not::from),
             Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+
+    /// By the process that has the privileges.
+    async fn have_extracted(
+        &self,
+        request: &InstallRequest,
+        policy: &Policy,
+        progress: watch::Sender<Progress>,
+    ) -> Result<(), Not> {
+        let failed = |why: String| Not::Installed(InstallError::Failed(why));
+        let archive = self.store.archive_path(request.package);
+        let job = SlotJob {
+            archive: archive.map_err(|error| failed(chain(&error)))?,
+            package: request.package,
+            slot: request.path.clone(),
+            running: request.running.clone(),
+            demands: Demands::from(policy),
+        };
+        let underway = Underway::begin(Errand::Slot, &job).await;
+        let mut underway = underway.map_err(failed)?;
+        let outcome = loop {
+            match underway.next().await {
+                Ok(Told::Progress(at)) => drop(progress.send_replace(at)),
+                Ok(Told::Written) => break Ok(()),
+                Ok(Told::Busy) => break Err(Not::Yet),
+                Ok(Told::Forbidden { why }) => {
+                    break Err(Not::Installed(InstallError::Refused(why)));
+                }
+                Ok(Told::Refused { why }) => break Err(self.blamed(request.package, why).await),
+                Ok(Told::Failed { why }) | Err(why) => break Err(failed(why)),
+            }
+        };
+        underway.end().await;
+        outcome
+    }
+
+    /// A package that was good when it came in may have rotted since: its copy is set aside then.
+    async fn blamed(&self, package: Digest, why: String) -> Not {
+        let store = self.store.clone();
+        let canceled = Arc::new(AtomicBool::new(false));
+        let _cancel = CancelOnDrop(Arc::clone(&canceled));
+        let work = move || store.set_aside_if_damaged(package, &canceled);
+        let error = match tokio::task::spawn_blocking(work).await {
+            Ok(Some(damaged)) => InstallError::Failed(chain(&damaged)),
+            Ok(None) => InstallError::Refused(why),
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        };
+        Not::Installed(error)
+    }
+}
+
+/// Why a package is not in the slot.
+enum Not {
+    /// Another extraction writes there.
+    Yet,
+    /// It will not be by waiting.
+    Installed(InstallError),
+}
+
+impl From<ExtractError> for Not {
+    fn from(error: ExtractError) -> Self {
+        match error {
+            ExtractError::Busy { .. } => Self::Yet,
+            error => Self::Installed(refuse(error)),
         }
     }
 }

@@ -1,12 +1,17 @@
-//! The machine's backend.
+//! The machine's backend: in this process, or, where the daemon's unit names helpers, in one that has the devices and the
+//! privileges for it (`evenkeel-machine.service`).
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use evenkeel_model::{BootId, NodeSettings, PlatformSettings};
 use evenkeel_platform::devices::SharedDevices;
+use evenkeel_platform::remote::{self, Remote};
 use evenkeel_platform::{Failover, PlatformError, SharedPlatform, sim};
+
+use crate::errand;
 
 /// How long the machine may take to say which boot this is: without it nothing can be journaled.
 const PLATFORM_WAIT: Duration = Duration::from_secs(60);
@@ -40,27 +45,45 @@ pub(crate) async fn open(settings: &NodeSettings) -> Result<(Machine, BootId)> {
 }
 
 async fn connect(settings: &NodeSettings) -> Result<(Machine, BootId), PlatformError> {
-    let machine = match &settings.platform {
-        PlatformSettings::Sim { socket } => {
-            let client = Arc::new(sim::Client::connect(socket).await?);
-            Machine {
-                platform: Arc::clone(&client) as SharedPlatform,
-                devices: client,
-            }
-        }
-        PlatformSettings::Linux(_) => {
-            let why = "this backend is not built yet".to_owned();
-            return Err(PlatformError::Unavailable(why));
-        }
+    let machine = match helper() {
+        Some(socket) => behind(&socket).await?,
+        None => own(&settings.platform).await?,
     };
     let boot_id = machine.platform.boot_id().await?;
     Ok((machine, boot_id))
+}
+
+/// The backend in this process.
+pub(crate) async fn own(settings: &PlatformSettings) -> Result<Machine, PlatformError> {
+    match settings {
+        PlatformSettings::Sim { socket } => {
+            let (platform, devices) = remote::shared(sim::Client::connect(socket).await?);
+            Ok(Machine { platform, devices })
+        }
+        PlatformSettings::Linux(_) => {
+            let why = "this backend is not built yet".to_owned();
+            Err(PlatformError::Unavailable(why))
+        }
+    }
+}
+
+async fn behind(socket: &Path) -> Result<Machine, PlatformError> {
+    let (platform, devices) = remote::shared(Remote::connect(socket).await?);
+    Ok(Machine { platform, devices })
+}
+
+/// Where the helper with the machine listens.
+fn helper() -> Option<PathBuf> {
+    errand::helpers().map(|folder| folder.join("machine.sock"))
 }
 
 /// The HA engine alone.
 pub(crate) async fn failover(
     settings: &PlatformSettings,
 ) -> Result<Arc<dyn Failover>, PlatformError> {
+    if let Some(socket) = helper() {
+        return Ok(Arc::new(Remote::connect(&socket).await?));
+    }
     match settings {
         PlatformSettings::Sim { socket } => Ok(Arc::new(sim::Client::connect(socket).await?)),
         PlatformSettings::Linux(_) => Err(PlatformError::Unavailable(

@@ -11,6 +11,7 @@ mod cluster;
 mod config;
 mod derived;
 mod door;
+mod errand;
 mod error;
 mod expiry;
 mod firmware;
@@ -20,7 +21,9 @@ mod late;
 mod link;
 mod listen;
 mod local;
+mod log;
 mod machine;
+mod machine_server;
 mod mirror;
 mod modes;
 mod notify;
@@ -32,11 +35,15 @@ mod record;
 mod sandbox;
 mod scripts;
 mod scrub;
+mod slot_writer;
+mod standing;
 mod start;
+mod stranger;
 mod telling;
+mod waiting;
 mod watchdog;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -44,9 +51,11 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
+use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+
+use crate::waiting::Wait;
 
 /// Time for threads that block (an fsync, a flash that runs elsewhere) when the daemon ends.
 const THREADS_WITHIN: Duration = Duration::from_secs(2);
@@ -59,6 +68,7 @@ struct Arguments {
     #[arg(
         long,
         value_name = "FILE",
+        global = true,
         default_value = "/etc/evenkeel/evenkeeld.toml"
     )]
     config: PathBuf,
@@ -66,10 +76,19 @@ struct Arguments {
     #[arg(long)]
     check: bool,
     #[command(subcommand)]
-    own: Option<Own>,
+    other: Option<Other>,
 }
 
-/// What the daemon executes itself for; nobody else has a use for it.
+/// What this program does instead of being the daemon.
+#[derive(Clone, Copy, clap::Subcommand)]
+enum Other {
+    #[command(flatten)]
+    Wait(Wait),
+    #[command(flatten)]
+    Own(Own),
+}
+
+/// What the daemon has this program executed for, by itself or by a unit; nobody else has a use for it.
 #[derive(Clone, Copy, clap::Subcommand)]
 enum Own {
     /// Runs a check that a package brings.
@@ -81,14 +100,31 @@ enum Own {
     /// Runs the operator's gate script.
     #[command(name = "run-script", hide = true)]
     Script,
+    /// Writes a package into a slot.
+    #[command(name = "write-slot", hide = true)]
+    Slot,
+    /// Sees the machine and acts on it, for a daemon that may not.
+    #[command(name = "serve-machine", hide = true)]
+    Machine,
+}
+
+impl Own {
+    fn run(self, config: &Path) -> ExitCode {
+        match self {
+            Self::Check => sandbox::run_check(),
+            Self::CheckInside => sandbox::run_inside(),
+            Self::Script => sandbox::run_script(),
+            Self::Slot => slot_writer::main(),
+            Self::Machine => machine_server::main(config),
+        }
+    }
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match arguments.own {
-        Some(Own::Check) => return sandbox::run_check(),
-        Some(Own::CheckInside) => return sandbox::run_inside(),
-        Some(Own::Script) => return sandbox::run_script(),
+    match arguments.other {
+        Some(Other::Own(own)) => return own.run(&arguments.config),
+        Some(Other::Wait(wait)) => return waiting::run(wait, &arguments.config),
         None => {}
     }
     let outcome = match arguments.check {
@@ -99,15 +135,26 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("evenkeeld: {}", error::chain(error.as_ref()));
-            ExitCode::FAILURE
+            let text = error::chain(error.as_ref());
+            eprintln!("evenkeeld: {text}");
+            notify::notify(&[NotifyState::Status(&text)]);
+            ended_by(&error)
         }
+    }
+}
+
+/// What starting it again does not mend has an exit code of its own: the unit stays down then, and says why.
+fn ended_by(error: &anyhow::Error) -> ExitCode {
+    match error.is::<config::ConfigError>() || error.is::<stranger::Stranger>() {
+        true => ExitCode::from(waiting::CONFIGURATION),
+        false => ExitCode::FAILURE,
     }
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
     let settings = config::load(&arguments.config)?;
-    log_to_stderr();
+    log::begin(&settings.node);
+    stranger::refuse(&settings)?;
     // What is made without a mode of its own is nobody else's, whoever starts the daemon.
     umask(Mode::from_bits_truncate(0o077));
     allow_connections();
@@ -138,19 +185,6 @@ fn allow_connections() {
     }
 }
 
-/// For journald: no colours, and no times of our own where it adds them.
-fn log_to_stderr() {
-    let filter = EnvFilter::try_from_env("EVENKEEL_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(false);
-    let log = log.with_writer(std::io::stderr);
-    match std::env::var_os("JOURNAL_STREAM") {
-        Some(_) => log.without_time().init(),
-        None => log.init(),
-    }
-}
-
 fn cancel_on_signal(stop: CancellationToken) -> Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
@@ -161,4 +195,31 @@ fn cancel_on_signal(stop: CancellationToken) -> Result<impl Future<Output = ()>>
         }
         stop.cancel();
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Command, CommandFactory};
+
+    use super::*;
+
+    fn options(command: &Command) -> Vec<String> {
+        let longs = command.get_arguments().filter_map(|it| it.get_long());
+        longs.map(|long| format!("--{long}")).collect()
+    }
+
+    #[test]
+    fn the_manual_names_every_command_and_option() {
+        let manual = include_str!("../../../systemd/evenkeeld.8").replace("\\-", "-");
+        let command = Arguments::command();
+        let mut named = options(&command);
+        for below in command.get_subcommands().filter(|it| !it.is_hide_set()) {
+            named.push(below.get_name().to_owned());
+            named.extend(options(below));
+        }
+        assert!(named.contains(&"--within".to_owned()), "{named:?}");
+        for name in named {
+            assert!(manual.contains(&name), "{name} is not in evenkeeld.8");
+        }
+    }
 }

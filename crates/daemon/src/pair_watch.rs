@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use evenkeel_agent::logged::SERVES_ALONE;
 use evenkeel_agent::{Bounds, must_serve_alone};
 use evenkeel_model::{PairState, PlatformSettings};
 use evenkeel_platform::{Failover, PlatformError};
@@ -83,7 +84,7 @@ async fn look(platform: &PlatformSettings, in_a_row: &mut u32) -> Result<(), Pla
     };
     if let Some((machine, pair)) = seen?.filter(|_| *in_a_row >= LOOKS) {
         let partner = &pair.partner.node;
-        tracing::warn!(%partner, "the partner is fenced and the agent does nothing: this node serves alone");
+        tracing::warn!(target: SERVES_ALONE, %partner, "the partner is fenced and the agent does nothing: this node serves alone");
         bounded(Bounds::default().act, machine.serve_alone()).await?;
     }
     Ok(())

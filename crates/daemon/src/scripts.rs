@@ -1,10 +1,7 @@
 //! Runs the checks that packages bring, and the operator's gate script, for the agent.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
-use std::io;
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -16,20 +13,12 @@ use evenkeel_package_store::{Policy, Store, UnpackError};
 use evenkeel_record::View;
 use evenkeel_rest::PackagePolicy;
 use evenkeel_seam::watch;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::process::Command;
-use tokio::time::timeout;
 
 use crate::cancel::CancelOnDrop;
+use crate::errand::{self, Errand, GRACE};
 use crate::error::chain;
 use crate::sandbox::{Answer, CheckEnd, CheckJob, ScriptJob};
 
-/// Beyond its own bound: a process of ours that does not answer by then has a fault.
-const GRACE: Duration = Duration::from_secs(15);
-/// Most that a process of ours answers.
-const MAX_ANSWER_BYTES: u64 = 1 << 20;
 /// What findings are called that are about all checks of a package.
 const ALL: &str = "Package checks";
 
@@ -107,9 +96,10 @@ impl CheckRunner {
             root,
             within_ms: u64::try_from(within.as_millis()).unwrap_or(u64::MAX),
             number: 0,
+            fallback: None,
             input: input(order, seen),
         };
-        match ask_ourselves("run-check", &job, within + GRACE).await? {
+        match errand::ask(Errand::Check, &job, within + GRACE).await? {
             CheckEnd::Ran { findings } => Ok(findings),
             CheckEnd::CouldNot { why } => Err(why),
         }
@@ -141,55 +131,6 @@ fn could_not(check: &str, why: &str, order: &CheckOrder) -> BundledFinding {
     }
 }
 
-/// Executes this very program for one job, and reads its answer. Whatever it started ends with this call.
-async fn ask_ourselves<T: DeserializeOwned>(
-    command: &str,
-    job: &(impl Serialize + Sync),
-    within: Duration,
-) -> Result<T, String> {
-    let said = |what: &'static str| move |error: io::Error| failed(what, &error);
-    // Of a daemon that was replaced on disk, this is still the one that runs.
-    let mut child = Command::new("/proc/self/exe")
-        .arg(command)
-        .env_clear()
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(said("cannot start evenkeeld"))?;
-    let (Some(mut input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
-        return Err("evenkeeld has no pipes".to_owned());
-    };
-    let mut line = serde_json::to_vec(job).expect("plain data: JSON can say it");
-    line.push(b'\n');
-    let talk = async {
-        input
-            .write_all(&line)
-            .await
-            .map_err(said("cannot tell evenkeeld"))?;
-        let mut answer = Vec::new();
-        let mut output = output.take(MAX_ANSWER_BYTES);
-        let read = output.read_to_end(&mut answer).await;
-        read.map_err(said("cannot hear evenkeeld"))?;
-        serde_json::from_slice(&answer).map_err(|error| failed("evenkeeld gave no answer", &error))
-    };
-    let answer = match timeout(within, talk).await {
-        Ok(answer) => answer,
-        Err(_) => Err(format!(
-            "evenkeeld gave no answer within {} s",
-            within.as_secs()
-        )),
-    };
-    // The end of its input ends what it runs, and itself; it is killed where that does not do.
-    drop(input);
-    let _ = timeout(GRACE, child.wait()).await;
-    answer
-}
-
-fn failed(what: &str, error: &dyn Display) -> String {
-    format!("{what}: {error}")
-}
-
 /// Runs the operator's gate script.
 pub(crate) struct GateRunner {
     pub(crate) script: Option<PathBuf>,
@@ -218,7 +159,7 @@ impl GateScript for GateRunner {
             within_ms: u64::try_from(self.within.as_millis()).unwrap_or(u64::MAX),
             environment: environment(context),
         };
-        match ask_ourselves("run-script", &job, self.within + GRACE).await {
+        match errand::ask(Errand::Script, &job, self.within + GRACE).await {
             Ok(Answer::Open) => GateAnswer::Open,
             Ok(Answer::NotYet(said)) => GateAnswer::NotYet(said),
             Ok(Answer::Trouble(why)) | Err(why) => GateAnswer::Trouble(why),

@@ -51,9 +51,10 @@ use crate::peers::Peers;
 use crate::pool::PoolRecord;
 use crate::scripts::{CheckRunner, GateRunner};
 use crate::scrub::{Scrubber, Suspects};
+use crate::standing::Onlooker;
 use crate::telling::Telling;
 use crate::watchdog::{self, Watched};
-use crate::{bootstrap, derived, expiry, local, machine, modes, record};
+use crate::{bootstrap, derived, expiry, local, log, machine, modes, record, standing};
 
 /// Pause between two tries.
 const RETRY: Duration = Duration::from_millis(200);
@@ -131,14 +132,14 @@ async fn start(settings: NodeSettings, stop: CancellationToken) -> Result<()> {
     ];
     tasks.spawn(until(stop.clone(), watchdog::feed(loops)));
     notify(&[NotifyState::Ready]);
-    tracing::info!(node = %base.settings.node, boot = %base.boot_id, "ready");
+    tracing::info!(target: log::READY, boot = %base.boot_id, "ready");
     tasks.spawn(until(
         stop.clone(),
         notify::follow(Arc::clone(&base.follower), belonging),
     ));
     stop.cancelled().await;
     notify(&[NotifyState::Stopping]);
-    tracing::info!("stopping");
+    tracing::info!(target: log::STOPPING, "stopping");
     let ended = async { while tasks.join_next().await.is_some() {} };
     if tokio::time::timeout(STOP_WITHIN, ended).await.is_err() {
         tracing::warn!("not everything ended within {STOP_WITHIN:?}; it is cut");
@@ -617,9 +618,19 @@ async fn start_rest(
         router,
         limits: Limits::default(),
     };
+    let onlooker = Onlooker {
+        node: base.settings.node.clone(),
+        boot_id: base.boot_id,
+        platform: Arc::clone(&base.platform),
+        follower: Arc::clone(&base.follower),
+        pacemaker_brings_the_record: standing::is_brought_by_pacemaker(&base.settings.record),
+    };
     tasks.spawn(local::serve(
         base.settings.data.join(local::SOCKET),
-        cluster::routes(&rest.resident, front.router.clone()),
+        standing::beside(
+            cluster::routes(&rest.resident, front.router.clone()),
+            onlooker,
+        ),
         stop.clone(),
     ));
     let listener = listen::begin_to_bind(settings.listen.clone()).await;

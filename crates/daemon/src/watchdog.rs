@@ -14,6 +14,7 @@ use evenkeel_seam::Pulse;
 use sd_notify::NotifyState;
 use tokio::time::{Instant, sleep};
 
+use crate::log;
 use crate::notify::notify;
 
 /// So often within systemd's bound it is told: a busy machine may make it late.
@@ -138,6 +139,7 @@ fn all_go_on(loops: &mut [Watched], passed: Duration) -> bool {
         let (what, bound) = (watched.what, watched.bound);
         if let Verdict::Hangs { still } = watched.look(passed) {
             tracing::error!(
+                target: log::HANGS,
                 what,
                 ?still,
                 ?bound,

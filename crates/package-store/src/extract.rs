@@ -161,6 +161,16 @@ impl Store {
 
     /// Whether a package that was good when it came in is refused because its copy has rotted since.
     fn blame(&self, digest: Digest, error: VerifyError, cancel: &AtomicBool) -> ExtractError {
+        match self.set_aside_if_damaged(digest, cancel) {
+            Some(damaged) => damaged.into(),
+            None => error.into(),
+        }
+    }
+
+    /// Looks at a copy that was refused when it was extracted. One that has rotted since it came in is set aside, so
+    /// that a good one can come in, and that is said: [`StoreError::Damaged`]. `None`: the copy is what was verified, or
+    /// it cannot be told. Blocks until done.
+    pub fn set_aside_if_damaged(&self, digest: Digest, cancel: &AtomicBool) -> Option<StoreError> {
         let mut pace = |_| match cancel.load(Ordering::Relaxed) {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
@@ -168,11 +178,11 @@ impl Store {
         match self.scrub(digest, &mut pace) {
             Ok(ScrubOutcome::Damaged { why, copy }) => match self.quarantine(digest, copy, &why) {
                 Ok(Quarantined::SetAside | Quarantined::HealedBefore) => {
-                    StoreError::Damaged { digest, why }.into()
+                    Some(StoreError::Damaged { digest, why })
                 }
-                Err(error) => error.into(),
+                Err(error) => Some(error),
             },
-            Ok(ScrubOutcome::Whole | ScrubOutcome::Stopped) | Err(_) => error.into(),
+            Ok(ScrubOutcome::Whole | ScrubOutcome::Stopped) | Err(_) => None,
         }
     }
 }

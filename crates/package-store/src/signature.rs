@@ -38,6 +38,17 @@ impl TrustedKeys {
         self.keys.keys().filter(trusted).copied()
     }
 
+    /// The trusted keys themselves, to tell another process of ours.
+    pub fn keys(&self) -> impl Iterator<Item = &PublicKey> {
+        let trusted = |(id, key)| (!self.revoked.contains(id)).then_some(key);
+        self.keys.iter().filter_map(trusted)
+    }
+
+    /// The ids of keys that were trusted and are no longer.
+    pub fn revoked(&self) -> impl Iterator<Item = KeyId> + '_ {
+        self.revoked.iter().copied()
+    }
+
     /// Whether no key is trusted: then no package is.
     pub fn is_empty(&self) -> bool {
         self.ids().next().is_none()

@@ -262,6 +262,13 @@ impl Store {
         })
     }
 
+    /// Where the archive of a package here is, for another process of ours to read. The package may be deleted before
+    /// it does: then the file is gone.
+    pub fn archive_path(&self, digest: Digest) -> Result<PathBuf, StoreError> {
+        self.get(digest).ok_or(StoreError::NotThere { digest })?;
+        Ok(self.inner.package_dir(digest).join(ARCHIVE))
+    }
+
     /// The manifest of a package here.
     pub fn manifest(&self, digest: Digest) -> Result<SignedManifest, StoreError> {
         self.get(digest).ok_or(StoreError::NotThere { digest })?;

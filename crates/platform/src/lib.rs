@@ -8,6 +8,7 @@ mod traits;
 
 pub mod devices;
 pub mod linux;
+pub mod remote;
 pub mod sim;
 
 pub use traits::{

@@ -3,6 +3,7 @@
 mod bench;
 mod check;
 mod conformance;
+mod deb;
 mod demo;
 mod determinism;
 mod layering;
@@ -70,6 +71,8 @@ enum Command {
     /// Measures speed and memory, paired with the shell commands that do the same.
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// The Debian package, from a release build: both programs, units, man pages, completions, documents.
+    Deb(deb::Deb),
     /// Builds, then runs `evenkeel lab demo` with the given arguments.
     Demo {
         /// Passed on.
@@ -92,6 +95,7 @@ fn main() -> ExitCode {
             most_states,
         } => simulate::explore(faults, requests, most_states),
         Command::Bench(bench) => bench::run(&bench),
+        Command::Deb(deb) => deb::make(&deb),
         Command::Demo { arguments } => demo::run(&arguments),
     };
     match outcome {

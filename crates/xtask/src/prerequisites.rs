@@ -64,6 +64,17 @@ const CURL: Prerequisite = Prerequisite {
     arguments: &["--version"],
 };
 
+const CARGO_DEB: Prerequisite = Prerequisite {
+    name: "cargo-deb (cargo install --locked cargo-deb)",
+    program: "cargo-deb",
+    arguments: &["--version"],
+};
+const DPKG: Prerequisite = Prerequisite {
+    name: "Debian's dpkg-dev (dpkg-shlibdeps)",
+    program: "dpkg-shlibdeps",
+    arguments: &["--version"],
+};
+
 const GZIP: Prerequisite = Prerequisite {
     name: "gzip",
     program: "gzip",
@@ -95,6 +106,10 @@ pub(crate) fn for_test() -> Result<()> {
 
 pub(crate) fn for_bench() -> Result<()> {
     need(&[CC, TAR, GZIP, CPIO, OPENSSL, SWUPDATE])
+}
+
+pub(crate) fn for_deb() -> Result<()> {
+    need(&[CC, GIT, CARGO_DEB, DPKG])
 }
 
 pub(crate) fn for_demo() -> Result<()> {

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::agent::Inner;
 use crate::db::{DbError, JournalEntry, Side, Stage};
+use crate::logged::{TASK_BEGINS, TASK_ENDED, TASK_FAILED};
 use crate::parts::{AgentParts, Bounds};
 
 /// Between attempts to write down how an order ended.
@@ -81,15 +82,20 @@ impl Run {
 
     /// Works, and writes down how it ended. The result waits in the journal.
     pub(crate) async fn run_to_end(self) {
+        let (key, node) = (self.order.key, &self.order.task.node);
+        let action = self.order.task.action.name();
+        let TaskKey {
+            operation, task, ..
+        } = key;
+        info!(target: TASK_BEGINS, %operation, %task, %node, action, "task begins");
         let result = match self.resumed > self.bounds().resumes {
             true => Err(self.given_up()),
             false => self.work().await,
         };
-        let action = self.order.task.action.name();
         let end = match result {
             Ok(how) => TaskEnd::Done { how },
             Err(error) => {
-                warn!(action, node = %self.order.task.node, "task failed: {error}");
+                warn!(target: TASK_FAILED, %operation, %task, %node, action, "task failed: {error}");
                 TaskEnd::Failed { error }
             }
         };
@@ -97,7 +103,7 @@ impl Run {
             self.say(&format!("the result cannot be written down: {error}"), 0, 0);
             tokio::time::sleep(JOURNAL_PAUSE).await;
         }
-        info!(action, node = %self.order.task.node, ?end, "task ended");
+        info!(target: TASK_ENDED, %operation, %task, %node, action, ?end, "task ended");
         lock(&self.inner).remove(&self.order.key);
     }
 

@@ -23,7 +23,7 @@ use super::{CheckJob, NOT_CONFINED, calls, read_job, view};
 const FIRST_UID: u32 = 1_879_048_192;
 /// How many of them are used.
 const UIDS: u32 = 1 << 16;
-/// `nobody`, where those are not to be had (in a container).
+/// `nobody`, where those are not to be had (in a container), and no user was made for it.
 const NOBODY: u32 = 65_534;
 /// The last capability that a kernel may have.
 const LAST_CAPABILITY: u32 = 63;
@@ -79,7 +79,7 @@ fn run(job: &CheckJob) -> Result<ExitStatus, String> {
     let seconds = job.within_ms.div_ceil(1000) + 1;
     setrlimit(Resource::RLIMIT_CPU, seconds, seconds).map_err(|e| failed("limits", &e))?;
     give_up_capabilities()?;
-    outside.become_nobody(job.number)?;
+    outside.become_nobody(job.number, job.fallback)?;
     calls::refuse()?;
     start(job)
 }
@@ -104,13 +104,13 @@ impl Outside {
         }
     }
 
-    fn become_nobody(self, number: u32) -> Result<(), String> {
+    fn become_nobody(self, number: u32, fallback: Option<u32>) -> Result<(), String> {
         match self {
             // Its user owns nothing that it sees, and has no capability.
             Self::Nobody => Ok(()),
             Self::Root => {
                 let own = FIRST_UID + number % UIDS;
-                become_user(own).or_else(|_| become_user(NOBODY))
+                become_user(own).or_else(|_| become_user(fallback.unwrap_or(NOBODY)))
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Runs what others wrote: the checks that packages bring, confined, and the operator's gate script.
 //!
-//! For a check the daemon executes itself twice. [`outer`] (`evenkeeld run-check`) leaves the namespaces of
-//! the machine, watches time, memory and output, and says what came of it. [`inner`] (`evenkeeld run-check-inside`)
+//! For a check the daemon has itself executed twice. [`outer`] (`evenkeeld run-check`; how it is started says
+//! [`errand`](crate::errand)) leaves the namespaces of the machine, watches time, memory and output, and says what came of it. [`inner`] (`evenkeeld run-check-inside`)
 //! is the first process in there: it builds the view of the filesystem, gives up every privilege and starts
 //! the check. When either of them or the daemon ends, however it ends, the kernel ends all of it: the first
 //! process of a process namespace takes the others with it.
@@ -17,13 +17,17 @@ mod output;
 mod script;
 mod view;
 
-use std::io::{self, BufRead, Read};
-use std::os::fd::AsFd;
+use std::fs::File;
+use std::io::{self, BufRead, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use evenkeel_model::BundledFinding;
 use serde::{Deserialize, Serialize};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 
 pub(crate) use inner::main as run_inside;
@@ -49,6 +53,9 @@ pub(crate) struct CheckJob {
     /// Of its own among all that run: the process id of whoever watches it.
     #[serde(default)]
     pub(crate) number: u32,
+    /// Who it becomes where the user ids that nobody has are not to be had (in a container).
+    #[serde(default)]
+    pub(crate) fallback: Option<u32>,
     /// What it is told, as JSON.
     pub(crate) input: String,
 }
@@ -70,7 +77,7 @@ pub(crate) enum CheckEnd {
 }
 
 /// Reads the line that tells of a job. Nothing behind it is consumed that is not in the buffer of the process.
-fn read_job<T: for<'a> Deserialize<'a>>() -> Result<T, String> {
+pub(crate) fn read_job<T: for<'a> Deserialize<'a>>() -> Result<T, String> {
     let mut line = String::new();
     let read = io::stdin().lock().take(MAX_JOB_BYTES).read_line(&mut line);
     read.map_err(|error| format!("what is to be run was not said: {error}"))?;
@@ -82,9 +89,34 @@ async fn input_ends() {
     let Ok(input) = io::stdin().as_fd().try_clone_to_owned() else {
         return;
     };
-    let Ok(mut input) = pipe::Receiver::from_owned_fd(input) else {
+    let Some(mut input) = watched(input) else {
         return;
     };
     let mut piece = [0; 64];
     while input.read(&mut piece).await.is_ok_and(|n| n > 0) {}
+}
+
+/// A pipe of the daemon's, or the connection that systemd started this process for.
+fn watched(input: OwnedFd) -> Option<Box<dyn AsyncRead + Unpin>> {
+    let input = File::from(input);
+    if !input.metadata().ok()?.file_type().is_socket() {
+        let pipe = pipe::Receiver::from_owned_fd(input.into()).ok()?;
+        return Some(Box::new(pipe));
+    }
+    let stream = std::os::unix::net::UnixStream::from(OwnedFd::from(input));
+    stream.set_nonblocking(true).ok()?;
+    Some(Box::new(UnixStream::from_std(stream).ok()?))
+}
+
+/// Says what came of it: one line. A connection's two directions are one file, which was watched without blocking.
+fn answer(line: &str) -> ExitCode {
+    let output = io::stdout();
+    let written = rustix::io::ioctl_fionbio(&output, false)
+        .map_err(io::Error::from)
+        .and_then(|()| writeln!(output.lock(), "{line}"));
+    match written {
+        Ok(()) => ExitCode::SUCCESS,
+        // Nobody listens any more.
+        Err(_) => ExitCode::FAILURE,
+    }
 }

@@ -1,12 +1,12 @@
 //! The process around a check: leaves the machine's namespaces, watches time, memory and output, says what came of it.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::process::{ExitCode, ExitStatus, Stdio};
 use std::time::Duration;
 
 use nix::sched::{CloneFlags, unshare};
-use nix::unistd::{getegid, geteuid};
+use nix::unistd::{User, getegid, geteuid};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
@@ -15,6 +15,8 @@ use super::memory::Proc;
 use super::output::{self, MAX_OUTPUT_BYTES};
 use super::{CheckEnd, CheckJob, NOT_CONFINED, input_ends, read_job};
 
+/// The package's sysusers.d makes it.
+const OWN_USER: &str = "evenkeel-check";
 /// When memory is short, a check goes first: the kernel's highest score.
 const OOM_SCORE: &str = "1000";
 /// A killed process namespace is gone at once, unless the machine hangs.
@@ -26,15 +28,16 @@ pub(crate) fn main() -> ExitCode {
     let end = read_job().and_then(run);
     let end = end.unwrap_or_else(|why| CheckEnd::CouldNot { why });
     let line = serde_json::to_string(&end).expect("plain data: JSON can say it");
-    match writeln!(io::stdout(), "{line}") {
-        Ok(()) => ExitCode::SUCCESS,
-        // Nobody listens any more.
-        Err(_) => ExitCode::FAILURE,
-    }
+    super::answer(&line)
 }
 
 fn run(mut job: CheckJob) -> Result<CheckEnd, String> {
     job.number = std::process::id();
+    // Looked up here: inside there are no users.
+    job.fallback = User::from_name(OWN_USER)
+        .ok()
+        .flatten()
+        .map(|user| user.uid.as_raw());
     leave_the_machine().map_err(|why| format!("it cannot be confined here: {why}"))?;
     // No thread can be started from here on, and none is: the next process belongs to the new namespace.
     let runtime = tokio::runtime::Builder::new_current_thread()

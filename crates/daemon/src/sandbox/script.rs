@@ -1,7 +1,6 @@
 //! The operator's gate script: trusted, so not confined; bounded, and never left behind.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::{ExitCode, ExitStatus, Stdio};
 use std::time::Duration;
@@ -46,11 +45,7 @@ pub(crate) fn main() -> ExitCode {
     let answer = read_job().and_then(|job| run(&job));
     let answer = answer.unwrap_or_else(Answer::Trouble);
     let line = serde_json::to_string(&answer).expect("plain data: JSON can say it");
-    match writeln!(io::stdout(), "{line}") {
-        Ok(()) => ExitCode::SUCCESS,
-        // Nobody listens any more.
-        Err(_) => ExitCode::FAILURE,
-    }
+    super::answer(&line)
 }
 
 fn run(job: &ScriptJob) -> Result<Answer, String> {

@@ -4,10 +4,12 @@
 
 mod alone;
 mod gate_script;
+mod helpers;
 mod pool;
 mod sandbox;
 mod security;
 mod stand;
+mod standing;
 mod watchdog;
 
 use std::path::Path;

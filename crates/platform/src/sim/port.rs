@@ -22,6 +22,10 @@ pub trait Transport: Send + Sync + 'static {
     async fn call(&self, command: Command) -> Result<Reply, PlatformError>;
     /// Folder that holds the folders `a` and `b` of the node's slots.
     fn slots_dir(&self) -> PathBuf;
+    /// The folder of one of them.
+    fn slot_path(&self, slot: Slot) -> PathBuf {
+        self.slots_dir().join(slot.as_str())
+    }
 }
 
 /// One node's platform.
@@ -96,7 +100,7 @@ impl<T: Transport> BootSlots for Port<T> {
     }
 
     fn path(&self, slot: Slot) -> PathBuf {
-        self.transport.slots_dir().join(slot.as_str())
+        self.transport.slot_path(slot)
     }
 
     async fn mark_unbootable(&self, slot: Slot) -> Result<(), PlatformError> {

@@ -12,3 +12,4 @@ mod faults;
 mod ha;
 mod machine;
 mod random;
+mod remote;

@@ -1,0 +1,86 @@
+//! Sees the machine and acts on it for a daemon that has neither devices nor privileges: a process of its own, which systemd
+//! starts with the first connection (`evenkeel-machine.socket`).
+
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener as StdListener;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use evenkeel_model::PlatformSettings;
+use evenkeel_platform::remote;
+use tokio::net::UnixListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::sleep;
+
+use crate::error::chain;
+use crate::machine::{self, Machine};
+use crate::{config, log};
+
+/// Pause between two tries to reach the machine.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// `evenkeeld serve-machine`: its input is the socket where the machine is asked for. Ends with SIGTERM.
+pub(crate) fn main(config: &Path) -> ExitCode {
+    match serve(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!(
+                "evenkeeld: the machine is not served: {}",
+                chain(error.as_ref())
+            );
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(config: &Path) -> Result<()> {
+    let settings = config::load(config)?;
+    log::begin(&settings.node);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    let outcome = runtime.block_on(async {
+        let listener = listener().context("its input is no socket to listen on")?;
+        let mut terminated =
+            signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+        let served = async {
+            let machine = reach(&settings.platform).await;
+            remote::serve(listener, machine.platform, machine.devices).await;
+        };
+        tokio::select! {
+            () = served => {}
+            _ = terminated.recv() => {}
+        }
+        Ok(())
+    });
+    runtime.shutdown_background();
+    outcome
+}
+
+fn listener() -> io::Result<UnixListener> {
+    let socket = StdListener::from(io::stdin().as_fd().try_clone_to_owned()?);
+    socket.set_nonblocking(true)?;
+    UnixListener::from_std(socket)
+}
+
+/// Whoever connects meanwhile waits, with a bound of its own.
+async fn reach(settings: &PlatformSettings) -> Machine {
+    let mut last = String::new();
+    loop {
+        match machine::own(settings).await {
+            Ok(machine) => return machine,
+            Err(error) => {
+                let error = error.to_string();
+                if error != last {
+                    tracing::warn!(error, "the machine does not answer yet");
+                    last = error;
+                }
+                sleep(RETRY).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! How this boot stands, for the units of systemd's that wait for it: the one that marks the boot good, the one that holds
+//! Pacemaker back, the one that restarts the daemon. It is told over the local socket, as what is still waited for.
+//!
+//! **Invariant.** What cannot be seen is waited for, never taken as well. Who asks has bounds of its own where waiting
+//! would keep the node from serving.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Json, State};
+use axum::routing::get;
+use evenkeel_model::{
+    BootId, MemberHa, NodeName, OperationKind, PairState, RecordSettings, SlotHealth, SlotsState,
+};
+use evenkeel_platform::{PlatformError, SharedPlatform};
+use evenkeel_record::Follower;
+use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
+
+/// Where it is asked for, on the local socket alone.
+pub(crate) const PATH: &str = "/evenkeel/v1/standing";
+/// How long the machine may take to show itself.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// What each unit still waits for; nothing where it may go on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Standing {
+    /// Who tells it.
+    pub(crate) node: String,
+    /// Of which boot.
+    pub(crate) boot_id: String,
+    /// Until the boot may be called good.
+    pub(crate) good: Option<String>,
+    /// Until Pacemaker may start. The journal was read before anything was told here.
+    pub(crate) pacemaker: Option<String>,
+    /// Until a restart of the daemon disturbs nobody.
+    pub(crate) restart: Option<String>,
+}
+
+/// Sees it.
+#[derive(Clone)]
+pub(crate) struct Onlooker {
+    pub(crate) node: NodeName,
+    pub(crate) boot_id: BootId,
+    pub(crate) platform: SharedPlatform,
+    pub(crate) follower: Arc<Follower>,
+    /// The record is on the pair's pool: Pacemaker brings it.
+    pub(crate) pacemaker_brings_the_record: bool,
+}
+
+/// Whether nobody can have the record before Pacemaker runs.
+pub(crate) fn is_brought_by_pacemaker(record: &RecordSettings) -> bool {
+    match record {
+        RecordSettings::SharedPool(_) => true,
+        RecordSettings::Sqlite { .. } | RecordSettings::Etcd(_) => false,
+    }
+}
+
+/// What was seen.
+struct Seen {
+    slots: Result<SlotsState, String>,
+    pair: Result<Option<PairState>, String>,
+    record: Recorded,
+    open: Vec<OperationKind>,
+}
+
+/// What the record says of this boot.
+enum Recorded {
+    /// It does not answer.
+    OutOfReach(String),
+    /// It knows of no cluster.
+    NoCluster,
+    /// It does not name this boot yet.
+    NotYet,
+    /// It names this boot.
+    Yes,
+}
+
+/// The API of the local socket, with this beside it.
+pub(crate) fn beside(api: Router, onlooker: Onlooker) -> Router {
+    let route = get(|State(onlooker): State<Onlooker>| async move { Json(onlooker.look().await) });
+    Router::new()
+        .route(PATH, route)
+        .with_state(onlooker)
+        .fallback_service(api)
+}
+
+impl Onlooker {
+    async fn look(&self) -> Standing {
+        let slots = bounded("the boot slots", self.platform.slots());
+        let pair = bounded("the pair", self.platform.pair());
+        let (slots, pair) = tokio::join!(slots, pair);
+        let view = self.follower.view();
+        let seen = Seen {
+            slots,
+            pair,
+            record: self.recorded(),
+            open: view.control().open.values().copied().collect(),
+        };
+        Standing {
+            node: self.node.to_string(),
+            boot_id: self.boot_id.to_string(),
+            good: good(&seen),
+            pacemaker: match self.pacemaker_brings_the_record {
+                true => None,
+                false => published(&seen.record),
+            },
+            restart: restart(&seen),
+        }
+    }
+
+    fn recorded(&self) -> Recorded {
+        let contact = self.follower.contact();
+        if let Some(why) = contact.trouble {
+            return Recorded::OutOfReach(why);
+        }
+        if contact.last.is_none() {
+            return Recorded::OutOfReach("it has not answered yet".to_owned());
+        }
+        let view = self.follower.view();
+        let control = view.control();
+        match (&control.topology, control.booted.get(&self.node)) {
+            (None, _) => Recorded::NoCluster,
+            (Some(_), Some(booted)) if booted.boot_id == self.boot_id => Recorded::Yes,
+            (Some(_), _) => Recorded::NotYet,
+        }
+    }
+}
+
+async fn bounded<T>(
+    what: &str,
+    look: impl Future<Output = Result<T, PlatformError>>,
+) -> Result<T, String> {
+    match timeout(LOOK, look).await {
+        Ok(Ok(seen)) => Ok(seen),
+        Ok(Err(error)) => Err(format!("{what}, which cannot be seen: {error}")),
+        Err(_) => Err(format!("{what}, which cannot be seen within {LOOK:?}")),
+    }
+}
+
+/// The node rejoined, and serves; in an update the update has the last word, which waits for the pair to be stable too.
+fn good(seen: &Seen) -> Option<String> {
+    let pair = match &seen.pair {
+        Err(why) => return Some(why.clone()),
+        Ok(pair) => pair,
+    };
+    if let Some(pair) = pair.as_ref().filter(|it| it.local.ha != MemberHa::Serving) {
+        let (node, ha) = (&pair.local.node, pair.local.ha.text());
+        return Some(format!("{node} to serve: {ha}"));
+    }
+    if let Some(waits) = published(&seen.record) {
+        return Some(waits);
+    }
+    let slots = match &seen.slots {
+        Err(why) => return Some(why.clone()),
+        Ok(slots) => slots,
+    };
+    let slot = slots.booted;
+    match slots.slot(slot).health {
+        SlotHealth::Good => None,
+        SlotHealth::Untried { .. } | SlotHealth::Unbootable
+            if seen.open.contains(&OperationKind::Update) =>
+        {
+            Some(format!("the update that is open to mark slot {slot} good"))
+        }
+        SlotHealth::Untried { .. } | SlotHealth::Unbootable => None,
+    }
+}
+
+fn published(record: &Recorded) -> Option<String> {
+    match record {
+        Recorded::Yes | Recorded::NoCluster => None,
+        Recorded::NotYet => Some("this boot to be in the record".to_owned()),
+        Recorded::OutOfReach(why) => Some(format!("the record: {why}")),
+    }
+}
+
+/// A restart is safe at any instant, but whoever acts just now begins anew, and nobody guards the pair meanwhile.
+fn restart(seen: &Seen) -> Option<String> {
+    let disturbed = |kind: &&OperationKind| match kind {
+        OperationKind::Update | OperationKind::Firmware => true,
+        OperationKind::Validation
+        | OperationKind::PackageGet
+        | OperationKind::PackageDelete
+        | OperationKind::PackageSync
+        | OperationKind::Estimate => false,
+    };
+    if let Some(kind) = seen.open.iter().find(disturbed) {
+        return Some(format!("the end of the {} that is open", kind.as_str()));
+    }
+    let pair = match &seen.pair {
+        Err(why) => return Some(why.clone()),
+        Ok(pair) => pair.as_ref()?,
+    };
+    let between = |ha: MemberHa| match ha {
+        MemberHa::WaitingForGiveback | MemberHa::PartialGiveback | MemberHa::Booting => true,
+        // Who serves alone for a dead partner serves on without its daemon.
+        MemberHa::Serving | MemberHa::Down | MemberHa::Fenced => false,
+    };
+    let member = [&pair.local, &pair.partner];
+    let member = member.into_iter().find(|member| between(member.ha))?;
+    let (node, ha) = (&member.node, member.ha.text());
+    Some(format!("the pair's takeover to be over: {node}: {ha}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_model::{MemberState, Slot, SlotState};
+
+    use super::*;
+
+    fn member(name: &str, ha: MemberHa) -> MemberState {
+        MemberState {
+            node: name.parse().unwrap(),
+            ha,
+            boot_id: None,
+        }
+    }
+
+    /// A pair at rest, in the record, on a good slot.
+    fn well() -> Seen {
+        let slot = |health| SlotState {
+            health,
+            image: None,
+        };
+        Seen {
+            slots: Ok(SlotsState {
+                booted: Slot::B,
+                default: Slot::B,
+                a: slot(SlotHealth::Good),
+                b: slot(SlotHealth::Good),
+                writable: true,
+            }),
+            pair: Ok(Some(PairState {
+                enabled: true,
+                local: member("n1", MemberHa::Serving),
+                partner: member("n2", MemberHa::Serving),
+                takeover_veto: None,
+                takeover_veto_passes: false,
+                giveback_veto: None,
+                giveback_veto_passes: false,
+                transition: None,
+            })),
+            record: Recorded::Yes,
+            open: Vec::new(),
+        }
+    }
+
+    fn with_ha(mut seen: Seen, local: MemberHa, partner: MemberHa) -> Seen {
+        let pair = seen.pair.as_mut().unwrap().as_mut().unwrap();
+        (pair.local.ha, pair.partner.ha) = (local, partner);
+        seen
+    }
+
+    fn on_trial(mut seen: Seen, open: Vec<OperationKind>) -> Seen {
+        seen.slots.as_mut().unwrap().b.health = SlotHealth::Untried { tries: 2 };
+        seen.open = open;
+        seen
+    }
+
+    #[test]
+    fn a_pair_at_rest_waits_for_nothing() {
+        let seen = well();
+        assert_eq!(good(&seen), None);
+        assert_eq!(published(&seen.record), None);
+        assert_eq!(restart(&seen), None);
+    }
+
+    #[test]
+    fn a_boot_is_good_once_the_node_serves_and_is_in_the_record() {
+        for ha in [
+            MemberHa::WaitingForGiveback,
+            MemberHa::PartialGiveback,
+            MemberHa::Booting,
+            MemberHa::Down,
+        ] {
+            let waits = good(&with_ha(well(), ha, MemberHa::Serving));
+            assert!(waits.unwrap().contains("n1 to serve"), "{ha:?}");
+        }
+        // A partner that is away is no fault of this boot.
+        let alone = with_ha(well(), MemberHa::Serving, MemberHa::Fenced);
+        assert_eq!(good(&alone), None);
+        let record = Recorded::NotYet;
+        let waits = good(&Seen { record, ..well() });
+        assert_eq!(waits.unwrap(), "this boot to be in the record");
+    }
+
+    #[test]
+    fn in_an_update_the_update_says_when_the_slot_is_good() {
+        let update = vec![OperationKind::PackageSync, OperationKind::Update];
+        let waits = good(&on_trial(well(), update));
+        assert_eq!(
+            waits.unwrap(),
+            "the update that is open to mark slot b good"
+        );
+        // Whatever was tried without one is good when it serves.
+        assert_eq!(
+            good(&on_trial(well(), vec![OperationKind::Validation])),
+            None
+        );
+        // A node that fell back runs a slot that was good before.
+        let open = vec![OperationKind::Update];
+        assert_eq!(good(&Seen { open, ..well() }), None);
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_waited_for() {
+        let pair = || Err("the pair, which cannot be seen: no answer".to_owned());
+        let unseen = Seen {
+            pair: pair(),
+            ..well()
+        };
+        assert!(good(&unseen).is_some() && restart(&unseen).is_some());
+        let slots = Err("the boot slots, which cannot be seen".to_owned());
+        assert!(good(&Seen { slots, ..well() }).is_some());
+        let away = || Recorded::OutOfReach("no quorum".to_owned());
+        assert_eq!(published(&away()).unwrap(), "the record: no quorum");
+        let record = away();
+        assert!(good(&Seen { record, ..well() }).is_some());
+    }
+
+    #[test]
+    fn a_daemon_is_not_restarted_amid_a_takeover_an_update_or_a_flash() {
+        for kind in [OperationKind::Update, OperationKind::Firmware] {
+            let open = vec![OperationKind::PackageGet, kind];
+            let waits = restart(&Seen { open, ..well() }).unwrap();
+            assert!(waits.contains(kind.as_str()), "{waits}");
+        }
+        let open = vec![OperationKind::Validation, OperationKind::Estimate];
+        assert_eq!(restart(&Seen { open, ..well() }), None);
+        let taken = with_ha(well(), MemberHa::Serving, MemberHa::WaitingForGiveback);
+        assert!(restart(&taken).unwrap().contains("n2"));
+        let alone = with_ha(well(), MemberHa::Serving, MemberHa::Fenced);
+        assert_eq!(restart(&alone), None);
+        assert_eq!(
+            restart(&Seen {
+                pair: Ok(None),
+                ..well()
+            }),
+            None
+        );
+    }
+}

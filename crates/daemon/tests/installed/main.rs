@@ -1,0 +1,421 @@
+//! The Debian package on a booted Debian host: installed, configured, helped, hung, rebooted, without power, upgraded, removed,
+//! purged. The host is a container with systemd in it; its hardware is simulated, and kept by this test.
+//!
+//! It needs root, `systemd-nspawn`, `debootstrap`, cargo-deb, and half a minute, so it is run by name:
+//!
+//!     cargo test -p evenkeel-daemon --test installed -- --ignored --nocapture
+//!
+//! `EVENKEEL_DEB` names a package that is there already.
+
+#![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
+
+mod container;
+mod helped;
+mod keeper;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use container::{Container, bare_host, ran};
+use keeper::{Keeper, configure};
+use serde_json::Value;
+
+/// What the package is upgraded to.
+const NEWER: &str = "99.0-1";
+/// The limit that the project sets itself.
+const MOST_EXPOSED: f64 = 2.0;
+
+const UNITS: [&str; 7] = [
+    "evenkeeld.service",
+    "evenkeel-boot-good.service",
+    "evenkeel-pacemaker-gate.service",
+    "evenkeel-machine.socket",
+    "evenkeel-check.socket",
+    "evenkeel-script.socket",
+    "evenkeel-slot.socket",
+];
+
+#[test]
+#[ignore = "needs root, systemd-nspawn, debootstrap and cargo-deb"]
+fn the_package_lives_and_dies_on_a_host() {
+    let root = bare_host();
+    let (first, newer) = packages(&root);
+    fs::create_dir_all(root.join("slots/a")).unwrap();
+    let keeper = Keeper::start(&root);
+    let mut host = Container::power_on(&root);
+    chapter("installed, and not configured");
+    installs(&host, &first);
+    chapter("configured and started");
+    starts(&host);
+    chapter("as confined as it is meant to be");
+    is_confined(&host);
+    chapter("helpers");
+    helped::by_its_units(&host);
+    chapter("a boot is good, and Pacemaker may start");
+    holds_units_back(&host, &keeper);
+    chapter("the journal has fields");
+    logs_with_fields(&host);
+    chapter("hangs");
+    hangs(&host);
+    chapter("a pool is let go of");
+    lets_a_pool_go(&host);
+    chapter("reboot");
+    host.reboot();
+    is_back(&host);
+    chapter("loss of power");
+    host.lose_power();
+    is_back(&host);
+    chapter("upgraded while it runs");
+    is_upgraded(&host, &keeper, &first, &newer);
+    chapter("upgraded over a database of the release before");
+    migrates(&host, &newer);
+    chapter("removed, and installed again");
+    is_removed(&host, &first);
+    chapter("purged");
+    is_purged(&host);
+}
+
+fn chapter(title: &str) {
+    println!("\n== {title}");
+}
+
+/// The package, and the same as a newer version. Both are put where the host finds them.
+fn packages(root: &Path) -> (String, String) {
+    let made = std::env::var_os("EVENKEEL_DEB").map_or_else(|| make(root), PathBuf::from);
+    let folder = root.join("srv");
+    fs::copy(&made, folder.join("evenkeel.deb")).unwrap();
+    let unpacked = root.with_extension("newer");
+    let _ = fs::remove_dir_all(&unpacked);
+    ran(Command::new("dpkg-deb").arg("-R").arg(&made).arg(&unpacked));
+    let control = unpacked.join("DEBIAN/control");
+    let fields = fs::read_to_string(&control).unwrap();
+    let lines = fields
+        .lines()
+        .map(|line| match line.starts_with("Version: ") {
+            true => format!("Version: {NEWER}\n"),
+            false => format!("{line}\n"),
+        });
+    fs::write(&control, lines.collect::<String>()).unwrap();
+    let newer = folder.join("evenkeel-newer.deb");
+    let mut build = Command::new("dpkg-deb");
+    build.args(["--root-owner-group", "-Zgzip", "-z1", "-b"]);
+    ran(build.arg(&unpacked).arg(&newer));
+    fs::remove_dir_all(&unpacked).unwrap();
+    (
+        "/srv/evenkeel.deb".to_owned(),
+        "/srv/evenkeel-newer.deb".to_owned(),
+    )
+}
+
+fn make(root: &Path) -> PathBuf {
+    let made = root.with_extension("deb");
+    let mut xtask = Command::new(env!("CARGO"));
+    xtask
+        .args(["xtask", "deb", "--debug", "--output"])
+        .arg(&made);
+    ran(xtask.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")));
+    made
+}
+
+fn installs(host: &Container, package: &str) {
+    let said = host.runs(&format!("dpkg -i {package}"));
+    assert!(
+        said.contains("not started: this node belongs to no cluster")
+            || said.contains("not started:")
+    );
+    for unit in UNITS {
+        let (_, enabled) = host.tries(&format!("systemctl is-enabled {unit}"));
+        assert_eq!(enabled.trim(), "enabled", "{unit}");
+    }
+    assert_eq!(host.property("evenkeeld", "ActiveState"), "inactive");
+    // It says why, once, and is not tried again and again.
+    host.refuses("systemctl start evenkeeld");
+    assert_eq!(host.property("evenkeeld", "ExecMainStatus"), "78");
+    assert_eq!(host.property("evenkeeld", "NRestarts"), "0");
+    let text = host.property("evenkeeld", "StatusText");
+    assert!(text.contains("belongs to no cluster yet"), "{text}");
+    host.runs("systemctl show -p ActiveState,NRestarts,StatusText evenkeeld");
+    // Nor does it hold anything up.
+    host.runs("systemctl start evenkeel-boot-good evenkeel-pacemaker-gate");
+    host.runs("systemctl stop evenkeel-boot-good; systemctl reset-failed evenkeeld");
+    host.runs("id evenkeel-check; stat -c '%a %U %n' /etc/evenkeel /run/evenkeel");
+    host.runs("man evenkeeld >/dev/null 2>&1 || ls /usr/share/man/man8/evenkeeld.8.gz");
+}
+
+fn starts(host: &Container) {
+    configure(&host.root);
+    host.runs("evenkeeld --check");
+    host.runs("systemctl start evenkeeld");
+    host.until_property("evenkeeld", "StatusText", |text| {
+        text.contains("coordinator n1")
+    });
+    host.runs("systemctl is-active evenkeeld evenkeel-machine.service");
+    host.runs("printf 'correct horse battery\\n' >/srv/password");
+    host.runs("evenkeel user create admin --role admin --local --new-password-file /srv/password");
+    knows_its_users(host);
+}
+
+fn knows_its_users(host: &Container) {
+    let users = host.until("the users", || {
+        let (code, users) = host.tries("evenkeel user list --local --json");
+        (code == Some(0)).then_some(users)
+    });
+    let users: Value = serde_json::from_str(&users).unwrap();
+    assert_eq!(users["records"][0]["name"], "admin", "{users}");
+}
+
+fn is_confined(host: &Container) {
+    let said = host.runs("systemd-analyze security --no-pager evenkeeld | grep -v '✓'");
+    let overall = said
+        .lines()
+        .find(|line| line.contains("Overall exposure"))
+        .unwrap();
+    let number = overall
+        .split_whitespace()
+        .find_map(|word| word.parse::<f64>().ok());
+    assert!(number.unwrap() <= MOST_EXPOSED, "{overall}");
+    host.runs("systemd-analyze security --no-pager | grep -i evenkeel");
+    host.runs("systemd-analyze verify --man=no /usr/lib/systemd/system/evenkeel*.service");
+    // What the kernel says of the process itself.
+    let pid = host.property("evenkeeld", "MainPID");
+    let status = host.runs(&format!(
+        "grep -E 'Cap(Eff|Bnd)|NoNewPrivs|Seccomp:' /proc/{pid}/status"
+    ));
+    assert!(status.contains("CapBnd:\t0000000000000400"), "{status}");
+    assert!(status.contains("Seccomp:\t2"), "{status}");
+    let write = format!("nsenter -t {pid} -m sh -c 'touch /usr/x /etc/x || exit 7'");
+    host.refuses(&write);
+    let devices = host.runs(&format!("nsenter -t {pid} -m ls /dev"));
+    assert!(
+        !devices.contains("loop") && devices.contains("urandom"),
+        "{devices}"
+    );
+}
+
+fn holds_units_back(host: &Container, keeper: &Keeper) {
+    keeper.take_over();
+    host.until("the takeover", || keeper.is_taken_over().then_some(()));
+    host.runs("systemctl start --no-block boot-complete.target");
+    host.until_property("evenkeel-boot-good", "StatusText", |text| {
+        text.starts_with("waits for n1 to serve")
+    });
+    assert_eq!(
+        host.property("boot-complete.target", "ActiveState"),
+        "inactive"
+    );
+    host.until("the giveback", || keeper.give_back().then_some(()));
+    host.until_property("boot-complete.target", "ActiveState", |state| {
+        state == "active"
+    });
+    assert_eq!(host.property("evenkeel-boot-good", "ActiveState"), "active");
+
+    // What stands for Pacemaker here wants the gate, as the package's link says.
+    let unit = "[Service]\nExecStart=/usr/bin/sleep infinity\n";
+    fs::write(host.root.join("etc/systemd/system/pacemaker.service"), unit).unwrap();
+    host.runs("systemctl daemon-reload; systemctl start pacemaker");
+    assert_eq!(
+        host.property("evenkeel-pacemaker-gate", "Result"),
+        "success"
+    );
+    host.runs("systemctl stop pacemaker");
+
+    // A daemon that does not start: Pacemaker does, after the gate's bound and not before.
+    let dropin = "etc/systemd/system/evenkeel-pacemaker-gate.service.d/short.conf";
+    let short = "[Service]\nExecStart=\nExecStart=/usr/bin/evenkeeld pacemaker-gate --within 3\n";
+    write(host, dropin, short);
+    host.runs("systemctl mask --now --runtime evenkeeld");
+    host.runs("systemctl start --no-block pacemaker");
+    host.until_property("evenkeel-pacemaker-gate", "StatusText", |text| {
+        text.starts_with("waits for the daemon")
+    });
+    assert_eq!(host.property("pacemaker", "ActiveState"), "inactive");
+    host.until_property("pacemaker", "ActiveState", |state| state == "active");
+    host.runs("journalctl --no-pager -o cat -u evenkeel-pacemaker-gate -n 4");
+    host.runs("systemctl stop pacemaker; systemctl unmask --runtime evenkeeld");
+    fs::remove_file(host.root.join("etc/systemd/system/pacemaker.service")).unwrap();
+    fs::remove_dir_all(host.root.join(dropin).parent().unwrap()).unwrap();
+    host.runs("systemctl daemon-reload; systemctl start evenkeeld");
+}
+
+fn write(host: &Container, path: &str, text: &str) {
+    let path = host.root.join(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+fn logs_with_fields(host: &Container) {
+    // Nobody listens there: the daemon logs that it tries, and of which operation.
+    let get = "evenkeel --url https://127.0.0.1 --user admin --password-file /srv/password --insecure \
+               image package get http://127.0.0.1:9/none.tgz";
+    host.until("a coordinator", || {
+        let (_, said) = host.tries(&format!("timeout 5 {get}"));
+        journal(host, "EVENKEEL_OPERATION")
+            .first()
+            .is_some()
+            .then_some(said)
+    });
+    let of_operation = &journal(host, "EVENKEEL_OPERATION")[0];
+    println!("    {of_operation}");
+    assert_eq!(of_operation["EVENKEEL_NODE"], "n1");
+    let ready = &journal(host, "MESSAGE_ID=5e2a9c1f7d3b4b0e9a6c41d0f2b7e801")[0];
+    println!("    {ready}");
+    assert_eq!(ready["MESSAGE"], "ready");
+    assert_eq!(ready["PRIORITY"], "6");
+    assert_eq!(ready["SYSLOG_IDENTIFIER"], "evenkeeld");
+    assert!(
+        ready["CODE_FILE"].as_str().unwrap().ends_with("start.rs"),
+        "{ready}"
+    );
+    assert!(ready["EVENKEEL_BOOT"].is_string() && ready["CODE_LINE"].is_string());
+}
+
+/// Messages of the daemon with a field, or with a field's value.
+fn journal(host: &Container, wanted: &str) -> Vec<Value> {
+    let (_, said) = host.tries("journalctl --no-pager -o json -u evenkeeld");
+    let all = said
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let is_wanted = |it: &Value| match wanted.split_once('=') {
+        Some((field, value)) => it[field] == value,
+        None => !it[wanted].is_null(),
+    };
+    all.filter(is_wanted).collect()
+}
+
+/// A process that is stopped does nothing, a watchdog of systemd's included.
+fn hangs(host: &Container) {
+    let dropin = "etc/systemd/system/evenkeeld.service.d/short.conf";
+    write(
+        host,
+        dropin,
+        "[Service]\nWatchdogSec=3\nTimeoutAbortSec=1\n",
+    );
+    host.runs("systemctl daemon-reload; systemctl restart evenkeeld");
+    let pid = host.property("evenkeeld", "MainPID");
+    host.runs(&format!("kill -STOP {pid}"));
+    host.until_property("evenkeeld", "NRestarts", |times| times == "1");
+    host.until_property("evenkeeld", "ActiveState", |state| state == "active");
+    assert_ne!(host.property("evenkeeld", "MainPID"), pid);
+    let said = host.runs("journalctl --no-pager -o cat -u evenkeeld | grep -i watchdog");
+    assert!(said.contains("Watchdog timeout"), "{said}");
+    fs::remove_dir_all(host.root.join(dropin).parent().unwrap()).unwrap();
+    host.runs("systemctl daemon-reload; systemctl restart evenkeeld");
+    knows_its_users(host);
+}
+
+/// The daemon has its own view of what is mounted. A pool that Pacemaker unmounts to give it to the partner must not stay in
+/// use there.
+fn lets_a_pool_go(host: &Container) {
+    let before = "mkdir -p /pool/before /pool/after && mount -t tmpfs before /pool/before";
+    host.runs(&format!(
+        "{before} && systemctl restart evenkeeld && mount -t tmpfs after /pool/after"
+    ));
+    let pid = host.property("evenkeeld", "MainPID");
+    let seen = host.runs(&format!("grep -o '/pool/[a-z]*' /proc/{pid}/mountinfo"));
+    assert!(
+        seen.contains("/pool/before") && seen.contains("/pool/after"),
+        "{seen}"
+    );
+    host.runs("umount /pool/before /pool/after");
+    host.refuses(&format!("grep '/pool/' /proc/{pid}/mountinfo"));
+}
+
+fn is_back(host: &Container) {
+    host.until_property("evenkeeld", "ActiveState", |state| state == "active");
+    host.until_property("evenkeeld", "StatusText", |text| {
+        text.contains("coordinator n1")
+    });
+    knows_its_users(host);
+}
+
+fn is_upgraded(host: &Container, keeper: &Keeper, first: &str, newer: &str) {
+    let pid = host.property("evenkeeld", "MainPID");
+    host.until("nothing open", || {
+        (host.tries("evenkeeld may-restart").0 == Some(0)).then_some(())
+    });
+    host.runs(&format!("dpkg -i {newer}"));
+    host.until_property("evenkeeld", "ActiveState", |state| state == "active");
+    let next = host.property("evenkeeld", "MainPID");
+    assert_ne!(next, pid);
+    assert_eq!(host.property("evenkeeld", "NRestarts"), "0");
+    let started =
+        host.runs("journalctl --no-pager -o cat -u evenkeeld -b --grep 'ready' | tail -3");
+    assert!(started.contains("ready"));
+    assert_eq!(host.runs("dpkg-query -W -f '${Version}' evenkeel"), NEWER);
+    is_back(host);
+
+    // A takeover stands: the files are replaced, and the daemon runs on until it is over.
+    keeper.take_over();
+    host.until("the takeover", || keeper.is_taken_over().then_some(()));
+    let said = host.runs(&format!("dpkg -i {first} 2>&1"));
+    assert!(said.contains("restarted later"), "{said}");
+    assert_eq!(host.property("evenkeeld", "MainPID"), next);
+    host.until_property("evenkeel-restart", "StatusText", |text| {
+        text.contains("takeover to be over")
+    });
+    let refused = host.refuses("dpkg -r evenkeel 2>&1");
+    assert!(refused.contains("not removed now"), "{refused}");
+    assert_eq!(host.property("evenkeeld", "MainPID"), next);
+    host.until("the giveback", || keeper.give_back().then_some(()));
+    host.until_property("evenkeeld", "MainPID", |pid| pid != next && pid != "0");
+    is_back(host);
+}
+
+/// What the release before left behind: the same database, without what this one added.
+fn migrates(host: &Container, newer: &str) {
+    host.runs("systemctl stop evenkeeld");
+    let path = host.root.join("var/lib/evenkeel/node.db");
+    let database = rusqlite::Connection::open(&path).unwrap();
+    let version = |it: &rusqlite::Connection| -> i64 {
+        it.query_row("PRAGMA user_version", [], |row| row.get(0))
+            .unwrap()
+    };
+    let latest = version(&database);
+    assert!(latest > 1, "there is no release before");
+    database
+        .execute_batch("DROP TABLE device_step; PRAGMA user_version = 1")
+        .unwrap();
+    database
+        .execute("INSERT INTO small (key, value) VALUES ('kept', '1')", [])
+        .unwrap();
+    drop(database);
+    host.runs(&format!("dpkg -i {newer}"));
+    // Whoever stopped it wants it stopped.
+    assert_eq!(host.property("evenkeeld", "ActiveState"), "inactive");
+    host.runs("systemctl start evenkeeld");
+    is_back(host);
+    host.runs("systemctl stop evenkeeld");
+    let database = rusqlite::Connection::open(&path).unwrap();
+    assert_eq!(version(&database), latest);
+    let kept = "SELECT count(*) FROM small WHERE key = 'kept'";
+    let count = |sql: &str| -> i64 { database.query_row(sql, [], |row| row.get(0)).unwrap() };
+    assert_eq!(
+        (count(kept), count("SELECT count(*) FROM device_step")),
+        (1, 0)
+    );
+    println!("    node.db: schema 1 became {latest}, and kept its rows");
+    drop(database);
+    host.runs("systemctl start evenkeeld");
+    is_back(host);
+}
+
+fn is_removed(host: &Container, package: &str) {
+    host.runs("dpkg -r evenkeel 2>&1");
+    host.refuses("systemctl is-active evenkeeld");
+    host.runs("ls /etc/evenkeel/evenkeeld.toml /etc/evenkeel/node.key /var/lib/evenkeel/node.db");
+    host.refuses("ls /usr/bin/evenkeeld /run/evenkeel");
+    host.runs(&format!("dpkg -i {package} 2>&1"));
+    is_back(host);
+}
+
+fn is_purged(host: &Container) {
+    host.runs("dpkg -P evenkeel 2>&1");
+    let left = host.runs(
+        "find / -xdev \\( -path /proc -o -path /sys -o -path /srv -o -path /slots -o -path /var/log/journal \\) -prune -o -iname '*evenkeel*' -print",
+    );
+    assert_eq!(left, "", "something is left");
+    host.refuses("getent passwd evenkeel-check");
+    let (_, failed) = host.tries("systemctl --failed --no-legend --plain | grep -i evenkeel");
+    assert_eq!(failed, "");
+}

@@ -38,7 +38,6 @@ mod scrub;
 mod slot_writer;
 mod standing;
 mod start;
-mod stranger;
 mod telling;
 mod waiting;
 mod watchdog;
@@ -145,7 +144,7 @@ fn main() -> ExitCode {
 
 /// What starting it again does not mend has an exit code of its own: the unit stays down then, and says why.
 fn ended_by(error: &anyhow::Error) -> ExitCode {
-    match error.is::<config::ConfigError>() || error.is::<stranger::Stranger>() {
+    match error.is::<config::ConfigError>() {
         true => ExitCode::from(waiting::CONFIGURATION),
         false => ExitCode::FAILURE,
     }
@@ -154,7 +153,6 @@ fn ended_by(error: &anyhow::Error) -> ExitCode {
 fn run(arguments: &Arguments) -> Result<()> {
     let settings = config::load(&arguments.config)?;
     log::begin(&settings.node);
-    stranger::refuse(&settings)?;
     // What is made without a mode of its own is nobody else's, whoever starts the daemon.
     umask(Mode::from_bits_truncate(0o077));
     allow_connections();

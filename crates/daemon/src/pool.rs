@@ -104,7 +104,9 @@ impl Line {
     fn addresses(&self, members: &Members) -> Vec<String> {
         let mut addresses = vec![self.address.clone()];
         match members.get(&self.partner) {
-            Some(address) if *address != self.address => addresses.insert(0, address.clone()),
+            Some(member) if member.address != self.address => {
+                addresses.insert(0, member.address.clone());
+            }
             Some(_) | None => {}
         }
         addresses

@@ -135,18 +135,6 @@ fn a_boot_that_the_record_does_not_name_is_not_good() {
 #[test]
 fn what_starting_again_does_not_mend_has_an_exit_code_of_its_own() {
     let stand = Stand::new("");
-    for name in ["ca.pem", "node.pem", "node.key"] {
-        std::fs::rename(stand.dir.join(name), stand.dir.join(format!("{name}.away"))).unwrap();
-    }
-    let status = stand.begin().ended();
-    assert_eq!(status.code(), Some(CONFIGURATION), "{}", stand.log());
-    assert!(
-        stand.log().contains("belongs to no cluster yet"),
-        "{}",
-        stand.log()
-    );
-    assert!(stand.was_told("STATUS=this node belongs to no cluster yet"));
-
     std::fs::write(stand.dir.join("evenkeeld.toml"), "node = 7").unwrap();
     let status = stand.begin().ended();
     assert_eq!(status.code(), Some(CONFIGURATION), "{}", stand.log());

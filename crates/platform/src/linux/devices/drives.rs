@@ -90,10 +90,8 @@ fn path(way: &Way, processes: Result<&[Process], &PlatformError>) -> DrivePath {
 
 /// The last expander on the way to a device, as in `…/host0/port-0:0/expander-0:1/port-0:1:3/end_device-0:1:3/…`.
 fn expander(place: &Path) -> Option<String> {
-    let parts = place.iter().map(|part| part.to_string_lossy());
-    let last = parts
-        .filter(|part| part.starts_with("expander-"))
-        .next_back();
+    let mut parts = place.iter().map(|part| part.to_string_lossy());
+    let last = parts.rfind(|part| part.starts_with("expander-"));
     last.map(|part| part.into_owned())
 }
 

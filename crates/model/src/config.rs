@@ -12,7 +12,10 @@ mod record;
 use crate::id::{NodeName, UserName};
 use crate::topology::Topology;
 
-pub use linux::{FailoverSettings, InventorySettings, LinuxSettings, SlotSettings, SpSettings};
+pub use linux::{
+    FailoverSettings, InventorySettings, LinuxSettings, PoolSettings, RedfishSettings,
+    SlotSettings, SpSettings, Storage,
+};
 pub use record::{EtcdSettings, SharedPoolSettings};
 
 /// One node's configuration: who am I, addresses, directories, backends. Topology, users and trusted
@@ -151,7 +154,7 @@ pub enum PlatformSettings {
         socket: PathBuf,
     },
     /// A real controller that runs Linux.
-    Linux(LinuxSettings),
+    Linux(Box<LinuxSettings>),
 }
 
 /// Packages that clients send.

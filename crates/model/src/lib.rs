@@ -36,8 +36,8 @@ pub use catalogue::{Catalogue, CatalogueEntry, FirmwareAsked, FirmwareEntry};
 pub use config::{
     Bootstrap, ClusterSettings, DownloadSettings, EtcdSettings, FailoverSettings, IdentityFiles,
     InterconnectSettings, InventorySettings, LabSettings, Link, LinuxSettings, NodeSettings,
-    PlatformSettings, RecordSettings, RestSettings, SharedPoolSettings, SlotSettings, SpSettings,
-    UpdateSettings, UploadSettings,
+    PlatformSettings, PoolSettings, RecordSettings, RedfishSettings, RestSettings,
+    SharedPoolSettings, SlotSettings, SpSettings, Storage, UpdateSettings, UploadSettings,
 };
 pub use control::{Acknowledged, Booted, Control, Coordinator, TrustedKey};
 pub use error::error_chain;

@@ -361,6 +361,10 @@ pub struct PoolState {
     pub health: PoolHealth,
     /// A scrub is running.
     pub scrubbing: bool,
+    /// The node that speaks does not see its storage, because another node serves it: `health` and `scrubbing` say nothing then,
+    /// and the pool's owner is asked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unseen: bool,
 }
 
 /// Redundancy of a pool.

@@ -10,6 +10,7 @@ use evenkeel_model::{
 use crate::input::{Decision, GateLook, Input};
 use crate::judge::{Verdict, permanent};
 use crate::pair::{pair_of, standing};
+use crate::sight::{sighted, untold};
 
 /// What to do about conditions that do not come to hold.
 const ACTION: &str = "Bring it about, or change the gates (\"evenkeel image gates\"), then resume.";
@@ -131,7 +132,7 @@ fn fails_on(
     };
     match condition {
         GateCondition::PathsBack => paths(seen),
-        GateCondition::ResyncDone => resync(seen),
+        GateCondition::ResyncDone => resync(input, seen),
         GateCondition::LifsHome => lifs(node, seen),
         GateCondition::LoadBelow { percent } => load(seen, percent),
         GateCondition::Script => None,
@@ -158,18 +159,22 @@ fn paths(seen: &NodeObservation) -> Option<String> {
     }
 }
 
-fn resync(seen: &NodeObservation) -> Option<String> {
+fn resync(input: &Input<'_>, seen: &NodeObservation) -> Option<String> {
     match seen.pools.as_result() {
         Ok(pools) => {
             // A rebuild that has not begun, or cannot, is not done either.
-            let undone = pools.iter().find_map(|pool| match pool.health {
-                PoolHealth::Online => None,
-                PoolHealth::Resyncing => Some((pool, "is rebuilding")),
-                PoolHealth::Degraded => Some((pool, "is degraded")),
-                PoolHealth::Offline => Some((pool, "is offline")),
-            });
-            let (pool, what) = undone?;
-            Some(format!("pool {} {what}", pool.name))
+            pools.iter().find_map(|pool| {
+                let Some(told) = sighted(pool, |owner| input.seen(owner)) else {
+                    return Some(untold(pool));
+                };
+                let what = match told.health {
+                    PoolHealth::Online => return None,
+                    PoolHealth::Resyncing => "is rebuilding",
+                    PoolHealth::Degraded => "is degraded",
+                    PoolHealth::Offline => "is offline",
+                };
+                Some(format!("pool {} {what}", pool.name))
+            })
         }
         Err(why) => Some(format!("its pools are not known: {why}")),
     }

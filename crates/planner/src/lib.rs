@@ -32,6 +32,7 @@ mod package;
 mod pair;
 mod parts;
 mod preview;
+mod sight;
 mod stand_in;
 mod update;
 mod words;

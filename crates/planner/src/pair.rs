@@ -10,6 +10,7 @@ use crate::checks::{SP, sp_silence};
 use crate::input::Input;
 use crate::judge::permanent;
 use crate::lack::Lack;
+use crate::sight::{sighted, untold};
 use crate::stand_in::{cannot_stand_in, lost_path};
 
 /// The pair of `node` as it, or its partner, sees it.
@@ -83,7 +84,7 @@ pub(crate) fn foreign(input: &Input<'_>, node: &NodeName) -> Option<TaskError> {
 /// What keeps a node from being wholly at home. On a cluster of one node there is no pair to look at.
 pub(crate) fn not_home(input: &Input<'_>, node: &NodeName, seen: &NodeObservation) -> Option<Lack> {
     not_serving(input, node, seen)
-        .or_else(|| pool_away(node, seen))
+        .or_else(|| pool_away(input, node, seen))
         .or_else(|| lif_away(node, seen))
 }
 
@@ -112,7 +113,7 @@ fn not_serving(input: &Input<'_>, node: &NodeName, seen: &NodeObservation) -> Op
     ))
 }
 
-fn pool_away(node: &NodeName, seen: &NodeObservation) -> Option<Lack> {
+fn pool_away(input: &Input<'_>, node: &NodeName, seen: &NodeObservation) -> Option<Lack> {
     let pools = match seen.pools.as_result() {
         Ok(pools) => pools,
         Err(why) => return Some(Lack::blind(node, "pools", why)),
@@ -124,9 +125,18 @@ fn pool_away(node: &NodeName, seen: &NodeObservation) -> Option<Lack> {
             format!("Give pool \"{name}\" back to node \"{home}\""),
         ));
     }
-    let unwell = pools
-        .iter()
-        .find(|pool| pool.health != PoolHealth::Online)?;
+    let told = |pool| sighted(pool, |owner| input.seen(owner));
+    if let Some(pool) = pools.iter().find(|pool| told(pool).is_none()) {
+        return Some(Lack::new(
+            untold(pool),
+            format!(
+                "See to the storage of the node that serves pool \"{}\"",
+                pool.name
+            ),
+        ));
+    }
+    let mut told = pools.iter().filter_map(told);
+    let unwell = told.find(|pool| pool.health != PoolHealth::Online)?;
     let name = &unwell.name;
     Some(Lack::new(
         format!("pool \"{name}\" is not online with full redundancy"),

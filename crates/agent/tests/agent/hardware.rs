@@ -211,6 +211,7 @@ impl Hardware {
             root: n == "root",
             health: PoolHealth::Online,
             scrubbing: false,
+            unseen: false,
         };
         let lif = |node: &str| LifState {
             name: LifName::new(format!("lif_{node}")).unwrap(),

@@ -44,9 +44,88 @@ pub enum FailoverSettings {
 /// Service processors: the node's own, and its partner's through the network.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SpSettings {}
+pub struct SpSettings {
+    /// The node's own service processor by Redfish: what its firmware is brought to it through.
+    #[serde(default)]
+    pub redfish: Option<RedfishSettings>,
+}
+
+/// How a node's own service processor is reached by Redfish.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RedfishSettings {
+    /// `https://host[:port]`, without a path.
+    pub url: String,
+    /// The account.
+    pub user: String,
+    /// A file whose first line is its password.
+    pub password_file: std::path::PathBuf,
+    /// Certificates (PEM) of authorities that vouch for the service processor.
+    #[serde(default)]
+    pub ca: Option<std::path::PathBuf>,
+    /// SHA-256 of the service processor's own certificate, in hex: for one that nobody vouches for. Given beside `ca`, either of them
+    /// is enough.
+    #[serde(default)]
+    pub fingerprint: Option<crate::id::Digest>,
+}
 
 /// What the inventory does not find out by itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct InventorySettings {}
+pub struct InventorySettings {
+    /// The pools of a node without an HA engine; what is found, if none is named. An HA engine names its own.
+    #[serde(default)]
+    pub pools: Vec<PoolSettings>,
+    /// Ports that can carry data LIFs, with their broadcast domains: both partners call the same one by the same name. If none is
+    /// named: every port that has an address, and its network is its domain.
+    #[serde(default)]
+    pub ports: std::collections::BTreeMap<String, String>,
+    /// Disks of this node alone, by serial number or by the kernel's name, beside those that its system runs from. Its partner
+    /// need not see them, nor need they have two paths.
+    #[serde(default)]
+    pub local_disks: Vec<String>,
+    /// Folder of programs that print, a line each, the jobs that a takeover would break.
+    #[serde(default)]
+    pub jobs: Option<std::path::PathBuf>,
+}
+
+/// A pool of a node without an HA engine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PoolSettings {
+    /// Its name.
+    pub name: crate::id::PoolName,
+    /// The node's root pool.
+    #[serde(default)]
+    pub root: bool,
+    /// What it stands on.
+    pub storage: Storage,
+}
+
+/// What a pool stands on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Storage {
+    /// A pool of ZFS.
+    Zfs {
+        /// Its name there.
+        pool: String,
+    },
+    /// A volume group of LVM.
+    Vg {
+        /// Its name.
+        name: String,
+    },
+    /// An array of the kernel's RAID.
+    Md {
+        /// `/dev/md0`, `/dev/md/name`.
+        device: String,
+    },
+    /// A mounted filesystem.
+    Filesystem {
+        /// The device that it is on.
+        device: String,
+        /// Where it is mounted.
+        folder: std::path::PathBuf,
+    },
+}

@@ -3,6 +3,7 @@
 use evenkeel_model::{PoolHealth, PoolState, Severity, UnqualifiedDisk};
 
 use super::collect::Collector;
+use crate::sight::{sighted, untold};
 use crate::stand_in::{OneSided, hidden_disks};
 
 const POOLS: &str = "Aggregate online status and parity check";
@@ -29,6 +30,13 @@ pub(super) fn pools(findings: &mut Collector<'_>) {
 
 pub(super) fn pool_is_fit(findings: &mut Collector<'_>, check: &str, pool: &PoolState) {
     let name = &pool.name;
+    let Some(pool) = sighted(pool, |node| findings.seen(node)) else {
+        let what = untold(pool);
+        let issue = format!("{}{}.", what[..1].to_uppercase(), &what[1..]);
+        let action = "See to the storage of the node that serves the pool.";
+        findings.error(check, name, issue, action);
+        return;
+    };
     let (what, action) = match pool.health {
         PoolHealth::Online => return,
         PoolHealth::Resyncing => ("is resyncing", "Wait until the resync has ended."),

@@ -381,6 +381,18 @@ const RED: &[Red] = &[
             set(&mut s.pools, |p| p[0].health = PoolHealth::Offline)
         });
     }),
+    // Its owner serves it, and says nothing of it either.
+    (
+        POOLS,
+        Error,
+        "health of pool \"pool_n1\" is not known: node \"n1\"",
+        "storage of the node that serves",
+        |w| {
+            for node in ["n1", "n2"] {
+                w.override_node(node, |s| set(&mut s.pools, |p| p[0].unseen = true));
+            }
+        },
+    ),
     (DISKS, Error, "Disk D1n1 has failed", "Replace", |w| {
         w.override_node("n1", |seen| set(&mut seen.disks, |d| d[0].failed = true));
     }),
@@ -950,6 +962,28 @@ fn a_failed_update_may_leave_two_versions() {
     let mut world = World::update();
     world.override_node("n1", |seen| seen.version = known(new()));
     assert_eq!(findings(&world), []);
+}
+
+/// A node that does not see a pool's storage says nothing of it: its owner's word is the one that counts.
+#[test]
+fn a_pool_is_judged_by_who_sees_it() {
+    let unseen = |world: &mut World| {
+        world.override_node("n2", |s| {
+            set(&mut s.pools, |p| {
+                (p[0].unseen, p[0].health) = (true, PoolHealth::Offline);
+            });
+        });
+    };
+    let mut world = World::update();
+    unseen(&mut world);
+    assert_eq!(findings(&world), []);
+    assert_eq!(post_findings(&world), []);
+    world.override_node("n1", |s| {
+        set(&mut s.pools, |p| p[0].health = PoolHealth::Degraded);
+    });
+    let found = findings(&world);
+    assert_eq!(found.len(), 1);
+    assert!(found[0].issue.contains("\"pool_n1\" is degraded"));
 }
 
 #[test]

@@ -479,6 +479,7 @@ fn healthy(node: &str, n: u128) -> NodeObservation {
         root: true,
         health: PoolHealth::Online,
         scrubbing: false,
+        unseen: false,
     };
     let lif = |home: &str| LifState {
         name: LifName::new(format!("lif_{home}")).unwrap(),

@@ -4,8 +4,15 @@
 //! [`Host`] alone: files below a root, and programs that are run with a bound. What programs print is read where it is made
 //! for machines (XML, JSON), never where it is meant for people.
 
+mod block;
 mod host;
+mod look;
+mod mounts;
 mod program;
+
+pub mod devices;
+pub mod inventory;
+pub mod storage;
 
 pub use host::Host;
 pub use program::{Call, Finished, Programs, SystemPrograms};

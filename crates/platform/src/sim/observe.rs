@@ -130,6 +130,7 @@ impl Hardware {
                 root: pool.root,
                 health,
                 scrubbing: faulty && home.has(Fault::Scrub),
+                unseen: false,
             }
         };
         ours.map(state).collect()

@@ -6,7 +6,8 @@ use evenkeel_interconnect::{
     JoinAnswer, JoinError, JoinStatement, PROTOCOL, TlsIdentity, Welcome, ask_to_join,
 };
 use evenkeel_model::{
-    ClusterId, IdentityFiles, NodeId, NodeName, NodeSettings, RecordSettings, code,
+    ClusterId, FailoverSettings, IdentityFiles, NodeId, NodeName, NodeSettings, PlatformSettings,
+    RecordSettings, code,
 };
 
 use super::answer::{conflict, refused, trouble};
@@ -85,10 +86,7 @@ fn statement(
     cluster: Option<ClusterId>,
     key: &NodeKey,
 ) -> Result<String, ApiError> {
-    let partner = asked.partner.as_deref().map(NodeName::new).transpose();
-    let partner = partner.map_err(|error| {
-        ApiError::with(Code::InvalidField, format!("{error}.")).target("partner")
-    })?;
+    let partner = wished_partner(&lobby.settings, asked.partner.as_deref())?;
     let statement = JoinStatement {
         protocol: PROTOCOL,
         daemon: DAEMON.to_owned(),
@@ -104,6 +102,29 @@ fn statement(
         cluster,
     };
     Ok(serde_json::to_string(&statement).expect("plain data: JSON can say it"))
+}
+
+/// The partner that was typed, or the one that the HA engine has: there is no other for this machine.
+fn wished_partner(
+    settings: &NodeSettings,
+    typed: Option<&str>,
+) -> Result<Option<NodeName>, ApiError> {
+    let invalid = |text: String| ApiError::with(Code::InvalidField, text).target("partner");
+    let typed = typed.map(NodeName::new).transpose();
+    let typed = typed.map_err(|error| invalid(format!("{error}.")))?;
+    let engines = match &settings.platform {
+        PlatformSettings::Sim { .. } => None,
+        PlatformSettings::Linux(linux) => linux.failover.as_ref().map(|engine| match engine {
+            FailoverSettings::Pacemaker { partner, .. } => partner,
+        }),
+    };
+    match (typed, engines) {
+        (Some(typed), Some(engines)) if typed != *engines => Err(invalid(format!(
+            "The partner is to be {typed}, but [platform.failover] in evenkeeld.toml says {engines}: takeovers would go \
+             astray. Nothing was changed."
+        ))),
+        (typed, engines) => Ok(typed.or_else(|| engines.cloned())),
+    }
 }
 
 fn not_asked(error: JoinError) -> ApiError {
@@ -134,5 +155,43 @@ fn keep(staged: &Pki, welcome: &Welcome, token: &Token, key: &NodeKey) -> Result
     match identity.key() == key.public().digest() {
         true => Ok(()),
         false => Err("the certificate is for another key".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_partner_is_the_ha_engines() {
+        let example = include_str!("../../../../systemd/evenkeeld.toml.example");
+        let mut settings: NodeSettings = toml::from_str(example).unwrap();
+        assert_eq!(wished_partner(&settings, None).unwrap(), None);
+        let node2 = "node2".parse::<NodeName>().unwrap();
+        assert_eq!(
+            wished_partner(&settings, Some("node2")).unwrap(),
+            Some(node2.clone())
+        );
+        assert!(wished_partner(&settings, Some("no name")).is_err());
+        settings.platform = PlatformSettings::Linux(evenkeel_model::LinuxSettings {
+            slots: evenkeel_model::SlotSettings::Directory {
+                path: "/slots".into(),
+            },
+            failover: Some(FailoverSettings::Pacemaker {
+                partner: node2.clone(),
+            }),
+            sp: evenkeel_model::SpSettings::default(),
+            inventory: evenkeel_model::InventorySettings::default(),
+        });
+        assert_eq!(
+            wished_partner(&settings, None).unwrap(),
+            Some(node2.clone())
+        );
+        assert_eq!(
+            wished_partner(&settings, Some("node2")).unwrap(),
+            Some(node2)
+        );
+        let refused = wished_partner(&settings, Some("node3")).unwrap_err();
+        assert!(refused.message.contains("says node2"), "{refused}");
     }
 }

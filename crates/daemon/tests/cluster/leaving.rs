@@ -50,6 +50,33 @@ fn a_node_is_removed_when_it_serves_nothing_and_notices() {
 }
 
 #[test]
+fn the_coordinator_stays_until_another_node_coordinates() {
+    let field = Field::new();
+    let (mut n1, n2) = pair(&field);
+    let taken = field
+        .machine
+        .with(|hardware, now| hardware.take_over_by_hand(&name("n1"), now));
+    taken.unwrap().unwrap().unwrap();
+    n2.until("the takeover", || {
+        (field.ha("n1") == Some(MemberHa::WaitingForGiveback)).then_some(())
+    });
+    let remove = json!({ "nodes": ["n1"] });
+    let why = n2.refused("/remove", &remove);
+    assert!(why.contains("n1 is the coordinator"), "{why}");
+    n1.kill();
+    n2.until("its election", || {
+        n2.log().contains("elected coordinator").then_some(())
+    });
+    // Its daemon is silent, and the machine may be alive: somebody must have looked.
+    let why = n2.refused("/remove", &remove);
+    assert!(why.contains("--yes-it-is-gone"), "{why}");
+    n2.must("/remove", &json!({ "nodes": ["n1"], "is_gone": true }));
+    n2.sees(1);
+    n1.start();
+    n1.becomes("removed");
+}
+
+#[test]
 fn another_machine_takes_the_place_of_a_broken_one() {
     let field = Field::new();
     let (n1, mut old) = pair(&field);

@@ -94,19 +94,14 @@ fn a_newcomer_that_does_not_fit_is_told_why_and_the_token_stays_good() {
     n1.sees(2);
 }
 
-/// Records that an update is open, whatever it may be: the members must not change under it.
-fn open_an_update(field: &Field) {
+/// Records an event of the control stream.
+fn record(field: &Field, event: &ControlEvent) {
     let record = SqliteRecord::open(
         &field.dir.join("record/record.db"),
         SqliteOptions::new(clock()).unwrap(),
     );
     let record: Arc<dyn Record> = Arc::new(record.unwrap());
     let writer = Writer::new(Arc::clone(&record), Arc::new(RandomIds));
-    let started = ControlEvent::OperationStarted {
-        at: clock().wall(),
-        operation: OperationId(uuid::Uuid::from_u128(77)),
-        kind: OperationKind::Update,
-    };
     field.runtime.block_on(async {
         // Others write to it, too.
         for _ in 0..20 {
@@ -114,7 +109,7 @@ fn open_an_update(field: &Field) {
             let write = Write {
                 stream: StreamId::Control,
                 expected: Seq(known.len() as u64),
-                events: vec![Event::Control(started.clone())],
+                events: vec![Event::Control(event.clone())],
             };
             if writer.append(Fence::None, vec![write]).await.is_ok() {
                 return;
@@ -127,10 +122,15 @@ fn open_an_update(field: &Field) {
 #[test]
 fn nobody_comes_or_leaves_while_an_update_is_open() {
     let field = Field::new();
-    let (n1, n2) = pair(&field);
+    let (n1, _n2) = pair(&field);
     let token = n1.token();
     let n3 = field.host("n3").up();
-    open_an_update(&field);
+    let started = ControlEvent::OperationStarted {
+        at: clock().wall(),
+        operation: OperationId(uuid::Uuid::from_u128(77)),
+        kind: OperationKind::Update,
+    };
+    record(&field, &started);
     n1.until("the update", || {
         let (status, answer) = n1.ask("POST", "/token", &json!({}))?;
         (status != 200).then(|| {
@@ -144,7 +144,30 @@ fn nobody_comes_or_leaves_while_an_update_is_open() {
     let why = n3.refused("/join", &join_body(&token, None));
     assert!(why.contains("must end first"), "{why}");
     assert_eq!(n3.shown()["state"], "none");
-    drop(n2);
+}
+
+#[test]
+fn nobody_comes_or_leaves_between_two_releases() {
+    let field = Field::new();
+    let (n1, _n2) = pair(&field);
+    let older = ControlEvent::NodeBooted {
+        at: clock().wall(),
+        node: "n2".parse().unwrap(),
+        boot_id: BootId(uuid::Uuid::from_u128(2)),
+        version: None,
+        daemon: "0.1.0".to_owned(),
+        machine: MachineId::default(),
+    };
+    let why = n1.until("the older release", || {
+        // Its own report may come later, and counts then.
+        record(&field, &older);
+        let (status, answer) = n1.ask("POST", "/token", &json!({}))?;
+        (status != 200).then(|| answer["error"]["message"].to_string())
+    });
+    assert!(
+        why.contains("between two releases") && why.contains("0.1.0"),
+        "{why}"
+    );
 }
 
 #[test]

@@ -15,9 +15,11 @@ use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
+use crate::config::{self, ConfigError};
 use crate::error::chain;
+use crate::log;
 use crate::machine::{self, Machine};
-use crate::{config, log};
+use crate::waiting::CONFIGURATION;
 
 /// Pause between two tries to reach the machine.
 const RETRY: Duration = Duration::from_millis(200);
@@ -27,11 +29,13 @@ pub(crate) fn main(config: &Path) -> ExitCode {
     match serve(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!(
-                "evenkeeld: the machine is not served: {}",
-                chain(error.as_ref())
-            );
-            ExitCode::FAILURE
+            let text = chain(error.as_ref());
+            eprintln!("evenkeeld: the machine is not served: {text}");
+            match error.is::<ConfigError>() {
+                // Starting again does not mend it, and no daemon can be started by it that would ask.
+                true => ExitCode::from(CONFIGURATION),
+                false => ExitCode::FAILURE,
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use evenkeel_model::Standing;
+use evenkeel_model::{Operation, OperationId, OperationKind, OperationState, Request, Standing};
 use evenkeel_record::{Contact, Follower, View};
 use sd_notify::NotifyState;
 
@@ -43,7 +43,12 @@ fn status(view: &View, contact: &Contact) -> String {
         Some(coordinator) => format!("coordinator {}", coordinator.node),
         None => "no coordinator".to_owned(),
     };
-    let open: Vec<&str> = control.open.values().map(|kind| kind.as_str()).collect();
+    let told = |(id, kind): (&OperationId, &OperationKind)| match view.operation(*id) {
+        Some(operation) => told(operation),
+        // One that cannot be read is open all the same.
+        None => kind.as_str().to_owned(),
+    };
+    let open: Vec<String> = control.open.iter().map(told).collect();
     let doing = match open.is_empty() {
         true => "nothing open".to_owned(),
         false => format!("open: {}", open.join(", ")),
@@ -52,4 +57,29 @@ fn status(view: &View, contact: &Contact) -> String {
         None => format!("{coordinator}; {doing}"),
         Some(trouble) => format!("{coordinator}; {doing}; {trouble}"),
     }
+}
+
+/// One that is open, in words: what it is, and where it stands unless it simply goes on.
+fn told(operation: &Operation) -> String {
+    let kind = operation.request.kind().as_str();
+    let what = match &operation.request {
+        Request::Update(update) => format!("{kind} to {}", update.version),
+        Request::Validate { version } => format!("{kind} of {version}"),
+        Request::Estimate(_)
+        | Request::Get { .. }
+        | Request::Delete { .. }
+        | Request::Sync { .. }
+        | Request::Firmware { .. } => kind.to_owned(),
+    };
+    let stands = match &operation.state {
+        OperationState::Paused { .. } => "paused",
+        OperationState::PausePending => "about to pause",
+        OperationState::CancelPending => "being canceled",
+        OperationState::Replanning => "being planned anew",
+        OperationState::Requested
+        | OperationState::Validated
+        | OperationState::Running
+        | OperationState::Ended { .. } => return what,
+    };
+    format!("{what}, {stands}")
 }

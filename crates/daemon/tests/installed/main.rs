@@ -249,11 +249,9 @@ fn logs_with_fields(host: &Container) {
     let get = "evenkeel --url https://127.0.0.1 --user admin --password-file /srv/password --insecure \
                image package get http://127.0.0.1:9/none.tgz";
     host.until("a coordinator", || {
-        let (_, said) = host.tries(&format!("timeout 5 {get}"));
-        journal(host, "EVENKEEL_OPERATION")
-            .first()
-            .is_some()
-            .then_some(said)
+        let (_, said) = host.tries(&format!("timeout 2 {get}"));
+        let logged = journal(host, "EVENKEEL_OPERATION");
+        (!logged.is_empty()).then_some(said)
     });
     let of_operation = &journal(host, "EVENKEEL_OPERATION")[0];
     println!("    {of_operation}");

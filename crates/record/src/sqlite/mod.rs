@@ -2,7 +2,7 @@
 //!
 //! Each process has one writer thread, one reader thread and one thread that watches for others' commits.
 //! Writes are short `BEGIN IMMEDIATE` transactions; WAL with `synchronous=FULL` makes them durable before
-//! they are answered.
+//! they are answered. On a pair's shared pool (`pool`) one process alone has it open, and says so in the file (`holder`).
 
 mod changes;
 mod connect;

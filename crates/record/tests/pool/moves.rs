@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use evenkeel_model::{Generation, OperationId, Position, Seq, StreamId};
@@ -10,7 +9,7 @@ use evenkeel_record::{AppendError, Fence, Record, SqliteOptions, SqliteRecord, m
 use evenkeel_seam::{Clock, Ids, RandomIds, SystemClock};
 use tokio::time::timeout;
 
-use crate::pair::{PATIENCE, Pair, name, one, until};
+use crate::pair::{Node, PATIENCE, Pair, name, one, until};
 
 /// Closing takes as long as what is under way, and every append has a known outcome: nothing is begun that is not ended.
 #[tokio::test(flavor = "multi_thread")]
@@ -239,23 +238,30 @@ async fn long_reads_by_the_partner_are_whole() {
 /// It ends with its daemon, without the seat having moved: the daemon that comes next sits again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_that_ends_lets_go() {
-    let pair = Pair::new();
-    let node = crate::pair::Node::start(pair.nodes[0].options.clone());
-    // Two daemons on one node: one of them waits, and says so.
-    pair.nodes[0].sit().await;
-    let why = node.record.generation().await.unwrap_err().why;
-    until("the second to try", || !node.record.sits()).await;
-    assert!(why.contains("n1 does not hold the record since"), "{why}");
-    let over = AtomicBool::new(false);
     let Pair {
-        nodes: [first, second],
+        nodes: [first, partner],
         dir,
         ..
-    } = pair;
-    assert!(first.record.sits());
+    } = Pair::new();
+    first.sit().await;
+    first
+        .record
+        .append(one(StreamId::Control, 0))
+        .await
+        .unwrap();
+    // Two daemons on one node: the second one waits.
+    let second = Node::start(first.options.clone());
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(first.record.sits() && !second.record.sits());
+    let why = second.record.generation().await.unwrap_err().why;
+    assert!(why.contains("another process holds"), "{why}");
+    // Its own calls and the partner's may be under way, and hold the record for a moment longer.
     drop(first);
-    until("the second daemon to sit", || node.record.sits()).await;
-    node.record.append(one(StreamId::Control, 0)).await.unwrap();
-    over.store(true, Ordering::Relaxed);
-    drop((second, dir));
+    until("the second daemon to sit", || second.record.sits()).await;
+    second
+        .record
+        .append(one(StreamId::Control, 1))
+        .await
+        .unwrap();
+    drop((partner, dir));
 }

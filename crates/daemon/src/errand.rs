@@ -82,18 +82,31 @@ impl Underway {
         errand: Errand,
         job: &(impl Serialize + Sync),
     ) -> Result<Self, String> {
-        let mut underway = match helpers() {
-            Some(folder) => Self::by_unit(errand, &folder).await?,
-            None => Self::by_ourselves(errand)?,
-        };
+        match helpers() {
+            Some(folder) => Self::begin_at(&folder, errand, job).await,
+            None => Self::by_ourselves(errand)?.told_its(job).await,
+        }
+    }
+
+    /// The same, by the helper whose socket is in `folder`.
+    pub(crate) async fn begin_at(
+        folder: &Path,
+        errand: Errand,
+        job: &(impl Serialize + Sync),
+    ) -> Result<Self, String> {
+        let underway = Self::by_unit(errand, folder).await?;
+        underway.told_its(job).await
+    }
+
+    async fn told_its(mut self, job: &(impl Serialize + Sync)) -> Result<Self, String> {
         let mut line = serde_json::to_vec(job).expect("plain data: JSON can say it");
         line.push(b'\n');
-        if let Some(told) = &mut underway.told {
+        if let Some(told) = &mut self.told {
             told.write_all(&line)
                 .await
                 .map_err(said("cannot tell evenkeeld"))?;
         }
-        Ok(underway)
+        Ok(self)
     }
 
     /// Of a daemon that was replaced on disk, this is still the one that runs.
@@ -164,11 +177,6 @@ pub(crate) async fn ask<T: DeserializeOwned>(
     };
     underway.end().await;
     answer
-}
-
-/// Whether this daemon's unit names helpers.
-pub(crate) fn has_helpers() -> bool {
-    helpers().is_some()
 }
 
 /// The folder of the helpers' sockets, where a unit starts the daemon.

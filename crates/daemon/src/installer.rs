@@ -1,5 +1,6 @@
 //! Writes packages into slots, for the agent.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -90,9 +91,12 @@ impl SlotInstaller {
         policy: Policy,
         progress: watch::Sender<Progress>,
     ) -> Result<(), Not> {
-        match errand::has_helpers() {
-            true => self.have_extracted(request, &policy, progress).await,
-            false => self.extract_here(request, policy, progress).await,
+        match errand::helpers() {
+            Some(folder) => {
+                self.have_extracted(&folder, request, &policy, progress)
+                    .await
+            }
+            None => self.extract_here(request, policy, progress).await,
         }
     }
 
@@ -129,6 +133,7 @@ impl SlotInstaller {
     /// By the process that has the privileges.
     async fn have_extracted(
         &self,
+        helpers: &Path,
         request: &InstallRequest,
         policy: &Policy,
         progress: watch::Sender<Progress>,
@@ -142,7 +147,7 @@ impl SlotInstaller {
             running: request.running.clone(),
             demands: Demands::from(policy),
         };
-        let underway = Underway::begin(Errand::Slot, &job).await;
+        let underway = Underway::begin_at(helpers, Errand::Slot, &job).await;
         let mut underway = underway.map_err(failed)?;
         let outcome = loop {
             match underway.next().await {
@@ -176,6 +181,7 @@ impl SlotInstaller {
 }
 
 /// Why a package is not in the slot.
+#[derive(Debug, PartialEq, Eq)]
 enum Not {
     /// Another extraction writes there.
     Yet,
@@ -231,6 +237,7 @@ mod tests {
     };
     use evenkeel_record::Entry;
     use tempfile::TempDir;
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
     use uuid::Uuid;
 
     use super::*;
@@ -445,5 +452,132 @@ mod tests {
         assert_eq!(why, InstallError::Refused(text.to_owned()));
         let request = bench.hold("2.1", only("1.0")).await;
         bench.install(&request, view()).await.expect("from 1.0");
+    }
+
+    /// Answers at the helper's socket with these lines, once, and gives the job that it was told.
+    fn helper(bench: &Bench, lines: Vec<Told>) -> (PathBuf, tokio::task::JoinHandle<SlotJob>) {
+        let folder = bench.slot("helpers");
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let socket = folder.join("slot.sock");
+        let _ = std::fs::remove_file(&socket);
+        let listener = tokio::net::UnixListener::bind(socket).expect("a socket");
+        let told = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.expect("a connection");
+            let mut stream = BufReader::new(stream);
+            let mut job = String::new();
+            stream.read_line(&mut job).await.expect("a job");
+            for line in lines {
+                let line = format!("{}\n", serde_json::to_string(&line).expect("JSON"));
+                let said = stream.get_mut().write_all(line.as_bytes()).await;
+                said.expect("who asked listens");
+            }
+            serde_json::from_str(&job).expect("a job")
+        });
+        (folder, told)
+    }
+
+    impl Bench {
+        fn installer(&self) -> SlotInstaller {
+            let view = view(config(), vec![trusted(&self.key)]);
+            SlotInstaller {
+                policy: PackagePolicy {
+                    node: config().name,
+                    allow_unsigned: false,
+                },
+                store: self.store.clone(),
+                views: watch::Sender::new(view).subscribe(),
+            }
+        }
+
+        /// What comes of it when the helper says that.
+        async fn helped(&self, request: &InstallRequest, lines: Vec<Told>) -> Result<(), Not> {
+            let (folder, told) = helper(self, lines);
+            let installer = self.installer();
+            let policy = installer.policy.at(&installer.views.borrow());
+            let progress = watch::Sender::new(Progress::default());
+            let done = installer
+                .have_extracted(&folder, request, &policy, progress.clone())
+                .await;
+            let job = told.await.expect("no panic");
+            assert_eq!(job.package, request.package);
+            assert_eq!(job.demands, Demands::from(&policy));
+            assert!(job.archive.ends_with("archive.tgz") && job.slot == request.path);
+            assert!(done.is_err() || progress.borrow().done == 7);
+            done
+        }
+    }
+
+    #[tokio::test]
+    async fn a_helper_is_believed_that_a_slot_is_written_and_why_it_is_not() {
+        let bench = Bench::new();
+        let request = bench.hold("2.0", SourceVersions::Any).await;
+        let text = || "of its own".to_owned();
+        let at = Progress {
+            text: text(),
+            done: 7,
+            total: 9,
+        };
+        let written = vec![Told::Progress(at), Told::Written];
+        assert_eq!(bench.helped(&request, written).await, Ok(()));
+        let busy = bench.helped(&request, vec![Told::Busy]).await;
+        assert_eq!(busy, Err(Not::Yet));
+        let refused = |why| Err(Not::Installed(InstallError::Refused(why)));
+        for line in [
+            Told::Forbidden { why: text() },
+            Told::Refused { why: text() },
+        ] {
+            assert_eq!(bench.helped(&request, vec![line]).await, refused(text()));
+        }
+        let failed = bench.helped(&request, vec![Told::Failed { why: text() }]);
+        assert_eq!(
+            failed.await,
+            Err(Not::Installed(InstallError::Failed(text())))
+        );
+        // One that dies says nothing.
+        let died = bench.helped(&request, Vec::new()).await;
+        assert!(
+            matches!(&died, Err(Not::Installed(InstallError::Failed(why))) if why.contains("no answer")),
+            "{died:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_copy_that_has_rotted_is_set_aside_when_a_helper_refuses_it() {
+        let bench = Bench::new();
+        let request = bench.hold("2.0", SourceVersions::Any).await;
+        let archive = bench
+            .store
+            .archive_path(request.package)
+            .expect("it is here");
+        let mut bytes = std::fs::read(&archive).expect("it is here");
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(&archive, bytes).expect("written");
+        let why = "the package is damaged".to_owned();
+        let refused = bench.helped(&request, vec![Told::Refused { why }]).await;
+        assert!(
+            matches!(&refused, Err(Not::Installed(InstallError::Failed(why))) if why.contains("damaged")),
+            "{refused:?}"
+        );
+        assert!(
+            bench.store.get(request.package).is_none(),
+            "it is set aside"
+        );
+    }
+
+    #[tokio::test]
+    async fn without_its_helper_a_daemon_says_what_to_start() {
+        let bench = Bench::new();
+        let request = bench.hold("2.0", SourceVersions::Any).await;
+        let installer = bench.installer();
+        let policy = installer.policy.at(&installer.views.borrow());
+        let progress = watch::Sender::new(Progress::default());
+        let nowhere = bench.slot("nowhere");
+        let done = installer.have_extracted(&nowhere, &request, &policy, progress);
+        let done = done.await;
+        assert!(
+            matches!(&done, Err(Not::Installed(InstallError::Failed(why))) if why.contains("systemctl start evenkeel-slot.socket")),
+            "{done:?}"
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! The Debian package on a booted Debian host: installed, configured, helped, hung, rebooted, without power, upgraded, removed,
 //! purged. The host is a container with systemd in it; its hardware is simulated, and kept by this test.
 //!
-//! It needs root, `systemd-nspawn`, `debootstrap`, cargo-deb, and half a minute, so it is run by name:
+//! It needs root, `systemd-nspawn`, `debootstrap`, cargo-deb, and a minute or so, so it is run by name:
 //!
 //!     cargo test -p evenkeel-daemon --test installed -- --ignored --nocapture
 //!

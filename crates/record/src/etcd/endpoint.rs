@@ -14,6 +14,7 @@ use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::rustls;
 
 use super::options::{CONNECT, EtcdTls};
 use super::tls;
@@ -226,9 +227,13 @@ impl Endpoint {
     }
 
     fn no_answer(&self, error: &(dyn std::error::Error + 'static)) -> Trouble {
+        let mut why = chain(error);
+        if is_alert(error) {
+            why.push_str(" (etcd does not accept record.certificate, or wants one: its --trusted-ca-file must have signed it)");
+        }
         Trouble::NoAnswer {
             endpoint: self.url.clone(),
-            why: chain(error),
+            why,
         }
     }
 
@@ -253,6 +258,22 @@ fn secured_why(error: &io::Error) -> String {
     format!(
         "TLS: {error} (record.ca must be the CA of etcd's certificate, and that must name this host)"
     )
+}
+
+/// Whether etcd ended the connection by an alert of TLS. With TLS 1.3 it judges a client's certificate when the client already sends.
+fn is_alert(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let cause = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        let tls = cause.and_then(|cause| cause.downcast_ref::<rustls::Error>());
+        if matches!(tls, Some(rustls::Error::AlertReceived(_))) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {

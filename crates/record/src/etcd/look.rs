@@ -94,19 +94,16 @@ async fn ask(inner: &Inner, url: &str) -> Said {
     let until = Instant::now() + ATTEMPT;
     let body = Bytes::from_static(b"{}");
     let known = inner.client.endpoints().iter().find(|it| it.url == url);
+    let path = "maintenance/status";
     let asked = match known {
-        Some(endpoint) => {
-            let asked = inner
-                .client
-                .ask(endpoint, "maintenance/status", &body, until);
-            asked.await
-        }
+        Some(endpoint) => inner.client.ask(endpoint, path, &body, until).await,
         None => {
             let endpoint = Endpoint::new(url, inner.tls.as_ref())?;
-            let asked = inner
-                .client
-                .ask(&endpoint, "maintenance/status", &body, until);
-            asked.await
+            if endpoint.is_readable_by_others() && inner.tls.is_some() {
+                // A token would go there in the clear.
+                return Err(format!("{url}, which it advertises, is not https"));
+            }
+            inner.client.ask(&endpoint, path, &body, until).await
         }
     };
     asked.map_err(|trouble| trouble.to_string())

@@ -28,7 +28,7 @@ async fn what_etcd_does_not_accept_is_told_by_its_setting() {
     options.tls.as_mut().unwrap().client = None;
     holds(
         &refused(options).await,
-        &[&cluster.url(0), "CertificateRequired"],
+        &[&cluster.url(0), "etcd does not accept record.certificate"],
     );
 
     let mut options = good();
@@ -55,7 +55,10 @@ async fn what_etcd_does_not_accept_is_told_by_its_setting() {
 
     let mut options = good();
     options.user = None;
-    holds(&refused(options).await, &["user name is empty"]);
+    holds(
+        &refused(options).await,
+        &["permission denied", "record.user"],
+    );
 
     let mut options = good();
     options.prefix = "/elsewhere/".to_owned();

@@ -5,7 +5,9 @@
 //! for machines (XML, JSON), never where it is meant for people.
 
 mod host;
+mod pacemaker;
 mod program;
 
 pub use host::Host;
+pub use pacemaker::{CleanReboot, Keeper, Pacemaker, PoolSeen, Storage};
 pub use program::{Call, Finished, Programs, SystemPrograms};

@@ -1,6 +1,11 @@
 //! Failover by a real Pacemaker and Corosync, between hosts that are namespaces. Needs root and Debian's packages:
 //! `cargo test -p evenkeel-hosts --test pacemaker -- --ignored --test-threads 1`.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
 mod support;
 
 use std::sync::Arc;

@@ -372,3 +372,25 @@ async fn four_hosts_are_two_pairs_on_one_network() {
         assert!(members.contains(other), "{members}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root and Pacemaker"]
+async fn a_constraint_that_only_the_scheduler_understands_is_heeded() {
+    let bench = Bench::start().await;
+    let apart =
+        "<rsc_colocation id=\"apart\" rsc=\"a_data\" with-rsc=\"b_data\" score=\"-INFINITY\"/>";
+    let constraint = |what| [what, "--scope", "constraints", "--xml-text", apart];
+    bench
+        .host(B)
+        .output("cibadmin", constraint("--create"))
+        .unwrap();
+    let request = bench.request(1).await;
+    let why = refused(bench.engine(B).take_over(&request).await);
+    assert!(why.contains("a_data is not served by ctl-b"), "{why}");
+    assert_eq!(bench.pair(B).await.transition, None);
+    bench
+        .host(B)
+        .output("cibadmin", constraint("--delete"))
+        .unwrap();
+    bench.engine(B).take_over(&request).await.unwrap();
+}

@@ -8,6 +8,7 @@ mod block;
 mod host;
 mod look;
 mod mounts;
+mod pacemaker;
 mod program;
 
 pub mod devices;
@@ -15,4 +16,5 @@ pub mod inventory;
 pub mod storage;
 
 pub use host::Host;
+pub use pacemaker::{CleanReboot, Keeper, Pacemaker, PoolSeen, Storage};
 pub use program::{Call, Finished, Programs, SystemPrograms};

@@ -1,0 +1,185 @@
+//! Clusters of hosts.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Result, bail, ensure};
+use nix::fcntl::Flock;
+
+use crate::host::{Host, run};
+use crate::power::PowerSwitch;
+use crate::probe::Probe;
+use crate::{cib, sweep};
+
+/// How long a cluster may take until everything is served: some 7 s on an idle machine.
+const READY: Duration = Duration::from_secs(90);
+const LOOK: Duration = Duration::from_millis(200);
+
+/// What a cluster is made of.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How many hosts: two, or four in two pairs. Each pair is a Pacemaker cluster of its own.
+    pub hosts: usize,
+    /// Whether pools are file systems on images that both hosts of a pair can mount; else they are dummies.
+    pub file_systems: bool,
+}
+
+/// Running hosts on one network, and whatever belongs to them.
+pub struct Cluster {
+    dir: PathBuf,
+    name: String,
+    hosts: Vec<Host>,
+    power: Option<PowerSwitch>,
+    /// Held for as long as the cluster is alive: nobody else sweeps it away.
+    _lock: Flock<fs::File>,
+}
+
+impl Cluster {
+    /// Starts hosts whose pools are file systems, and waits until everything is served.
+    pub fn start(hosts: usize) -> Result<Self> {
+        Self::start_with(&Settings {
+            hosts,
+            file_systems: true,
+        })
+    }
+
+    /// The same, made as told.
+    pub fn start_with(settings: &Settings) -> Result<Self> {
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        ensure!(
+            matches!(settings.hosts, 2 | 4),
+            "a cluster has two hosts or four"
+        );
+        let count = STARTED.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}-{count}", std::process::id());
+        let (dir, lock) = sweep::begin(&name)?;
+        let mut cluster = Self {
+            hosts: Vec::new(),
+            power: None,
+            _lock: lock,
+            dir,
+            name,
+        };
+        cluster.build(settings)?;
+        cluster.wait_served()?;
+        Ok(cluster)
+    }
+
+    fn build(&mut self, settings: &Settings) -> Result<()> {
+        let switch = self.switch();
+        run(Command::new("ip").args(["netns", "add", &switch]))?;
+        let in_switch = |args: &[&str]| run(Command::new("ip").args(["-n", &switch]).args(args));
+        in_switch(&["link", "set", "lo", "up"])?;
+        in_switch(&["link", "add", "br0", "type", "bridge"])?;
+        in_switch(&["link", "set", "br0", "up"])?;
+        in_switch(&["addr", "add", "10.99.0.254/24", "dev", "br0"])?;
+        fs::write(self.dir.join("probe.py"), include_str!("../host/probe.py"))?;
+        let names: Vec<String> = (0..settings.hosts).map(Host::name_of).collect();
+        for index in 0..settings.hosts {
+            let pair = [index & !1, index | 1].map(|i| (names[i].as_str(), i));
+            let seed = cib::seed(&self.dir, pair, settings.file_systems);
+            let host = Host::create((&self.dir, &self.name), index, pair)?;
+            host.seed(&seed)?;
+            self.hosts.push(host);
+        }
+        if settings.file_systems {
+            self.format()?;
+        }
+        self.power = Some(PowerSwitch::begin(&self.dir, self.hosts.clone())?);
+        self.hosts.iter().try_for_each(Host::start)
+    }
+
+    /// Makes the images of all pools.
+    fn format(&self) -> Result<()> {
+        let folder = self.dir.join("images");
+        fs::create_dir_all(&folder)?;
+        for pool in self.hosts.iter().flat_map(|host| cib::pools(host.name())) {
+            let image = folder.join(format!("{pool}.img"));
+            fs::File::create(&image)?.set_len(16 << 20)?;
+            run(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image))?;
+        }
+        Ok(())
+    }
+
+    /// The namespace of the network's switch. Clients are there too: it has the address 10.99.0.254.
+    pub fn switch(&self) -> String {
+        format!("ekh-{}-sw", self.name)
+    }
+
+    /// The folder of everything. Hosts see it at the same path.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// All hosts: `ctl-a`, `ctl-b`, …
+    pub fn hosts(&self) -> &[Host] {
+        &self.hosts
+    }
+
+    /// One of them, by its number.
+    pub fn host(&self, index: usize) -> &Host {
+        &self.hosts[index]
+    }
+
+    /// The address that belongs on a host and moves to its partner.
+    pub fn address(&self, index: usize) -> String {
+        cib::address(index)
+    }
+
+    /// A program that runs where clients are.
+    pub fn client(&self, program: &str) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.switch(), program]);
+        command
+    }
+
+    /// Asks an address every `every` who serves it, until it is dropped.
+    pub fn probe(&self, address: &str, every: Duration) -> Result<Probe> {
+        let mut command = self.client("python3");
+        command.arg(self.dir.join("probe.py")).arg(address);
+        command.arg(every.as_millis().to_string());
+        Probe::begin(command.stdin(Stdio::null()))
+    }
+
+    /// Waits until Pacemaker serves every pool and LIF on every pair. Bounded.
+    pub fn wait_served(&self) -> Result<()> {
+        for pair in self.hosts.chunks(2) {
+            let resources = 2 + 2 * cib::services(pair[0].name()).len();
+            let mut served = 0;
+            for _ in 0..READY.as_millis() / LOOK.as_millis() {
+                served = pair[0].services_started().unwrap_or(0);
+                if served == resources {
+                    break;
+                }
+                sleep(LOOK);
+            }
+            if served != resources {
+                let host = &pair[0];
+                bail!(
+                    "after {READY:?} {served} of {resources} resources are started on {}'s pair; see {}",
+                    host.name(),
+                    host.dir().join("log/pacemaker/pacemaker.log").display()
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        drop(self.power.take());
+        for host in &self.hosts {
+            if let Err(error) = host.kill() {
+                eprintln!("{}: {error:#}", host.name());
+            }
+        }
+        if let Err(error) = sweep::remove(&self.dir, &self.name) {
+            eprintln!("cluster {}: {error:#}", self.name);
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! What belongs to the pair by the configuration: pools, LIFs, and the nodes that are their homes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use evenkeel_model::{LifName, NodeName, PoolName};
+
+use super::cib::{Cib, Primitive, Resource, ResourceKind};
+use super::hold;
+use super::xml::{INFINITY, is_true, score};
+
+/// The meta attribute that makes a group its home's root pool.
+pub(super) const ROOT: &str = "evenkeel-root";
+
+/// The two nodes of the pair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Members {
+    pub(super) local: NodeName,
+    pub(super) partner: NodeName,
+}
+
+impl Members {
+    /// The other one.
+    pub(super) fn other(&self, node: &NodeName) -> &NodeName {
+        match *node == self.local {
+            true => &self.partner,
+            false => &self.local,
+        }
+    }
+
+    pub(super) fn both(&self) -> [&NodeName; 2] {
+        [&self.local, &self.partner]
+    }
+}
+
+/// A pool by the configuration: a group, or a service that is no address, with a finite positive preference for one of
+/// the two nodes, its home.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Pool {
+    pub(super) name: PoolName,
+    pub(super) home: NodeName,
+    pub(super) root: bool,
+    /// Its services, in the order in which they start.
+    pub(super) services: Vec<String>,
+    /// What ties it to its home, less what keeps it where it runs: positive where it goes home when it may.
+    pub(super) pull: i64,
+    pub(super) storage: Vec<Storage>,
+}
+
+/// A LIF by the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Lif {
+    pub(super) name: LifName,
+    pub(super) home: NodeName,
+    /// The pool that it goes with; none where it moves by itself.
+    pub(super) pool: Option<PoolName>,
+    pub(super) pull: i64,
+}
+
+/// What a pool stands on, by the parameters of its services.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// A ZFS pool.
+    Zfs {
+        /// Its name.
+        pool: String,
+    },
+    /// A volume group of LVM.
+    Vg {
+        /// Its name.
+        name: String,
+    },
+    /// An array of the kernel's mdraid.
+    Md {
+        /// Its device.
+        device: PathBuf,
+    },
+    /// A file system.
+    Filesystem {
+        /// What is mounted.
+        device: PathBuf,
+        /// Where.
+        folder: PathBuf,
+    },
+}
+
+/// All that belongs to the pair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Layout {
+    pub(super) pools: Vec<Pool>,
+    pub(super) lifs: Vec<Lif>,
+    /// Which resources can only be where others are: a name for each such company.
+    company: BTreeMap<String, String>,
+}
+
+impl Layout {
+    /// Reads it out of the configuration.
+    pub(super) fn read(cib: &Cib, members: &Members) -> Result<Self, String> {
+        let company = companies(cib);
+        let mut pools = Vec::new();
+        for resource in &cib.resources {
+            pools.extend(pool(cib, members, resource)?);
+        }
+        settle_roots(cib, &mut pools);
+        let mut lifs = Vec::new();
+        for resource in &cib.resources {
+            for address in resource.primitives().iter().filter(|one| one.is_address()) {
+                lifs.extend(lif(cib, members, (&pools, &company), (resource, address))?);
+            }
+        }
+        Ok(Self {
+            pools,
+            lifs,
+            company,
+        })
+    }
+
+    /// The pools whose home is `node`.
+    pub(super) fn pools_of(&self, node: &NodeName) -> impl Iterator<Item = &Pool> {
+        self.pools.iter().filter(move |pool| pool.home == *node)
+    }
+
+    pub(super) fn pool(&self, name: &PoolName) -> Option<&Pool> {
+        self.pools.iter().find(|pool| pool.name == *name)
+    }
+
+    /// Whether one of the two cannot be on a node without the other.
+    pub(super) fn are_together(&self, one: &str, other: &str) -> bool {
+        let of = |id: &str| {
+            self.company
+                .get(id)
+                .cloned()
+                .unwrap_or_else(|| id.to_owned())
+        };
+        of(one) == of(other)
+    }
+
+    /// Everything that moves by itself and belongs on `node`: pools, and LIFs that go with none.
+    pub(super) fn movable_of(&self, node: &NodeName) -> Vec<&str> {
+        let pools = self.pools_of(node).map(|pool| pool.name.as_str());
+        let lifs = self.lifs.iter();
+        let lifs = lifs.filter(|lif| lif.home == *node && lif.pool.is_none());
+        pools.chain(lifs.map(|lif| lif.name.as_str())).collect()
+    }
+}
+
+/// Mandatory colocations chain resources together. A clone that is on both nodes anyway chains nothing, so what is
+/// colocated with one is not followed through it.
+fn companies(cib: &Cib) -> BTreeMap<String, String> {
+    let several = |id: &str| {
+        let is = |resource: &Resource| resource.id == id && resource.kind == ResourceKind::Several;
+        cib.resources.iter().any(is)
+    };
+    let top = |id: &str| {
+        let holds = |resource: &&Resource| resource.primitives().iter().any(|one| one.id == id);
+        let found = cib.resources.iter().find(holds);
+        found.map_or_else(|| id.to_owned(), |resource| resource.id.clone())
+    };
+    let mut company: BTreeMap<String, String> = BTreeMap::new();
+    for (one, other) in &cib.together {
+        let (one, other) = (top(one), top(other));
+        if several(&one) || several(&other) {
+            continue;
+        }
+        let name = company.get(&one).cloned().unwrap_or_else(|| one.clone());
+        let old = company
+            .get(&other)
+            .cloned()
+            .unwrap_or_else(|| other.clone());
+        for member in company.values_mut().filter(|member| **member == old) {
+            member.clone_from(&name);
+        }
+        company.insert(one, name.clone());
+        company.insert(other, name);
+    }
+    company
+}
+
+/// The node that a resource prefers with a finite score. What bans it from there does not make it homeless, and what
+/// `crm_resource --move` left behind says nothing about where it belongs.
+fn home<'a>(cib: &Cib, members: &'a Members, id: &str) -> Option<&'a NodeName> {
+    let liked = |node: &NodeName| -> i64 {
+        let likes = cib.locations.iter().filter(|location| {
+            location.resource == id
+                && location.node == node.as_str()
+                && (1..INFINITY).contains(&location.score)
+                && !location.id.starts_with("cli-")
+        });
+        likes.map(|location| location.score).sum()
+    };
+    let scores = members.both().map(|node| (node, liked(node)));
+    let positive = scores.into_iter().filter(|(_, score)| *score > 0);
+    positive
+        .max_by_key(|(_, score)| *score)
+        .map(|(node, _)| node)
+}
+
+/// The sum of the plain preferences of a resource for a node, holds of ours left out.
+fn preference(cib: &Cib, id: &str, node: &NodeName) -> i64 {
+    let plain = cib.locations.iter().filter(|location| {
+        location.resource == id && location.node == node.as_str() && !hold::is_ours(&location.id)
+    });
+    let sum: i64 = plain.map(|location| location.score).sum();
+    sum.clamp(-INFINITY, INFINITY)
+}
+
+fn pool(cib: &Cib, members: &Members, resource: &Resource) -> Result<Option<Pool>, String> {
+    let primitives = resource.primitives();
+    let lone_address = matches!(&resource.kind, ResourceKind::Primitive(one) if one.is_address());
+    if primitives.is_empty() || lone_address || primitives.iter().any(Primitive::is_fence) {
+        return Ok(None);
+    }
+    let Some(home) = home(cib, members, &resource.id) else {
+        return Ok(None);
+    };
+    if is_stopped(resource) {
+        return Ok(None);
+    }
+    let name = PoolName::new(&resource.id)
+        .map_err(|error| format!("resource {:?} cannot be a pool: {error}", resource.id))?;
+    Ok(Some(Pool {
+        name,
+        home: home.clone(),
+        root: resource.meta.get(ROOT).is_some_and(|value| is_true(value)),
+        services: primitives.iter().map(|one| one.id.clone()).collect(),
+        pull: pull(cib, members, resource),
+        storage: primitives.iter().filter_map(storage).collect(),
+    }))
+}
+
+/// An admin wants it to stand still: nobody is to serve it.
+fn is_stopped(resource: &Resource) -> bool {
+    let role = resource.meta.get("target-role");
+    role.is_some_and(|role| role.eq_ignore_ascii_case("stopped"))
+}
+
+/// What a running resource's home outweighs. A group counts the stickiness of each of its members.
+fn pull(cib: &Cib, members: &Members, resource: &Resource) -> i64 {
+    let Some(home) = home(cib, members, &resource.id) else {
+        return 0;
+    };
+    let score = preference(cib, &resource.id, home);
+    let away = preference(cib, &resource.id, members.other(home));
+    let sticky = |one: &Primitive| {
+        let own = one.meta.get("resource-stickiness");
+        let own = own.or_else(|| resource.meta.get("resource-stickiness"));
+        let own = own.or_else(|| cib.defaults.get("resource-stickiness"));
+        own.and_then(|text| super::xml::score(text)).unwrap_or(0)
+    };
+    let sticky: i64 = resource.primitives().iter().map(sticky).sum();
+    score - away - sticky.max(0)
+}
+
+/// Where no pool of a node says that it is the root, the group of the highest priority is; where priorities do not tell
+/// either, the only one is.
+fn settle_roots(cib: &Cib, pools: &mut [Pool]) {
+    let homes: BTreeSet<NodeName> = pools.iter().map(|pool| pool.home.clone()).collect();
+    for home in homes {
+        let mut own: Vec<&mut Pool> = pools.iter_mut().filter(|pool| pool.home == home).collect();
+        if own.iter().any(|pool| pool.root) {
+            continue;
+        }
+        let priority = |pool: &Pool| {
+            let resource = cib.resources.iter().find(|r| r.id == pool.name.as_str());
+            let text = resource.and_then(|resource| resource.meta.get("priority"));
+            text.and_then(|text| score(text)).unwrap_or(0)
+        };
+        let highest = own.iter().map(|pool| priority(pool)).max();
+        let mut first = own
+            .iter_mut()
+            .filter(|pool| Some(priority(pool)) == highest);
+        if let (Some(only), None) = (first.next(), first.next()) {
+            only.root = true;
+        }
+    }
+}
+
+fn lif(
+    cib: &Cib,
+    members: &Members,
+    (pools, company): (&[Pool], &BTreeMap<String, String>),
+    (resource, address): (&Resource, &Primitive),
+) -> Result<Option<Lif>, String> {
+    let own = company.get(&resource.id);
+    let goes_with = |pool: &&Pool| {
+        let together = own.is_some() && company.get(pool.name.as_str()) == own;
+        pool.name.as_str() == resource.id || together
+    };
+    let pool = pools.iter().find(goes_with);
+    let home = match pool {
+        Some(pool) => Some(&pool.home),
+        None => home(cib, members, &resource.id),
+    };
+    let Some(home) = home else {
+        return Ok(None);
+    };
+    if is_stopped(resource) {
+        return Ok(None);
+    }
+    let name = LifName::new(&address.id)
+        .map_err(|error| format!("resource {:?} cannot be a LIF: {error}", address.id))?;
+    Ok(Some(Lif {
+        name,
+        home: home.clone(),
+        pool: pool.map(|pool| pool.name.clone()),
+        pull: pull(cib, members, resource),
+    }))
+}
+
+/// By the parameters that the resource agents document.
+fn storage(primitive: &Primitive) -> Option<Storage> {
+    let text = |name: &str| primitive.parameters.get(name).cloned();
+    match primitive.agent.as_str() {
+        "ZFS" => text("pool").map(|pool| Storage::Zfs { pool }),
+        "LVM-activate" => text("vgname").map(|name| Storage::Vg { name }),
+        "LVM" => text("volgrpname").map(|name| Storage::Vg { name }),
+        "mdraid" => text("md_dev").map(|device| Storage::Md {
+            device: device.into(),
+        }),
+        "Raid1" => text("raiddev").map(|device| Storage::Md {
+            device: device.into(),
+        }),
+        "Filesystem" => {
+            let (device, folder) = (text("device")?, text("directory")?);
+            Some(Storage::Filesystem {
+                device: device.into(),
+                folder: folder.into(),
+            })
+        }
+        _ => None,
+    }
+}

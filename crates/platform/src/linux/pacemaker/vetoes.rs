@@ -1,0 +1,296 @@
+//! Why Pacemaker's pair would not do it now. Each reason is a sentence that says what to do about it.
+
+use evenkeel_model::{MemberHa, NodeName, TransitionStage};
+
+use super::fencing;
+use super::hold;
+use super::layout::Pool;
+use super::monitor::FenceStatus;
+use super::seen::Seen;
+
+/// A reason not to act.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Veto {
+    pub(super) why: String,
+    /// It ends by itself.
+    pub(super) passes: bool,
+}
+
+fn stays(why: impl Into<String>) -> Veto {
+    Veto {
+        why: why.into(),
+        passes: false,
+    }
+}
+
+fn passes(why: impl Into<String>) -> Veto {
+    Veto {
+        why: why.into(),
+        passes: true,
+    }
+}
+
+/// Why this node would not take its partner over now. The one place that decides it.
+pub(super) fn takeover(seen: &Seen) -> Option<Veto> {
+    let (by, taken) = (&seen.members.local, &seen.members.partner);
+    let mut vetoes: Vec<Veto> = Vec::new();
+    vetoes.extend(switched_off(seen));
+    vetoes.extend(standing(seen));
+    for pool in seen.layout.pools_of(taken) {
+        vetoes.extend(cannot_run(seen, pool, by));
+        vetoes.extend(would_not_return(seen, pool));
+    }
+    for node in [by, taken] {
+        if seen.ha(node) != MemberHa::Serving {
+            let why = format!(
+                "{node} does not serve its own pools: {}",
+                seen.ha(node).text()
+            );
+            vetoes.push(stays(why));
+        }
+        if seen.is_standby(node) {
+            let why = format!("{node} is in standby; end that with `crm_standby -N {node} -D`");
+            vetoes.push(stays(why));
+        }
+    }
+    vetoes.extend(fence_device(seen, taken));
+    vetoes.extend(cluster(seen));
+    choose(vetoes)
+}
+
+/// Why this node would give nothing back to its partner now.
+pub(super) fn giveback(seen: &Seen) -> Option<Veto> {
+    let (by, to) = (&seen.members.local, &seen.members.partner);
+    let mut vetoes: Vec<Veto> = Vec::new();
+    match seen.ha(to) {
+        MemberHa::WaitingForGiveback | MemberHa::PartialGiveback => {}
+        MemberHa::Serving => vetoes.push(stays(format!("{to} has all its pools"))),
+        MemberHa::Booting | MemberHa::Down | MemberHa::Fenced => {
+            vetoes.push(stays(format!("{to} does not wait for giveback")));
+        }
+    }
+    if !seen.ha(by).serves() {
+        vetoes.push(stays(format!("{by} does not serve")));
+    }
+    vetoes.extend(in_the_way_home(seen));
+    choose(vetoes)
+}
+
+/// What would be in the way of a giveback. That there is nothing to give back is no veto.
+pub(super) fn announced_giveback(seen: &Seen) -> Option<Veto> {
+    match seen.ha(&seen.members.partner) {
+        MemberHa::Serving => choose(in_the_way_home(seen)),
+        MemberHa::WaitingForGiveback
+        | MemberHa::PartialGiveback
+        | MemberHa::Booting
+        | MemberHa::Down
+        | MemberHa::Fenced => giveback(seen),
+    }
+}
+
+/// Whoever waits does so for what passes only when nothing else is in the way.
+fn choose(vetoes: Vec<Veto>) -> Option<Veto> {
+    let permanent = vetoes.iter().find(|veto| !veto.passes).cloned();
+    permanent.or_else(|| vetoes.into_iter().next())
+}
+
+fn in_the_way_home(seen: &Seen) -> Vec<Veto> {
+    let to = &seen.members.partner;
+    let mut vetoes: Vec<Veto> = Vec::new();
+    vetoes.extend(switched_off(seen));
+    vetoes.extend(left_holds(seen, to));
+    for pool in seen.layout.pools_of(to) {
+        vetoes.extend(cannot_run(seen, pool, to));
+        vetoes.extend(would_not_return(seen, pool));
+    }
+    vetoes.extend(cluster(seen));
+    vetoes
+}
+
+fn switched_off(seen: &Seen) -> Option<Veto> {
+    let [one, other] = seen.members.both();
+    let option = match (seen.monitor.maintenance, seen.monitor.stopping_all) {
+        (true, _) => "maintenance-mode",
+        (false, true) => "stop-all-resources",
+        (false, false) => return None,
+    };
+    Some(stays(format!(
+        "takeover is switched off between {one} and {other}: the cluster's option {option} is set; end that with \
+         `crm_attribute --type crm_config --name {option} --delete`"
+    )))
+}
+
+fn standing(seen: &Seen) -> Option<Veto> {
+    let transition = seen.transition()?;
+    let (taken, by) = (&transition.taken, &transition.by);
+    match transition.stage {
+        TransitionStage::TakingOver => Some(stays(format!("{by} is taking {taken} over"))),
+        TransitionStage::TakenOver | TransitionStage::GivingBack => Some(stays(format!(
+            "{by} has taken {taken} over, which is not given back"
+        ))),
+        TransitionStage::GivenBack => None,
+    }
+}
+
+/// Without a fence nobody knows that a silent node is dead.
+fn fence_device(seen: &Seen, target: &NodeName) -> Option<Veto> {
+    if !seen.monitor.fencing {
+        return Some(stays(
+            "fencing is switched off; configure it, test it, and set the cluster's option stonith-enabled",
+        ));
+    }
+    match fencing::devices(seen, target).first() {
+        None => Some(stays(format!(
+            "no fence device can fence {target}; configure one whose pcmk_host_list has {target}"
+        ))),
+        Some(device) if !device.works => Some(stays(format!(
+            "fence device {} does not work; repair it, then `crm_resource --cleanup -r {}`",
+            device.id, device.id
+        ))),
+        Some(_) => None,
+    }
+}
+
+/// A constraint, or an admin's word, that keeps a pool from a node.
+fn cannot_run(seen: &Seen, pool: &Pool, node: &NodeName) -> Option<Veto> {
+    let name = &pool.name;
+    let own = pool.services.iter().map(String::as_str);
+    let mut all = own.chain([name.as_str()]);
+    let constraint = all.find_map(|id| seen.ban(id, node))?;
+    let undo = match constraint.starts_with("cli-") {
+        true => format!("`crm_resource --clear -r {name}`"),
+        false => format!("`pcs constraint delete {constraint}` or the like"),
+    };
+    Some(stays(format!(
+        "{name} may not run on {node} by constraint {constraint}; remove it with {undo}"
+    )))
+}
+
+fn would_not_return(seen: &Seen, pool: &Pool) -> Option<Veto> {
+    let (name, home) = (&pool.name, &pool.home);
+    if pool.pull > 0 {
+        return None;
+    }
+    let mut locations = seen.cib.locations.iter();
+    let by_command = |id: &str| id.starts_with("cli-prefer-") || id.starts_with("cli-ban-");
+    let moved = locations.find(|one| one.resource == name.as_str() && by_command(&one.id));
+    Some(stays(match moved {
+        Some(constraint) => format!(
+            "{name} was moved by hand and is held by constraint {}; remove it with `crm_resource --clear -r {name}`",
+            constraint.id
+        ),
+        None => format!(
+            "{name} would not come home to {home}: its preference for {home} does not outweigh its stickiness and its \
+             preference for the partner (by {}); lower resource-stickiness, or raise the preference",
+            pool.pull
+        ),
+    }))
+}
+
+/// Holds without a giveback of ours: the node was lost in the midst of one.
+fn left_holds(seen: &Seen, node: &NodeName) -> Option<Veto> {
+    let transition = seen.transition()?;
+    let holds = hold::all_on(&seen.cib, node);
+    let hold = holds.first().filter(|_| transition.id.is_none())?;
+    Some(stays(format!(
+        "{node} was lost while it was given back; when it is well, give it the rest by hand: \
+         `cibadmin --delete --xml-text '<rsc_location id=\"{hold}\"/>'`{}",
+        match holds.len() {
+            1 => String::new(),
+            more => format!(", and {} like it", more - 1),
+        }
+    )))
+}
+
+/// The cluster's own health, which both directions need.
+fn cluster(seen: &Seen) -> Vec<Veto> {
+    let mut vetoes = Vec::new();
+    let monitor = &seen.monitor;
+    if !monitor.controller {
+        vetoes.push(passes("the cluster has no designated controller yet"));
+    } else if !monitor.quorate {
+        vetoes.push(stays(
+            "the cluster is without quorum; bring its missing nodes or its quorum device back",
+        ));
+    }
+    for node in seen.members.both() {
+        let seen = monitor.nodes.get(node.as_str());
+        if seen.is_some_and(|seen| seen.maintenance) {
+            vetoes.push(stays(format!(
+                "{node} is in maintenance; end that with `crm_attribute -N {node} -n maintenance -D`"
+            )));
+        }
+        if seen.is_some_and(|seen| seen.shutdown) {
+            vetoes.push(stays(format!("{node} is shutting down")));
+        }
+    }
+    vetoes.extend(fencings(seen));
+    vetoes.extend(services(seen));
+    vetoes
+}
+
+fn fencings(seen: &Seen) -> Option<Veto> {
+    let fences = match &seen.monitor.fences {
+        Ok(fences) => fences,
+        Err(why) => return Some(stays(format!("{why}; see that pacemaker-fenced runs"))),
+    };
+    let [one, other] = seen.members.both().map(NodeName::as_str);
+    // The newest one of each node counts: what failed and succeeded later is settled.
+    let newest = |node: &str| fences.iter().find(|fence| fence.target == node);
+    let newest = [newest(one), newest(other)];
+    newest.into_iter().flatten().find_map(|fence| {
+        let target = &fence.target;
+        match fence.status {
+            FenceStatus::Success => None,
+            FenceStatus::Pending => Some(passes(format!("{target} is being fenced"))),
+            FenceStatus::Failed => Some(stays(format!(
+                "the newest fencing of {target} failed; find out why, then \
+                 `stonith_admin --cleanup --history {target}`"
+            ))),
+        }
+    })
+}
+
+fn services(seen: &Seen) -> Vec<Veto> {
+    let mut vetoes = Vec::new();
+    let pools = seen.layout.pools.iter();
+    let pools = pools.flat_map(|pool| pool.services.iter().map(String::as_str));
+    let lifs = seen.layout.lifs.iter().map(|lif| lif.name.as_str());
+    let mut ids: Vec<&str> = pools.chain(lifs).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    for id in ids {
+        let Some(service) = seen.monitor.services.get(id) else {
+            vetoes.push(stays(format!(
+                "{id} is configured, and unknown to the cluster's state"
+            )));
+            continue;
+        };
+        let what = match (service.failed, service.blocked, service.managed) {
+            (true, _, _) => "has failed",
+            (_, true, _) => "is blocked",
+            (_, _, false) => "is not managed",
+            (false, false, true) => match &service.pending {
+                Some(what) => {
+                    vetoes.push(passes(format!("{id} is {}", what.to_lowercase())));
+                    continue;
+                }
+                None => continue,
+            },
+        };
+        vetoes.push(stays(format!(
+            "{id} {what}; see to it, then `crm_resource --cleanup -r {id}`"
+        )));
+    }
+    vetoes.extend(failure(seen));
+    vetoes
+}
+
+/// An action that failed and was not cleaned up: Pacemaker may have banned a service from a node for it.
+fn failure(seen: &Seen) -> Option<Veto> {
+    let failure = seen.monitor.failures.first()?;
+    let (action, node, why) = (&failure.action, &failure.node, &failure.why);
+    Some(stays(format!(
+        "the action {action} failed on {node} ({why}); see to it, then `crm_resource --cleanup`"
+    )))
+}

@@ -33,9 +33,10 @@ pub use audit::{AuditOutcome, AuditRecord};
 pub use bundled::{BundledFinding, BundledRun, BundledState, CheckOrder};
 pub use catalogue::{Catalogue, CatalogueEntry, FirmwareAsked, FirmwareEntry};
 pub use config::{
-    Bootstrap, ClusterSettings, DownloadSettings, EtcdSettings, FailoverSettings,
-    InterconnectSettings, InventorySettings, LabSettings, Link, LinuxSettings, NodeSettings,
-    PlatformSettings, RecordSettings, RestSettings, SharedPoolSettings, SlotSettings, SpSettings,
+    Bootstrap, ClusterSettings, DownloadSettings, EntrySettings, EtcdSettings, FailoverSettings,
+    GrubSettings, InterconnectSettings, InventorySettings, LabSettings, LanSp, Link, LinuxSettings,
+    NodeSettings, PlatformSettings, PowerSettings, RaucSettings, RaucSlot, RecordSettings,
+    RestSettings, SharedPoolSettings, SlotSettings, SpSettings, SystemdBootSettings,
     UpdateSettings, UploadSettings,
 };
 pub use control::{Acknowledged, Booted, Control, Coordinator, TrustedKey};

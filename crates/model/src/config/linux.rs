@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::power::{PowerSettings, SpSettings};
+use super::slots::SlotSettings;
+
 /// A Linux controller and the engines that it is run by.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -11,23 +14,15 @@ pub struct LinuxSettings {
     /// The HA engine; none on a node without a partner.
     #[serde(default)]
     pub failover: Option<FailoverSettings>,
+    /// Boots and reboots.
+    #[serde(default)]
+    pub power: PowerSettings,
     /// Service processors.
     #[serde(default)]
     pub sp: SpSettings,
     /// What is not found out by itself.
     #[serde(default)]
     pub inventory: InventorySettings,
-}
-
-/// How the node keeps two systems, and chooses between them when it boots.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum SlotSettings {
-    /// Two folders and a link that is replaced atomically.
-    Directory {
-        /// Holds the folders `a` and `b` and the link.
-        path: std::path::PathBuf,
-    },
 }
 
 /// The HA engine.
@@ -40,11 +35,6 @@ pub enum FailoverSettings {
         partner: crate::id::NodeName,
     },
 }
-
-/// Service processors: the node's own, and its partner's through the network.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SpSettings {}
 
 /// What the inventory does not find out by itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

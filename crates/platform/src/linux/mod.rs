@@ -5,7 +5,10 @@
 //! for machines (XML, JSON), never where it is meant for people.
 
 mod host;
+mod power;
 mod program;
+pub mod slots;
 
 pub use host::Host;
+pub use power::LinuxPower;
 pub use program::{Call, Finished, Programs, SystemPrograms};

@@ -118,7 +118,7 @@ pub enum PlatformSettings {
         socket: PathBuf,
     },
     /// A real controller that runs Linux.
-    Linux(LinuxSettings),
+    Linux(Box<LinuxSettings>),
 }
 
 /// Packages that clients send.

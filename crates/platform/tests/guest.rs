@@ -11,13 +11,13 @@ struct Said(Vec<String>);
 impl Said {
     fn of(case: &str) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let work = tempfile::tempdir().unwrap();
+        let work = tempfile::tempdir().expect("a folder");
         let output = Command::new(root.join("tests/platform/boot-slots.sh"))
             .arg(example())
             .arg(work.path())
             .arg(case)
             .output()
-            .unwrap();
+            .expect("bash");
         let text = String::from_utf8_lossy(&output.stdout);
         println!("{text}");
         let errors = String::from_utf8_lossy(&output.stderr);
@@ -60,8 +60,8 @@ impl Said {
 
 /// Built beside the tests: `cargo build -p evenkeel-platform --example slots`.
 fn example() -> PathBuf {
-    let tests = std::env::current_exe().unwrap();
-    let example = tests.parent().unwrap().join("../examples/slots");
+    let tests = std::env::current_exe().expect("this test has a file");
+    let example = tests.with_file_name("../examples/slots");
     assert!(
         example.exists(),
         "{} is not there: cargo build -p evenkeel-platform --example slots",
@@ -97,7 +97,8 @@ fn falls_back(case: &str, boots: &[&str]) {
     let after = said.state("state");
     assert_eq!((after.booted, after.default), (Slot::A, Slot::A));
     assert_eq!(after.b.health, SlotHealth::Unbootable);
-    assert_eq!(after.b.image.unwrap().version.as_str(), "2");
+    let image = after.b.image.expect("it was written as a whole");
+    assert_eq!(image.version.as_str(), "2");
     assert_eq!(
         said.all("ENTRIES"),
         ["evenkeel-a.conf evenkeel-b+0-3.conf "]

@@ -115,6 +115,10 @@ impl Disk {
             let (from, to) = (from.display(), to.display());
             PlatformError::Unavailable(format!("{from} cannot be renamed to {to}: {error}"))
         })?;
+        // On FAT the new name first leads to an empty file: length and place of the content are kept beside the name, and Linux writes
+        // them there when it syncs the file, not when it syncs the folder.
+        let synced = self.step(Step::SyncFile(to.to_owned()), || File::open(to)?.sync_all());
+        synced.map_err(failed("synced", to))?;
         self.sync_parent(to)
     }
 

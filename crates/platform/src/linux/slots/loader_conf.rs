@@ -26,8 +26,8 @@ impl LoaderConf {
                 .lines()
                 .filter_map(|line| line.trim().split_once(char::is_whitespace));
             lines
-                .filter(|(name, _)| *name == key)
-                .last()
+                .rev()
+                .find(|(name, _)| *name == key)
                 .map(|(_, value)| value.trim().to_owned())
         };
         let of_variable = |name: &str| efi::text(host, name);

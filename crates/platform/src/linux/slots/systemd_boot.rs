@@ -3,7 +3,8 @@
 //! Which entry boots next is decided by their **order** (`version`), never by a `default` that names one of them: the loader would go on
 //! taking that one when its tries are used up. All changes but one are made to what belongs to the slot that does not run; the loader
 //! boots the running one whatever becomes of the other. The exception is the blessing, which adds an entry before it takes one away. FAT has
-//! no journal: a rename that a power cut tears may leave both names or none, so no step relies on one for the running slot's entry.
+//! no journal: a rename that a power cut tears may leave both names, none, or the new one with nothing in it, so no step relies on one for
+//! the running slot's entry.
 
 use std::path::{Path, PathBuf};
 
@@ -174,7 +175,7 @@ impl SystemdBoot {
     ) -> Result<(), PlatformError> {
         let dir = self.entries_dir();
         for entry in entries
-            .of(slot)
+            .files_of(slot)
             .filter(|entry| Some(entry.file.as_str()) != but)
         {
             self.disk.remove(&entry.path(&dir))?;

@@ -23,6 +23,8 @@ pub(super) struct Entry {
     pub(super) left: Option<u32>,
     sort_key: Option<String>,
     version: Option<String>,
+    /// It names something to start. The loader passes over others, such as a file whose content a power cut took away.
+    starts: bool,
 }
 
 /// What there is to choose from.
@@ -57,8 +59,13 @@ impl Entries {
         format!("{}-{slot}", self.prefix)
     }
 
-    /// The files of a slot: several where a call broke off.
+    /// The entries of a slot: several where a call broke off.
     pub(super) fn of(&self, slot: Slot) -> impl Iterator<Item = &Entry> {
+        self.files_of(slot).filter(|entry| entry.starts)
+    }
+
+    /// The same, with those that start nothing.
+    pub(super) fn files_of(&self, slot: Slot) -> impl Iterator<Item = &Entry> {
         let id = self.id(slot);
         self.all.iter().filter(move |entry| entry.id == id)
     }
@@ -154,8 +161,8 @@ impl Entry {
                 .lines()
                 .filter_map(|line| line.trim().split_once(char::is_whitespace));
             lines
-                .filter(|(name, _)| *name == key)
-                .last()
+                .rev()
+                .find(|(name, _)| *name == key)
                 .map(|(_, value)| value.trim().to_owned())
         };
         Self {
@@ -164,6 +171,7 @@ impl Entry {
             left,
             sort_key: value("sort-key"),
             version: value("version"),
+            starts: value("linux").or_else(|| value("efi")).is_some(),
         }
     }
 

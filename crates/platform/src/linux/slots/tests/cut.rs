@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use crate::linux::slots::disk::{Step, Watch};
 
@@ -49,6 +49,7 @@ struct Inner {
     remaining: Option<usize>,
     done: usize,
     cut: bool,
+    fat: bool,
     files: Files,
 }
 
@@ -65,7 +66,16 @@ struct Files {
 
 impl Cut {
     /// Ends its user before step number `after`, or never. All that lies below `root` now is durable.
-    pub(super) fn new(root: &Path, after: Option<usize>) -> std::sync::Arc<Self> {
+    pub(super) fn new(root: &Path, after: Option<usize>) -> Arc<Self> {
+        Self::on(root, after, false)
+    }
+
+    /// The same on FAT: a renamed file has no content for sure until it is synced under its new name.
+    pub(super) fn on_fat(root: &Path, after: Option<usize>) -> Arc<Self> {
+        Self::on(root, after, true)
+    }
+
+    fn on(root: &Path, after: Option<usize>, fat: bool) -> Arc<Self> {
         let mut files = Files::default();
         for path in all_files(root) {
             let content = fs::read(&path).unwrap();
@@ -77,9 +87,10 @@ impl Cut {
             remaining: after,
             done: 0,
             cut: false,
+            fat,
             files,
         };
-        std::sync::Arc::new(Self {
+        Arc::new(Self {
             inner: Mutex::new(inner),
         })
     }
@@ -143,7 +154,9 @@ impl Watch for Cut {
     }
 
     fn after(&self, step: &Step) {
-        let files = &mut self.inner.lock().unwrap().files;
+        let mut inner = self.inner.lock().unwrap();
+        let fat = inner.fat;
+        let files = &mut inner.files;
         match step {
             Step::Write(path) => {
                 files.content.push((fs::read(path).unwrap(), Vec::new()));
@@ -163,6 +176,9 @@ impl Watch for Cut {
                 let file = files.live.remove(from).unwrap();
                 files.live.insert(to.clone(), file);
                 files.torn = Some((from.clone(), to.clone(), file));
+                if fat {
+                    files.content[file].1.clear();
+                }
             }
             Step::Remove(path) => drop(files.live.remove(path)),
             Step::MakeDir(_) => {}

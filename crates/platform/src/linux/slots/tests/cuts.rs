@@ -75,7 +75,10 @@ async fn one(kind: Kind, act: Act, step: usize, left: Left) -> bool {
     let about = format!("{kind:?} {act:?} cut before step {step}, {left:?} left");
     let bench = Bench::new(kind);
     act.prepare(&bench).await;
-    let cut = Cut::new(bench.root(), Some(step));
+    let cut = match kind {
+        Kind::SystemdBoot => Cut::on_fat(bench.root(), Some(step)),
+        Kind::Directory | Kind::Grub | Kind::Rauc => Cut::new(bench.root(), Some(step)),
+    };
     let done = act.run(&*bench.slots_on(&cut)).await;
     if !cut.was_cut() {
         done.unwrap_or_else(|error| panic!("{about}: {error}"));

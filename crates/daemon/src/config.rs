@@ -289,9 +289,38 @@ fn record_paths(record: &RecordSettings) -> Vec<(&'static str, &PathBuf)> {
 fn platform_paths(platform: &PlatformSettings) -> Vec<(&'static str, &PathBuf)> {
     match platform {
         PlatformSettings::Sim { socket } => vec![("platform.socket", socket)],
-        PlatformSettings::Linux(linux) => match &linux.slots {
-            SlotSettings::Directory { path } => vec![("platform.slots.path", path)],
-        },
+        PlatformSettings::Linux(linux) => {
+            let mut paths = slot_paths(&linux.slots);
+            let boot_id = linux.power.boot_id_file.as_ref();
+            paths.extend(boot_id.map(|path| ("platform.power.boot_id_file", path)));
+            let (own, partner) = (&linux.sp.own, &linux.sp.partner);
+            let own = own.as_ref().map(|sp| &sp.password_file);
+            paths.extend(own.map(|path| ("platform.sp.own.password_file", path)));
+            let partner = partner.as_ref().map(|sp| &sp.password_file);
+            paths.extend(partner.map(|path| ("platform.sp.partner.password_file", path)));
+            paths
+        }
+    }
+}
+
+fn slot_paths(slots: &SlotSettings) -> Vec<(&'static str, &PathBuf)> {
+    match slots {
+        SlotSettings::Directory { path } => vec![("platform.slots.path", path)],
+        SlotSettings::SystemdBoot(boot) => vec![
+            ("platform.slots.esp", &boot.esp),
+            ("platform.slots.a.tree", &boot.a.tree),
+            ("platform.slots.b.tree", &boot.b.tree),
+        ],
+        SlotSettings::Grub(grub) => vec![
+            ("platform.slots.env", &grub.env),
+            ("platform.slots.a", &grub.a),
+            ("platform.slots.b", &grub.b),
+        ],
+        SlotSettings::Rauc(rauc) => vec![
+            ("platform.slots.a.tree", &rauc.a.tree),
+            ("platform.slots.b.tree", &rauc.b.tree),
+            ("platform.slots.state", &rauc.state),
+        ],
     }
 }
 

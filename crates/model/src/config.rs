@@ -7,16 +7,19 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 mod linux;
+mod power;
 mod record;
+mod slots;
 
 use crate::id::{NodeName, UserName};
 use crate::topology::Topology;
 
-pub use linux::{
-    FailoverSettings, InventorySettings, LinuxSettings, PoolSettings, RedfishSettings,
-    SlotSettings, SpSettings, Storage,
-};
+pub use linux::{FailoverSettings, InventorySettings, LinuxSettings, PoolSettings, Storage};
+pub use power::{LanSp, PowerSettings, RedfishSettings, SpSettings};
 pub use record::{EtcdSettings, SharedPoolSettings};
+pub use slots::{
+    EntrySettings, GrubSettings, RaucSettings, RaucSlot, SlotSettings, SystemdBootSettings,
+};
 
 /// One node's configuration: who am I, addresses, directories, backends. Topology, users and trusted
 /// keys are not here: they are events of the control stream.

@@ -34,10 +34,11 @@ pub use audit::{AuditOutcome, AuditRecord};
 pub use bundled::{BundledFinding, BundledRun, BundledState, CheckOrder};
 pub use catalogue::{Catalogue, CatalogueEntry, FirmwareAsked, FirmwareEntry};
 pub use config::{
-    Bootstrap, ClusterSettings, DownloadSettings, EtcdSettings, FailoverSettings, IdentityFiles,
-    InterconnectSettings, InventorySettings, LabSettings, Link, LinuxSettings, NodeSettings,
-    PlatformSettings, PoolSettings, RecordSettings, RedfishSettings, RestSettings,
-    SharedPoolSettings, SlotSettings, SpSettings, Storage, UpdateSettings, UploadSettings,
+    Bootstrap, ClusterSettings, DownloadSettings, EntrySettings, EtcdSettings, FailoverSettings,
+    GrubSettings, IdentityFiles, InterconnectSettings, InventorySettings, LabSettings, LanSp, Link,
+    LinuxSettings, NodeSettings, PlatformSettings, PoolSettings, PowerSettings, RaucSettings,
+    RaucSlot, RecordSettings, RedfishSettings, RestSettings, SharedPoolSettings, SlotSettings,
+    SpSettings, Storage, SystemdBootSettings, UpdateSettings, UploadSettings,
 };
 pub use control::{Acknowledged, Booted, Control, Coordinator, TrustedKey};
 pub use error::error_chain;

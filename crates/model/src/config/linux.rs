@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::power::{PowerSettings, SpSettings};
+use super::slots::SlotSettings;
+
 /// A Linux controller and the engines that it is run by.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -11,23 +14,15 @@ pub struct LinuxSettings {
     /// The HA engine; none on a node without a partner.
     #[serde(default)]
     pub failover: Option<FailoverSettings>,
+    /// Boots and reboots.
+    #[serde(default)]
+    pub power: PowerSettings,
     /// Service processors.
     #[serde(default)]
     pub sp: SpSettings,
     /// What is not found out by itself.
     #[serde(default)]
     pub inventory: InventorySettings,
-}
-
-/// How the node keeps two systems, and chooses between them when it boots.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum SlotSettings {
-    /// Two folders and a link that is replaced atomically.
-    Directory {
-        /// Holds the folders `a` and `b` and the link.
-        path: std::path::PathBuf,
-    },
 }
 
 /// The HA engine.
@@ -39,34 +34,6 @@ pub enum FailoverSettings {
         /// The HA partner, by the name that both Evenkeel and Pacemaker know it by.
         partner: crate::id::NodeName,
     },
-}
-
-/// Service processors: the node's own, and its partner's through the network.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SpSettings {
-    /// The node's own service processor by Redfish: what its firmware is brought to it through.
-    #[serde(default)]
-    pub redfish: Option<RedfishSettings>,
-}
-
-/// How a node's own service processor is reached by Redfish.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RedfishSettings {
-    /// `https://host[:port]`, without a path.
-    pub url: String,
-    /// The account.
-    pub user: String,
-    /// A file whose first line is its password.
-    pub password_file: std::path::PathBuf,
-    /// Certificates (PEM) of authorities that vouch for the service processor.
-    #[serde(default)]
-    pub ca: Option<std::path::PathBuf>,
-    /// SHA-256 of the service processor's own certificate, in hex: for one that nobody vouches for. Given beside `ca`, either of them
-    /// is enough.
-    #[serde(default)]
-    pub fingerprint: Option<crate::id::Digest>,
 }
 
 /// What the inventory does not find out by itself.

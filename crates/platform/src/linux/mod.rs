@@ -9,12 +9,15 @@ mod host;
 mod look;
 mod mounts;
 mod pacemaker;
+mod power;
 mod program;
+pub mod slots;
 
 pub mod devices;
 pub mod inventory;
 pub mod storage;
 
 pub use host::Host;
-pub use pacemaker::{CleanReboot, Keeper, Pacemaker, PoolSeen, Storage};
+pub use pacemaker::{CleanReboot, Keeper, Pacemaker, PoolSeen};
+pub use power::LinuxPower;
 pub use program::{Call, Finished, Programs, SystemPrograms};

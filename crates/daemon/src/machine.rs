@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use evenkeel_model::{BootId, NodeSettings, PlatformSettings};
+use evenkeel_model::{BootId, LinuxSettings, NodeSettings, PlatformSettings};
 use evenkeel_platform::devices::SharedDevices;
+use evenkeel_platform::linux::{self, Host, Linux, LinuxParts};
 use evenkeel_platform::remote::{self, Remote};
 use evenkeel_platform::{Failover, PlatformError, SharedPlatform, sim};
 
@@ -47,23 +48,36 @@ pub(crate) async fn open(settings: &NodeSettings) -> Result<(Machine, BootId)> {
 async fn connect(settings: &NodeSettings) -> Result<(Machine, BootId), PlatformError> {
     let machine = match helper() {
         Some(socket) => behind(&socket).await?,
-        None => own(&settings.platform).await?,
+        None => own(settings).await?,
     };
     let boot_id = machine.platform.boot_id().await?;
     Ok((machine, boot_id))
 }
 
-/// The backend in this process.
-pub(crate) async fn own(settings: &PlatformSettings) -> Result<Machine, PlatformError> {
-    match settings {
+/// The backend in this process, which does the node's own part in its pair from now on.
+pub(crate) async fn own(settings: &NodeSettings) -> Result<Machine, PlatformError> {
+    match &settings.platform {
         PlatformSettings::Sim { socket } => {
             let (platform, devices) = remote::shared(sim::Client::connect(socket).await?);
             Ok(Machine { platform, devices })
         }
-        PlatformSettings::Linux(_) => {
-            let why = "this backend is not built yet".to_owned();
-            Err(PlatformError::Unavailable(why))
+        PlatformSettings::Linux(linux) => {
+            let (linux, devices) = Linux::open(&parts(settings, linux))?;
+            tokio::spawn(linux.keep());
+            Ok(Machine {
+                platform: Arc::new(linux),
+                devices: Arc::new(devices),
+            })
         }
+    }
+}
+
+fn parts<'a>(settings: &'a NodeSettings, linux: &'a LinuxSettings) -> LinuxParts<'a> {
+    LinuxParts {
+        host: Host::this(),
+        node: &settings.node,
+        data: &settings.data,
+        settings: linux,
     }
 }
 
@@ -77,17 +91,18 @@ fn helper() -> Option<PathBuf> {
     errand::helpers().map(|folder| folder.join("machine.sock"))
 }
 
-/// The HA engine alone.
+/// The HA engine alone; none where there is none.
 pub(crate) async fn failover(
-    settings: &PlatformSettings,
-) -> Result<Arc<dyn Failover>, PlatformError> {
+    settings: &NodeSettings,
+) -> Result<Option<Arc<dyn Failover>>, PlatformError> {
     if let Some(socket) = helper() {
-        return Ok(Arc::new(Remote::connect(&socket).await?));
+        return Ok(Some(Arc::new(Remote::connect(&socket).await?)));
     }
-    match settings {
-        PlatformSettings::Sim { socket } => Ok(Arc::new(sim::Client::connect(socket).await?)),
-        PlatformSettings::Linux(_) => Err(PlatformError::Unavailable(
-            "this backend is not built yet".to_owned(),
-        )),
-    }
+    Ok(match &settings.platform {
+        PlatformSettings::Sim { socket } => Some(Arc::new(sim::Client::connect(socket).await?)),
+        PlatformSettings::Linux(linux) => {
+            let engine = linux::pacemaker(&parts(settings, linux))?;
+            engine.map(|engine| Arc::new(engine) as Arc<dyn Failover>)
+        }
+    })
 }

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use evenkeel_model::PlatformSettings;
+use evenkeel_model::NodeSettings;
 use evenkeel_platform::remote;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -52,7 +52,7 @@ fn serve(config: &Path) -> Result<()> {
         let mut terminated =
             signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
         let served = async {
-            let machine = reach(&settings.platform).await;
+            let machine = reach(&settings).await;
             remote::serve(listener, machine.platform, machine.devices).await;
         };
         tokio::select! {
@@ -72,7 +72,7 @@ fn listener() -> io::Result<UnixListener> {
 }
 
 /// Whoever connects meanwhile waits, with a bound of its own.
-async fn reach(settings: &PlatformSettings) -> Machine {
+async fn reach(settings: &NodeSettings) -> Machine {
     let mut last = String::new();
     loop {
         match machine::own(settings).await {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use evenkeel_agent::logged::SERVES_ALONE;
 use evenkeel_agent::{Bounds, must_serve_alone};
-use evenkeel_model::{PairState, PlatformSettings};
+use evenkeel_model::{NodeSettings, PairState};
 use evenkeel_platform::{Failover, PlatformError};
 use evenkeel_seam::watch;
 use tokio::time::{sleep, timeout};
@@ -31,13 +31,13 @@ pub(crate) struct PairWatch {
 
 impl PairWatch {
     /// Begins to look, until the process ends.
-    pub(crate) fn begin(platform: PlatformSettings) -> Self {
+    pub(crate) fn begin(settings: NodeSettings) -> Self {
         let looks = watch::Sender::new(0);
         let watch = Self {
             looks: looks.subscribe(),
         };
         let thread = thread::Builder::new().name("pair-watch".to_owned());
-        if let Err(error) = thread.spawn(move || keep(&platform, &looks)) {
+        if let Err(error) = thread.spawn(move || keep(&settings, &looks)) {
             tracing::error!(%error, "the pair has no watch but the agent's");
         }
         watch
@@ -53,20 +53,20 @@ impl PairWatch {
     }
 }
 
-fn keep(platform: &PlatformSettings, looks: &watch::Sender<u32>) {
+fn keep(settings: &NodeSettings, looks: &watch::Sender<u32>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     match runtime {
-        Ok(runtime) => runtime.block_on(look_on(platform, looks)),
+        Ok(runtime) => runtime.block_on(look_on(settings, looks)),
         Err(error) => tracing::error!(%error, "the pair has no watch but the agent's"),
     }
 }
 
-async fn look_on(platform: &PlatformSettings, looks: &watch::Sender<u32>) {
+async fn look_on(settings: &NodeSettings, looks: &watch::Sender<u32>) {
     let mut in_a_row = 0;
     loop {
-        match look(platform, &mut in_a_row).await {
+        match look(settings, &mut in_a_row).await {
             Ok(()) => {}
             // Whoever needs more of the machine says that it does not answer.
             Err(error) => tracing::debug!(%error, "the pair cannot be seen"),
@@ -76,8 +76,8 @@ async fn look_on(platform: &PlatformSettings, looks: &watch::Sender<u32>) {
     }
 }
 
-async fn look(platform: &PlatformSettings, in_a_row: &mut u32) -> Result<(), PlatformError> {
-    let seen = in_need(platform).await;
+async fn look(settings: &NodeSettings, in_a_row: &mut u32) -> Result<(), PlatformError> {
+    let seen = in_need(settings).await;
     *in_a_row = match seen {
         Ok(Some(_)) => *in_a_row + 1,
         Ok(None) | Err(_) => 0,
@@ -92,10 +92,12 @@ async fn look(platform: &PlatformSettings, in_a_row: &mut u32) -> Result<(), Pla
 
 /// The machine and its pair, when this node must serve for both.
 async fn in_need(
-    platform: &PlatformSettings,
+    settings: &NodeSettings,
 ) -> Result<Option<(Arc<dyn Failover>, PairState)>, PlatformError> {
     let within = Bounds::default().look;
-    let machine = bounded(within, machine::failover(platform)).await?;
+    let Some(machine) = bounded(within, machine::failover(settings)).await? else {
+        return Ok(None);
+    };
     let pair = bounded(within, machine.pair()).await?;
     let needed = pair.filter(must_serve_alone);
     Ok(needed.map(|pair| (machine, pair)))

@@ -101,7 +101,7 @@ impl Base {
 /// Runs the daemon until `stop`. One that cannot be started has looked after its pair before it ends, each time that
 /// it is started.
 pub(crate) async fn run(settings: NodeSettings, stop: CancellationToken) -> Result<()> {
-    let watch = PairWatch::begin(settings.platform.clone());
+    let watch = PairWatch::begin(settings.clone());
     let outcome = start(settings, stop).await;
     if outcome.is_err() {
         watch.looked().await;

@@ -42,8 +42,9 @@ fn failed(what: &str, path: &Path) -> impl FnOnce(io::Error) -> String + use<> {
 pub(super) fn build(job: &CheckJob) -> Done {
     let root = &job.root;
     let none: Option<&str> = None;
-    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-    mount(none, "/", none, private, none)
+    // What is unmounted outside goes here too: a view of its own would keep a pool in use after Pacemaker has unmounted it.
+    let follows = MsFlags::MS_REC | MsFlags::MS_SLAVE;
+    mount(none, "/", none, follows, none)
         .map_err(|e| failed("keep to itself", Path::new("/"))(e.into()))?;
     memory(root, ROOT_OPTIONS)?;
     for name in SYSTEM {

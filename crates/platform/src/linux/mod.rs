@@ -7,6 +7,7 @@
 mod block;
 mod host;
 mod look;
+mod machine;
 mod mounts;
 mod pacemaker;
 mod power;
@@ -18,6 +19,7 @@ pub mod inventory;
 pub mod storage;
 
 pub use host::Host;
-pub use pacemaker::{CleanReboot, Keeper, Pacemaker, PoolSeen};
+pub use machine::{Linux, LinuxParts, pacemaker};
+pub use pacemaker::{CleanReboot, Keeper, Pacemaker};
 pub use power::LinuxPower;
 pub use program::{Call, Finished, Programs, SystemPrograms};

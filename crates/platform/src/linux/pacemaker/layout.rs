@@ -57,33 +57,6 @@ pub(super) struct Lif {
     pub(super) pull: i64,
 }
 
-/// What a pool stands on, by the parameters of its services.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Storage {
-    /// A ZFS pool.
-    Zfs {
-        /// Its name.
-        pool: String,
-    },
-    /// A volume group of LVM.
-    Vg {
-        /// Its name.
-        name: String,
-    },
-    /// An array of the kernel's mdraid.
-    Md {
-        /// Its device.
-        device: PathBuf,
-    },
-    /// A file system.
-    Filesystem {
-        /// What is mounted.
-        device: PathBuf,
-        /// Where.
-        folder: PathBuf,
-    },
-}
-
 /// All that belongs to the pair.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Layout {
@@ -314,16 +287,12 @@ fn storage(primitive: &Primitive) -> Option<Storage> {
         "ZFS" => text("pool").map(|pool| Storage::Zfs { pool }),
         "LVM-activate" => text("vgname").map(|name| Storage::Vg { name }),
         "LVM" => text("volgrpname").map(|name| Storage::Vg { name }),
-        "mdraid" => text("md_dev").map(|device| Storage::Md {
-            device: device.into(),
-        }),
-        "Raid1" => text("raiddev").map(|device| Storage::Md {
-            device: device.into(),
-        }),
+        "mdraid" => text("md_dev").map(|device| Storage::Md { device }),
+        "Raid1" => text("raiddev").map(|device| Storage::Md { device }),
         "Filesystem" => {
             let (device, folder) = (text("device")?, text("directory")?);
             Some(Storage::Filesystem {
-                device: device.into(),
+                device,
                 folder: folder.into(),
             })
         }

@@ -33,19 +33,17 @@ mod tests;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use evenkeel_model::{
-    BootId, FencingState, LifName, LifState, NodeName, PairState, PoolName, WitnessState,
-};
+use evenkeel_model::{BootId, FencingState, LifName, LifState, NodeName, PairState, WitnessState};
 use tokio::time::{Instant, sleep};
 
 pub use keep::{CleanReboot, Keeper};
-pub use layout::Storage;
 
 use self::foresee::Expect;
 use self::layout::Members;
 use self::seen::Seen;
 use self::steps::Step;
 use super::Host;
+use super::storage::{PoolPlace, PoolPlaces};
 use crate::traits::{Failover, GivebackRequest, PlatformError, TakeoverRequest};
 
 /// How long an act waits for the cluster to have done it; the agent bounds an act with 30 s.
@@ -61,21 +59,6 @@ pub struct Pacemaker {
     boot: BootId,
 }
 
-/// A pool as Pacemaker knows it: who should serve it, and who does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PoolSeen {
-    /// The id of its group, or of its resource.
-    pub name: PoolName,
-    /// The node that it prefers.
-    pub home: NodeName,
-    /// The member that serves it soundly, if one does.
-    pub owner: Option<NodeName>,
-    /// Goes home first.
-    pub root: bool,
-    /// What it stands on, in the order in which it starts.
-    pub storage: Vec<Storage>,
-}
-
 impl Pacemaker {
     /// The node `local`, which runs in `boot`, and its partner, by the names that Pacemaker knows them by.
     pub fn new(host: Host, local: NodeName, partner: NodeName, boot: BootId) -> Self {
@@ -84,19 +67,6 @@ impl Pacemaker {
             members: Members { local, partner },
             boot,
         }
-    }
-
-    /// The pools of the pair.
-    pub async fn pools(&self) -> Result<Vec<PoolSeen>, PlatformError> {
-        let seen = self.look().await?;
-        let pool = |pool: &layout::Pool| PoolSeen {
-            name: pool.name.clone(),
-            home: pool.home.clone(),
-            owner: seen.owner(pool),
-            root: pool.root,
-            storage: pool.storage.clone(),
-        };
-        Ok(seen.layout.pools.iter().map(pool).collect())
     }
 
     /// All LIFs of the pair: its `ocf:heartbeat:IPaddr2` resources that have a home.
@@ -175,6 +145,21 @@ impl Pacemaker {
                 return Err(PlatformError::Unavailable(why));
             }
         }
+    }
+}
+
+#[async_trait]
+impl PoolPlaces for Pacemaker {
+    async fn pools(&self) -> Result<Vec<PoolPlace>, PlatformError> {
+        let seen = self.look().await?;
+        let place = |pool: &layout::Pool| PoolPlace {
+            name: pool.name.clone(),
+            home: pool.home.clone(),
+            owner: seen.owner(pool),
+            root: pool.root,
+            storage: pool.storage.clone(),
+        };
+        Ok(seen.layout.pools.iter().map(place).collect())
     }
 }
 

@@ -11,6 +11,7 @@ use evenkeel_model::{BootId, NodeName, PartnerSp, PowerSettings, SpSettings, SpS
 
 use self::ipmi::Processor;
 use super::host::Host;
+use super::pacemaker::CleanReboot;
 use super::program::Call;
 use crate::traits::{PlatformError, Power, RebootRequest};
 
@@ -43,7 +44,8 @@ impl LinuxPower {
         }
     }
 
-    fn own_boot(&self) -> Result<BootId, PlatformError> {
+    /// The boot that runs.
+    pub(super) fn own_boot(&self) -> Result<BootId, PlatformError> {
         let kernel = std::path::Path::new(KERNEL_BOOT_ID);
         let path = self.settings.boot_id_file.as_deref().unwrap_or(kernel);
         let text = self.host.read(path)?;
@@ -51,6 +53,19 @@ impl LinuxPower {
             let path = path.display();
             PlatformError::Unavailable(format!("{path} holds no UUID: {error}"))
         })
+    }
+
+    /// Shuts the host down cleanly and boots its default slot, if `boot` still runs.
+    async fn end(&self, boot: BootId) -> Result<(), PlatformError> {
+        let call = self.reboot_call()?;
+        // Compared last: a reboot that was asked for in another boot has happened.
+        let own = self.own_boot()?;
+        if own != boot {
+            return Err(PlatformError::Refused(format!(
+                "the node has booted since then: this is boot {own}, not {boot}"
+            )));
+        }
+        self.host.output(&call).await.map(drop)
     }
 
     /// What reboots the host.
@@ -67,6 +82,14 @@ impl LinuxPower {
     }
 }
 
+/// Of a node that its partner serves for.
+#[async_trait]
+impl CleanReboot for LinuxPower {
+    async fn reboot(&self, boot: BootId) -> Result<(), PlatformError> {
+        self.end(boot).await
+    }
+}
+
 #[async_trait]
 impl Power for LinuxPower {
     async fn boot_id(&self) -> Result<BootId, PlatformError> {
@@ -79,16 +102,7 @@ impl Power for LinuxPower {
                 "the node is not rebooted while it serves: {partner} can take it over"
             )));
         }
-        let call = self.reboot_call()?;
-        // Compared last: a reboot that was asked for in another boot has happened.
-        let boot = self.own_boot()?;
-        if boot != request.boot {
-            return Err(PlatformError::Refused(format!(
-                "the node has booted since then: this is boot {boot}, not {}",
-                request.boot
-            )));
-        }
-        self.host.output(&call).await.map(drop)
+        self.end(request.boot).await
     }
 
     async fn sp(&self) -> Result<SpState, PlatformError> {

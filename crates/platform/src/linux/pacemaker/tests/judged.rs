@@ -5,7 +5,9 @@ use std::path::Path;
 
 use evenkeel_model::{FenceDevice, LifName, MemberHa, NodeName, TransitionStage};
 
-use super::super::layout::{Members, Storage};
+use evenkeel_model::Storage;
+
+use super::super::layout::Members;
 use super::super::seen::Seen;
 use super::super::steps::{self, Duty, Step};
 use super::super::{cib::Cib, fencing, layout, monitor::Monitor, witness, xml};

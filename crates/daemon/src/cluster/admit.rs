@@ -3,7 +3,8 @@
 use evenkeel_identity::{Channel, PublicKey, Sealed};
 use evenkeel_interconnect::{JoinStatement, PROTOCOL, Welcome};
 use evenkeel_model::{
-    ClusterId, Entrant, NodeConfig, NodeId, NodeName, RecordSettings, Refusal, Topology, code,
+    ClusterId, Entrant, MembershipError, NodeConfig, NodeId, NodeName, RecordSettings, Refusal,
+    Topology, code,
 };
 use evenkeel_orchestrator::Release;
 
@@ -47,11 +48,12 @@ impl Resident {
                 "The cluster's record is not read yet; try again.",
             )
         })?;
-        // A token that is none tells its bearer nothing more.
+        // Who made a token up hears nothing of the cluster.
         let offers = &topology.membership.offers;
         let offer = offers.iter().find(|it| it.token == token);
+        let offer = offer.ok_or_else(|| invalid(&MembershipError::UnknownToken))?;
         self.comparable(&statement, topology.id)?;
-        if let Some(offer) = offer.filter(|it| it.replaces.is_some() && it.used.is_none()) {
+        if offer.replaces.is_some() && offer.used.is_none() {
             // Said when the token was made; it may have come up since.
             let name = offer.node.as_ref().unwrap_or(&statement.node.name);
             if self.answers(name).await {

@@ -1,9 +1,8 @@
 //! What belongs to the pair by the configuration: pools, LIFs, and the nodes that are their homes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 
-use evenkeel_model::{LifName, NodeName, PoolName};
+use evenkeel_model::{LifName, NodeName, PoolName, Storage};
 
 use super::cib::{Cib, Primitive, Resource, ResourceKind};
 use super::hold;

@@ -9,6 +9,7 @@ mod determinism;
 mod layering;
 mod mixed;
 mod paths;
+mod platform;
 mod prerequisites;
 mod record;
 mod simulate;
@@ -30,6 +31,10 @@ enum Command {
         /// Instead: two builds in one cluster, one of an earlier commit. Needs the repository's history.
         #[arg(long)]
         mixed: bool,
+        /// Instead, or `beside` the rest: the engines of real controllers, in namespaces, containers and guests of this machine. As
+        /// root; installs the Debian packages that are missing.
+        #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "alone", conflicts_with = "mixed")]
+        platform: Option<Platform>,
         /// The earlier commit.
         #[arg(long, value_name = "COMMIT", default_value = mixed::EARLIER, requires = "mixed")]
         from: String,
@@ -81,11 +86,30 @@ enum Command {
     },
 }
 
+/// How the tests on real engines are run.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Platform {
+    /// Nothing but them.
+    Alone,
+    /// Beside everything else.
+    Beside,
+}
+
 fn main() -> ExitCode {
     let outcome = match Command::parse() {
         Command::Check => check::run(),
-        Command::Test { mixed: false, .. } => test::run_all(),
-        Command::Test { mixed: true, from } => mixed::run_mixed(&from),
+        Command::Test {
+            mixed: true, from, ..
+        } => mixed::run_mixed(&from),
+        Command::Test {
+            platform: Some(Platform::Alone),
+            ..
+        } => platform::run_all(),
+        Command::Test {
+            platform: Some(Platform::Beside),
+            ..
+        } => test::run_all(test::Also::Platform),
+        Command::Test { platform: None, .. } => test::run_all(test::Also::Nothing),
         Command::Generate => check::generate(),
         Command::Record { build } => record::run_all(&build),
         Command::Simulate { seeds, first, tell } => simulate::simulate(seeds, first, tell),

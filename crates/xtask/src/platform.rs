@@ -2,53 +2,165 @@
 
 use std::process::Command;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::prerequisites;
-use crate::step::{Beside, Step, cargo, run};
+use crate::step::{Beside, Step, cargo, kind_cargo, output, run};
 
-/// Tests of one target that need something real, and are ignored without it.
+/// Tests that need something real, and are ignored without it.
 struct Suite {
     title: &'static str,
-    /// The test target.
-    target: &'static str,
+    /// Names the test target to cargo.
+    target: &'static [&'static str],
+    /// Names the tests in it, and how they are run.
+    tests: &'static [&'static str],
     /// Debian's packages that it needs.
     packages: &'static [&'static str],
 }
 
-const SUITES: &[Suite] = &[];
+/// What lives on the hosts of `crates/hosts`: it counts milliseconds of silence, so nothing of ours runs beside it in its chain.
+const HOSTS: &[Suite] = &[
+    Suite {
+        title: "failover by Pacemaker",
+        target: &["--test", "pacemaker"],
+        tests: &["--test-threads", "1"],
+        packages: &[
+            "pacemaker",
+            "corosync",
+            "pacemaker-cli-utils",
+            "resource-agents",
+            "fence-agents",
+            "iproute2",
+            "iputils-arping",
+            "e2fsprogs",
+        ],
+    },
+    Suite {
+        title: "updates of real hosts",
+        target: &["--test", "whole"],
+        tests: &["--test-threads", "1"],
+        packages: &["etcd-server", "etcd-client"],
+    },
+];
+
+const SERVICES: &[Suite] = &[
+    Suite {
+        title: "the installed package in a container",
+        target: &["--test", "installed"],
+        tests: &["--test-threads", "1"],
+        packages: &["debootstrap", "systemd-container", "dpkg-dev", "lintian"],
+    },
+    Suite {
+        title: "the record on etcd",
+        target: &["--test", "etcd"],
+        tests: &[],
+        packages: &["etcd-server", "etcd-client"],
+    },
+    Suite {
+        title: "the record's resource agent",
+        target: &["--test", "pool"],
+        tests: &["agent::"],
+        packages: &["resource-agents"],
+    },
+];
+
+const GUESTS: &[Suite] = &[
+    Suite {
+        title: "GRUB, RAUC and a service processor",
+        target: &["--lib"],
+        tests: &["linux::"],
+        packages: &["grub-common", "rauc", "dbus", "openipmi", "ipmitool"],
+    },
+    Suite {
+        title: "systemd-boot in a guest",
+        target: &["--test", "guest"],
+        tests: &["--test-threads", "1"],
+        packages: &[
+            "qemu-system-x86",
+            "ovmf",
+            "systemd-boot-efi",
+            "gdisk",
+            "dosfstools",
+            "mtools",
+            "busybox-static",
+            "cpio",
+            "kmod",
+        ],
+    },
+    Suite {
+        title: "arrays, volumes and disks in a guest",
+        target: &["--test", "kernel"],
+        tests: &["--exact", "outside"],
+        packages: &[],
+    },
+];
+
+/// Each is done one after the other, beside the others.
+const CHAINS: &[&[Suite]] = &[HOSTS, SERVICES, GUESTS];
 
 /// All of it, whatever becomes of a part, except where the parts cannot be built.
 pub(crate) fn run_all() -> Result<()> {
-    prerequisites::for_platform()?;
-    install()?;
-    let all = ["build", "--workspace", "--bins", "--tests"];
+    prepare()?;
+    let all = ["build", "--workspace", "--bins", "--tests", "--examples"];
     run("building programs and tests", cargo().args(all))?;
-    start().outcome()
+    outcome(start(cargo))
 }
 
-/// The suites, one after the other, beside what else is done. Programs and tests are built already.
-pub(crate) fn start() -> Beside {
-    let steps = SUITES.iter().map(|suite| {
+/// Installs what is missing.
+pub(crate) fn prepare() -> Result<()> {
+    prerequisites::for_platform()?;
+    install()?;
+    cargo_deb()
+}
+
+/// Everything beside what else is done, giving way to it. Programs, tests and examples are built already.
+pub(crate) fn start_kindly() -> Vec<Beside> {
+    start(kind_cargo)
+}
+
+fn start(cargo: fn() -> Command) -> Vec<Beside> {
+    let step = |suite: &Suite| {
         let mut tests = cargo();
-        tests.args(["test", "--workspace", "--test", suite.target]);
-        tests.args(["--", "--ignored", "--test-threads", "1"]);
+        tests.args(["test", "--workspace"]).args(suite.target);
+        tests.args(["--", "--ignored"]).args(suite.tests);
         Step::new(suite.title, tests)
-    });
-    Beside::start(steps.collect())
+    };
+    let chains = CHAINS.iter();
+    chains
+        .map(|suites| Beside::start(suites.iter().map(step).collect()))
+        .collect()
+}
+
+/// What all of it came to.
+pub(crate) fn outcome(chains: Vec<Beside>) -> Result<()> {
+    let outcomes: Vec<Result<()>> = chains.into_iter().map(Beside::outcome).collect();
+    outcomes.into_iter().collect()
 }
 
 /// Installs what is missing of Debian's packages.
-pub(crate) fn install() -> Result<()> {
-    let wanted = SUITES.iter().flat_map(|suite| suite.packages);
-    let missing: Vec<&str> = wanted.copied().filter(|it| !is_installed(it)).collect();
+fn install() -> Result<()> {
+    let suites = CHAINS.iter().copied().flatten();
+    let wanted = suites.flat_map(|suite| suite.packages);
+    let mut missing: Vec<&str> = wanted.copied().filter(|it| version(it).is_none()).collect();
+    missing.sort_unstable();
+    missing.dedup();
     if missing.is_empty() {
         return Ok(());
     }
-    run("reading Debian's lists", apt().arg("update").arg("-qq"))?;
+    run("reading Debian's lists", apt().args(["update", "-qq"]))?;
     let title = format!("installing {}", missing.join(" "));
     let install = ["install", "-y", "-qq", "--no-install-recommends"];
-    run(&title, apt().args(install).args(&missing))
+    let named = missing.into_iter().map(as_installed);
+    run(&title, apt().args(install).args(named))
+}
+
+/// QEMU's packages go together in one version only, and some may be there from another of Debian's collections.
+fn as_installed(package: &str) -> String {
+    let tools = version("qemu-utils").filter(|_| package.starts_with("qemu-system"));
+    match tools {
+        Some(version) => format!("{package}={version}"),
+        None => package.to_owned(),
+    }
 }
 
 fn apt() -> Command {
@@ -57,9 +169,31 @@ fn apt() -> Command {
     apt
 }
 
-fn is_installed(package: &str) -> bool {
+/// The version of a package that is installed.
+fn version(package: &str) -> Option<String> {
     let mut query = Command::new("dpkg-query");
-    query.args(["--show", "--showformat", "${db:Status-Status}", package]);
-    let state = query.output();
-    state.is_ok_and(|state| state.stdout == b"installed")
+    let format = "${db:Status-Status} ${Version}";
+    query.args(["--show", "--showformat", format, package]);
+    let said = output(&mut query).ok()?;
+    said.strip_prefix("installed ").map(str::to_owned)
+}
+
+/// Makes the package that the container is given.
+fn cargo_deb() -> Result<()> {
+    let mut asked = cargo();
+    if output(asked.args(["deb", "--version"])).is_ok() {
+        return Ok(());
+    }
+    let install = [
+        "install",
+        "--quiet",
+        "--locked",
+        "--debug",
+        "--no-default-features",
+        "cargo-deb",
+    ];
+    match run("installing cargo-deb", cargo().args(install)) {
+        Ok(()) => Ok(()),
+        Err(error) => bail!("{error}: the Debian package is made with it"),
+    }
 }

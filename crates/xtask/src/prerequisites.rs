@@ -75,6 +75,12 @@ const DPKG: Prerequisite = Prerequisite {
     arguments: &["--version"],
 };
 
+const APT: Prerequisite = Prerequisite {
+    name: "Debian (apt-get)",
+    program: "apt-get",
+    arguments: &["--version"],
+};
+
 const GZIP: Prerequisite = Prerequisite {
     name: "gzip",
     program: "gzip",
@@ -102,6 +108,11 @@ pub(crate) fn for_check() -> Result<()> {
 
 pub(crate) fn for_test() -> Result<()> {
     need(&[CC, TAR, PYTHON, VENV, MKE2FS, MOUNTS, CURL])
+}
+
+/// Beside what Debian's packages bring, which are installed.
+pub(crate) fn for_platform() -> Result<()> {
+    need(&[CC, TAR, PYTHON, MKE2FS, MOUNTS, APT])
 }
 
 pub(crate) fn for_bench() -> Result<()> {

@@ -6,17 +6,32 @@ use anyhow::Result;
 
 use crate::layering::{self, Metadata};
 use crate::step::{Beside, Step, cargo, kind_cargo, run, target};
-use crate::{conformance, prerequisites, simulate};
+use crate::{conformance, platform, prerequisites, simulate};
 
 /// What computes all the time. Everything else mostly waits: for processes, for timers, for clients.
 const COMPUTES: &str = "evenkeel-simulation";
 
+/// What is run beside the tests that need nothing but this machine.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Also {
+    Nothing,
+    /// Those on real engines.
+    Platform,
+}
+
 /// All of it, whatever becomes of a part, except where the parts cannot be built.
-pub(crate) fn run_all() -> Result<()> {
+pub(crate) fn run_all(also: Also) -> Result<()> {
     prerequisites::for_test()?;
+    if also == Also::Platform {
+        platform::prepare()?;
+    }
     conformance::prepare()?;
-    let all = ["build", "--workspace", "--bins", "--tests"];
+    let all = ["build", "--workspace", "--bins", "--tests", "--examples"];
     run("building programs and tests", cargo().args(all))?;
+    let platform = match also {
+        Also::Nothing => Vec::new(),
+        Also::Platform => platform::start_kindly(),
+    };
     let metadata = layering::metadata()?;
     // Labs and clients wait for most of their time: what computes fills it, and gives way to them.
     let mut simulation = kind_cargo();
@@ -35,7 +50,8 @@ pub(crate) fn run_all() -> Result<()> {
     );
     let clients = conformance::start_clients(&bin_dir()).outcome();
     let computing = computing.outcome();
-    [tests, clients, computing]
+    let platform = platform::outcome(platform);
+    [tests, clients, computing, platform]
         .into_iter()
         .collect::<Result<()>>()?;
     eprintln!("== all tests passed");

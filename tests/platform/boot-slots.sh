@@ -7,10 +7,11 @@
 #   broken  its image does not come up: the loader falls back by itself, and the binary says so
 #   sick    it comes up and is never marked good: the same
 # It installs nothing and says what is missing. All that it makes is in WORKDIR; it ends the guests that it starts.
-# env: KERNEL folder with boot/vmlinuz-* and lib/modules (default /), SYSTEMD_BOOT the loader, LIMIT seconds for one guest (default 480; a boot takes 12 s alone and 50 on a busy machine)
+# env: KERNEL folder with boot/vmlinuz-* and lib/modules (default: what kernel.sh unpacks), SYSTEMD_BOOT the loader, LIMIT seconds for one guest (default 480; a boot takes 12 s alone and 50 on a busy machine)
 set -euo pipefail
 BINARY=$(realpath "$1"); W=$2; shift 2
-KERNEL=${KERNEL:-/}; LIMIT=${LIMIT:-480}
+HERE=$(dirname "$(realpath "$0")")
+LIMIT=${LIMIT:-480}
 SYSTEMD_BOOT=${SYSTEMD_BOOT:-/usr/lib/systemd/boot/efi/systemd-bootx64.efi}
 OVMF=/usr/share/OVMF
 mkdir -p "$W"; cd "$W"
@@ -25,8 +26,11 @@ missing() {
   done
   [ -f $OVMF/OVMF_CODE_4M.fd ] || none+=(ovmf)
   [ -f "$SYSTEMD_BOOT" ] || none+=(systemd-boot-efi)
-  compgen -G "$KERNEL/boot/vmlinuz-*" >/dev/null || none+=(linux-image-amd64)
   [ ${#none[@]} = 0 ] || fail "missing (Debian packages): ${none[*]}"
+  if [ -z "${KERNEL:-}" ]; then
+    KERNEL=/tmp/evenkeel-kernel/x
+    "$HERE/kernel.sh" /tmp/evenkeel-kernel
+  fi
 }
 
 # The initial RAM disk: modules, and the root that the kernel's command line names. Its end is a panic, which reboots (panic=5).

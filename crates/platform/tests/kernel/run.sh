@@ -6,16 +6,11 @@
 set -euo pipefail
 BIN=$(readlink -f "${1:?the test binary}") W=${2:-/tmp/evenkeel-kernel} WITHIN=${WITHIN:-240}
 HERE=$(dirname "$(readlink -f "$0")")
-for tool in qemu-system-x86_64 depmod modprobe cpio gzip lsblk ip timeout ldd apt-get dpkg; do
+for tool in qemu-system-x86_64 modprobe cpio gzip lsblk ip timeout ldd; do
   command -v $tool >/dev/null || { echo "missing: $tool" >&2; exit 77; }
 done
-mkdir -p "$W/deb" "$W/x"; cd "$W"
-if [ ! -e unpacked ]; then
-  IMAGE=$(apt-cache depends linux-image-amd64 | awk '/Depends: linux-image/{print $2}')
-  (cd deb && apt-get download "$IMAGE" busybox-static mdadm lvm2 dmsetup libdevmapper1.02.1 libdevmapper-event1.02.1 libaio1)
-  for d in deb/*.deb; do dpkg -x "$d" x; done
-  depmod -b x "$(ls x/lib/modules)"; touch unpacked
-fi
+"$HERE/../../../../tests/platform/kernel.sh" "$W" busybox-static mdadm lvm2 dmsetup libdevmapper1.02.1 libdevmapper-event1.02.1 libaio1
+cd "$W"
 KV=$(ls x/lib/modules); R=$(mktemp -d "$W/root.XXXXXX"); trap 'rm -rf "$R"' EXIT
 mkdir -p "$R"/{bin,sbin,usr/bin,usr/sbin,dev,proc,sys,run,tmp,etc/lvm,lib,lib64,modules,var/lib/evenkeel}
 cp x/bin/busybox "$R/bin/"; cp x/sbin/{mdadm,lvm,dmsetup} "$R/sbin/"; cp "$(command -v lsblk)" "$(command -v timeout)" "$R/usr/bin/"

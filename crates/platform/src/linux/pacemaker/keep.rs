@@ -16,6 +16,8 @@ use crate::traits::PlatformError;
 
 /// Between two turns.
 const EVERY: Duration = Duration::from_millis(500);
+/// And while nothing is to be done: a takeover takes longer to empty a node.
+const AT_REST: Duration = Duration::from_secs(2);
 /// How long one turn may take: two looks and a change.
 const TURN: Duration = Duration::from_secs(20);
 /// A shutdown that was begun is given this long before it is asked for again.
@@ -69,8 +71,9 @@ impl Keeper {
         let Pacemaker { host, boot, .. } = &self.pacemaker;
         let seen = self.pacemaker.look().await?;
         match steps::duty(&seen, *boot) {
+            Duty::Nothing if !seen.is_standby(&self.pacemaker.members.local) => return Ok(AT_REST),
             Duty::Nothing => {}
-            Duty::Note(edits) => calls::change(host, &seen, &edits).await?,
+            Duty::Note(edits) => self.pacemaker.change(&seen, &edits).await?,
             Duty::TellBoot => {
                 info!(%boot, "this boot is told to the cluster");
                 calls::tell(host, BOOT, &boot.to_string()).await?;

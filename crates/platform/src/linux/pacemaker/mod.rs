@@ -30,10 +30,12 @@ mod xml;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use evenkeel_model::{BootId, FencingState, LifName, LifState, NodeName, PairState, WitnessState};
+use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
 pub use keep::{CleanReboot, Keeper};
@@ -48,6 +50,8 @@ use crate::traits::{Failover, GivebackRequest, PlatformError, TakeoverRequest};
 
 /// How long an act waits for the cluster to have done it; the agent bounds an act with 30 s.
 const SETTLE: Duration = Duration::from_secs(25);
+/// A look costs two programs, and several loops look at the pair: what is seen may be so old where nothing is done by it.
+const RECENT: Duration = Duration::from_millis(500);
 /// Between two looks while something is awaited.
 const POLL: Duration = Duration::from_millis(200);
 
@@ -57,6 +61,8 @@ pub struct Pacemaker {
     host: Host,
     members: Members,
     boot: BootId,
+    /// The newest look, for whoever only wants to see.
+    newest: Arc<Mutex<Option<(Instant, Arc<Seen>)>>>,
 }
 
 impl Pacemaker {
@@ -66,12 +72,13 @@ impl Pacemaker {
             host,
             members: Members { local, partner },
             boot,
+            newest: Arc::default(),
         }
     }
 
     /// All LIFs of the pair: its `ocf:heartbeat:IPaddr2` resources that have a home.
     pub async fn lifs(&self) -> Result<Vec<LifState>, PlatformError> {
-        Ok(self.look().await?.lifs())
+        Ok(self.recent().await?.lifs())
     }
 
     /// Sends a LIF to its home node. One that goes with a pool is home when the pool is.
@@ -81,7 +88,7 @@ impl Pacemaker {
 
     /// What is worth an alert and keeps nobody from anything.
     pub async fn alerts(&self) -> Result<Vec<String>, PlatformError> {
-        let seen = self.look().await?;
+        let seen = self.recent().await?;
         let sets = self.members.both().map(|node| {
             let seen = seen.monitor.nodes.get(node.as_str());
             seen.and_then(|seen| seen.feature_set.clone())
@@ -99,8 +106,29 @@ impl Pacemaker {
         })
     }
 
+    /// What is so now: before whatever acts.
     async fn look(&self) -> Result<Seen, PlatformError> {
         calls::look(&self.host, &self.members).await
+    }
+
+    /// What was so a moment ago. Whoever asks at the same time shares one look.
+    async fn recent(&self) -> Result<Arc<Seen>, PlatformError> {
+        let mut newest = self.newest.lock().await;
+        if let Some((at, seen)) = &*newest
+            && at.elapsed() < RECENT
+        {
+            return Ok(Arc::clone(seen));
+        }
+        let (at, seen) = (Instant::now(), Arc::new(self.look().await?));
+        *newest = Some((at, Arc::clone(&seen)));
+        Ok(seen)
+    }
+
+    /// Makes a change, after which nobody is told what was before it.
+    async fn change(&self, seen: &Seen, edits: &[edit::Edit]) -> Result<(), PlatformError> {
+        let changed = calls::change(&self.host, seen, edits).await;
+        *self.newest.lock().await = None;
+        changed
     }
 
     /// A change that the cluster's own scheduler would make something else of is not begun.
@@ -132,7 +160,7 @@ impl Pacemaker {
                 Step::NotYet(why) => return Err(PlatformError::Unavailable(why)),
                 Step::Change(edits, expect) => {
                     self.check_outcome(&seen, (&edits, &expect)).await?;
-                    calls::change(&self.host, &seen, &edits).await?;
+                    self.change(&seen, &edits).await?;
                     "a change of the configuration to be made while nothing else changes".to_owned()
                 }
                 Step::Wait(what) => {
@@ -151,7 +179,7 @@ impl Pacemaker {
 #[async_trait]
 impl PoolPlaces for Pacemaker {
     async fn pools(&self) -> Result<Vec<PoolPlace>, PlatformError> {
-        let seen = self.look().await?;
+        let seen = self.recent().await?;
         let place = |pool: &layout::Pool| PoolPlace {
             name: pool.name.clone(),
             home: pool.home.clone(),
@@ -166,7 +194,7 @@ impl PoolPlaces for Pacemaker {
 #[async_trait]
 impl Failover for Pacemaker {
     async fn pair(&self) -> Result<Option<PairState>, PlatformError> {
-        Ok(Some(self.look().await?.pair()))
+        Ok(Some(self.recent().await?.pair()))
     }
 
     async fn take_over(&self, request: &TakeoverRequest) -> Result<(), PlatformError> {
@@ -191,6 +219,6 @@ impl Failover for Pacemaker {
     }
 
     async fn fencing(&self) -> Result<Option<FencingState>, PlatformError> {
-        Ok(fencing::state(&self.look().await?))
+        Ok(fencing::state(&self.recent().await?))
     }
 }

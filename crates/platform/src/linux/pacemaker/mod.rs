@@ -219,6 +219,6 @@ impl Failover for Pacemaker {
     }
 
     async fn fencing(&self) -> Result<Option<FencingState>, PlatformError> {
-        Ok(fencing::state(&self.recent().await?))
+        Ok(fencing::state(&*self.recent().await?))
     }
 }

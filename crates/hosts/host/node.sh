@@ -22,6 +22,7 @@ done
 mount -t tmpfs tmpfs /dev/shm
 # The host's own programs (its fence agent) lie over the machine's.
 mount -t overlay overlay -o "lowerdir=$dir/sbin:/usr/sbin" /usr/sbin
+mount -t overlay overlay -o "lowerdir=$dir/ocf:/usr/lib/ocf/resource.d" /usr/lib/ocf/resource.d
 
 mkdir -p /run/{crm,resource-agents,corosync,netns,lock} /var/lib/pacemaker/{cib,cores,pengine,blackbox} \
   /var/log/{pacemaker,corosync}
@@ -32,11 +33,12 @@ ip link set lo up
 python3 "$dir/echo.py" "$name" >/var/log/echo.out 2>&1 &
 
 export PCMK_logfile=/var/log/pacemaker/pacemaker.log PCMK_debug=no PCMK_logfacility=none HA_logfacility=none
-pacemaker=
+pacemaker= service=
 corosync -f >/var/log/corosync.out 2>&1 &
 corosync=$!
-# SIGTERM: Pacemaker first, as the init system would order it.
+# SIGTERM: what was started last ends first, as the init system would order it.
 stop() {
+  [ -n "$service" ] && kill -TERM "$service" 2>/dev/null && wait "$service"
   [ -n "$pacemaker" ] && kill -TERM "$pacemaker" 2>/dev/null && wait "$pacemaker"
   kill -TERM "$corosync" 2>/dev/null && wait "$corosync"
   exit 0
@@ -48,6 +50,10 @@ for _ in $(seq 100); do
 done
 pacemakerd >/var/log/pacemakerd.out 2>&1 &
 pacemaker=$!
+if [ -x "$dir/boot" ]; then
+  "$dir/boot" >>/var/log/boot.out 2>&1 &
+  service=$!
+fi
 touch "$dir/run/started"
 # Reaps whatever is left to it; ends with a signal only.
 while :; do

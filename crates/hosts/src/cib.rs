@@ -1,8 +1,30 @@
 //! The configuration that Pacemaker starts with: each host of a pair has two pools, its root pool with an address.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::power;
+
+/// What the pools of a cluster are.
+pub(crate) struct Pools {
+    /// The device of each pool's file system; pools that have none are dummies.
+    pub(crate) devices: BTreeMap<String, String>,
+    /// Whether the first root pool has the seat of a record.
+    pub(crate) record: bool,
+}
+
+/// The folder that a pool is mounted on.
+pub(crate) fn folder(pool: &str) -> String {
+    format!("/run/pools/{pool}")
+}
+
+/// The file of the record, on the first host's root pool.
+pub(crate) fn record_path() -> String {
+    format!("{}/evenkeel/record.db", folder(RECORD_POOL))
+}
+
+/// The pool that the record is on.
+pub(crate) const RECORD_POOL: &str = "a_root";
 
 /// The pools of a host, the root pool first.
 pub(crate) fn pools(host: &str) -> [String; 2] {
@@ -15,20 +37,26 @@ pub(crate) fn address(index: usize) -> String {
     format!("10.99.0.{}", 101 + index)
 }
 
-/// The ids of all services of a host.
-pub(crate) fn services(host: &str) -> Vec<String> {
-    let [root, data] = pools(host);
-    let lif = root.replace("_root", "_lif");
-    vec![format!("{root}_disk"), lif, format!("{data}_disk")]
+/// How many services a host has.
+pub(crate) fn services(host: &str, record: bool) -> usize {
+    let [root, _data] = pools(host);
+    match record && root == RECORD_POOL {
+        true => 4,
+        false => 3,
+    }
 }
 
 /// The whole CIB of a pair.
-pub(crate) fn seed(cluster: &Path, pair: [(&str, usize); 2], file_systems: bool) -> String {
+pub(crate) fn seed(cluster: &Path, pair: [(&str, usize); 2], kind: &Pools) -> String {
     let (mut nodes, mut resources, mut constraints) = (String::new(), String::new(), String::new());
     for (host, index) in pair {
         let [root, data] = pools(host);
         let lif = root.replace("_root", "_lif");
-        let disk = |pool: &str| disk(cluster, pool, file_systems);
+        let disk = |pool: &str| disk(pool, kind.devices.get(pool));
+        let record = match kind.record && root == RECORD_POOL {
+            true => record(),
+            false => String::new(),
+        };
         nodes += &format!("<node id=\"{}\" uname=\"{host}\"/>", index + 1);
         resources += &fence(cluster, host);
         let address = primitive(
@@ -42,7 +70,7 @@ pub(crate) fn seed(cluster: &Path, pair: [(&str, usize); 2], file_systems: bool)
         );
         resources += &format!(
             "<group id=\"{root}\"><meta_attributes id=\"{root}-m\"><nvpair id=\"{root}-is-root\" \
-             name=\"evenkeel-root\" value=\"true\"/></meta_attributes>{}{address}</group>\
+             name=\"evenkeel-root\" value=\"true\"/></meta_attributes>{}{record}{address}</group>\
              <group id=\"{data}\">{}</group>",
             disk(&root),
             disk(&data)
@@ -87,23 +115,32 @@ fn primitive(id: &str, kind: &str, parameters: &[(&str, &str)]) -> String {
     )
 }
 
-fn disk(cluster: &Path, pool: &str, file_systems: bool) -> String {
+fn disk(pool: &str, device: Option<&String>) -> String {
     let id = format!("{pool}_disk");
-    if !file_systems {
+    let Some(device) = device else {
         let state = format!("/run/{pool}.state");
         let kind = "class=\"ocf\" provider=\"heartbeat\" type=\"Dummy\"";
         return primitive(&id, kind, &[("state", &state)]);
-    }
-    let image = cluster.join("images").join(format!("{pool}.img"));
+    };
     primitive(
         &id,
         "class=\"ocf\" provider=\"heartbeat\" type=\"Filesystem\"",
         &[
-            ("device", &image.display().to_string()),
-            ("directory", &format!("/run/pools/{pool}")),
+            ("device", device),
+            ("directory", &folder(pool)),
             ("fstype", "ext4"),
-            ("options", "loop"),
         ],
+    )
+}
+
+/// The seat of the record, as `docs/operations.md` sets it up: directly after the pool's file system.
+fn record() -> String {
+    format!(
+        "<primitive id=\"record\" class=\"ocf\" provider=\"evenkeel\" type=\"record\"><instance_attributes \
+         id=\"record-p\">{}</instance_attributes><operations><op id=\"record-start\" name=\"start\" interval=\"0\" \
+         timeout=\"20s\"/><op id=\"record-stop\" name=\"stop\" interval=\"0\" timeout=\"30s\" on-fail=\"fence\"/>\
+         <op id=\"record-monitor\" name=\"monitor\" interval=\"10s\" timeout=\"10s\"/></operations></primitive>",
+        pairs("record-p", &[("path", &record_path())])
     )
 }
 

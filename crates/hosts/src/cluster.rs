@@ -1,6 +1,8 @@
 //! Clusters of hosts.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,7 +12,8 @@ use std::time::Duration;
 use anyhow::{Result, bail, ensure};
 use nix::fcntl::Flock;
 
-use crate::host::{Host, run};
+use crate::cib::Pools;
+use crate::host::{Host, output, run};
 use crate::power::PowerSwitch;
 use crate::probe::Probe;
 use crate::{cib, sweep};
@@ -26,6 +29,8 @@ pub struct Settings {
     pub hosts: usize,
     /// Whether pools are file systems on images that both hosts of a pair can mount; else they are dummies.
     pub file_systems: bool,
+    /// Whether the first host's root pool carries the seat of a record (`ocf:evenkeel:record`), for [`Cluster::record_path`].
+    pub record: bool,
 }
 
 /// Running hosts on one network, and whatever belongs to them.
@@ -33,6 +38,7 @@ pub struct Cluster {
     dir: PathBuf,
     name: String,
     hosts: Vec<Host>,
+    record: bool,
     power: Option<PowerSwitch>,
     /// Held for as long as the cluster is alive: nobody else sweeps it away.
     _lock: Flock<fs::File>,
@@ -44,27 +50,44 @@ impl Cluster {
         Self::start_with(&Settings {
             hosts,
             file_systems: true,
+            record: false,
         })
     }
 
     /// The same, made as told.
     pub fn start_with(settings: &Settings) -> Result<Self> {
+        Self::start_installed(settings, |_| Ok(()))
+    }
+
+    /// The same; before a host gets power for the first time something is installed on its disk. If that puts a program `boot`
+    /// into the host's folder, each boot runs it once its Pacemaker does, and a clean shutdown ends it (SIGTERM) before Pacemaker.
+    pub fn start_installed(
+        settings: &Settings,
+        install: impl Fn(&Host) -> Result<()>,
+    ) -> Result<Self> {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         ensure!(
             matches!(settings.hosts, 2 | 4),
             "a cluster has two hosts or four"
+        );
+        ensure!(
+            settings.file_systems || !settings.record,
+            "a record is a file on a pool"
         );
         let count = STARTED.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}-{count}", std::process::id());
         let (dir, lock) = sweep::begin(&name)?;
         let mut cluster = Self {
             hosts: Vec::new(),
+            record: settings.record,
             power: None,
             _lock: lock,
             dir,
             name,
         };
         cluster.build(settings)?;
+        cluster.hosts.iter().try_for_each(&install)?;
+        cluster.hosts.iter().try_for_each(Host::start)?;
         cluster.wait_served()?;
         Ok(cluster)
     }
@@ -79,30 +102,57 @@ impl Cluster {
         in_switch(&["addr", "add", "10.99.0.254/24", "dev", "br0"])?;
         fs::write(self.dir.join("probe.py"), include_str!("../host/probe.py"))?;
         let names: Vec<String> = (0..settings.hosts).map(Host::name_of).collect();
+        let mut pools = Pools {
+            devices: BTreeMap::new(),
+            record: settings.record,
+        };
+        if settings.file_systems {
+            pools.devices = self.format(&names, settings.record)?;
+        }
         for index in 0..settings.hosts {
             let pair = [index & !1, index | 1].map(|i| (names[i].as_str(), i));
-            let seed = cib::seed(&self.dir, pair, settings.file_systems);
+            let seed = cib::seed(&self.dir, pair, &pools);
             let host = Host::create((&self.dir, &self.name), index, pair)?;
             host.seed(&seed)?;
             self.hosts.push(host);
         }
-        if settings.file_systems {
-            self.format()?;
-        }
         self.power = Some(PowerSwitch::begin(&self.dir, self.hosts.clone())?);
-        self.hosts.iter().try_for_each(Host::start)
+        Ok(())
     }
 
-    /// Makes the images of all pools.
-    fn format(&self) -> Result<()> {
-        let folder = self.dir.join("images");
+    /// Makes the disks of all pools: images behind loop devices, which all hosts see as they see the machine's other devices.
+    fn format(&self, hosts: &[String], record: bool) -> Result<BTreeMap<String, String>> {
+        let folder = sweep::images(&self.dir);
         fs::create_dir_all(&folder)?;
-        for pool in self.hosts.iter().flat_map(|host| cib::pools(host.name())) {
+        let mut devices = BTreeMap::new();
+        for pool in hosts.iter().flat_map(|host| cib::pools(host)) {
             let image = folder.join(format!("{pool}.img"));
-            fs::File::create(&image)?.set_len(16 << 20)?;
-            run(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image))?;
+            fs::File::create(&image)?.set_len(64 << 20)?;
+            let mut mkfs = Command::new("mkfs.ext4");
+            mkfs.args(["-q", "-F"]);
+            if record && pool == cib::RECORD_POOL {
+                mkfs.arg("-d").arg(self.with_record_folder()?);
+            }
+            run(mkfs.arg(&image))?;
+            let mut attach = Command::new("losetup");
+            let device = output(attach.args(["--find", "--show"]).arg(&image))?;
+            devices.insert(pool, device.trim().to_owned());
         }
-        Ok(())
+        Ok(devices)
+    }
+
+    /// What is on the record's pool from the start: a folder for the record.
+    fn with_record_folder(&self) -> Result<PathBuf> {
+        let root = self.dir.join("record-pool");
+        let folder = root.join("evenkeel");
+        fs::create_dir_all(&folder)?;
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
+        Ok(root)
+    }
+
+    /// The file of the record, where a host has it while it serves the pool.
+    pub fn record_path(&self) -> String {
+        cib::record_path()
     }
 
     /// The namespace of the network's switch. Clients are there too: it has the address 10.99.0.254.
@@ -148,7 +198,11 @@ impl Cluster {
     /// Waits until Pacemaker serves every pool and LIF on every pair. Bounded.
     pub fn wait_served(&self) -> Result<()> {
         for pair in self.hosts.chunks(2) {
-            let resources = 2 + 2 * cib::services(pair[0].name()).len();
+            let services = pair
+                .iter()
+                .map(|host| cib::services(host.name(), self.record));
+            // And a fence device for each.
+            let resources = pair.len() + services.sum::<usize>();
             let mut served = 0;
             for _ in 0..READY.as_millis() / LOOK.as_millis() {
                 served = pair[0].services_started().unwrap_or(0);

@@ -55,14 +55,15 @@ impl Host {
         let dir = cluster.join(&name);
         let netns = format!("ekh-{cluster_name}-{name}");
         connect(&netns, &format!("ekh-{cluster_name}-sw"), index)?;
-        for folder in ["sbin", "etc-corosync", "pacemaker/cib"] {
+        for folder in ["sbin", "ocf/evenkeel", "etc-corosync", "pacemaker/cib"] {
             fs::create_dir_all(dir.join(folder))?;
         }
         fs::write(dir.join("node.sh"), include_str!("../host/node.sh"))?;
         fs::write(dir.join("echo.py"), include_str!("../host/echo.py"))?;
-        let agent = dir.join("sbin/fence_evenkeel");
-        fs::write(&agent, include_str!("../host/fence_evenkeel"))?;
-        fs::set_permissions(&agent, fs::Permissions::from_mode(0o755))?;
+        let fence = include_str!("../host/fence_evenkeel");
+        put_program(&dir.join("sbin/fence_evenkeel"), fence)?;
+        let record = include_str!("../../../systemd/ocf/record");
+        put_program(&dir.join("ocf/evenkeel/record"), record)?;
         fs::write(
             dir.join("etc-corosync/corosync.conf"),
             corosync_configuration(pair),
@@ -75,6 +76,11 @@ impl Host {
             dir,
             running,
         })))
+    }
+
+    /// Installs a program: `sbin/NAME` comes before the machine's own of that name, `boot` is run by each boot.
+    pub fn install(&self, program: &str, text: &str) -> Result<()> {
+        put_program(&self.dir().join(program), text)
     }
 
     /// Gives Pacemaker the configuration that it starts with.
@@ -277,6 +283,14 @@ impl Host {
     }
 }
 
+fn put_program(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text)?;
+    Ok(fs::set_permissions(
+        path,
+        fs::Permissions::from_mode(0o755),
+    )?)
+}
+
 /// The host's first process, as seen from outside.
 fn first_process(outer: u32) -> Option<Pid> {
     let children = fs::read_to_string(format!("/proc/{outer}/task/{outer}/children")).ok()?;
@@ -319,11 +333,16 @@ fn corosync_configuration(pair: [(&str, usize); 2]) -> String {
 
 /// Runs a program outside that must succeed.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
+    output(command).map(drop)
+}
+
+/// Runs a program outside that must succeed, and gives what it printed.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
     let output = command.stdin(Stdio::null()).output();
     let output = output.with_context(|| format!("{command:?}"))?;
     if !output.status.success() {
         let errors = String::from_utf8_lossy(&output.stderr);
         bail!("{command:?}: {}: {errors}", output.status);
     }
-    Ok(())
+    Ok(String::from_utf8(output.stdout)?)
 }

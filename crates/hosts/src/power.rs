@@ -1,7 +1,7 @@
 //! The power switch: what the fence agent on each host asks.
 //!
-//! A line in, a line out: `off NAME`, `on NAME`, `cycle NAME`, `status NAME`, `ping -`; `ok on`, `ok off`, or `error WHY`. The
-//! answer to `off` comes when every process of the host is gone.
+//! A line in, a line out: `off NAME`, `on NAME`, `cycle NAME`, `reboot NAME`, `status NAME`, `ping -`; `ok on`, `ok off`, or `error WHY`. The
+//! answer to `off` comes when every process of the host is gone, that to `reboot` when the clean shutdown has begun.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -94,6 +94,8 @@ fn act(line: &str, hosts: &[Host]) -> Result<&'static str> {
             host.kill()?;
             host.start()?;
         }
+        // Whoever asks is inside, and will not see its end.
+        "reboot" => reboot(host.clone()),
         "status" => {}
         _ => bail!("{action:?} is no action"),
     }
@@ -101,4 +103,13 @@ fn act(line: &str, hosts: &[Host]) -> Result<&'static str> {
         true => "on",
         false => "off",
     })
+}
+
+/// In the background: others must be able to fence meanwhile.
+fn reboot(host: Host) {
+    spawn(move || {
+        if let Err(error) = host.reboot() {
+            eprintln!("the reboot of {}: {error:#}", host.name());
+        }
+    });
 }

@@ -72,15 +72,20 @@ impl Probe {
         answers.last().map(|answer| answer.host.clone())
     }
 
-    /// The longest time between two answers so far; none without two.
-    pub fn longest_gap(&self) -> Option<Gap> {
+    /// All times between two answers so far.
+    pub fn gaps(&self) -> Vec<Gap> {
         let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         let gaps = answers.windows(2).map(|two| Gap {
             length: Duration::from_secs_f64((two[1].at_ms - two[0].at_ms).max(0.0) / 1000.0),
             before: two[0].host.clone(),
             after: two[1].host.clone(),
         });
-        gaps.max_by_key(|gap| gap.length)
+        gaps.collect()
+    }
+
+    /// The longest time between two answers so far; none without two.
+    pub fn longest_gap(&self) -> Option<Gap> {
+        self.gaps().into_iter().max_by_key(|gap| gap.length)
     }
 }
 

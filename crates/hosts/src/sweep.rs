@@ -10,7 +10,7 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::host::run;
+use crate::host::{output, run};
 
 /// The folder of all clusters on this machine.
 const ROOT: &str = "/tmp/evenkeel-hosts";
@@ -65,7 +65,28 @@ pub(crate) fn remove(dir: &Path, name: &str) -> Result<()> {
             run(Command::new("ip").args(["netns", "del", &netns]))?;
         }
     }
+    detach(dir)?;
     fs::remove_dir_all(dir).with_context(|| format!("{}", dir.display()))
+}
+
+/// Where the images of a cluster's pools are.
+pub(crate) fn images(dir: &Path) -> PathBuf {
+    dir.join("images")
+}
+
+/// Takes the images from their loop devices, at the latest when nobody has them mounted any more.
+fn detach(dir: &Path) -> Result<()> {
+    for entry in fs::read_dir(images(dir)).into_iter().flatten() {
+        let mut find = Command::new("losetup");
+        let found = output(
+            find.args(["--noheadings", "--output", "NAME", "--associated"])
+                .arg(entry?.path()),
+        )?;
+        for device in found.split_whitespace() {
+            run(Command::new("losetup").args(["--detach", device]))?;
+        }
+    }
+    Ok(())
 }
 
 /// Kills the process outside that a host hangs on, which takes the host with it, if it still is that process.

@@ -16,20 +16,28 @@ pub(crate) const SOCKET: &str = "local.sock";
 /// Connections at once: one person, and a script or two.
 const CONNECTIONS: usize = 16;
 
-/// Serves it until `stop`. Without it everything else goes on.
-pub(crate) async fn serve(path: PathBuf, router: axum::Router, stop: CancellationToken) {
-    match bind(&path) {
-        Ok(listener) => {
-            let limits = Limits {
-                connections: CONNECTIONS,
-                ..Limits::default()
-            };
-            let own = nix::unistd::Uid::effective().as_raw();
-            serve_local(listener, own, router, limits, stop).await;
-        }
-        Err(error) => {
-            let path = path.display();
-            tracing::error!(%path, %error, "there is no local socket: users are managed over the network only");
+/// Serves it until `stop`. Without it everything else goes on. It is there when this returns: whoever says that the daemon is
+/// ready says so afterwards.
+pub(crate) fn serve(
+    path: PathBuf,
+    router: axum::Router,
+    stop: CancellationToken,
+) -> impl Future<Output = ()> + Send + 'static {
+    let bound = bind(&path);
+    async move {
+        match bound {
+            Ok(listener) => {
+                let limits = Limits {
+                    connections: CONNECTIONS,
+                    ..Limits::default()
+                };
+                let own = nix::unistd::Uid::effective().as_raw();
+                serve_local(listener, own, router, limits, stop).await;
+            }
+            Err(error) => {
+                let path = path.display();
+                tracing::error!(%path, %error, "there is no local socket: users are managed over the network only");
+            }
         }
     }
 }

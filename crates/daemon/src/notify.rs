@@ -55,7 +55,7 @@ fn status(view: &View, contact: &Contact) -> String {
     };
     match &contact.trouble {
         None => format!("{coordinator}; {doing}"),
-        Some(trouble) => format!("{coordinator}; {doing}; {trouble}"),
+        Some(trouble) => format!("{coordinator}; {doing}; the record: {trouble}"),
     }
 }
 

@@ -57,6 +57,44 @@ pub(crate) fn is_brought_by_pacemaker(record: &RecordSettings) -> bool {
     }
 }
 
+/// Sees it while this node belongs to no cluster.
+#[derive(Clone)]
+pub(crate) struct Unjoined {
+    pub(crate) node: NodeName,
+    pub(crate) boot_id: BootId,
+    pub(crate) platform: SharedPlatform,
+}
+
+impl Unjoined {
+    /// `is_changing` while it begins a cluster or joins one.
+    pub(crate) async fn look(&self, is_changing: bool) -> Standing {
+        let (slots, pair) = machine(&self.platform).await;
+        Standing {
+            node: self.node.to_string(),
+            boot_id: self.boot_id.to_string(),
+            good: slots.ok().as_ref().and_then(lost),
+            pacemaker: None,
+            restart: match is_changing {
+                true => Some("this node to have begun or joined a cluster".to_owned()),
+                // Nobody guards a pair that cannot be seen, so nobody is missed.
+                false => pair.ok().flatten().as_ref().and_then(taken_over),
+            },
+        }
+    }
+}
+
+/// A node that belongs to no cluster is under nobody's care, and holds nothing up. But only an update puts a slot on trial: a
+/// node that runs such a slot and knows of no cluster has lost its data with the new system, and shall fall back.
+fn lost(slots: &SlotsState) -> Option<String> {
+    let slot = slots.booted;
+    match slots.slot(slot).health {
+        SlotHealth::Good | SlotHealth::Unbootable => None,
+        SlotHealth::Untried { .. } => Some(format!(
+            "this node to belong to its cluster: slot {slot} is on trial, and its system does not find the node's data"
+        )),
+    }
+}
+
 /// What was seen.
 struct Seen {
     slots: Result<SlotsState, String>,
@@ -88,9 +126,7 @@ pub(crate) fn beside(api: Router, onlooker: Onlooker) -> Router {
 
 impl Onlooker {
     async fn look(&self) -> Standing {
-        let slots = bounded("the boot slots", self.platform.slots());
-        let pair = bounded("the pair", self.platform.pair());
-        let (slots, pair) = tokio::join!(slots, pair);
+        let (slots, pair) = machine(&self.platform).await;
         let view = self.follower.view();
         let seen = Seen {
             slots,
@@ -126,6 +162,19 @@ impl Onlooker {
             (Some(_), _) => Recorded::NotYet,
         }
     }
+}
+
+/// What it shows, or why it does not.
+async fn machine(
+    platform: &SharedPlatform,
+) -> (
+    Result<SlotsState, String>,
+    Result<Option<PairState>, String>,
+) {
+    tokio::join!(
+        bounded("the boot slots", platform.slots()),
+        bounded("the pair", platform.pair()),
+    )
 }
 
 async fn bounded<T>(
@@ -193,6 +242,10 @@ fn restart(seen: &Seen) -> Option<String> {
         Err(why) => return Some(why.clone()),
         Ok(pair) => pair.as_ref()?,
     };
+    taken_over(pair)
+}
+
+fn taken_over(pair: &PairState) -> Option<String> {
     let between = |ha: MemberHa| match ha {
         MemberHa::WaitingForGiveback | MemberHa::PartialGiveback | MemberHa::Booting => true,
         // Who serves alone for a dead partner serves on without its daemon.
@@ -302,6 +355,14 @@ mod tests {
         // A node that fell back runs a slot that was good before.
         let open = vec![OperationKind::Update];
         assert_eq!(good(&Seen { open, ..well() }), None);
+    }
+
+    #[test]
+    fn a_node_without_a_cluster_holds_nothing_up_unless_an_update_brought_it_there() {
+        assert_eq!(lost(&well().slots.unwrap()), None);
+        let tried = on_trial(well(), Vec::new());
+        let waits = lost(&tried.slots.unwrap()).unwrap();
+        assert!(waits.contains("slot b is on trial"), "{waits}");
     }
 
     #[test]

@@ -51,7 +51,7 @@ use crate::peers::Peers;
 use crate::pool::PoolRecord;
 use crate::scripts::{CheckRunner, GateRunner};
 use crate::scrub::{Scrubber, Suspects};
-use crate::standing::Onlooker;
+use crate::standing::{Onlooker, Unjoined};
 use crate::telling::Telling;
 use crate::watchdog::{self, Watched};
 use crate::{bootstrap, derived, expiry, local, log, machine, modes, record, standing};
@@ -159,6 +159,11 @@ async fn belong_to_a_cluster(base: &Base, stop: &CancellationToken) -> bool {
         writer: Writer::new(Arc::clone(&base.record), Arc::clone(&base.ids)),
         clock: Arc::clone(&base.clock),
         ids: Arc::clone(&base.ids),
+        unjoined: Unjoined {
+            node: base.settings.node.clone(),
+            boot_id: base.boot_id,
+            platform: Arc::clone(&base.platform),
+        },
         changing: tokio::sync::Mutex::default(),
         entered: Notify::new(),
     });

@@ -1,5 +1,6 @@
 //! `cargo xtask deb`: the Debian package. What it holds is said in `crates/daemon/Cargo.toml`, for cargo-deb; what of that is
-//! generated is put into `target/package` here.
+//! built or generated is put into `target/package` here. cargo-deb knows of no profile, and so packages a debug build as well as
+//! a release.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -69,11 +70,11 @@ fn bin_dir(debug: bool) -> PathBuf {
 
 fn package(deb: &Deb, version: &str) -> Command {
     let mut package = cargo();
-    package.args(["deb", "-p", "evenkeel-daemon", "--no-build", "--strip"]);
+    package.args(["deb", "-p", "evenkeel-daemon", "--no-build"]);
     package.arg("--compress-system");
     package.args(["--deb-version", version]);
     if deb.debug {
-        package.args(["--profile", "dev", "--fast", "-Z", "gz"]);
+        package.args(["--fast", "-Z", "gz"]);
     }
     if let Some(output) = &deb.output {
         package.arg("--output").arg(output);
@@ -81,10 +82,11 @@ fn package(deb: &Deb, version: &str) -> Command {
     package
 }
 
-/// What the programs say of themselves, and the changelog.
+/// The programs, what they say of themselves, and the changelog.
 fn stage(bin: &Path, version: &str) -> Result<()> {
     // Where the manifest looks for it, wherever cargo builds.
     let folder = root().join("target/package");
+    strip(bin, &folder.join("bin"))?;
     let completions = folder.join("completions");
     fs::create_dir_all(&completions).with_context(|| completions.display().to_string())?;
     for (shell, file) in [
@@ -97,6 +99,26 @@ fn stage(bin: &Path, version: &str) -> Result<()> {
         write(&completions.join(file), &script)?;
     }
     write(&folder.join("changelog"), &changelog(version)?)
+}
+
+/// The programs without what only a debugger reads.
+fn strip(bin: &Path, folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    for name in ["evenkeel", "evenkeeld"] {
+        let program = bin.join(name);
+        anyhow::ensure!(
+            program.exists(),
+            "{} is not there: build it first (cargo build -p evenkeel-daemon -p evenkeel-cli --bins), or leave --no-build out",
+            program.display()
+        );
+        let mut strip = Command::new("strip");
+        strip.args(["--strip-unneeded", "-o"]);
+        run(
+            "a program without its debugging information",
+            strip.arg(folder.join(name)).arg(&program),
+        )?;
+    }
+    Ok(())
 }
 
 /// Of one entry: what changed is in CHANGELOG.md, which the package has too.

@@ -69,6 +69,11 @@ const CARGO_DEB: Prerequisite = Prerequisite {
     program: "cargo-deb",
     arguments: &["--version"],
 };
+const STRIP: Prerequisite = Prerequisite {
+    name: "strip (Debian's binutils)",
+    program: "strip",
+    arguments: &["--version"],
+};
 const DPKG: Prerequisite = Prerequisite {
     name: "Debian's dpkg-dev (dpkg-shlibdeps)",
     program: "dpkg-shlibdeps",
@@ -120,7 +125,7 @@ pub(crate) fn for_bench() -> Result<()> {
 }
 
 pub(crate) fn for_deb() -> Result<()> {
-    need(&[CC, GIT, CARGO_DEB, DPKG])
+    need(&[CC, GIT, CARGO_DEB, DPKG, STRIP])
 }
 
 pub(crate) fn for_demo() -> Result<()> {

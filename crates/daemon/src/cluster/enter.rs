@@ -173,7 +173,8 @@ mod tests {
             Some(node2.clone())
         );
         assert!(wished_partner(&settings, Some("no name")).is_err());
-        settings.platform = PlatformSettings::Linux(evenkeel_model::LinuxSettings {
+        settings.platform = PlatformSettings::Linux(Box::new(evenkeel_model::LinuxSettings {
+            power: Default::default(),
             slots: evenkeel_model::SlotSettings::Directory {
                 path: "/slots".into(),
             },
@@ -182,7 +183,7 @@ mod tests {
             }),
             sp: evenkeel_model::SpSettings::default(),
             inventory: evenkeel_model::InventorySettings::default(),
-        });
+        }));
         assert_eq!(
             wished_partner(&settings, None).unwrap(),
             Some(node2.clone())

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::State;
-use axum::response::Response;
+use axum::extract::{Json, State};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use evenkeel_api::{
     ApiError, CLUSTER, CLUSTER_INIT, CLUSTER_JOIN, InitCluster, JoinCluster, LocalCluster,
@@ -26,6 +26,7 @@ use super::pki::Pki;
 use super::{enter, found};
 use crate::local;
 use crate::notify::notify;
+use crate::standing::{self, Unjoined};
 use crate::watchdog::{self, Watched};
 
 /// How long a record may take to open: a second between two tries, and a file system or an etcd that comes up beside the
@@ -44,6 +45,8 @@ pub(crate) struct Lobby {
     pub(crate) writer: Writer,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn Ids>,
+    /// What units of systemd's are told meanwhile.
+    pub(crate) unjoined: Unjoined,
     /// One change at a time.
     pub(crate) changing: Mutex<()>,
     pub(crate) entered: Notify,
@@ -85,15 +88,15 @@ impl Lobby {
 /// Waits until this node belongs to a cluster, or until `stop`. The daemon is ready meanwhile: it does what it can.
 pub(crate) async fn wait(lobby: Arc<Lobby>, stop: &CancellationToken) {
     tracing::warn!("{ADVICE}");
+    let closing = stop.child_token();
+    let socket = lobby.settings.data.join(local::SOCKET);
+    let served = tokio::spawn(local::serve(socket, routes(&lobby), closing.clone()));
     notify(&[
         NotifyState::Ready,
         NotifyState::Status(
             "belongs to no cluster yet: evenkeel cluster init, or evenkeel cluster join",
         ),
     ]);
-    let closing = stop.child_token();
-    let socket = lobby.settings.data.join(local::SOCKET);
-    let served = tokio::spawn(local::serve(socket, routes(&lobby), closing.clone()));
     let feeding = async {
         watchdog::feed(vec![Watched::follower(lobby.follower.pulse())]).await;
         // Nobody watches: that is no reason to go on.
@@ -118,12 +121,18 @@ fn routes(lobby: &Arc<Lobby>) -> Router {
         .route(CLUSTER, get(show))
         .route(CLUSTER_INIT, post(init))
         .route(CLUSTER_JOIN, post(join))
+        .route(standing::PATH, get(stands))
         .fallback(nothing_else)
         .with_state(Arc::clone(lobby))
 }
 
 async fn show(State(lobby): Shared) -> Response {
     answer(Ok(lobby.shown()))
+}
+
+async fn stands(State(lobby): Shared) -> Response {
+    let is_changing = lobby.changing.try_lock().is_err();
+    Json(lobby.unjoined.look(is_changing).await).into_response()
 }
 
 async fn nothing_else() -> Response {

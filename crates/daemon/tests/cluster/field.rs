@@ -126,6 +126,16 @@ impl Field {
     }
 }
 
+impl Field {
+    /// An admin has a node taken over.
+    pub(crate) fn take_over(&self, node: &str) {
+        let taken = self
+            .machine
+            .with(|hardware, now| hardware.take_over_by_hand(&name(node), now));
+        taken.unwrap().unwrap().unwrap();
+    }
+}
+
 fn hardware() -> Arc<Machine> {
     let node = |own: &str, partner: &str| NodeConfig {
         id: NodeId(uuid::Uuid::from_u128(u128::from(own.as_bytes()[1]))),
@@ -188,6 +198,17 @@ impl Host {
         self.start();
         self.until("its socket", || self.ask("GET", "", &Value::Null).map(drop));
         self
+    }
+
+    /// What one of the commands that units of systemd's wait by comes to, and says.
+    pub(crate) fn waits_by(&self, command: &str) -> (Option<i32>, String) {
+        let within = PATIENCE.as_secs().to_string();
+        let mut run = Command::new("timeout");
+        run.arg(within).arg(env!("CARGO_BIN_EXE_evenkeeld"));
+        run.arg("--config").arg(self.dir.join("evenkeeld.toml"));
+        let output = run.arg(command).stdin(Stdio::null()).output().unwrap();
+        let said = [&output.stdout[..], &output.stderr[..]].concat();
+        (output.status.code(), String::from_utf8(said).unwrap())
     }
 
     /// Ends it as a crash does.

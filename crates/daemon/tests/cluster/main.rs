@@ -164,3 +164,22 @@ fn a_stranger_is_not_heard_and_an_impostor_not_believed() {
     assert!(why.contains("not known here"), "{why}");
     assert_eq!(n2.shown()["state"], "none");
 }
+
+#[test]
+fn a_node_of_no_cluster_holds_nothing_up() {
+    let field = Field::new();
+    let n1 = field.host("n1").up();
+    for command in ["boot-good", "pacemaker-gate", "may-restart"] {
+        let (code, said) = n1.waits_by(command);
+        assert_eq!(code, Some(0), "{command}: {said}");
+        assert!(!said.contains("another release"), "{command}: {said}");
+    }
+    // Its daemon guards the pair all the same.
+    field.take_over("n1");
+    let said = n1.until("the takeover", || match n1.waits_by("may-restart") {
+        (Some(75), said) => Some(said),
+        (_, _) => None,
+    });
+    assert!(said.contains("takeover to be over: n1"), "{said}");
+    assert_eq!(n1.waits_by("boot-good").0, Some(0));
+}

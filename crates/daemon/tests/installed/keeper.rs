@@ -1,4 +1,4 @@
-//! The simulated hardware of the container's node, kept by this test, and the files that make it a node.
+//! Simulated hardware, kept by this test, in place of the container's own: for what needs a partner.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -135,50 +135,12 @@ fn topology() -> Topology {
     Topology::new(id, "one".to_owned(), nodes).unwrap()
 }
 
-/// Makes the installed host the node `n1`: certificates, first events, and the simulated machine in its configuration.
-pub(crate) fn configure(root: &Path) {
-    let etc = root.join("etc/evenkeel");
-    let bootstrap = Bootstrap {
-        topology: topology(),
-        users: Vec::new(),
-        trusted_keys: Vec::new(),
-    };
-    write(
-        &etc,
-        "bootstrap.json",
-        &serde_json::to_vec(&bootstrap).unwrap(),
-    );
-    certificates(&etc);
-    let file = etc.join("evenkeeld.toml");
-    let packaged = fs::read_to_string(&file).unwrap();
-    let linux =
-        "backend = \"linux\"\n\n[platform.slots]\nkind = \"directory\"\npath = \"/slots\"\n";
-    assert!(packaged.contains(linux), "{packaged}");
-    let own = packaged
-        .replace(
-            linux,
-            &format!("backend = \"sim\"\nsocket = \"{SOCKET}\"\n"),
-        )
-        .replace("# [cluster]\n# bootstrap", "[cluster]\nbootstrap");
-    fs::write(file, own).unwrap();
-}
-
-fn write(folder: &Path, name: &str, bytes: &[u8]) {
-    use std::os::unix::fs::PermissionsExt;
-    fs::write(folder.join(name), bytes).unwrap();
-    fs::set_permissions(folder.join(name), fs::Permissions::from_mode(0o600)).unwrap();
-}
-
-fn certificates(etc: &Path) {
-    let ca_key = rcgen::KeyPair::generate().unwrap();
-    let mut ca = rcgen::CertificateParams::new(Vec::new()).unwrap();
-    ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let own = ca.self_signed(&ca_key).unwrap();
-    write(etc, "cluster-ca.crt", own.pem().as_bytes());
-    let issuer = rcgen::Issuer::new(ca, ca_key);
-    let key = rcgen::KeyPair::generate().unwrap();
-    let leaf = rcgen::CertificateParams::new(vec!["n1".to_owned()]).unwrap();
-    let leaf = leaf.signed_by(&key, &issuer).unwrap();
-    write(etc, "node.crt", leaf.pem().as_bytes());
-    write(etc, "node.key", key.serialize_pem().as_bytes());
+/// Has the node see this hardware instead of its machine. What its configuration said before is given back.
+pub(crate) fn configure(root: &Path) -> String {
+    let file = root.join("etc/evenkeel/evenkeeld.toml");
+    let own = fs::read_to_string(&file).unwrap();
+    let (before, _) = own.split_once("[platform]").unwrap();
+    let simulated = format!("{before}[platform]\nbackend = \"sim\"\nsocket = \"{SOCKET}\"\n");
+    fs::write(file, simulated).unwrap();
+    own
 }

@@ -1,24 +1,29 @@
-//! The Debian package on a booted Debian host: installed, configured, helped, hung, rebooted, without power, upgraded, removed,
-//! purged. The host is a container with systemd in it; its hardware is simulated, and kept by this test.
+//! The Debian package on a booted Debian host: installed, made a cluster of one node, helped, hung, rebooted, without power, updated to a
+//! new version, upgraded, removed, purged. The host is a container with systemd in it, and its machine its own: two folders are its boot
+//! slots, and a script stands for its service processor. Only what needs a partner sees simulated hardware, which this test keeps.
 //!
-//! It needs root, `systemd-nspawn`, `debootstrap`, cargo-deb, and a minute or so, so it is run by name:
+//! It needs root, Debian's systemd-container, util-linux, dpkg-dev and binutils, cargo-deb, once debootstrap with a mirror
+//! (`EVENKEEL_MIRROR` names another than Debian's own), and some minutes, so it is run by name, after the command line was built:
 //!
+//!     cargo build -p evenkeel-cli --bins
 //!     cargo test -p evenkeel-daemon --test installed -- --ignored --nocapture
 //!
-//! `EVENKEEL_DEB` names a package that is there already.
+//! `EVENKEEL_DEB` names a package that is there already. `EVENKEEL_PROOF` names a folder for the hosts.
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
 
 mod container;
 mod helped;
 mod keeper;
+mod node;
+mod upgrades;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use container::{Container, bare_host, ran};
-use keeper::{Keeper, configure};
+use keeper::Keeper;
 use serde_json::Value;
 
 /// What the package is upgraded to.
@@ -41,19 +46,17 @@ const UNITS: [&str; 7] = [
 fn the_package_lives_and_dies_on_a_host() {
     let root = bare_host();
     let (first, newer) = packages(&root);
-    fs::create_dir_all(root.join("slots/a")).unwrap();
-    let keeper = Keeper::start(&root);
     let mut host = Container::power_on(&root);
-    chapter("installed, and not configured");
+    chapter("installed, and of no cluster yet");
     installs(&host, &first);
-    chapter("configured and started");
-    starts(&host);
+    chapter("a configuration that cannot be used");
+    is_not_started_again_and_again(&host);
+    node::becomes_a_node(&host);
+    knows_its_users(&host);
     chapter("as confined as it is meant to be");
     is_confined(&host);
     chapter("helpers");
     helped::by_its_units(&host);
-    chapter("a boot is good, and Pacemaker may start");
-    holds_units_back(&host, &keeper);
     chapter("the journal has fields");
     logs_with_fields(&host);
     chapter("hangs");
@@ -66,17 +69,35 @@ fn the_package_lives_and_dies_on_a_host() {
     chapter("loss of power");
     host.lose_power();
     is_back(&host);
-    chapter("upgraded while it runs");
-    is_upgraded(&host, &keeper, &first, &newer);
-    chapter("upgraded over a database of the release before");
-    migrates(&host, &newer);
+    chapter("updated: rebooted into the other slot");
+    node::is_updated(&mut host);
+    chapter("the package is upgraded while it runs");
+    upgrades::is_upgraded(&host, &newer);
+    chapter("over a database of the release before");
+    upgrades::migrates(&host, &newer);
+    as_one_of_a_pair(&host, &first);
     chapter("removed, and installed again");
     is_removed(&host, &first);
     chapter("purged");
     is_purged(&host);
 }
 
-fn chapter(title: &str) {
+/// With simulated hardware, of which the partner is a part.
+fn as_one_of_a_pair(host: &Container, package: &str) {
+    let keeper = Keeper::start(&host.root);
+    let own = keeper::configure(&host.root);
+    host.runs("systemctl restart evenkeel-machine evenkeeld");
+    is_back(host);
+    chapter("a boot is good, and Pacemaker may start");
+    holds_units_back(host, &keeper);
+    chapter("upgraded while a takeover stands");
+    upgrades::is_upgraded_later(host, &keeper, package);
+    fs::write(host.root.join("etc/evenkeel/evenkeeld.toml"), own).unwrap();
+    host.runs("systemctl restart evenkeel-machine evenkeeld");
+    is_back(host);
+}
+
+pub(crate) fn chapter(title: &str) {
     println!("\n== {title}");
 }
 
@@ -108,52 +129,61 @@ fn packages(root: &Path) -> (String, String) {
     )
 }
 
+/// Of the programs that are built already.
 fn make(root: &Path) -> PathBuf {
+    let cli = Path::new(env!("CARGO_BIN_EXE_evenkeeld")).with_file_name("evenkeel");
+    let built = "cargo build -p evenkeel-cli --bins";
+    assert!(cli.exists(), "{} is not there: {built}", cli.display());
     let made = root.with_extension("deb");
     let mut xtask = Command::new(env!("CARGO"));
     xtask
-        .args(["xtask", "deb", "--debug", "--output"])
+        .args(["xtask", "deb", "--debug", "--no-build", "--output"])
         .arg(&made);
     ran(xtask.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")));
     made
 }
 
+/// It runs, and holds nothing up.
 fn installs(host: &Container, package: &str) {
-    let said = host.runs(&format!("dpkg -i {package}"));
-    assert!(
-        said.contains("not started: this node belongs to no cluster")
-            || said.contains("not started:")
-    );
+    let said = host.runs(&format!("dpkg -i {package} 2>&1"));
+    assert!(said.contains("evenkeel cluster show"), "{said}");
     for unit in UNITS {
         let (_, enabled) = host.tries(&format!("systemctl is-enabled {unit}"));
         assert_eq!(enabled.trim(), "enabled", "{unit}");
     }
-    assert_eq!(host.property("evenkeeld", "ActiveState"), "inactive");
-    // It says why, once, and is not tried again and again.
-    host.refuses("systemctl start evenkeeld");
-    assert_eq!(host.property("evenkeeld", "ExecMainStatus"), "78");
-    assert_eq!(host.property("evenkeeld", "NRestarts"), "0");
-    let text = host.property("evenkeeld", "StatusText");
-    assert!(text.contains("belongs to no cluster yet"), "{text}");
-    host.runs("systemctl show -p ActiveState,NRestarts,StatusText evenkeeld");
-    // Nor does it hold anything up.
-    host.runs("systemctl start evenkeel-boot-good evenkeel-pacemaker-gate");
-    host.runs("systemctl stop evenkeel-boot-good; systemctl reset-failed evenkeeld");
+    belongs_to_no_cluster(host);
+    let shown = host.runs("evenkeel cluster show");
+    assert!(shown.contains("evenkeel cluster init"), "{shown}");
+    host.runs("evenkeeld boot-good && evenkeeld pacemaker-gate && evenkeeld may-restart");
+    host.runs("systemctl start boot-complete.target evenkeel-pacemaker-gate");
+    assert_eq!(host.property("evenkeel-boot-good", "ActiveState"), "active");
+    host.runs("systemctl stop boot-complete.target evenkeel-boot-good");
     host.runs("id evenkeel-check; stat -c '%a %U %n' /etc/evenkeel /run/evenkeel");
     host.runs("man evenkeeld >/dev/null 2>&1 || ls /usr/share/man/man8/evenkeeld.8.gz");
 }
 
-fn starts(host: &Container) {
-    configure(&host.root);
-    host.runs("evenkeeld --check");
-    host.runs("systemctl start evenkeeld");
+fn belongs_to_no_cluster(host: &Container) {
+    host.until_property("evenkeeld", "ActiveState", |state| state == "active");
     host.until_property("evenkeeld", "StatusText", |text| {
-        text.contains("coordinator n1")
+        text.contains("belongs to no cluster yet")
     });
-    host.runs("systemctl is-active evenkeeld evenkeel-machine.service");
-    host.runs("printf 'correct horse battery\\n' >/srv/password");
-    host.runs("evenkeel user create admin --role admin --local --new-password-file /srv/password");
-    knows_its_users(host);
+    assert_eq!(host.property("evenkeeld", "NRestarts"), "0");
+}
+
+/// It says why, once, and runs when it is mended.
+fn is_not_started_again_and_again(host: &Container) {
+    let file = host.root.join("etc/evenkeel/evenkeeld.toml");
+    let packaged = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{packaged}\n[nonsense]\n")).unwrap();
+    host.refuses("systemctl restart evenkeeld");
+    assert_eq!(host.property("evenkeeld", "ActiveState"), "failed");
+    assert_eq!(host.property("evenkeeld", "ExecMainStatus"), "78");
+    assert_eq!(host.property("evenkeeld", "NRestarts"), "0");
+    let text = host.property("evenkeeld", "StatusText");
+    assert!(text.contains("is not a configuration"), "{text}");
+    fs::write(&file, packaged).unwrap();
+    host.runs("systemctl start evenkeeld");
+    belongs_to_no_cluster(host);
 }
 
 fn knows_its_users(host: &Container) {
@@ -196,6 +226,7 @@ fn is_confined(host: &Container) {
 fn holds_units_back(host: &Container, keeper: &Keeper) {
     keeper.take_over();
     host.until("the takeover", || keeper.is_taken_over().then_some(()));
+    host.runs("systemctl stop boot-complete.target evenkeel-boot-good");
     host.runs("systemctl start --no-block boot-complete.target");
     host.until_property("evenkeel-boot-good", "StatusText", |text| {
         text.starts_with("waits for n1 to serve")
@@ -246,8 +277,7 @@ fn write(host: &Container, path: &str, text: &str) {
 
 fn logs_with_fields(host: &Container) {
     // Nobody listens there: the daemon logs that it tries, and of which operation.
-    let get = "evenkeel --url https://127.0.0.1 --user admin --password-file /srv/password --insecure \
-               image package get http://127.0.0.1:9/none.tgz";
+    let get = node::api("image package get http://127.0.0.1:9/none.tgz");
     host.until("a coordinator", || {
         let (_, said) = host.tries(&format!("timeout 2 {get}"));
         let logged = journal(host, "EVENKEEL_OPERATION");
@@ -269,7 +299,7 @@ fn logs_with_fields(host: &Container) {
 }
 
 /// Messages of the daemon with a field, or with a field's value.
-fn journal(host: &Container, wanted: &str) -> Vec<Value> {
+pub(crate) fn journal(host: &Container, wanted: &str) -> Vec<Value> {
     let (_, said) = host.tries("journalctl --no-pager -o json -u evenkeeld");
     let all = said
         .lines()
@@ -319,7 +349,7 @@ fn lets_a_pool_go(host: &Container) {
     host.refuses(&format!("grep '/pool/' /proc/{pid}/mountinfo"));
 }
 
-fn is_back(host: &Container) {
+pub(crate) fn is_back(host: &Container) {
     host.until_property("evenkeeld", "ActiveState", |state| state == "active");
     host.until_property("evenkeeld", "StatusText", |text| {
         text.contains("coordinator n1")
@@ -327,81 +357,12 @@ fn is_back(host: &Container) {
     knows_its_users(host);
 }
 
-fn is_upgraded(host: &Container, keeper: &Keeper, first: &str, newer: &str) {
-    let pid = host.property("evenkeeld", "MainPID");
-    host.until("nothing open", || {
-        (host.tries("evenkeeld may-restart").0 == Some(0)).then_some(())
-    });
-    host.runs(&format!("dpkg -i {newer}"));
-    host.until_property("evenkeeld", "ActiveState", |state| state == "active");
-    let next = host.property("evenkeeld", "MainPID");
-    assert_ne!(next, pid);
-    assert_eq!(host.property("evenkeeld", "NRestarts"), "0");
-    let started =
-        host.runs("journalctl --no-pager -o cat -u evenkeeld -b --grep 'ready' | tail -3");
-    assert!(started.contains("ready"));
-    assert_eq!(host.runs("dpkg-query -W -f '${Version}' evenkeel"), NEWER);
-    is_back(host);
-
-    // A takeover stands: the files are replaced, and the daemon runs on until it is over.
-    keeper.take_over();
-    host.until("the takeover", || keeper.is_taken_over().then_some(()));
-    let said = host.runs(&format!("dpkg -i {first} 2>&1"));
-    assert!(said.contains("restarted later"), "{said}");
-    assert_eq!(host.property("evenkeeld", "MainPID"), next);
-    host.until_property("evenkeel-restart", "StatusText", |text| {
-        text.contains("takeover to be over")
-    });
-    let refused = host.refuses("dpkg -r evenkeel 2>&1");
-    assert!(refused.contains("not removed now"), "{refused}");
-    assert_eq!(host.property("evenkeeld", "MainPID"), next);
-    host.until("the giveback", || keeper.give_back().then_some(()));
-    host.until_property("evenkeeld", "MainPID", |pid| pid != next && pid != "0");
-    is_back(host);
-}
-
-/// What the release before left behind: the same database, without what this one added.
-fn migrates(host: &Container, newer: &str) {
-    host.runs("systemctl stop evenkeeld");
-    let path = host.root.join("var/lib/evenkeel/node.db");
-    let database = rusqlite::Connection::open(&path).unwrap();
-    let version = |it: &rusqlite::Connection| -> i64 {
-        it.query_row("PRAGMA user_version", [], |row| row.get(0))
-            .unwrap()
-    };
-    let latest = version(&database);
-    assert!(latest > 1, "there is no release before");
-    database
-        .execute_batch("DROP TABLE device_step; PRAGMA user_version = 1")
-        .unwrap();
-    database
-        .execute("INSERT INTO small (key, value) VALUES ('kept', '1')", [])
-        .unwrap();
-    drop(database);
-    host.runs(&format!("dpkg -i {newer}"));
-    // Whoever stopped it wants it stopped.
-    assert_eq!(host.property("evenkeeld", "ActiveState"), "inactive");
-    host.runs("systemctl start evenkeeld");
-    is_back(host);
-    host.runs("systemctl stop evenkeeld");
-    let database = rusqlite::Connection::open(&path).unwrap();
-    assert_eq!(version(&database), latest);
-    let kept = "SELECT count(*) FROM small WHERE key = 'kept'";
-    let count = |sql: &str| -> i64 { database.query_row(sql, [], |row| row.get(0)).unwrap() };
-    assert_eq!(
-        (count(kept), count("SELECT count(*) FROM device_step")),
-        (1, 0)
-    );
-    println!("    node.db: schema 1 became {latest}, and kept its rows");
-    drop(database);
-    host.runs("systemctl start evenkeeld");
-    is_back(host);
-}
-
 fn is_removed(host: &Container, package: &str) {
     host.runs("dpkg -r evenkeel 2>&1");
     host.refuses("systemctl is-active evenkeeld");
-    host.runs("ls /etc/evenkeel/evenkeeld.toml /etc/evenkeel/node.key /var/lib/evenkeel/node.db");
+    host.runs(
+        "ls /etc/evenkeel/evenkeeld.toml /var/lib/evenkeel/pki/node.key /var/lib/evenkeel/node.db",
+    );
     host.refuses("ls /usr/bin/evenkeeld /run/evenkeel");
     host.runs(&format!("dpkg -i {package} 2>&1"));
     is_back(host);

@@ -123,7 +123,8 @@ fn a_standby_by_hand_a_fenced_node_and_a_slow_link_are_told_and_left_to_the_oper
         "--skip-warnings",
         "--stabilize-minutes",
         "1",
-    ]).unwrap();
+    ])
+    .unwrap();
     site.wait_completed();
     site.is_updated();
 }

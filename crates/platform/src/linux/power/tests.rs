@@ -290,6 +290,7 @@ async fn a_simulated_processor_answers_the_real_tool() {
         let sp = SpSettings {
             own: Some(lan(simulator.port, file)),
             partner: Some(lan(simulator.port, file)),
+            redfish: None,
         };
         LinuxPower::new(
             &host,
@@ -316,6 +317,7 @@ async fn a_simulated_processor_answers_the_real_tool() {
     let gone = SpSettings {
         own: Some(lan(port, &right)),
         partner: None,
+        redfish: None,
     };
     let gone = LinuxPower::new(&host, &PowerSettings::default(), &gone, None);
     assert!(!gone.sp().await.unwrap().reachable);

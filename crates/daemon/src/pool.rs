@@ -235,7 +235,7 @@ mod tests {
             way: OnceLock::new(),
         };
         let members = |address: &str| -> Members {
-            Arc::new([("n2".parse().unwrap(), address.to_owned())].into())
+            Arc::new([("n2".parse().unwrap(), address.to_owned().into())].into())
         };
         assert_eq!(line.addresses(&Members::default()), ["b:1"]);
         assert_eq!(line.addresses(&members("b:1")), ["b:1"]);

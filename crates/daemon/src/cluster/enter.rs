@@ -173,16 +173,17 @@ mod tests {
             Some(node2.clone())
         );
         assert!(wished_partner(&settings, Some("no name")).is_err());
-        settings.platform = PlatformSettings::Linux(evenkeel_model::LinuxSettings {
+        settings.platform = PlatformSettings::Linux(Box::new(evenkeel_model::LinuxSettings {
             slots: evenkeel_model::SlotSettings::Directory {
                 path: "/slots".into(),
             },
             failover: Some(FailoverSettings::Pacemaker {
                 partner: node2.clone(),
             }),
+            power: evenkeel_model::PowerSettings::default(),
             sp: evenkeel_model::SpSettings::default(),
             inventory: evenkeel_model::InventorySettings::default(),
-        });
+        }));
         assert_eq!(
             wished_partner(&settings, None).unwrap(),
             Some(node2.clone())

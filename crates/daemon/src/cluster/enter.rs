@@ -174,13 +174,13 @@ mod tests {
         );
         assert!(wished_partner(&settings, Some("no name")).is_err());
         settings.platform = PlatformSettings::Linux(Box::new(evenkeel_model::LinuxSettings {
-            power: Default::default(),
             slots: evenkeel_model::SlotSettings::Directory {
                 path: "/slots".into(),
             },
             failover: Some(FailoverSettings::Pacemaker {
                 partner: node2.clone(),
             }),
+            power: evenkeel_model::PowerSettings::default(),
             sp: evenkeel_model::SpSettings::default(),
             inventory: evenkeel_model::InventorySettings::default(),
         }));

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::process::{Child, Stdio};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -38,14 +39,7 @@ impl Site {
         let shown = ["image", "show-update-progress"];
         let progress = self.ask(&shown, PATIENCE).unwrap();
         let why = self.ask(&["explain"], PATIENCE).unwrap();
-        let software = self.software().unwrap_or_default();
-        format!(
-            "{}{}{}{}",
-            progress.output,
-            why.output,
-            why.errors,
-            serde_json::to_string_pretty(&software).unwrap()
-        )
+        format!("{}{}{}", progress.output, why.output, why.errors)
     }
 
     /// Everything is served by whoever it belongs to.
@@ -123,7 +117,8 @@ fn a_standby_by_hand_a_fenced_node_and_a_slow_link_are_told_and_left_to_the_oper
         "--skip-warnings",
         "--stabilize-minutes",
         "1",
-    ]).unwrap();
+    ])
+    .unwrap();
     site.wait_completed();
     site.is_updated();
 }
@@ -214,7 +209,7 @@ fn two_pairs_are_updated_while_etcds_leader_dies_and_the_coordinator_is_cut_off(
     println!("etcd's leader, m{}, dies", members.kill_leader().unwrap());
     let coordinator = site.coordinator().unwrap();
     let host = site.host(coordinator);
-    println!("{}, which coordinates, is cut off", host.name());
+    println!("{}, whose daemon coordinates, is frozen", host.name());
     site.cut_off(coordinator, true);
     until("another coordinator", PATIENCE, || {
         site.coordinator().filter(|index| *index != coordinator)
@@ -252,5 +247,7 @@ impl Site {
         let pid = host.output("cat", ["/run/evenkeeld.pid"]).unwrap();
         let signal = if is_cut { "-STOP" } else { "-CONT" };
         host.output("kill", [signal, pid.trim()]).unwrap();
+        let frozen = if is_cut { index } else { usize::MAX };
+        self.frozen.store(frozen, Ordering::Relaxed);
     }
 }

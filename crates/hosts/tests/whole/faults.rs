@@ -108,8 +108,9 @@ fn a_standby_by_hand_a_fenced_node_and_a_slow_link_are_told_and_left_to_the_oper
     let told = told.unwrap_or_else(|error| panic!("{error}: {}", site.findings()));
     println!("{told}");
     assert!(told.contains("not by Evenkeel"), "{told}");
-    site.begin_update();
-    site.wait_state("failed");
+    let refused = site.ask(&["image", "update", NEW, "--skip-warnings"], PATIENCE);
+    let refused = refused.unwrap();
+    assert_eq!(refused.code, Some(1), "{refused:?}");
     assert!(site.is_standby(B), "somebody ended what was not ours");
     standby(&["-N", "ctl-b", "-D"]);
     site.is_home();
@@ -246,13 +247,11 @@ fn two_pairs_are_updated_while_etcds_leader_dies_and_the_coordinator_is_cut_off(
 }
 
 impl Site {
-    /// The host whose daemon coordinates: the newest election in anybody's log.
+    /// The host whose daemon coordinates the update that is open, as `explain` says it.
     fn coordinator(&self) -> Option<usize> {
         let said = self.ask(&["explain", "--json"], PATIENCE).ok()?;
         let said: Value = serde_json::from_str(&said.output).ok()?;
-        let name = said["coordinator"]["node"]
-            .as_str()
-            .or_else(|| said["coordinator"].as_str())?;
+        let name = said["operations"][0]["coordinator"].as_str()?;
         let hosts = self.cluster.hosts();
         hosts.iter().position(|host| host.name() == name)
     }

@@ -9,6 +9,7 @@ use evenkeel_hosts::{Cluster, Host};
 use evenkeel_model::TransitionStage;
 use evenkeel_model::{BootId, MemberHa, NodeName, PairState, PoolName, TransitionId};
 use evenkeel_platform::linux::Host as Machine;
+use evenkeel_platform::linux::storage::PoolPlaces as _;
 use evenkeel_platform::linux::{Call, CleanReboot, Finished, Keeper, Pacemaker, Programs};
 use evenkeel_platform::{Failover as _, GivebackRequest, PlatformError, TakeoverRequest};
 use tokio::task::JoinHandle;

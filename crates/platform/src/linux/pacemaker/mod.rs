@@ -55,6 +55,9 @@ const RECENT: Duration = Duration::from_millis(500);
 /// Between two looks while something is awaited.
 const POLL: Duration = Duration::from_millis(200);
 
+/// The newest look, and when it was.
+type Newest = Option<(Instant, Arc<Seen>)>;
+
 /// This node's Pacemaker.
 #[derive(Clone)]
 pub struct Pacemaker {
@@ -62,7 +65,7 @@ pub struct Pacemaker {
     members: Members,
     boot: BootId,
     /// The newest look, for whoever only wants to see.
-    newest: Arc<Mutex<Option<(Instant, Arc<Seen>)>>>,
+    newest: Arc<Mutex<Newest>>,
 }
 
 impl Pacemaker {

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -39,6 +40,8 @@ pub(crate) struct Site {
     pub(crate) cluster: Cluster,
     desk: tempfile::TempDir,
     programs: PathBuf,
+    /// The host whose daemon a test has frozen; none is a number that no host has.
+    pub(crate) frozen: AtomicUsize,
 }
 
 /// What a command of the operator's left.
@@ -70,6 +73,7 @@ impl Site {
             cluster,
             desk,
             programs,
+            frozen: AtomicUsize::new(usize::MAX),
         };
         Ok(site)
     }
@@ -178,19 +182,24 @@ impl Site {
         Ok(())
     }
 
-    /// A command of the operator's from where clients are, to whichever host answers first.
+    /// A command of the operator's from where clients are, to the first host whose daemon listens.
     pub(crate) fn ask(&self, words: &[&str], within: Duration) -> Result<Said> {
-        let mut newest = None;
-        for host in self.cluster.hosts() {
-            let said = self.ask_of(host, words, within)?;
-            // 1 is a refusal or a host that does not answer; the errors tell.
-            let unheard = said.code == Some(1) && said.errors.contains("cannot be reached");
-            if !unheard {
-                return Ok(said);
-            }
-            newest = Some(said);
-        }
-        newest.context("there is no host")
+        let host = until("a daemon that listens", PATIENCE, || self.listening())?;
+        self.ask_of(host, words, within)
+    }
+
+    /// The command itself would wait for a host that is without power. One that is frozen accepts connections all the same.
+    fn listening(&self) -> Option<&Host> {
+        let frozen = self.frozen.load(Ordering::Relaxed);
+        let hosts = self.cluster.hosts().iter().enumerate();
+        let mut awake = hosts.filter(|(index, _)| *index != frozen);
+        let found = awake.find(|(_, host)| {
+            let connect = format!("exec 3<>/dev/tcp/{}/443", host.address());
+            let mut command = self.cluster.client("timeout");
+            command.args(["1", "bash", "-c", &connect]);
+            command.output().is_ok_and(|output| output.status.success())
+        });
+        found.map(|(_, host)| host)
     }
 
     /// The same, to that host.
@@ -424,7 +433,6 @@ fn configuration(host: &Host, record: &Record) -> Result<String> {
 
 /// Runs a program to its end, which comes in time or is an error. What it prints goes through files: nobody need read it meanwhile.
 pub(crate) fn finish(command: &mut Command, scratch: &Path, within: Duration) -> Result<Said> {
-    use std::sync::atomic::{AtomicU32, Ordering};
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let paths = ["out", "err"].map(|kind| scratch.with_extension(format!("{count}.{kind}")));

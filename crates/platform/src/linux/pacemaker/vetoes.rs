@@ -123,6 +123,12 @@ fn switched_off(seen: &Seen) -> Option<Veto> {
 fn standing(seen: &Seen) -> Option<Veto> {
     let transition = seen.transition()?;
     let (taken, by) = (&transition.taken, &transition.by);
+    // Whoever did it ends it.
+    if transition.id.is_none() && seen.is_standby(taken) {
+        return Some(stays(format!(
+            "{taken} is in standby, and not by Evenkeel: {by} serves for it; end that with `crm_standby -N {taken} -D`"
+        )));
+    }
     match transition.stage {
         TransitionStage::TakingOver => Some(stays(format!("{by} is taking {taken} over"))),
         TransitionStage::TakenOver | TransitionStage::GivingBack => Some(stays(format!(

@@ -227,6 +227,10 @@ fn vetoes_say_what_to_do() {
         ("failed", "crm_resource --cleanup"),
         ("moved", "crm_resource --clear -r a_data"),
         (
+            "by_hand",
+            "and not by Evenkeel: ctl-a serves for it; end that with `crm_standby -N ctl-b -D`",
+        ),
+        (
             "booting",
             "ctl-b does not serve its own pools: it is booting",
         ),

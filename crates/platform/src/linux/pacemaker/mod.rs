@@ -152,13 +152,16 @@ impl Pacemaker {
         })
     }
 
-    /// Goes from step to step until all is done, for a bounded time.
+    /// Goes from step to step until all is done, for a bounded time. Nobody is told afterwards what was before.
     async fn drive(&self, next: impl Fn(&Seen) -> Step + Send) -> Result<(), PlatformError> {
         let deadline = Instant::now() + SETTLE;
         loop {
             let seen = self.look().await?;
             let awaited = match next(&seen) {
-                Step::Done => return Ok(()),
+                Step::Done => {
+                    *self.newest.lock().await = None;
+                    return Ok(());
+                }
                 Step::Refuse(why) => return Err(PlatformError::Refused(why)),
                 Step::NotYet(why) => return Err(PlatformError::Unavailable(why)),
                 Step::Change(edits, expect) => {

@@ -349,6 +349,8 @@ async fn a_waiting_node_serves_alone_with_proof_that_its_partner_is_dead() {
     let transition = own.pair().await.unwrap().unwrap().transition.unwrap();
     assert_eq!((transition.id, transition.taken.as_str()), (None, B));
     fake.state().boot(B, boot(0xb2));
+    // Whoever only looks may be told what was so a moment ago.
+    tokio::time::sleep(super::super::RECENT).await;
     let pair = own.pair().await.unwrap().unwrap();
     assert_eq!(
         (pair.local.ha, pair.partner.ha),

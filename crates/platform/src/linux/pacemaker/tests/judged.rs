@@ -228,7 +228,7 @@ fn vetoes_say_what_to_do() {
         ("moved", "crm_resource --clear -r a_data"),
         (
             "by_hand",
-            "and not by Evenkeel: ctl-a serves for it; end that with `crm_standby -N ctl-b -D`",
+            "and not by Evenkeel: ctl-b serves for it; end that with `crm_standby -N ctl-a -D`",
         ),
         (
             "booting",

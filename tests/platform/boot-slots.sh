@@ -37,7 +37,7 @@ missing() {
 initrd() {
   local kv; kv=$(basename "$(ls -d "$KERNEL"/lib/modules/*/ | tail -1)")
   [ -f "$KERNEL/lib/modules/$kv/modules.dep.bin" ] || depmod -b "$KERNEL" "$kv"
-  rm -rf ird; mkdir -p ird/{bin,dev,proc,root,lib}; cp "$(command -v busybox)" ird/bin/busybox
+  rm -rf ird; mkdir -p ird/{bin,dev,proc,sysroot,lib}; cp "$(command -v busybox)" ird/bin/busybox
   local m; for m in virtio_pci virtio_blk crc32c_generic ext4 nls_cp437 nls_ascii nls_utf8 vfat efivarfs; do
     modprobe -d "$KERNEL" -S "$kv" --show-depends $m | awk '/^insmod/{print $2}'
   done | awk '!seen[$0]++' | while read -r f; do cp "$f" ird/lib/; basename "$f"; done >ird/order
@@ -48,9 +48,9 @@ $B mount -t proc p /proc; $B mount -t devtmpfs d /dev
 while read m; do $B insmod /lib/$m; done </order
 for w in $($B cat /proc/cmdline); do case $w in root=*) R=${w#root=};; esac; done
 n=0; while [ $n -lt 50 ] && ! [ -b $R ]; do $B sleep 0.1; n=$((n+1)); done
-$B mount -t ext4 $R /root || { echo "EK initrd: cannot mount $R"; exit 1; }
-$B mount --move /dev /root/dev; $B umount /proc
-exec $B switch_root /root /sbin/init
+$B mount -t ext4 $R /sysroot || { echo "EK initrd: cannot mount $R"; exit 1; }
+$B mount --move /dev /sysroot/dev; $B umount /proc
+exec $B switch_root /sysroot /sbin/init
 I
   chmod +x ird/init
   (cd ird && find . | cpio -o -H newc --quiet | gzip -1) >initrd.img

@@ -26,8 +26,12 @@ pub(crate) fn run_all(also: Also) -> Result<()> {
         platform::prepare()?;
     }
     conformance::prepare()?;
-    let all = ["build", "--workspace", "--bins", "--tests", "--examples"];
-    run("building programs and tests", cargo().args(all))?;
+    let mut build = cargo();
+    build.args(["build", "--workspace", "--bins", "--tests"]);
+    if also == Also::Platform {
+        build.arg("--examples");
+    }
+    run("building programs and tests", &mut build)?;
     let platform = match also {
         Also::Nothing => Vec::new(),
         Also::Platform => platform::start_kindly(),

@@ -64,7 +64,7 @@ impl Linux {
         };
         let places = Places {
             store: data.join("packages"),
-            // Both slots are of one size, so that either can take what the other holds.
+            // Until it is asked which of them is the alternate one.
             slot: slots.path(Slot::B),
             root: data.to_path_buf(),
         };
@@ -287,6 +287,8 @@ impl Inventory for Linux {
     }
 
     async fn space(&self) -> Result<Space, PlatformError> {
-        self.inventory.space().await
+        let alternate = self.slots.slots().await?.alternate();
+        let slot = self.slots.path(alternate);
+        self.inventory.space_with(slot).await
     }
 }

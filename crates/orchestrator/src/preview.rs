@@ -20,8 +20,8 @@ impl FrontDoor {
     /// Estimates an update: an operation with a job that touches nothing.
     pub async fn estimate(&self, request: UpdateRequest, by: UserName) -> Result<JobId, Refusal> {
         let fits = |view: &View| {
-            refuse_mixed(view, "An estimate")?;
             possible(view, &request)?;
+            refuse_mixed(view, "An estimate")?;
             package(view, &request.version).map(drop)
         };
         let description = "PATCH /api/cluster/software?estimate_only=true";

@@ -150,17 +150,36 @@ fn install() -> Result<()> {
     run("reading Debian's lists", apt().args(["update", "-qq"]))?;
     let title = format!("installing {}", missing.join(" "));
     let install = ["install", "-y", "-qq", "--no-install-recommends"];
-    let named = missing.into_iter().map(as_installed);
-    run(&title, apt().args(install).args(named))
+    let named: Vec<String> = missing.into_iter().flat_map(in_one_version).collect();
+    // Only what goes together in one version is ever named by its version.
+    let downgrades = named.iter().any(|it| it.contains('='));
+    let allow = downgrades.then_some("--allow-downgrades");
+    run(&title, apt().args(install).args(allow).args(named))
 }
 
-/// QEMU's packages go together in one version only, and some may be there from another of Debian's collections.
-fn as_installed(package: &str) -> String {
-    let tools = version("qemu-utils").filter(|_| package.starts_with("qemu-system"));
-    match tools {
-        Some(version) => format!("{package}={version}"),
-        None => package.to_owned(),
+/// QEMU's packages go together in one version only, and its tools may be there already: from another of Debian's collections, or
+/// in a version that is not offered any more.
+fn in_one_version(package: &'static str) -> Vec<String> {
+    const TOOLS: &str = "qemu-utils";
+    let Some(there) = version(TOOLS).filter(|_| package.starts_with("qemu-system")) else {
+        return vec![package.to_owned()];
+    };
+    let offered = offered(package);
+    match offered.first() {
+        Some(newest) if !offered.contains(&there) => {
+            vec![format!("{package}={newest}"), format!("{TOOLS}={newest}")]
+        }
+        Some(_) => vec![format!("{package}={there}")],
+        None => vec![package.to_owned()],
     }
+}
+
+/// The versions of a package that can be installed, the newest first.
+fn offered(package: &str) -> Vec<String> {
+    let said = output(Command::new("apt-cache").args(["madison", package]));
+    let lines = said.unwrap_or_default();
+    let versions = lines.lines().filter_map(|line| line.split('|').nth(1));
+    versions.map(|it| it.trim().to_owned()).collect()
 }
 
 fn apt() -> Command {

@@ -13,3 +13,4 @@ mod shelves;
 mod storage;
 mod transports;
 mod tree;
+mod whole;

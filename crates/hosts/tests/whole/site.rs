@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -40,8 +40,6 @@ pub(crate) struct Site {
     pub(crate) cluster: Cluster,
     desk: tempfile::TempDir,
     programs: PathBuf,
-    /// The host whose daemon a test has frozen; none is a number that no host has.
-    pub(crate) frozen: AtomicUsize,
 }
 
 /// What a command of the operator's left.
@@ -73,7 +71,6 @@ impl Site {
             cluster,
             desk,
             programs,
-            frozen: AtomicUsize::new(usize::MAX),
         };
         Ok(site)
     }
@@ -188,18 +185,14 @@ impl Site {
         self.ask_of(host, words, within)
     }
 
-    /// The command itself would wait for a host that is without power. One that is frozen accepts connections all the same.
+    /// The command itself would wait for a host that is without power, or cut off.
     fn listening(&self) -> Option<&Host> {
-        let frozen = self.frozen.load(Ordering::Relaxed);
-        let hosts = self.cluster.hosts().iter().enumerate();
-        let mut awake = hosts.filter(|(index, _)| *index != frozen);
-        let found = awake.find(|(_, host)| {
+        self.cluster.hosts().iter().find(|host| {
             let connect = format!("exec 3<>/dev/tcp/{}/443", host.address());
             let mut command = self.cluster.client("timeout");
             command.args(["1", "bash", "-c", &connect]);
             command.output().is_ok_and(|output| output.status.success())
-        });
-        found.map(|(_, host)| host)
+        })
     }
 
     /// The same, to that host.

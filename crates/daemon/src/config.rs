@@ -55,6 +55,10 @@ pub(crate) enum ConfigError {
     },
     #[error("{path}: record.partner is {partner}, which is this node itself")]
     OwnPartner { path: PathBuf, partner: NodeName },
+    #[error(
+        "{path}: platform.sp.none says that there is no service processor, and platform.sp.{named} names one"
+    )]
+    NoProcessor { path: PathBuf, named: &'static str },
     #[error("{path}: lab.minute_ms is 0, and a minute takes time")]
     NoMinute { path: PathBuf },
 }
@@ -82,6 +86,7 @@ fn parse(path: &Path, text: &str) -> Result<NodeSettings, ConfigError> {
     }
     check_download(path, &settings.download)?;
     check_partner(path, &settings)?;
+    check_processors(path, &settings)?;
     if settings.lab.as_ref().is_some_and(|lab| lab.minute_ms == 0) {
         return Err(ConfigError::NoMinute {
             path: path.to_owned(),
@@ -147,6 +152,26 @@ fn check_partner(path: &Path, settings: &NodeSettings) -> Result<(), ConfigError
         RecordSettings::SharedPool(_) | RecordSettings::Etcd(_) | RecordSettings::Sqlite { .. } => {
             Ok(())
         }
+    }
+}
+
+/// There either are service processors, or there are none.
+fn check_processors(path: &Path, settings: &NodeSettings) -> Result<(), ConfigError> {
+    let PlatformSettings::Linux(linux) = &settings.platform else {
+        return Ok(());
+    };
+    let sp = &linux.sp;
+    let named = [
+        ("own", sp.own.is_some()),
+        ("partner", sp.partner.is_some()),
+        ("redfish", sp.redfish.is_some()),
+    ];
+    match named.into_iter().find(|(_, named)| sp.none && *named) {
+        Some((named, _)) => Err(ConfigError::NoProcessor {
+            path: path.to_owned(),
+            named,
+        }),
+        None => Ok(()),
     }
 }
 
@@ -490,6 +515,11 @@ mod tests {
         assert!(wrong.contains("node name \"node 1\""), "{wrong}");
         let wrong = refused("data = \"/", "data = \"./");
         assert!(wrong.contains("data is ./"), "{wrong}");
+        let simulated = "backend = \"sim\"\nsocket = \"/run/evenkeel/platform.sock\"";
+        let linux = "backend = \"linux\"\nslots = { kind = \"directory\", path = \"/slots\" }\n[platform.sp]\nnone = true\n\
+                     partner = { host = \"h\", user = \"u\", password_file = \"/p\" }";
+        let wrong = refused(simulated, linux);
+        assert!(wrong.contains("platform.sp.partner names one"), "{wrong}");
         let wrong = refused("# tries = 10", "tries = 0");
         assert!(wrong.contains("download.tries is 0"), "{wrong}");
         let wrong = refused("# ca = [\"/", "ca = [\"./");

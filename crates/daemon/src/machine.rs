@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use evenkeel_linux::{Host, Linux, LinuxParts};
 use evenkeel_model::{BootId, LinuxSettings, NodeSettings, PlatformSettings};
 use evenkeel_platform::devices::SharedDevices;
-use evenkeel_platform::linux::{self, Host, Linux, LinuxParts};
 use evenkeel_platform::remote::{self, Remote};
 use evenkeel_platform::{Failover, PlatformError, SharedPlatform, sim};
 
@@ -101,7 +101,7 @@ pub(crate) async fn failover(
     Ok(match &settings.platform {
         PlatformSettings::Sim { socket } => Some(Arc::new(sim::Client::connect(socket).await?)),
         PlatformSettings::Linux(linux) => {
-            let engine = linux::pacemaker(&parts(settings, linux))?;
+            let engine = evenkeel_linux::pacemaker(&parts(settings, linux))?;
             engine.map(|engine| Arc::new(engine) as Arc<dyn Failover>)
         }
     })

@@ -1,8 +1,8 @@
 //! The platform's programs, run inside a host.
 
 use async_trait::async_trait;
+use evenkeel_linux::{Call, Finished, Programs, SystemPrograms};
 use evenkeel_platform::PlatformError;
-use evenkeel_platform::linux::{Call, Finished, Programs, SystemPrograms};
 
 use crate::host::Host;
 

@@ -421,6 +421,9 @@ pub struct SpState {
     pub reachable: bool,
     /// Its image is not corrupt.
     pub image_ok: bool,
+    /// The node's configuration says that it has none. An older daemon takes it for one that does not answer.
+    #[serde(default)]
+    pub absent: bool,
 }
 
 /// Time synchronisation of a node.
@@ -492,6 +495,9 @@ pub enum FenceDevice {
 pub struct PartnerSp {
     /// It answers this node.
     pub reachable: bool,
+    /// The node's configuration says that its partner has none. An older daemon takes it for one that does not answer.
+    #[serde(default)]
+    pub absent: bool,
 }
 
 /// What decides whether a node's next boot comes up by itself.

@@ -220,7 +220,7 @@ fn service_processor_lost(input: &Input<'_>, node: &NodeName) -> Result<(), Stri
     let mut warned = input.operation.findings.iter().flatten();
     let is_accepted = |found: &Finding| found.check == SP && found.about.contains(&silence);
     match seen.sp.as_result() {
-        Ok(sp) if sp.reachable => Ok(()),
+        Ok(sp) if sp.reachable || sp.absent => Ok(()),
         Ok(_) if warned.any(is_accepted) => Ok(()),
         Ok(_) => Err(format!(
             "the service processor of node \"{node}\" has stopped answering since the update was \

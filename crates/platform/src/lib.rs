@@ -7,7 +7,6 @@
 mod traits;
 
 pub mod devices;
-pub mod linux;
 pub mod remote;
 pub mod sim;
 

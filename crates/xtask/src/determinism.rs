@@ -26,7 +26,6 @@ const NOT_RUN: &[&str] = &[
     "interconnect/src/pull",
     "interconnect/src/server.rs",
     "model/src/manifest",
-    "platform/src/linux",
     "record/src/pool",
     "record/src/sqlite",
     "seam/src/watch.rs",

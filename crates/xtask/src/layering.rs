@@ -19,6 +19,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("record", &["model", "seam"]),
     ("package-store", &["model", "seam"]),
     ("platform", &["model", "seam"]),
+    // The backend for real machines, apart from the traits: what is simulated never needs it, nor does a lab.
+    ("linux", &["model", "seam", "platform"]),
     ("firmware", &["model", "seam", "platform"]),
     (
         "interconnect",
@@ -57,7 +59,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("daemon", ALL),
     ("lab", &["model", "seam", "identity", "platform"]),
     // Test support: hosts as namespaces of one machine. Nothing of the product uses it.
-    ("hosts", &["model", "seam", "platform"]),
+    ("hosts", &["model", "seam", "platform", "linux"]),
     ("cli", &["model", "seam", "api", "lab", "package-store"]),
     ("simulation", ALL),
     ("xtask", &[]),
@@ -72,6 +74,7 @@ const ALL: &[&str] = &[
     "record",
     "package-store",
     "platform",
+    "linux",
     "firmware",
     "interconnect",
     "agent",

@@ -495,6 +495,7 @@ impl Power for Machine {
         Ok(SpState {
             reachable: true,
             image_ok: true,
+            absent: false,
         })
     }
     async fn reboot(&self, _request: &RebootRequest) -> Result<(), PlatformError> {

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use evenkeel_hosts::{Cluster, Host};
+use evenkeel_linux::Host as Machine;
+use evenkeel_linux::storage::PoolPlaces as _;
+use evenkeel_linux::{Call, CleanReboot, Finished, Keeper, Pacemaker, Programs};
 use evenkeel_model::TransitionStage;
 use evenkeel_model::{BootId, MemberHa, NodeName, PairState, PoolName, TransitionId};
-use evenkeel_platform::linux::Host as Machine;
-use evenkeel_platform::linux::storage::PoolPlaces as _;
-use evenkeel_platform::linux::{Call, CleanReboot, Finished, Keeper, Pacemaker, Programs};
 use evenkeel_platform::{Failover as _, GivebackRequest, PlatformError, TakeoverRequest};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};

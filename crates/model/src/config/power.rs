@@ -23,6 +23,9 @@ pub struct PowerSettings {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SpSettings {
+    /// Neither the node nor its partner has one. Then nothing of them is checked, and a node that hangs is reached by nobody from afar.
+    #[serde(default)]
+    pub none: bool,
     /// The node's own, through the network. Default: through the kernel's IPMI device.
     #[serde(default)]
     pub own: Option<LanSp>,

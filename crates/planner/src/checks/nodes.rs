@@ -108,7 +108,7 @@ pub(super) fn service_processor(findings: &mut Collector<'_>) {
         SP,
         |seen| &seen.sp,
         |findings, node, sp| {
-            if !sp.reachable {
+            if !sp.reachable && !sp.absent {
                 let issue = format!("The service processor of node \"{node}\" does not answer.");
                 let (severity, why) = weight(partner_of(findings, node));
                 let (issue, about) = (issue + why, sp_silence(node));
@@ -136,7 +136,7 @@ pub(super) fn service_processor(findings: &mut Collector<'_>) {
                 return;
             };
             let what = match sp {
-                Some(sp) if sp.reachable => return,
+                Some(sp) if sp.reachable || sp.absent => return,
                 Some(_) => "does not answer",
                 None => "is not known to",
             };

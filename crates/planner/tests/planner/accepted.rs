@@ -31,6 +31,24 @@ fn a_service_processor_that_was_accepted_silent_is_told_by_name() {
     );
 }
 
+/// Where the configuration says that there are none, nobody misses one, and no warning has to be let pass.
+#[test]
+fn nodes_that_have_no_service_processor_are_updated() {
+    let mut world = World::update();
+    for node in ["n1", "n2", "n3", "n4"] {
+        world.override_node(node, |seen| {
+            change(seen, |sp| (sp.reachable, sp.absent) = (false, true));
+            seen.partner_sp = known(Some(PartnerSp {
+                reachable: false,
+                absent: true,
+            }));
+        });
+    }
+    world.run();
+    assert_eq!(world.operation.findings.as_deref(), Some(&[][..]));
+    assert_eq!(*ended(&world), OperationEnd::Completed);
+}
+
 /// However many they are, and however long their names: the list is not cut.
 #[test]
 fn many_silent_service_processors_are_all_accepted() {

@@ -58,7 +58,10 @@ fn fence_by_sp(world: &mut World, node: &str) {
 
 fn sp_silent(world: &mut World) {
     world.override_node("n2", |seen| {
-        seen.partner_sp = known(Some(PartnerSp { reachable: false }));
+        seen.partner_sp = known(Some(PartnerSp {
+            reachable: false,
+            absent: false,
+        }));
     });
 }
 

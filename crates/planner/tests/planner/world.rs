@@ -541,6 +541,7 @@ fn healthy(node: &str, n: u128) -> NodeObservation {
         sp: known(SpState {
             reachable: true,
             image_ok: true,
+            absent: false,
         }),
         time_sync: known(TimeSync {
             synchronized: true,
@@ -571,7 +572,10 @@ fn healthy(node: &str, n: u128) -> NodeObservation {
             },
             tested_s_ago: Some(60),
         })),
-        partner_sp: known(Some(PartnerSp { reachable: true })),
+        partner_sp: known(Some(PartnerSp {
+            reachable: true,
+            absent: false,
+        })),
         boot_settings: known(BootSettings {
             autoboot: true,
             stops_in_menu: false,

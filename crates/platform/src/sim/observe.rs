@@ -100,6 +100,7 @@ impl Hardware {
         SpState {
             reachable: !node.has(Fault::SpDead) && self.processor_answers(name),
             image_ok: !node.has(Fault::SpCorrupt),
+            absent: false,
         }
     }
 

@@ -50,6 +50,7 @@ impl Hardware {
             reachable: !at.has(Fault::SpDead)
                 && !at.has(Fault::SpCut)
                 && self.processor_answers(partner),
+            absent: false,
         })
     }
 

@@ -1,0 +1,230 @@
+//! Failover by Pacemaker on Corosync.
+//!
+//! A takeover is the taken node in standby for good, a giveback its end, and the cluster does the rest. What is ours about it
+//! stands in the cluster's own configuration, which both nodes see alike: attributes of the nodes ([`mark`]) and, while
+//! pools go home one by one, constraints that keep the later ones away ([`hold`]). A standby without our attribute is
+//! somebody else's.
+//!
+//! Everything is read as XML and judged by pure functions of one look ([`seen`], [`vetoes`], [`steps`]). Everything is
+//! changed by one kind of call, which happens as a whole and only to the very state that was judged ([`edit`]): there is
+//! no line between two lines at which a kill leaves half of it, and no other change that slips in between.
+//!
+//! What a node does for its own part, it does in [`Keeper::run`]: it tells its boot, and shuts down when it was taken over.
+
+mod calls;
+mod cib;
+mod edit;
+mod fencing;
+mod foresee;
+mod hold;
+mod keep;
+mod layout;
+mod mark;
+mod monitor;
+mod seen;
+mod steps;
+mod vetoes;
+mod witness;
+mod xml;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use evenkeel_model::{BootId, FencingState, LifName, LifState, NodeName, PairState, WitnessState};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep};
+
+pub use keep::{CleanReboot, Keeper};
+
+use self::foresee::Expect;
+use self::layout::Members;
+use self::seen::Seen;
+use self::steps::Step;
+use super::Host;
+use super::storage::{PoolPlace, PoolPlaces};
+use evenkeel_platform::{Failover, GivebackRequest, PlatformError, TakeoverRequest};
+
+/// How long an act waits for the cluster to have done it; the agent bounds an act with 30 s.
+const SETTLE: Duration = Duration::from_secs(25);
+/// A look costs two programs, and several loops look at the pair: what is seen may be so old where nothing is done by it.
+const RECENT: Duration = Duration::from_millis(500);
+/// Between two looks while something is awaited.
+const POLL: Duration = Duration::from_millis(200);
+
+/// A look, and when it began.
+type Newest = Option<(Instant, Arc<Seen>)>;
+
+/// This node's Pacemaker.
+#[derive(Clone)]
+pub struct Pacemaker {
+    host: Host,
+    members: Members,
+    boot: BootId,
+    /// The newest look, for whoever only wants to see.
+    newest: Arc<Mutex<Newest>>,
+}
+
+impl Pacemaker {
+    /// The node `local`, which runs in `boot`, and its partner, by the names that Pacemaker knows them by.
+    pub fn new(host: Host, local: NodeName, partner: NodeName, boot: BootId) -> Self {
+        Self {
+            host,
+            members: Members { local, partner },
+            boot,
+            newest: Arc::default(),
+        }
+    }
+
+    /// All LIFs of the pair: its `ocf:heartbeat:IPaddr2` resources that have a home.
+    pub async fn lifs(&self) -> Result<Vec<LifState>, PlatformError> {
+        Ok(self.recent().await?.lifs())
+    }
+
+    /// Sends a LIF to its home node. One that goes with a pool is home when the pool is.
+    pub async fn send_home(&self, lif: &LifName) -> Result<(), PlatformError> {
+        self.drive(|seen| steps::send_home(seen, lif)).await
+    }
+
+    /// What is worth an alert and keeps nobody from anything.
+    pub async fn alerts(&self) -> Result<Vec<String>, PlatformError> {
+        let seen = self.recent().await?;
+        let sets = self.members.both().map(|node| {
+            let seen = seen.monitor.nodes.get(node.as_str());
+            seen.and_then(|seen| seen.feature_set.clone())
+        });
+        let [Some(one), Some(other)] = sets else {
+            return Ok(Vec::new());
+        };
+        let [local, partner] = self.members.both();
+        Ok(match one == other {
+            true => Vec::new(),
+            false => vec![format!(
+                "Pacemaker on {local} has feature set {one}, on {partner} {other}: until both have the newer one, a node \
+                 that leaves with the newer one may be refused when it returns with the older one"
+            )],
+        })
+    }
+
+    /// What is so now: before whatever acts.
+    async fn look(&self) -> Result<Seen, PlatformError> {
+        calls::look(&self.host, &self.members).await
+    }
+
+    /// What was so a moment ago. Whoever asks at the same time shares one look.
+    async fn recent(&self) -> Result<Arc<Seen>, PlatformError> {
+        let mut newest = self.newest.lock().await;
+        if let Some((at, seen)) = &*newest
+            && at.elapsed() < RECENT
+        {
+            return Ok(Arc::clone(seen));
+        }
+        let (at, seen) = (Instant::now(), Arc::new(self.look().await?));
+        *newest = Some((at, Arc::clone(&seen)));
+        Ok(seen)
+    }
+
+    /// Makes a change, after which nobody is told what was before it.
+    async fn change(&self, seen: &Seen, edits: &[edit::Edit]) -> Result<(), PlatformError> {
+        let changed = calls::change(&self.host, seen, edits).await;
+        *self.newest.lock().await = None;
+        changed
+    }
+
+    /// A change that the cluster's own scheduler would make something else of is not begun.
+    async fn check_outcome(
+        &self,
+        seen: &Seen,
+        (edits, expect): (&[edit::Edit], &Expect),
+    ) -> Result<(), PlatformError> {
+        if *expect == Expect::Anything {
+            return Ok(());
+        }
+        let foreseen = calls::foresee(&self.host, seen, (edits, expect)).await?;
+        foreseen.map_err(|why| {
+            PlatformError::Refused(format!(
+                "Pacemaker's scheduler foresees that afterwards {why}; look for the constraint in `crm_mon -1` and \
+                 `crm_simulate --live-check --show-scores`"
+            ))
+        })
+    }
+
+    /// Goes from step to step until all is done, for a bounded time. Nobody is told afterwards what was before.
+    async fn drive(&self, next: impl Fn(&Seen) -> Step + Send) -> Result<(), PlatformError> {
+        let deadline = Instant::now() + SETTLE;
+        loop {
+            let seen = self.look().await?;
+            let awaited = match next(&seen) {
+                Step::Done => {
+                    *self.newest.lock().await = None;
+                    return Ok(());
+                }
+                Step::Refuse(why) => return Err(PlatformError::Refused(why)),
+                Step::NotYet(why) => return Err(PlatformError::Unavailable(why)),
+                Step::Change(edits, expect) => {
+                    self.check_outcome(&seen, (&edits, &expect)).await?;
+                    self.change(&seen, &edits).await?;
+                    "a change of the configuration to be made while nothing else changes".to_owned()
+                }
+                Step::Wait(what) => {
+                    sleep(POLL).await;
+                    what
+                }
+            };
+            if Instant::now() >= deadline {
+                let why = format!("after {SETTLE:?} Pacemaker is still waited for: {awaited}");
+                return Err(PlatformError::Unavailable(why));
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl PoolPlaces for Pacemaker {
+    async fn pools(&self) -> Result<Vec<PoolPlace>, PlatformError> {
+        let seen = self.recent().await?;
+        let place = |pool: &layout::Pool| PoolPlace {
+            name: pool.name.clone(),
+            home: pool.home.clone(),
+            owner: seen.owner(pool),
+            root: pool.root,
+            storage: pool.storage.clone(),
+        };
+        Ok(seen.layout.pools.iter().map(place).collect())
+    }
+}
+
+#[async_trait]
+impl Failover for Pacemaker {
+    async fn pair(&self) -> Result<Option<PairState>, PlatformError> {
+        Ok(Some(self.recent().await?.pair()))
+    }
+
+    async fn take_over(&self, request: &TakeoverRequest) -> Result<(), PlatformError> {
+        if request.local_boot != self.boot {
+            let (node, boot) = (&self.members.local, request.local_boot);
+            let why = format!("{node} does not run in boot {boot}");
+            return Err(PlatformError::Refused(why));
+        }
+        self.drive(|seen| steps::take_over(seen, request)).await
+    }
+
+    async fn give_back(&self, request: &GivebackRequest) -> Result<(), PlatformError> {
+        self.drive(|seen| steps::give_back(seen, request)).await
+    }
+
+    async fn serve_alone(&self) -> Result<(), PlatformError> {
+        self.drive(steps::serve_alone).await
+    }
+
+    async fn witness(&self) -> Result<Option<WitnessState>, PlatformError> {
+        witness::state(&calls::corosync(&self.host).await?)
+    }
+
+    async fn fencing(&self) -> Result<Option<FencingState>, PlatformError> {
+        Ok(fencing::state(&*self.recent().await?))
+    }
+}

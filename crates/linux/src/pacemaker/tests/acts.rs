@@ -1,0 +1,359 @@
+//! Acts on the fake pair: once, twice, killed at each run of a program, and with something coming in between.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use evenkeel_model::{
+    BootId, LifName, MemberHa, NodeName, PairState, PoolName, TransitionId, TransitionStage,
+};
+use uuid::Uuid;
+
+use super::fake::{Fake, POOLS, State, boot};
+use crate::{CleanReboot, Host, Keeper, Pacemaker};
+use evenkeel_platform::{Failover as _, GivebackRequest, PlatformError, TakeoverRequest};
+
+const A: &str = "ctl-a";
+const B: &str = "ctl-b";
+
+fn engine(fake: &Fake, local: &str, own: BootId) -> Pacemaker {
+    let partner = if local == A { B } else { A };
+    let name = |text: &str| NodeName::new(text).unwrap();
+    let host = Host::new("/", Arc::new(fake.clone()));
+    Pacemaker::new(host, name(local), name(partner), own)
+}
+
+fn taker(fake: &Fake) -> Pacemaker {
+    engine(fake, B, boot(0xb1))
+}
+
+fn id(number: u128) -> TransitionId {
+    TransitionId(Uuid::from_u128(number))
+}
+
+fn takeover(number: u128) -> TakeoverRequest {
+    TakeoverRequest {
+        id: id(number),
+        partner_boot: boot(0xa1),
+        local_boot: boot(0xb1),
+    }
+}
+
+fn giveback(number: u128, pool: &str) -> GivebackRequest {
+    GivebackRequest {
+        id: id(number),
+        pool: PoolName::new(pool).unwrap(),
+    }
+}
+
+async fn pair(fake: &Fake) -> PairState {
+    taker(fake).pair().await.unwrap().unwrap()
+}
+
+fn stage(pair: &PairState) -> TransitionStage {
+    pair.transition.as_ref().unwrap().stage
+}
+
+fn refused(result: Result<(), PlatformError>) -> String {
+    match result {
+        Err(PlatformError::Refused(why)) => why,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+/// Where every pool is: none may be nowhere.
+fn served(state: &State) -> Vec<&'static str> {
+    let runs = POOLS.map(|(pool, home)| state.runs(pool, home).expect(pool));
+    runs.to_vec()
+}
+
+#[derive(Default)]
+struct Power(Mutex<Vec<BootId>>);
+
+#[async_trait]
+impl CleanReboot for Power {
+    async fn reboot(&self, boot: BootId) -> Result<(), PlatformError> {
+        self.0.lock().unwrap().push(boot);
+        Ok(())
+    }
+}
+
+fn keeper(fake: &Fake, own: BootId) -> (Keeper, Arc<Power>) {
+    let power = Arc::new(Power::default());
+    (Keeper::new(engine(fake, A, own), power.clone()), power)
+}
+
+/// Taken over, booted anew, waiting.
+async fn waiting() -> Fake {
+    let fake = Fake::new();
+    taker(&fake).take_over(&takeover(1)).await.unwrap();
+    let (keeper, power) = keeper(&fake, boot(0xa1));
+    while power.0.lock().unwrap().is_empty() {
+        keeper.turn().await.unwrap();
+    }
+    fake.state().boot(A, boot(0xa2));
+    fake
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_takeover_ends_with_a_clean_reboot_of_the_taken_node() {
+    let fake = Fake::new();
+    taker(&fake).take_over(&takeover(1)).await.unwrap();
+    assert_eq!(fake.state().changes, 1, "standby and mark are one change");
+    assert_eq!(stage(&pair(&fake).await), TransitionStage::TakingOver);
+    let (keeper, power) = keeper(&fake, boot(0xa1));
+    keeper.turn().await.unwrap();
+    assert!(power.0.lock().unwrap().is_empty(), "it is noted first");
+    keeper.turn().await.unwrap();
+    keeper.turn().await.unwrap();
+    assert_eq!(*power.0.lock().unwrap(), [boot(0xa1), boot(0xa1)]);
+    fake.state().boot(A, boot(0xa2));
+    let pair = pair(&fake).await;
+    assert_eq!(pair.partner.ha, MemberHa::WaitingForGiveback);
+    let transition = pair.transition.unwrap();
+    assert!(transition.clean && transition.id == Some(id(1)));
+    let (keeper, power) = self::keeper(&fake, boot(0xa2));
+    keeper.turn().await.unwrap();
+    assert!(power.0.lock().unwrap().is_empty(), "the new boot stays");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_one_does_not_shut_down() {
+    let fake = Fake::new();
+    taker(&fake).take_over(&takeover(1)).await.unwrap();
+    fake.state().fence(B);
+    let (keeper, power) = keeper(&fake, boot(0xa1));
+    for _ in 0..3 {
+        keeper.turn().await.unwrap();
+    }
+    assert!(power.0.lock().unwrap().is_empty());
+    let own = engine(&fake, A, boot(0xa1));
+    own.serve_alone().await.unwrap();
+    own.serve_alone().await.unwrap();
+    assert_eq!(served(&fake.state()), [A; 4]);
+    assert!(fake.state().holds.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn takeovers_that_would_harm_are_refused() {
+    let fake = Fake::new();
+    let mut stale = takeover(1);
+    stale.partner_boot = boot(7);
+    assert!(refused(taker(&fake).take_over(&stale).await).contains("does not run in boot"));
+    let mut stale = takeover(1);
+    stale.local_boot = boot(7);
+    assert!(refused(taker(&fake).take_over(&stale).await).contains("does not run in boot"));
+    taker(&fake).take_over(&takeover(1)).await.unwrap();
+    assert!(refused(taker(&fake).take_over(&takeover(2)).await).contains("is taking ctl-a over"));
+    let counter = TakeoverRequest {
+        id: id(3),
+        partner_boot: boot(0xb1),
+        local_boot: boot(0xa1),
+    };
+    let crossed = engine(&fake, A, boot(0xa1)).take_over(&counter).await;
+    assert!(refused(crossed).contains("ctl-b is taking ctl-a over"));
+    assert_eq!(fake.state().changes, 1);
+    assert!(refused(engine(&fake, A, boot(0xa1)).serve_alone().await).contains("no proof"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_boot_between_the_look_and_the_act_is_seen() {
+    let fake = Fake::new();
+    fake.state().meanwhile = Some(|state| state.boot(A, boot(0xa2)));
+    let why = refused(taker(&fake).take_over(&takeover(1)).await);
+    assert!(why.contains("does not run in boot"), "{why}");
+    assert!(!fake.state().standby(A), "nothing may have been done");
+}
+
+#[tokio::test(start_paused = true)]
+async fn pools_go_home_one_by_one_root_first_and_nothing_is_left() {
+    let fake = waiting().await;
+    let engine = taker(&fake);
+    let lif = LifName::new("lif_a").unwrap();
+    assert!(refused(engine.give_back(&giveback(1, "a_data1")).await).contains("root pool"));
+    assert!(refused(engine.give_back(&giveback(2, "a_root")).await).contains("does not hold"));
+    assert!(refused(engine.give_back(&giveback(1, "b_root")).await).contains("not a pool of"));
+    assert!(refused(engine.send_home(&lif).await).contains("does not serve"));
+    engine.give_back(&giveback(1, "a_root")).await.unwrap();
+    assert_eq!(served(&fake.state()), [A, B, B, B]);
+    assert_eq!(pair(&fake).await.partner.ha, MemberHa::PartialGiveback);
+    assert_eq!(stage(&pair(&fake).await), TransitionStage::GivingBack);
+    assert_eq!(fake.state().runs("lif_a", A), Some(B), "LIFs go last");
+    engine.give_back(&giveback(1, "a_data2")).await.unwrap();
+    assert_eq!(served(&fake.state()), [A, B, A, B]);
+    engine.give_back(&giveback(1, "a_data1")).await.unwrap();
+    engine.give_back(&giveback(1, "a_data1")).await.unwrap();
+    engine.send_home(&lif).await.unwrap();
+    assert_eq!(served(&fake.state()), [A, A, A, B]);
+    assert!(fake.state().holds.is_empty());
+    assert_eq!(stage(&pair(&fake).await), TransitionStage::GivenBack);
+    assert_eq!(pair(&fake).await.takeover_veto, None);
+    engine.take_over(&takeover(1)).await.unwrap();
+    assert!(
+        !fake.state().standby(A),
+        "the same takeover again has no effect"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_takeover_goes_on_after_a_kill_at_every_run_of_a_program() {
+    for runs in 1..=6 {
+        for is_run in [false, true] {
+            let fake = Fake::new();
+            fake.state().kill_after = Some((runs, is_run));
+            let killed = taker(&fake).take_over(&takeover(1)).await;
+            assert!(
+                matches!(killed, Err(PlatformError::Unavailable(_))),
+                "{runs}"
+            );
+            fake.state().kill_after = None;
+            taker(&fake).take_over(&takeover(1)).await.unwrap();
+            assert_eq!(fake.state().changes, 1, "{runs} {is_run}");
+            assert_eq!(served(&fake.state()), [B; 4]);
+        }
+    }
+}
+
+/// Gives everything back. Says how often it was killed: once at most.
+async fn give_all_back(fake: &Fake) -> usize {
+    let mut kills = 0;
+    for pool in ["a_root", "a_data1", "a_data2"] {
+        while let Err(error) = taker(fake).give_back(&giveback(1, pool)).await {
+            assert_eq!(error, PlatformError::Unavailable("killed".to_owned()));
+            kills += 1;
+            let served = served(&fake.state());
+            // Whatever is home already is home in order.
+            assert!(served[0] == A || served[1..3] == [B, B], "{served:?}");
+            fake.state().kill_after = None;
+        }
+    }
+    kills
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_giveback_goes_on_after_a_kill_at_every_run_of_a_program() {
+    let mut kills = 0;
+    for runs in 1..=40 {
+        for is_run in [false, true] {
+            let fake = waiting().await;
+            fake.state().kill_after = Some((runs, is_run));
+            kills += give_all_back(&fake).await;
+            fake.state().kill_after = None;
+            assert_eq!(served(&fake.state()), [A, A, A, B]);
+            assert!(fake.state().holds.is_empty(), "{runs} {is_run}");
+            assert_eq!(stage(&pair(&fake).await), TransitionStage::GivenBack);
+        }
+    }
+    // Three pools, some five runs each, killed before and after each.
+    assert!(kills >= 30, "{kills}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_only_the_scheduler_knows_is_heeded_before_anything_is_changed() {
+    let fake = Fake::new();
+    let ban = ("x".to_owned(), ("a_data2".to_owned(), B.to_owned()));
+    fake.state().hidden_ban = Some(ban);
+    let why = refused(taker(&fake).take_over(&takeover(1)).await);
+    assert!(why.contains("pool a_data2 is not served by ctl-b"), "{why}");
+    assert_eq!(fake.state().changes, 0);
+    let fake = waiting().await;
+    let changes = fake.state().changes;
+    let ban = ("x".to_owned(), ("a_root".to_owned(), A.to_owned()));
+    fake.state().hidden_ban = Some(ban);
+    let why = refused(taker(&fake).give_back(&giveback(1, "a_root")).await);
+    assert!(why.contains("pool a_root does not go to ctl-a"), "{why}");
+    assert_eq!(fake.state().changes, changes);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_lost_in_the_midst_of_its_giveback_was_taken_over_anew() {
+    let fake = waiting().await;
+    taker(&fake)
+        .give_back(&giveback(1, "a_root"))
+        .await
+        .unwrap();
+    fake.state().fence(A);
+    let lost = pair(&fake).await;
+    assert_eq!(lost.partner.ha, MemberHa::Fenced);
+    let transition = lost.transition.unwrap();
+    assert_eq!(
+        (transition.id, transition.boot_before),
+        (None, Some(boot(0xa2)))
+    );
+    assert!(
+        refused(taker(&fake).give_back(&giveback(1, "a_root")).await).contains("does not hold")
+    );
+    fake.state().boot(A, boot(0xa3));
+    let back = pair(&fake).await;
+    assert_eq!(back.partner.ha, MemberHa::PartialGiveback);
+    assert_eq!(back.transition.unwrap().id, None);
+    let veto = back.giveback_veto.unwrap();
+    assert!(
+        veto.contains("evenkeel-hold-a_data1") && veto.contains("2 like it"),
+        "{veto}"
+    );
+    fake.state().holds.clear();
+    assert_eq!(stage(&pair(&fake).await), TransitionStage::GivenBack);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_takeover_that_was_undone_by_hand_is_noted_and_not_taken_for_the_next_standby() {
+    let fake = waiting().await;
+    fake.state()
+        .attributes
+        .get_mut(A)
+        .unwrap()
+        .remove("standby");
+    assert_eq!(stage(&pair(&fake).await), TransitionStage::GivenBack);
+    let (keeper, power) = keeper(&fake, boot(0xa2));
+    keeper.turn().await.unwrap();
+    let standby = ("standby".to_owned(), "on".to_owned());
+    fake.state()
+        .attributes
+        .get_mut(A)
+        .unwrap()
+        .extend([standby]);
+    assert_eq!(pair(&fake).await.transition.unwrap().id, None);
+    keeper.turn().await.unwrap();
+    assert!(power.0.lock().unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_boot_is_noted_before_it_is_told() {
+    let fake = Fake::new();
+    fake.state().boots.insert(A.to_owned(), None);
+    assert_eq!(pair(&fake).await.partner.ha, MemberHa::Booting);
+    let (keeper, _) = keeper(&fake, boot(0xa2));
+    keeper.turn().await.unwrap();
+    assert_eq!(pair(&fake).await.partner.boot_id, None);
+    keeper.turn().await.unwrap();
+    assert_eq!(pair(&fake).await.partner.boot_id, Some(boot(0xa2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiting_node_serves_alone_with_proof_that_its_partner_is_dead() {
+    let fake = waiting().await;
+    taker(&fake)
+        .give_back(&giveback(1, "a_root"))
+        .await
+        .unwrap();
+    let own = engine(&fake, A, boot(0xa2));
+    assert!(refused(own.serve_alone().await).contains("no proof"));
+    fake.state().fence(B);
+    assert_eq!(
+        own.pair().await.unwrap().unwrap().partner.ha,
+        MemberHa::Fenced
+    );
+    own.serve_alone().await.unwrap();
+    assert_eq!(served(&fake.state()), [A; 4]);
+    let transition = own.pair().await.unwrap().unwrap().transition.unwrap();
+    assert_eq!((transition.id, transition.taken.as_str()), (None, B));
+    fake.state().boot(B, boot(0xb2));
+    // Whoever only looks may be told what was so a moment ago.
+    tokio::time::sleep(super::super::RECENT).await;
+    let pair = own.pair().await.unwrap().unwrap();
+    assert_eq!(
+        (pair.local.ha, pair.partner.ha),
+        (MemberHa::Serving, MemberHa::Serving)
+    );
+}

@@ -1,0 +1,323 @@
+//! The health of pools by what they stand on.
+
+use evenkeel_linux::inventory::{OwnPools, health};
+use evenkeel_linux::storage::PoolPlaces;
+use evenkeel_model::{InventorySettings, PoolHealth, Storage};
+use evenkeel_platform::Inventory;
+use std::sync::Arc;
+
+use crate::tree::{Printed, Tree, md, node, pool, why};
+
+fn array() -> Tree {
+    let tree = Tree::new();
+    tree.scsi("sda", "8:0", "S1");
+    tree.scsi("sdb", "8:16", "S2");
+    tree.md("md0", "raid1", &["sda", "sdb"]);
+    tree
+}
+
+async fn of(tree: &Tree, printed: Printed, storage: Storage) -> (PoolHealth, bool) {
+    health(&tree.host(Arc::new(printed)), &storage)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn an_array_tells_its_redundancy() {
+    let set = |file: &str, text: &str, tree: &Tree| {
+        tree.file(&format!("/sys/devices/md0/md/{file}"), text)
+    };
+    let tree = array();
+    let look = async |tree: &Tree| of(tree, Printed::default(), md("/dev/md0")).await;
+    assert_eq!(look(&tree).await, (PoolHealth::Online, false));
+    set("sync_action", "check", &tree);
+    assert_eq!(look(&tree).await, (PoolHealth::Online, true));
+    set("degraded", "1", &tree);
+    set("sync_action", "recover", &tree);
+    assert_eq!(look(&tree).await, (PoolHealth::Resyncing, false));
+    set("sync_action", "idle", &tree);
+    assert_eq!(look(&tree).await, (PoolHealth::Degraded, false));
+    set("degraded", "0", &tree);
+    // Went down hard, and its resync is put off.
+    set("resync_start", "0", &tree);
+    assert_eq!(look(&tree).await, (PoolHealth::Resyncing, false));
+    for state in ["inactive", "clear", "readonly", "suspended", "broken"] {
+        set("array_state", state, &tree);
+        assert_eq!(look(&tree).await, (PoolHealth::Offline, false), "{state}");
+    }
+    set("array_state", "dancing", &tree);
+    let said = health(&tree.host(Arc::new(Printed::default())), &md("/dev/md0")).await;
+    assert!(why(said).contains("\"dancing\", which is not known"));
+}
+
+#[tokio::test]
+async fn an_array_that_is_not_put_together_is_offline() {
+    let tree = array();
+    tree.remove("/dev/md0");
+    let said = of(&tree, Printed::default(), md("/dev/md0")).await;
+    assert_eq!(said, (PoolHealth::Offline, false));
+    // Something else has its name.
+    tree.file("/dev/md/data", "");
+    let said = of(&tree, Printed::default(), md("/dev/sda")).await;
+    assert_eq!(said, (PoolHealth::Offline, false));
+}
+
+/// As `lvs`, `vgs` and `pvs` of LVM 2.03.16 print it.
+fn lvm(health: &str, action: &str, sync: &str, missing: &str) -> Printed {
+    let vgs = format!(
+        r#"{{"report": [{{"vg": [{{"vg_name":"data", "vg_missing_pv_count":"{missing}"}}]}}]}}"#
+    );
+    let lvs = format!(
+        r#"{{"report": [{{"lv": [
+            {{"vg_name":"data", "lv_name":"vol1", "lv_active":"active", "lv_health_status":"{health}", "raid_sync_action":"{action}",
+              "sync_percent":"{sync}", "segtype":"raid1", "lv_kernel_major":"253", "lv_kernel_minor":"2", "move_pv":""}},
+            {{"vg_name":"data", "lv_name":"old", "lv_active":"", "lv_health_status":"partial", "raid_sync_action":"", "sync_percent":"",
+              "segtype":"linear", "lv_kernel_major":"-1", "lv_kernel_minor":"-1", "move_pv":""}}]}}]}}"#
+    );
+    let pvs = r#"{"report": [{"pv": [{"pv_name":"/dev/md0", "vg_name":"data"}, {"pv_name":"[unknown]", "vg_name":"data"}]}]}"#;
+    Printed::default()
+        .with(
+            "vgs --reportformat json -o vg_name,vg_missing_pv_count",
+            &vgs,
+        )
+        .with(LVS, &lvs)
+        .with("pvs --reportformat json -o pv_name,vg_name", pvs)
+}
+
+const LVS: &str = "lvs -a --reportformat json -o vg_name,lv_name,lv_active,lv_health_status,raid_sync_action,sync_percent,\
+                   segtype,lv_kernel_major,lv_kernel_minor,move_pv";
+
+fn volume_group() -> Tree {
+    let tree = array();
+    for program in ["vgs", "lvs", "pvs"] {
+        tree.program(program);
+    }
+    tree
+}
+
+#[tokio::test]
+async fn a_volume_group_is_as_well_as_its_volumes_and_what_is_below() {
+    let tree = volume_group();
+    let vg = || Storage::Vg {
+        name: "data".to_owned(),
+    };
+    let whole = lvm("", "idle", "100.00", "0");
+    assert_eq!(of(&tree, whole, vg()).await, (PoolHealth::Online, false));
+    let check = lvm("", "check", "12.00", "0");
+    assert!(of(&tree, check, vg()).await.1);
+    let rebuilt = lvm("", "recover", "12.00", "0");
+    assert_eq!(of(&tree, rebuilt, vg()).await.0, PoolHealth::Resyncing);
+    let partial = lvm("partial", "idle", "100.00", "0");
+    assert_eq!(of(&tree, partial, vg()).await.0, PoolHealth::Degraded);
+    let missing = lvm("", "idle", "100.00", "1");
+    assert_eq!(of(&tree, missing, vg()).await.0, PoolHealth::Degraded);
+    tree.file("/sys/devices/md0/md/degraded", "1");
+    let below = lvm("", "idle", "100.00", "0");
+    assert_eq!(of(&tree, below, vg()).await.0, PoolHealth::Degraded);
+    let elsewhere = Storage::Vg {
+        name: "other".to_owned(),
+    };
+    let whole = lvm("", "idle", "100.00", "0");
+    assert_eq!(of(&tree, whole, elsewhere).await.0, PoolHealth::Offline);
+}
+
+#[tokio::test]
+async fn what_must_be_installed_is_named() {
+    let tree = Tree::new();
+    let vg = Storage::Vg {
+        name: "data".to_owned(),
+    };
+    let said = health(&tree.host(Arc::new(Printed::default())), &vg).await;
+    assert!(why(said).contains("vgs is not installed: install lvm2"));
+}
+
+const STATUS: &str = "zpool status -j --json-int -P";
+
+/// In the shape that OpenZFS 2.3 gives it (zpool-status(8), and the test suite's zfs_cli/json).
+fn json(state: &str, scan: &str, leaf: &str) -> String {
+    format!(
+        r#"{{"output_version": {{"command": "zpool status", "vers_major": 0, "vers_minor": 1}}, "pools": {{"tank": {{
+          "name": "tank", "state": "{state}", "pool_guid": 1, "error_count": 0,
+          "scan_stats": {{"function": "{scan}", "state": "SCANNING"}},
+          "vdevs": {{"tank": {{"name": "tank", "vdev_type": "root", "state": "{state}", "vdevs": {{"mirror-0": {{
+            "name": "mirror-0", "vdev_type": "mirror", "state": "{state}", "vdevs": {{
+              "/dev/sda": {{"name": "/dev/sda", "vdev_type": "disk", "path": "/dev/sda", "state": "ONLINE"}},
+              "/dev/sdb": {{"name": "/dev/sdb", "vdev_type": "disk", "path": "/dev/sdb", "state": "{leaf}"}}}}}}}}}}}}}}}}}}"#
+    )
+}
+
+fn zfs() -> Tree {
+    let tree = Tree::new();
+    tree.scsi("sda", "8:0", "S1");
+    tree.scsi("sdb", "8:16", "S2");
+    tree.file("/sys/module/zfs/version", "2.3.1");
+    tree.program("zpool");
+    tree.program("timeout");
+    tree
+}
+
+fn tank() -> Storage {
+    Storage::Zfs {
+        pool: "tank".to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn a_zfs_pool_tells_its_state_in_json() {
+    let tree = zfs();
+    for (state, scan, expected) in [
+        ("ONLINE", "SCRUB", (PoolHealth::Online, true)),
+        ("ONLINE", "RESILVER", (PoolHealth::Resyncing, false)),
+        ("DEGRADED", "SCRUB", (PoolHealth::Degraded, true)),
+        ("DEGRADED", "RESILVER", (PoolHealth::Resyncing, false)),
+        ("SUSPENDED", "NONE", (PoolHealth::Offline, false)),
+    ] {
+        let printed = Printed::default().with(STATUS, &json(state, scan, "ONLINE"));
+        assert_eq!(of(&tree, printed, tank()).await, expected, "{state} {scan}");
+    }
+    let none = Printed::default().with(STATUS, r#"{"pools": {}}"#);
+    assert_eq!(of(&tree, none, tank()).await.0, PoolHealth::Offline);
+    let garbled = Printed::default().with(STATUS, "pool: tank");
+    let said = health(&tree.host(Arc::new(garbled)), &tank()).await;
+    assert!(why(said).contains("zpool status -j --json-int -P printed what is not understood"));
+}
+
+#[tokio::test]
+async fn an_older_zpool_is_read_in_its_scripted_mode() {
+    let tree = zfs();
+    // The columns of 2.1's `zpool list -HPv`: name, size, allocated, free, and so on, health, altroot.
+    let list = "tank\t9.5G\t1.2G\t8.3G\t-\t-\t0%\t12%\t1.00x\tDEGRADED\t-\n\
+                \tmirror-0\t9.5G\t1.2G\t8.3G\t-\t-\t0%\t12.6%\t-\tDEGRADED\n\
+                \t/dev/sda\t-\t-\t-\t-\t-\t-\t-\t-\tONLINE\n\
+                \t/dev/sdb\t-\t-\t-\t-\t-\t-\t-\t-\tFAULTED\n\
+                cache\t-\t-\t-\t-\t-\t-\t-\t-\t-\n\
+                \t/dev/vda1\t-\t-\t-\t-\t-\t-\t-\t-\tONLINE\n";
+    let printed = |resilver: i32, scrub: i32| {
+        Printed::default()
+            .ended(STATUS, 2, "")
+            .with("zpool list -HPv", list)
+            .ended("timeout 0.5 zpool wait -t resilver tank", resilver, "")
+            .ended("timeout 0.5 zpool wait -t scrub tank", scrub, "")
+    };
+    assert_eq!(
+        of(&tree, printed(0, 0), tank()).await,
+        (PoolHealth::Degraded, false)
+    );
+    assert_eq!(
+        of(&tree, printed(124, 0), tank()).await,
+        (PoolHealth::Resyncing, false)
+    );
+    assert_eq!(
+        of(&tree, printed(0, 124), tank()).await,
+        (PoolHealth::Degraded, true)
+    );
+    let said = health(&tree.host(Arc::new(printed(1, 0))), &tank()).await;
+    assert!(why(said).contains("ended with Some(1)"));
+    let machine = tree.machine_with(printed(0, 0), InventorySettings::default(), Vec::new());
+    let disks = machine.disks().await.unwrap();
+    let failed: Vec<_> = disks
+        .iter()
+        .map(|disk| (disk.serial.as_str(), disk.failed))
+        .collect();
+    assert_eq!(failed, [("S1", false), ("S2", true)]);
+}
+
+#[tokio::test]
+async fn without_zfs_in_the_kernel_no_pool_is_here() {
+    let tree = Tree::new();
+    assert_eq!(
+        of(&tree, Printed::default(), tank()).await.0,
+        PoolHealth::Offline
+    );
+}
+
+fn filesystem() -> Storage {
+    Storage::Filesystem {
+        device: "/dev/md0".to_owned(),
+        folder: "/srv/vol1".into(),
+    }
+}
+
+#[tokio::test]
+async fn a_filesystem_is_mounted_writable_and_without_errors() {
+    let tree = array();
+    let look = async |tree: &Tree| of(tree, Printed::default(), filesystem()).await.0;
+    assert_eq!(look(&tree).await, PoolHealth::Offline);
+    tree.file("/srv/vol1/file", "");
+    let mountinfo = |options: &str| {
+        let root = "22 1 254:1 / / rw - ext4 /dev/vda1 rw\n";
+        format!("{root}40 22 9:0 / /srv/vol1 ro,relatime - ext4 /dev/md0 {options}\n")
+    };
+    tree.file("/proc/self/mountinfo", mountinfo("rw,errors=remount-ro"));
+    tree.file("/sys/fs/ext4/md0/errors_count", "0");
+    // A sandbox may forbid this process to write there; the filesystem itself takes writes.
+    assert_eq!(look(&tree).await, PoolHealth::Online);
+    tree.file("/sys/fs/ext4/md0/errors_count", "3");
+    assert_eq!(look(&tree).await, PoolHealth::Degraded);
+    tree.file("/sys/fs/ext4/md0/errors_count", "0");
+    tree.file("/sys/devices/md0/md/sync_action", "resync");
+    assert_eq!(look(&tree).await, PoolHealth::Resyncing);
+    tree.file("/proc/self/mountinfo", mountinfo("ro,errors=remount-ro"));
+    assert_eq!(look(&tree).await, PoolHealth::Offline);
+    tree.append(
+        "/proc/self/mountinfo",
+        "41 22 8:0 / /srv/vol1 rw - ext4 /dev/sda rw\n",
+    );
+    let said = health(&tree.host(Arc::new(Printed::default())), &filesystem()).await;
+    assert!(why(said).contains("/dev/sda is mounted on /srv/vol1, not /dev/md0"));
+}
+
+#[tokio::test]
+async fn a_pool_elsewhere_is_not_looked_at() {
+    let tree = array();
+    tree.file("/sys/devices/md0/md/degraded", "1");
+    let pools = vec![
+        pool("here", Some("node1"), md("/dev/md0")),
+        pool("there", Some("node2"), md("/dev/md7")),
+        pool("nowhere", None, md("/dev/md8")),
+    ];
+    let machine = tree.machine_with(Printed::default(), InventorySettings::default(), pools);
+    let seen = machine.pools().await.unwrap();
+    let told: Vec<_> = seen.iter().map(|pool| (pool.health, pool.unseen)).collect();
+    assert_eq!(
+        told,
+        [
+            (PoolHealth::Degraded, false),
+            (PoolHealth::Offline, true),
+            (PoolHealth::Offline, false)
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_pool_of_unknown_storage_makes_the_pools_unknown() {
+    let tree = Tree::new();
+    let mut bare = pool("data", Some("node1"), md("/dev/md0"));
+    bare.storage.clear();
+    let machine = tree.machine_with(Printed::default(), InventorySettings::default(), vec![bare]);
+    assert!(why(machine.pools().await).contains("what pool data stands on is not known"));
+}
+
+#[tokio::test]
+async fn a_node_alone_names_its_pools_or_finds_them() {
+    let tree = array();
+    let settings: InventorySettings = serde_json::from_str(
+        r#"{"pools": [{"name": "data", "root": true, "storage": {"kind": "md", "device": "/dev/md0"}}]}"#,
+    )
+    .unwrap();
+    let host = tree.host(Arc::new(Printed::default()));
+    let named = OwnPools::new(host.clone(), node("node1"), &settings);
+    let named = named.pools().await.unwrap();
+    assert_eq!(named.len(), 1);
+    assert!(named[0].root && named[0].owner == Some(node("node1")));
+
+    let found = OwnPools::new(host, node("node1"), &InventorySettings::default());
+    assert_eq!(found.pools().await.unwrap(), []);
+    tree.append(
+        "/proc/self/mountinfo",
+        "40 22 9:0 / /srv/vol1 rw - ext4 /dev/md0 rw\n",
+    );
+    let pools = found.pools().await.unwrap();
+    assert_eq!(pools[0].name.as_str(), "md0");
+    assert_eq!(pools[0].storage, [md("/dev/md0")]);
+}

@@ -4,8 +4,8 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::prerequisites;
 use crate::step::{Beside, Step, cargo, kind_cargo, output, run};
+use crate::{prerequisites, test};
 
 /// Tests that need something real, and are ignored without it.
 struct Suite {
@@ -101,15 +101,7 @@ const CHAINS: &[&[Suite]] = &[HOSTS, SERVICES, GUESTS];
 /// All of it, whatever becomes of a part, except where the parts cannot be built.
 pub(crate) fn run_all() -> Result<()> {
     prepare()?;
-    let all = [
-        "build",
-        "--workspace",
-        "--bins",
-        "--tests",
-        "--example",
-        "slots",
-    ];
-    run("building programs and tests", cargo().args(all))?;
+    test::build_all()?;
     outcome(start(cargo))
 }
 
@@ -120,7 +112,7 @@ pub(crate) fn prepare() -> Result<()> {
     cargo_deb()
 }
 
-/// Everything beside what else is done, giving way to it. Programs, tests and examples are built already.
+/// Everything beside what else is done, giving way to it. All is built already.
 pub(crate) fn start_kindly() -> Vec<Beside> {
     start(kind_cargo)
 }

@@ -26,12 +26,7 @@ pub(crate) fn run_all(also: Also) -> Result<()> {
         platform::prepare()?;
     }
     conformance::prepare()?;
-    let mut build = cargo();
-    build.args(["build", "--workspace", "--bins", "--tests"]);
-    if also == Also::Platform {
-        build.arg("--examples");
-    }
-    run("building programs and tests", &mut build)?;
+    build_all()?;
     let platform = match also {
         Also::Nothing => Vec::new(),
         Also::Platform => platform::start_kindly(),
@@ -60,6 +55,19 @@ pub(crate) fn run_all(also: Also) -> Result<()> {
         .collect::<Result<()>>()?;
     eprintln!("== all tests passed");
     Ok(())
+}
+
+/// Programs and tests, and what guests are given. Together: by themselves each has other features of its dependencies.
+pub(crate) fn build_all() -> Result<()> {
+    let all = [
+        "build",
+        "--workspace",
+        "--bins",
+        "--tests",
+        "--example",
+        "slots",
+    ];
+    run("building programs and tests", cargo().args(all))
 }
 
 /// Names the integration tests of some packages to cargo. The whole workspace stays chosen: with other packages

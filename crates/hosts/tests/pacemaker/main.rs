@@ -203,7 +203,7 @@ async fn a_standby_by_hand_is_not_ours() {
     assert_eq!(pair.partner.ha, MemberHa::WaitingForGiveback);
     let engine = bench.engine(B);
     let request = bench.request(1).await;
-    assert!(refused(engine.take_over(&request).await).contains("not given back"));
+    assert!(refused(engine.take_over(&request).await).contains("not by Evenkeel"));
     assert!(refused(engine.give_back(&giveback(1, "a_root")).await).contains("does not hold"));
     let lif = LifName::new("a_lif").unwrap();
     assert!(refused(engine.send_home(&lif).await).contains("does not serve"));

@@ -18,4 +18,4 @@ mod sweep;
 
 pub use cluster::{Cluster, Settings};
 pub use host::Host;
-pub use probe::{Gap, Probe};
+pub use probe::{Gap, Probe, tell};

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use evenkeel_hosts::Cluster;
+use evenkeel_hosts::{Cluster, tell};
 use evenkeel_model::{FenceDevice, LifName, MemberHa, TransitionStage};
 use evenkeel_platform::{Failover as _, PlatformError};
 use support::{A, B, Bench, Killed, giveback, id, name, refused, stage};
@@ -115,13 +115,13 @@ fn tell_gap(bench: &Bench, probe: &evenkeel_hosts::Probe) {
     };
     let (stop, start) = (took("ctl-a", "stop"), took("ctl-b", "start"));
     let total = gap.length.as_millis() as u64;
-    println!(
+    tell(&format!(
         "takeover: the address did not answer for {total} ms ({} -> {}): stop of address and file system {stop} ms, start of \
          both {start} ms, decisions, messages and ARP {} ms",
         gap.before,
         gap.after,
         total.saturating_sub(stop + start)
-    );
+    ));
     assert_eq!(
         (gap.before.as_str(), gap.after.as_str()),
         ("ctl-a", "ctl-b")
@@ -332,7 +332,7 @@ async fn a_lost_node_is_fenced_and_a_clean_leave_is_not() {
     let transition = pair.transition.unwrap();
     assert_eq!((transition.id, transition.clean), (None, false));
     sleep(Duration::from_millis(500)).await;
-    println!("loss of power: {:?}", probe.longest_gap());
+    tell(&format!("loss of power: {:?}", probe.longest_gap()));
     bench.host(A).start().unwrap();
     bench
         .until(B, "the node to serve", |pair| {

@@ -4,6 +4,7 @@ use std::fs;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
+use evenkeel_hosts::tell;
 use serde_json::Value;
 
 use crate::etcd::{self, Etcd};
@@ -250,7 +251,7 @@ fn two_pairs_are_updated_while_etcds_leader_dies_and_the_coordinator_is_cut_off(
     }
     assert_eq!(state["state"], Value::from("completed"), "{state:#}");
     site.is_updated();
-    println!("longest silence: {:?}", watch.tell());
+    tell(&format!("longest silence of four: {:?}", watch.tell()));
 }
 
 impl Site {

@@ -18,6 +18,8 @@ mod update;
 
 use std::time::Duration;
 
+use evenkeel_hosts::tell;
+
 use silence::Watch;
 use site::{Record, Site};
 
@@ -40,5 +42,6 @@ fn a_pair_with_its_record_on_its_pool_is_updated_while_clients_read() {
         assert_ne!(*before, after, "a host did not boot");
     }
     let longest = watch.tell();
+    tell(&format!("longest silence of a pair: {longest:?}"));
     assert!(longest < SILENCE, "{longest:?}");
 }

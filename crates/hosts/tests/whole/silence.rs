@@ -7,7 +7,7 @@ use std::thread::{JoinHandle, sleep, spawn};
 use std::time::Duration;
 
 use anyhow::Result;
-use evenkeel_hosts::{Cluster, Gap, Host, Probe};
+use evenkeel_hosts::{Cluster, Gap, Host, Probe, tell};
 
 const ASK_EVERY: Duration = Duration::from_millis(10);
 const LOOK_EVERY: Duration = Duration::from_millis(300);
@@ -56,14 +56,14 @@ impl Watch {
             let moves: Vec<&Gap> = gaps.iter().filter(|gap| gap.before != gap.after).collect();
             let stayed = gaps.iter().filter(|gap| gap.before == gap.after);
             let stayed = stayed.map(|gap| gap.length).max().unwrap_or_default();
-            println!(
+            tell(&format!(
                 "{home}'s address: {} answers, {} moves, silent for {} ms at most while it stayed",
                 probe.answers(),
                 moves.len(),
                 stayed.as_millis()
-            );
+            ));
             for gap in &moves {
-                println!("  {}", self.parts(home, gap));
+                tell(&self.parts(home, gap));
             }
             let longest_move = moves.iter().map(|gap| gap.length).max();
             longest = longest.max(longest_move.unwrap_or_default()).max(stayed);

@@ -267,6 +267,9 @@ impl Resident {
         }
         let node = asked.node.as_deref().map(NodeName::new).transpose();
         let node = node.map_err(|error| invalid("for", &error))?;
+        if let Some(name) = &node {
+            self.reaches_the_pool(name).map_err(refused)?;
+        }
         let replaces = match (&node, asked.replaces) {
             (Some(name), true) => {
                 self.gone(name, asked.is_gone).await.map_err(refused)?;

@@ -4,6 +4,7 @@
 //! **Invariant.** What cannot be seen is waited for, never taken as well. Who asks has bounds of its own where waiting
 //! would keep the node from serving.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use axum::Router;
 use axum::extract::{Json, State};
 use axum::routing::get;
 use evenkeel_model::{
-    BootId, MemberHa, NodeName, OperationKind, PairState, RecordSettings, SlotHealth, SlotsState,
+    BootId, MANIFEST_PATH, MemberHa, NodeName, OperationKind, PairState, RecordSettings, SlotHealth, SlotsState,
 };
 use evenkeel_platform::{PlatformError, SharedPlatform};
 use evenkeel_record::Follower;
@@ -63,6 +64,14 @@ pub(crate) struct Unjoined {
     pub(crate) node: NodeName,
     pub(crate) boot_id: BootId,
     pub(crate) platform: SharedPlatform,
+    /// Whether the system that runs came in a package, and so in a boot slot: see [`is_of_a_package`].
+    pub(crate) is_of_a_package: bool,
+}
+
+/// Whether the system that runs was written by an update, or made from a package: it brings its manifest along, whatever it does
+/// not mount.
+pub(crate) fn is_of_a_package() -> bool {
+    Path::new("/").join(MANIFEST_PATH).exists()
 }
 
 impl Unjoined {
@@ -72,7 +81,7 @@ impl Unjoined {
         Standing {
             node: self.node.to_string(),
             boot_id: self.boot_id.to_string(),
-            good: slots.ok().as_ref().and_then(lost),
+            good: lost(&slots, self.is_of_a_package),
             pacemaker: None,
             restart: match is_changing {
                 true => Some("this node to have begun or joined a cluster".to_owned()),
@@ -84,8 +93,13 @@ impl Unjoined {
 }
 
 /// A node that belongs to no cluster is under nobody's care, and holds nothing up. But only an update puts a slot on trial: a
-/// node that runs such a slot and knows of no cluster has lost its data with the new system, and shall fall back.
-fn lost(slots: &SlotsState) -> Option<String> {
+/// node that runs such a slot and knows of no cluster has lost its data with the new system, and shall fall back. Where no slot can
+/// be seen, only a system that no package brought is certain to be in none.
+fn lost(slots: &Result<SlotsState, String>, is_of_a_package: bool) -> Option<String> {
+    let slots = match slots {
+        Ok(slots) => slots,
+        Err(why) => return is_of_a_package.then(|| why.clone()),
+    };
     let slot = slots.booted;
     match slots.slot(slot).health {
         SlotHealth::Good | SlotHealth::Unbootable => None,
@@ -359,10 +373,18 @@ mod tests {
 
     #[test]
     fn a_node_without_a_cluster_holds_nothing_up_unless_an_update_brought_it_there() {
-        assert_eq!(lost(&well().slots.unwrap()), None);
+        assert_eq!(lost(&well().slots, true), None);
         let tried = on_trial(well(), Vec::new());
-        let waits = lost(&tried.slots.unwrap()).unwrap();
+        let waits = lost(&tried.slots, false).unwrap();
         assert!(waits.contains("slot b is on trial"), "{waits}");
+    }
+
+    #[test]
+    fn a_slot_that_cannot_be_seen_is_not_taken_as_good_where_an_update_may_have_written_it() {
+        let unseen = Err("the boot slots, which cannot be seen: no answer".to_owned());
+        assert_eq!(lost(&unseen, true), unseen.clone().err());
+        // A host as it was installed by other means, without slots yet.
+        assert_eq!(lost(&unseen, false), None);
     }
 
     #[test]

@@ -163,6 +163,7 @@ async fn belong_to_a_cluster(base: &Base, stop: &CancellationToken) -> bool {
             node: base.settings.node.clone(),
             boot_id: base.boot_id,
             platform: Arc::clone(&base.platform),
+            is_of_a_package: standing::is_of_a_package(),
         },
         changing: tokio::sync::Mutex::default(),
         entered: Notify::new(),

@@ -7,7 +7,8 @@
 //!   its partner is dead. A node that was taken over stays in standby meanwhile, which Pacemaker keeps by itself.
 //! - `may-restart` looks once, or waits within a bound.
 //!
-//! A node whose daemon never ran is under nobody's care: there these commands hold nothing up.
+//! A node whose daemon never ran is under nobody's care: there the last two hold nothing up. Whether a boot is good is the daemon's
+//! word alone: a system that does not find the node's data looks just like one whose daemon never ran.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -81,7 +82,7 @@ enum Verdict {
 
 /// Does it.
 pub(crate) fn run(command: Wait, config: &Path) -> ExitCode {
-    let socket = match own_socket(config) {
+    let socket = match own_socket(command, config) {
         Ok(Some(socket)) => socket,
         Ok(None) => {
             println!("no daemon has run on this node yet: nothing to wait for");
@@ -118,11 +119,14 @@ pub(crate) fn run(command: Wait, config: &Path) -> ExitCode {
     }
 }
 
-/// None where no daemon has run: it leaves its database behind.
-fn own_socket(config: &Path) -> Result<Option<PathBuf>, ConfigError> {
+/// None where the command waits for nobody, since no daemon has run: it leaves its database behind.
+fn own_socket(command: Wait, config: &Path) -> Result<Option<PathBuf>, ConfigError> {
     let data = config::load(config)?.data;
-    let has_run = data.join("node.db").exists();
-    Ok(has_run.then(|| data.join(local::SOCKET)))
+    let waits = match command {
+        Wait::BootGood => true,
+        Wait::PacemakerGate { .. } | Wait::MayRestart { .. } => data.join("node.db").exists(),
+    };
+    Ok(waits.then(|| data.join(local::SOCKET)))
 }
 
 /// Looks until the verdict is to go on. [`NOT_YET`] when that did not come within the bound.

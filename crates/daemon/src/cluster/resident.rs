@@ -30,6 +30,7 @@ use futures_util::future::join_all;
 use tokio::sync::Mutex;
 
 use super::answer::{answer, asked, conflict, failure, refused, trouble};
+use super::found::same_beginning;
 use super::pki::{Pki, facts};
 use super::renew::renew;
 use super::standing::{Belonging, said};
@@ -371,8 +372,11 @@ impl Resident {
             .pki
             .read_founding()
             .map_err(|error| trouble("read", &error))?;
-        match begun.filter(|it| it.topology.name == asked.name.trim()) {
-            Some(_) => Ok(()),
+        match begun {
+            Some(begun) => {
+                let users = begun.users.iter().map(|(name, _)| name);
+                same_beginning(Some(&begun.topology.name), users, asked)
+            }
             None => Err(conflict(self.belongs_already())),
         }
     }

@@ -15,11 +15,10 @@ use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
-use crate::config::{self, ConfigError};
+use crate::config::{self, CONFIGURATION, ConfigError};
 use crate::error::chain;
 use crate::log;
 use crate::machine::{self, Machine};
-use crate::waiting::CONFIGURATION;
 
 /// Pause between two tries to reach the machine.
 const RETRY: Duration = Duration::from_millis(200);

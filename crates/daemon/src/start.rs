@@ -49,12 +49,12 @@ use crate::packages::{NodePackages, Served};
 use crate::pair_watch::PairWatch;
 use crate::peers::Peers;
 use crate::pool::PoolRecord;
+use crate::readiness::{Onlooker, Unjoined};
 use crate::scripts::{CheckRunner, GateRunner};
 use crate::scrub::{Scrubber, Suspects};
-use crate::standing::{Onlooker, Unjoined};
 use crate::telling::Telling;
 use crate::watchdog::{self, Watched};
-use crate::{bootstrap, derived, expiry, local, log, machine, modes, record, standing};
+use crate::{bootstrap, derived, expiry, local, log, machine, modes, readiness, record};
 
 /// Pause between two tries.
 const RETRY: Duration = Duration::from_millis(200);
@@ -163,7 +163,7 @@ async fn belong_to_a_cluster(base: &Base, stop: &CancellationToken) -> bool {
             node: base.settings.node.clone(),
             boot_id: base.boot_id,
             platform: Arc::clone(&base.platform),
-            is_of_a_package: standing::is_of_a_package(),
+            is_of_a_package: readiness::is_of_a_package(),
         },
         changing: tokio::sync::Mutex::default(),
         entered: Notify::new(),
@@ -618,7 +618,7 @@ async fn start_rest(
     let api = Api::new(Arc::new(cluster), Arc::new(rest.door), base.ids.as_ref());
     let router = api.with_audit(rest.audit, Arc::new(rest.peers));
     let router = router.with_certificates(certificate).router();
-    let router = cluster::only_while_it_belongs(router, rest.belonging);
+    let router = cluster::only_while_it_belongs(router, rest.belonging.clone());
     let front = Front {
         tls,
         router,
@@ -629,11 +629,12 @@ async fn start_rest(
         boot_id: base.boot_id,
         platform: Arc::clone(&base.platform),
         follower: Arc::clone(&base.follower),
-        pacemaker_brings_the_record: standing::is_brought_by_pacemaker(&base.settings.record),
+        belonging: rest.belonging,
+        pacemaker_brings_the_record: readiness::is_brought_by_pacemaker(&base.settings.record),
     };
     tasks.spawn(local::serve(
         base.settings.data.join(local::SOCKET),
-        standing::beside(
+        readiness::beside(
             cluster::routes(&rest.resident, front.router.clone()),
             onlooker,
         ),

@@ -20,11 +20,11 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tokio::time::Instant;
 
-use crate::config::{self, ConfigError};
+use crate::config::{self, CONFIGURATION, ConfigError};
 use crate::error::chain;
 use crate::local;
 use crate::notify::notify;
-use crate::standing::{self, Standing};
+use crate::readiness::{self, Readiness};
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(1);
@@ -37,8 +37,6 @@ const RECORD_WITHIN: Duration = Duration::from_secs(20);
 
 /// `EX_TEMPFAIL` of `sysexits.h`: not yet.
 const NOT_YET: u8 = 75;
-/// `EX_CONFIG` of `sysexits.h`.
-pub(crate) const CONFIGURATION: u8 = 78;
 
 /// A command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::Subcommand)]
@@ -66,7 +64,7 @@ pub(crate) enum Wait {
 
 /// What a look came to.
 enum Look {
-    Told(Standing),
+    Told(Readiness),
     /// Nobody answers at the socket.
     Silent(String),
     /// Somebody answers who does not know the question: a daemon of another release.
@@ -155,8 +153,8 @@ fn until(
 
 fn boot_good(look: &Look) -> Verdict {
     match look {
-        Look::Told(standing) => match &standing.good {
-            None => Verdict::GoOn(format!("boot {} is good", standing.boot_id)),
+        Look::Told(readiness) => match &readiness.good {
+            None => Verdict::GoOn(format!("boot {} is good", readiness.boot_id)),
             Some(what) => Verdict::Wait(what.clone()),
         },
         Look::Silent(why) | Look::Ignorant(why) => Verdict::Wait(why.clone()),
@@ -166,9 +164,9 @@ fn boot_good(look: &Look) -> Verdict {
 /// `answered` is when the daemon first did.
 fn pacemaker(passed: Duration, look: &Look, answered: &mut Option<Duration>) -> Verdict {
     match look {
-        Look::Told(standing) => {
+        Look::Told(readiness) => {
             let first = *answered.get_or_insert(passed);
-            match &standing.pacemaker {
+            match &readiness.pacemaker {
                 None => Verdict::GoOn("Pacemaker may start".to_owned()),
                 Some(what) if passed.saturating_sub(first) >= RECORD_WITHIN => {
                     Verdict::GoOn(format!("Pacemaker may start without {what}"))
@@ -183,7 +181,7 @@ fn pacemaker(passed: Duration, look: &Look, answered: &mut Option<Duration>) -> 
 
 fn may_restart(look: &Look) -> Verdict {
     match look {
-        Look::Told(standing) => match &standing.restart {
+        Look::Told(readiness) => match &readiness.restart {
             None => Verdict::GoOn("a restart disturbs nobody".to_owned()),
             Some(what) => Verdict::Wait(what.clone()),
         },
@@ -209,7 +207,7 @@ fn look(socket: &Path) -> Look {
     let shown = socket.display();
     match ask(socket) {
         Ok((200, body)) => match serde_json::from_slice(&body) {
-            Ok(standing) => Look::Told(standing),
+            Ok(readiness) => Look::Told(readiness),
             Err(error) => Look::Ignorant(format!("the daemon answers something else: {error}")),
         },
         Ok((status, _)) => {
@@ -227,7 +225,7 @@ fn ask(socket: &Path) -> io::Result<(u16, Vec<u8>)> {
     write!(
         stream,
         "GET {} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
-        standing::PATH
+        readiness::PATH
     )?;
     let mut answer = Vec::new();
     stream.take(MAX_ANSWER).read_to_end(&mut answer)?;
@@ -256,7 +254,7 @@ mod tests {
 
     fn told(waits: Option<&str>) -> Look {
         let waits = waits.map(str::to_owned);
-        Look::Told(Standing {
+        Look::Told(Readiness {
             node: "n1".to_owned(),
             boot_id: "b".to_owned(),
             good: waits.clone(),

@@ -26,7 +26,7 @@ use super::pki::Pki;
 use super::{enter, found};
 use crate::local;
 use crate::notify::notify;
-use crate::standing::{self, Unjoined};
+use crate::readiness::{self, Unjoined};
 use crate::watchdog::{self, Watched};
 
 /// How long a record may take to open: a second between two tries, and a file system or an etcd that comes up beside the
@@ -121,7 +121,7 @@ fn routes(lobby: &Arc<Lobby>) -> Router {
         .route(CLUSTER, get(show))
         .route(CLUSTER_INIT, post(init))
         .route(CLUSTER_JOIN, post(join))
-        .route(standing::PATH, get(stands))
+        .route(readiness::PATH, get(readiness))
         .fallback(nothing_else)
         .with_state(Arc::clone(lobby))
 }
@@ -130,7 +130,7 @@ async fn show(State(lobby): Shared) -> Response {
     answer(Ok(lobby.shown()))
 }
 
-async fn stands(State(lobby): Shared) -> Response {
+async fn readiness(State(lobby): Shared) -> Response {
     let is_changing = lobby.changing.try_lock().is_err();
     Json(lobby.unjoined.look(is_changing).await).into_response()
 }

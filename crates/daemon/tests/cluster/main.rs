@@ -117,6 +117,10 @@ fn a_second_pair_waits_until_it_is_whole() {
         "{waiting}"
     );
     assert_eq!(rest_status(&n3), 503, "it has no duties yet");
+    // The record names none of its boots, and nobody waits for that.
+    for command in ["boot-good", "pacemaker-gate", "may-restart"] {
+        assert_eq!(n3.waits_by(command).0, Some(0), "{command}");
+    }
     n1.sees_only_members(2);
     n4.must("/join", &join_body(&n2.token(), None));
     for host in [&n1, &n2, &n3, &n4] {

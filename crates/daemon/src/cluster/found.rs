@@ -147,7 +147,7 @@ fn prepare(
     name: &evenkeel_model::NodeName,
     now: evenkeel_model::WallTime,
 ) -> Result<PublicKey, super::pki::PkiError> {
-    let key = staged.node_key()?.public();
+    let key = staged.make_node_key()?.public();
     staged.make_ca(now)?;
     staged.write_certificate(&staged.sign(name, &key, now)?)?;
     Ok(key)

@@ -81,7 +81,7 @@ impl JoinService for Doorman {
             let view = resident.parts.follower.view();
             let topology = view.control().topology.as_ref();
             let is_member = resident.parts.belonging.standing() == Some(Standing::Member);
-            is_member && topology.is_some_and(|it| it.has_open_offer(resident.parts.clock.wall()))
+            is_member && topology.is_some_and(|it| it.hears_newcomers(resident.parts.clock.wall()))
         })
     }
 
@@ -460,7 +460,7 @@ fn shown_node(node: &NodeConfig, state: MembershipState) -> LocalNode {
 
 fn tokens(topology: &Topology, at: WallTime) -> Vec<LocalToken> {
     let offers = topology.membership.offers.iter();
-    let open = offers.filter(|it| it.used.is_none() && at.unix_seconds() < it.until.unix_seconds());
+    let open = offers.filter(|it| it.is_open(at));
     open.map(|it| LocalToken {
         node: it.node.as_ref().map(ToString::to_string),
         replaces: it.replaces.is_some(),

@@ -39,6 +39,11 @@ fn a_certificate_that_is_soon_over_is_renewed_by_itself_and_on_demand() {
     assert_ne!(fs::read(n1.pki("node.pem")).unwrap(), before);
     n1.sees(2);
     n2.sees(2);
+    // A key that was lost is not replaced by one that nobody knows this node by.
+    fs::remove_file(n1.pki("node.key")).unwrap();
+    let why = n1.refused("/renew", &serde_json::Value::Null);
+    assert!(why.contains("node.key"), "{why}");
+    assert!(!n1.pki("node.key").exists());
 }
 
 #[test]

@@ -1,15 +1,15 @@
 //! The REST API's certificate: what the configuration names, one that was given over the API, or one made at the
 //! first start. A new one is taken up while the daemon runs.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use evenkeel_api::{Certificate, CertificateSource, Code, NewCertificate};
+use evenkeel_identity::replace;
 use evenkeel_model::{NodeSettings, Refusal, WallTime, code};
 use evenkeel_rest::{
     CertificateFacts, Certificates, TlsError, X509Error, first_certificate, tls_config,
@@ -20,9 +20,7 @@ use rustls::ServerConfig;
 
 use crate::error::chain;
 use crate::expiry::{WARN_EVERY, few_days};
-
-/// How often the files are looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+use crate::files::{Followed, LOOK_EVERY, Stamp};
 
 /// Why there is no certificate.
 #[derive(Debug, thiserror::Error)]
@@ -57,9 +55,6 @@ struct Files {
     client_ca: Option<PathBuf>,
     source: CertificateSource,
 }
-
-/// What tells one content of the files from another.
-type Stamp = Vec<Option<(u64, i64, i64, u64)>>;
 
 struct Loaded {
     config: Arc<ServerConfig>,
@@ -106,36 +101,29 @@ impl RestCertificate {
 
     /// Takes new files up, until the daemon ends.
     pub(crate) async fn follow(self: Arc<Self>) {
-        let mut seen = self.stamp();
-        let (mut trouble, mut since_warning) = (String::new(), WARN_EVERY);
+        let mut followed = Followed::from(self.stamp());
+        let mut since_warning = WARN_EVERY;
         loop {
             since_warning += LOOK_EVERY;
             if since_warning >= WARN_EVERY && self.warn_of_end() {
                 since_warning = Duration::ZERO;
             }
             tokio::time::sleep(LOOK_EVERY).await;
-            let now = self.stamp();
             let is_missing = self.config.borrow().is_none();
-            // Certificate and key are two files: what does not fit yet is read again until it does.
-            if now == seen && trouble.is_empty() && !is_missing {
+            if !followed.is_due(self.stamp()) && !is_missing {
                 continue;
             }
-            seen = now;
             let own = Arc::clone(&self);
             let loaded = tokio::task::spawn_blocking(move || own.load()).await;
-            trouble = match loaded {
-                Ok(Ok(())) => String::new(),
-                Ok(Err(error)) => self.told_once(&trouble, chain(&error)),
-                Err(error) => self.told_once(&trouble, error.to_string()),
+            let outcome = match loaded {
+                Ok(loaded) => loaded.map_err(|error| chain(&error)),
+                Err(error) => Err(error.to_string()),
             };
+            followed.trouble.note(outcome, |trouble| self.tell(trouble));
         }
     }
 
-    /// Logs trouble when it is news.
-    fn told_once(&self, last: &str, trouble: String) -> String {
-        if last == trouble {
-            return trouble;
-        }
+    fn tell(&self, trouble: &str) {
         match self.config.borrow().is_some() {
             true => tracing::error!(
                 trouble,
@@ -143,7 +131,6 @@ impl RestCertificate {
             ),
             false => tracing::error!(trouble, "the REST API waits for a certificate"),
         }
-        trouble
     }
 
     fn warn_of_end(&self) -> bool {
@@ -193,12 +180,8 @@ impl RestCertificate {
 
     fn stamp(&self) -> Stamp {
         let files = self.files();
-        let paths = [Some(files.chain), Some(files.key), files.client_ca];
-        let stamp = |path: PathBuf| {
-            let meta = fs::metadata(path).ok()?;
-            Some((meta.ino(), meta.mtime(), meta.mtime_nsec(), meta.len()))
-        };
-        paths.into_iter().flatten().map(stamp).collect()
+        let paths = [Some(&files.chain), Some(&files.key), files.client_ca.as_ref()];
+        Stamp::of(paths.into_iter().flatten().map(PathBuf::as_path))
     }
 
     fn load(&self) -> Result<(), CertificateError> {
@@ -374,24 +357,7 @@ fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CertificateError> {
     };
     let folder = path.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(folder).map_err(failed("make the folder of"))?;
-    let partial = path.with_extension("partial");
-    // One that was left behind may have another mode.
-    match fs::remove_file(&partial) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(failed("write")(error));
-        }
-        Ok(()) | Err(_) => {}
-    }
-    let mut how = OpenOptions::new();
-    let file = how.write(true).create_new(true).mode(mode).open(&partial);
-    let mut file = file.map_err(failed("write"))?;
-    file.write_all(bytes)
-        .and_then(|()| file.sync_all())
-        .map_err(failed("write"))?;
-    fs::rename(&partial, path).map_err(failed("write"))?;
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(failed("sync the folder of"))
+    replace(path, mode, bytes).map_err(failed("write"))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
@@ -406,6 +372,8 @@ fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::MetadataExt;
+
     use evenkeel_api::Secret;
     use evenkeel_model::BootId;
     use evenkeel_seam::SystemClock;

@@ -14,6 +14,7 @@ mod door;
 mod errand;
 mod error;
 mod expiry;
+mod files;
 mod firmware;
 mod installer;
 mod keeper;

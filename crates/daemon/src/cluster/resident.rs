@@ -25,6 +25,7 @@ use evenkeel_model::{
 };
 use evenkeel_orchestrator::FrontDoor;
 use evenkeel_record::{Follower, Record, Survival};
+use evenkeel_rest::{AuditLog, noted_locally};
 use evenkeel_seam::{Clock, Ids};
 use futures_util::future::join_all;
 use tokio::sync::Mutex;
@@ -471,17 +472,21 @@ fn tokens(topology: &Topology, at: WallTime) -> Vec<LocalToken> {
 
 type Shared = State<Arc<Resident>>;
 
-/// The calls. What is not among them is `other`'s.
-pub(crate) fn routes(resident: &Arc<Resident>, other: Router) -> Router {
-    Router::new()
+/// The calls, noted in `audit`. What is not among them is `other`'s.
+pub(crate) fn routes(
+    resident: &Arc<Resident>,
+    audit: Option<Arc<AuditLog>>,
+    other: Router,
+) -> Router {
+    let own = Router::new()
         .route(CLUSTER, get(show))
         .route(CLUSTER_INIT, post(init))
         .route(CLUSTER_JOIN, post(join))
         .route(CLUSTER_TOKEN, post(token))
         .route(CLUSTER_REMOVE, post(remove))
         .route(CLUSTER_RENEW, post(renew_now))
-        .with_state(Arc::clone(resident))
-        .fallback_service(other)
+        .with_state(Arc::clone(resident));
+    noted_locally(own, audit).fallback_service(other)
 }
 
 async fn show(State(resident): Shared) -> Response {

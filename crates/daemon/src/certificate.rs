@@ -1,8 +1,10 @@
 //! The REST API's certificate: what the configuration names, one that was given over the API, or one made at the
 //! first start. A new one is taken up while the daemon runs.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,7 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use evenkeel_api::{Certificate, CertificateSource, Code, NewCertificate};
 use evenkeel_identity::replace;
-use evenkeel_model::{NodeSettings, Refusal, WallTime, code};
+use evenkeel_model::{NodeName, NodeSettings, Refusal, WallTime, code};
 use evenkeel_rest::{
     CertificateFacts, Certificates, TlsError, X509Error, first_certificate, tls_config,
 };
@@ -18,6 +20,7 @@ use evenkeel_seam::{Clock, watch};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::ServerConfig;
 
+use crate::derived::host_of;
 use crate::error::chain;
 use crate::expiry::{WARN_EVERY, few_days};
 use crate::files::{Followed, LOOK_EVERY, Stamp};
@@ -66,6 +69,8 @@ struct Loaded {
 /// The certificate as it is now.
 pub(crate) struct RestCertificate {
     settings: NodeSettings,
+    /// Where clients reach this node, by the topology, once that is known.
+    host: watch::Receiver<Option<String>>,
     clock: Arc<dyn Clock>,
     config: watch::Sender<Option<Arc<ServerConfig>>>,
     shown: Mutex<Option<Loaded>>,
@@ -77,9 +82,14 @@ impl RestCertificate {
     /// Reads the certificate; makes a self-signed one first where there is none, unless the configuration names the
     /// files. One that cannot be used keeps
     /// the API from being served until it can be, and nothing else.
-    pub(crate) fn open(settings: &NodeSettings, clock: Arc<dyn Clock>) -> Arc<Self> {
+    pub(crate) fn open(
+        settings: &NodeSettings,
+        host: watch::Receiver<Option<String>>,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Self> {
         let certificate = Self {
             settings: settings.clone(),
+            host,
             clock,
             config: watch::Sender::new(None),
             shown: Mutex::default(),
@@ -110,7 +120,7 @@ impl RestCertificate {
             }
             tokio::time::sleep(LOOK_EVERY).await;
             let is_missing = self.config.borrow().is_none();
-            if !followed.is_due(self.stamp()) && !is_missing {
+            if !followed.is_due(self.stamp()) && !is_missing && !self.names_another_host() {
                 continue;
             }
             let own = Arc::clone(&self);
@@ -142,6 +152,39 @@ impl RestCertificate {
             tracing::warn!(days, "the REST API's certificate runs out; replace it");
         }
         true
+    }
+
+    /// Whether the certificate that the daemon made does not stand for where clients reach this node now.
+    fn names_another_host(&self) -> bool {
+        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = shown
+            .as_ref()
+            .filter(|it| it.source == CertificateSource::Made);
+        match (made, self.host()) {
+            (Some(made), Some(host)) => !made.facts.names.contains(&host),
+            (None, _) | (_, None) => false,
+        }
+    }
+
+    /// As a certificate says it, if one can.
+    fn host(&self) -> Option<String> {
+        let host = self.host.borrow().clone()?;
+        let host = host.parse().map_or(host, |ip: IpAddr| ip.to_string());
+        CertificateParams::new(vec![host.clone()]).ok()?;
+        Some(host)
+    }
+
+    /// What a certificate of the daemon's making stands for.
+    fn names(&self) -> Vec<String> {
+        let rest = &self.settings.rest;
+        let mut names = vec![self.settings.node.to_string(), "localhost".to_owned()];
+        let addresses = [Some(&rest.listen), rest.cluster_address.as_ref()];
+        let hosts = addresses.into_iter().flatten();
+        names.extend(hosts.filter_map(|it| host_of(it)).map(str::to_owned));
+        names.extend(self.host());
+        let mut known = BTreeSet::new();
+        names.retain(|name| known.insert(name.clone()));
+        names
     }
 
     fn files(&self) -> Files {
@@ -193,8 +236,10 @@ impl RestCertificate {
         let files = self.files();
         // What the operator or a client has put there is not the daemon's to write: a certificate whose file is away
         // for a moment, as on a file system that is not mounted yet, must not cost its key.
-        if files.source == CertificateSource::Made && !files.chain.exists() {
-            make(&self.settings, &files.chain, &files.key)?;
+        if files.source == CertificateSource::Made
+            && (!files.chain.exists() || self.names_another_host())
+        {
+            make(&self.names(), &self.settings.node, &files.chain, &files.key)?;
         }
         let loaded = read_all(&files)?;
         let (until, source) = (loaded.facts.not_after, loaded.source);
@@ -324,28 +369,28 @@ impl Certificates for RestCertificate {
     }
 }
 
-fn make(settings: &NodeSettings, chain: &Path, key: &Path) -> Result<(), CertificateError> {
-    let mut names = vec![settings.node.to_string(), "localhost".to_owned()];
-    let addresses = [
-        Some(&settings.rest.listen),
-        settings.rest.cluster_address.as_ref(),
-    ];
-    let hosts = addresses
-        .into_iter()
-        .flatten()
-        .filter_map(|address| address.rsplit_once(':'));
-    names.extend(hosts.map(|(host, _)| host.trim_matches(['[', ']']).to_owned()));
-    names.dedup();
-    let pair = KeyPair::generate()?;
+fn make(
+    names: &[String],
+    node: &NodeName,
+    chain: &Path,
+    key: &Path,
+) -> Result<(), CertificateError> {
+    // Whoever believes the one before by its key believes this one.
+    let kept = fs::read_to_string(key).ok();
+    let kept = kept.and_then(|text| KeyPair::from_pem(&text).ok());
+    let is_kept = kept.is_some();
+    let pair = kept.map_or_else(KeyPair::generate, Ok)?;
     let mut parameters = CertificateParams::new(names)?;
     parameters
         .distinguished_name
-        .push(rcgen::DnType::CommonName, settings.node.as_str());
+        .push(rcgen::DnType::CommonName, node.as_str());
     let certificate = parameters.self_signed(&pair)?;
     // The certificate's file is what says that the key is there: it comes last.
-    write(key, pair.serialize_pem().as_bytes(), 0o600)?;
+    if !is_kept {
+        write(key, pair.serialize_pem().as_bytes(), 0o600)?;
+    }
     write(chain, certificate.pem().as_bytes(), 0o644)?;
-    tracing::info!(path = %chain.display(), "made a certificate for the REST API");
+    tracing::info!(path = %chain.display(), ?names, "made a certificate for the REST API");
     Ok(())
 }
 
@@ -388,8 +433,15 @@ mod tests {
     }
 
     fn open(settings: &NodeSettings) -> Arc<RestCertificate> {
+        open_at(settings, &watch::Sender::new(None))
+    }
+
+    fn open_at(
+        settings: &NodeSettings,
+        host: &watch::Sender<Option<String>>,
+    ) -> Arc<RestCertificate> {
         let clock = SystemClock::new(BootId(uuid::Uuid::from_u128(1)));
-        RestCertificate::open(settings, Arc::new(clock))
+        RestCertificate::open(settings, host.subscribe(), Arc::new(clock))
     }
 
     fn pair(name: &str) -> (String, String) {
@@ -436,6 +488,36 @@ mod tests {
         assert_eq!(names(&certificate), ["second"]);
         let refused = certificate.replace_now(&given(&chain, &key)).unwrap_err();
         assert!(refused.message.contains("c.pem"), "{refused}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_daemon_made_names_where_clients_reach_the_node() {
+        let dir = tempfile::tempdir().unwrap();
+        let (settings, host) = (settings(dir.path(), false), watch::Sender::new(None));
+        let certificate = open_at(&settings, &host);
+        let key = fs::read(dir.path().join("rest/key.pem")).unwrap();
+        let mut configs = certificate.configs();
+        tokio::spawn(Arc::clone(&certificate).follow());
+        for address in ["192.0.2.1", "fd00::1", "node1.example"] {
+            configs.mark_unchanged();
+            host.send_replace(Some(address.to_owned()));
+            configs.changed().await.unwrap();
+            let names = names(&certificate);
+            assert!(names.contains(&address.to_owned()), "{names:?}");
+        }
+        assert!(!names(&certificate).contains(&"192.0.2.1".to_owned()));
+        // Whoever has pinned the key still believes it, and one that no certificate can say changes nothing.
+        assert_eq!(fs::read(dir.path().join("rest/key.pem")).unwrap(), key);
+        let before = certificate.shown();
+        host.send_replace(Some("n\u{f6}de1".to_owned()));
+        tokio::time::sleep(3 * LOOK_EVERY).await;
+        assert_eq!(certificate.shown(), before);
+        // One that was given is nobody's to remake.
+        let (chain, key) = pair("given");
+        certificate.replace_now(&given(&chain, &key)).unwrap();
+        host.send_replace(Some("192.0.2.9".to_owned()));
+        tokio::time::sleep(3 * LOOK_EVERY).await;
+        assert_eq!(names(&certificate), ["given"]);
     }
 
     #[test]

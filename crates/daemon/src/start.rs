@@ -610,7 +610,8 @@ async fn start_rest(
     stop: &CancellationToken,
 ) {
     let settings = &base.settings.rest;
-    let certificate = RestCertificate::open(&base.settings, Arc::clone(&base.clock));
+    let host = derived::rest_host(&base.follower, base.settings.node.clone());
+    let certificate = RestCertificate::open(&base.settings, host, Arc::clone(&base.clock));
     let tls = certificate.configs();
     tasks.spawn(until(stop.clone(), Arc::clone(&certificate).follow()));
     let cluster = RecordCluster::new(

@@ -223,7 +223,11 @@ impl RestCertificate {
 
     fn stamp(&self) -> Stamp {
         let files = self.files();
-        let paths = [Some(&files.chain), Some(&files.key), files.client_ca.as_ref()];
+        let paths = [
+            Some(&files.chain),
+            Some(&files.key),
+            files.client_ca.as_ref(),
+        ];
         Stamp::of(paths.into_iter().flatten().map(PathBuf::as_path))
     }
 

@@ -79,7 +79,9 @@ mod tests {
         assert!(followed.is_due(now()));
         let mut said = Vec::new();
         for why in ["half", "half", "cut"] {
-            followed.trouble.note(Err(why.to_owned()), |it| said.push(it.to_owned()));
+            followed
+                .trouble
+                .note(Err(why.to_owned()), |it| said.push(it.to_owned()));
             assert!(followed.is_due(now()));
         }
         assert_eq!(said, ["half", "cut"]);

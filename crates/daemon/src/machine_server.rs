@@ -116,8 +116,14 @@ mod tests {
         let [daemon, machine] = restarts[..] else {
             panic!("{restarts:?}");
         };
-        assert!(daemon.ends_with("try-restart evenkeeld.service"), "{daemon}");
-        assert!(machine.ends_with("try-restart evenkeel-machine.service"), "{machine}");
+        assert!(
+            daemon.ends_with("try-restart evenkeeld.service"),
+            "{daemon}"
+        );
+        assert!(
+            machine.ends_with("try-restart evenkeel-machine.service"),
+            "{machine}"
+        );
         let before = unit.split(machine).next().unwrap();
         let last = before.lines().rfind(|line| line.starts_with("ExecStart="));
         assert!(

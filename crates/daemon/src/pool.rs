@@ -123,7 +123,9 @@ impl RecordPeer for Line {
         // A seat may be there before the daemon has got so far: the partner is asked all the same.
         let way = timeout(STARTS_WITHIN, self.way.wait()).await;
         let (client, members) = way.map_err(|_| {
-            PeerError::Unreachable("this daemon is starting, or belongs to no cluster yet".to_owned())
+            PeerError::Unreachable(
+                "this daemon is starting, or belongs to no cluster yet".to_owned(),
+            )
         })?;
         let addresses = self.addresses(&members.borrow());
         let mut unreachable = String::new();

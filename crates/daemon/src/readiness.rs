@@ -12,8 +12,8 @@ use axum::Router;
 use axum::extract::{Json, State};
 use axum::routing::get;
 use evenkeel_model::{
-    BootId, MANIFEST_PATH, MemberHa, NodeName, OperationKind, PairState, RecordSettings, Slot, SlotHealth,
-    SlotsState, Standing,
+    BootId, MANIFEST_PATH, MemberHa, NodeName, OperationKind, PairState, RecordSettings, Slot,
+    SlotHealth, SlotsState, Standing,
 };
 use evenkeel_platform::{PlatformError, SharedPlatform};
 use evenkeel_record::Follower;

@@ -22,9 +22,7 @@ pub(super) fn failure(error: &ApiError) -> Response {
     let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = json(status, &error.body());
     // For the audit log, which sees nothing else of it.
-    response
-        .extensions_mut()
-        .insert(ErrorNumber(error.number));
+    response.extensions_mut().insert(ErrorNumber(error.number));
     response
 }
 

@@ -86,7 +86,10 @@ fn a_beginning_that_was_cut_off_goes_on_as_it_was_begun_and_not_otherwise() {
         let mut body = init_body();
         body[what] = other.into();
         let why = n1.refused("/init", &body);
-        assert!(why.contains("\"prod\" already, with the user admin"), "{why}");
+        assert!(
+            why.contains("\"prod\" already, with the user admin"),
+            "{why}"
+        );
         assert_eq!(n1.shown()["state"], "none");
     }
     n1.init();

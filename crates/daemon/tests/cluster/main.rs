@@ -122,10 +122,16 @@ fn what_root_asks_for_over_the_local_socket_is_in_the_audit_log() {
         let path = format!("/evenkeel/v1/local/cluster/{call}\"");
         assert!(first.contains(&path), "{call}: {first}");
     }
-    assert!(second.contains("/evenkeel/v1/local/cluster/join\""), "{second}");
+    assert!(
+        second.contains("/evenkeel/v1/local/cluster/join\""),
+        "{second}"
+    );
     assert!(first.contains("\"nodes\":\"n7\""), "{refused} {first}");
     for log in [&first, &second] {
-        assert!(log.contains("local-root") && log.contains("local socket"), "{log}");
+        assert!(
+            log.contains("local-root") && log.contains("local socket"),
+            "{log}"
+        );
         assert!(log.contains("\"status\":200"), "{log}");
         assert!(!log.contains(PASSWORD) && !log.contains(&token), "{log}");
     }

@@ -122,10 +122,16 @@ fn a_daemon_that_starts_on_the_seat_asks_its_partner_before_it_opens_the_file() 
         two.log().contains(said).then_some(())
     });
     must_make_user(&two, "u2");
-    assert!(!two.log().contains("this node holds the record"), "{}", two.log());
+    assert!(
+        !two.log().contains("this node holds the record"),
+        "{}",
+        two.log()
+    );
     assert!(first.terminate().success());
     two.until("the file to be open", || {
-        two.log().contains("this node holds the record").then_some(())
+        two.log()
+            .contains("this node holds the record")
+            .then_some(())
     });
     assert!(second.terminate().success());
 }

@@ -67,7 +67,9 @@ pub(super) async fn take(pool: &Pool, seat: &Seat) -> Result<Taken, NotTaken> {
     let (lock, let_go) = SeatLock::take(&options.seat, &pool.holds)?;
     // The agent takes the seat away first and looks at the lock then: whoever has the lock and sees the seat is seen.
     if Seat::look(&options.seat).as_ref() != Some(seat) {
-        return Err("the HA engine took the seat away at this moment".to_owned().into());
+        return Err("the HA engine took the seat away at this moment"
+            .to_owned()
+            .into());
     }
     ask_partner(pool).await?;
     let record = open(pool, lock).await?;

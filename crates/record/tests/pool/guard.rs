@@ -190,7 +190,10 @@ async fn a_pool_that_is_not_ours_begins_no_record_and_takes_no_other() {
     fs::write(pair.file(), &before).unwrap();
     n2.give();
     says(&n2.record, "is not the one that this node knows").await;
-    assert!(fs::read(pair.file()).unwrap() == before, "nothing was written to it");
+    assert!(
+        fs::read(pair.file()).unwrap() == before,
+        "nothing was written to it"
+    );
     let log = fs::metadata(pair.log());
     assert_eq!(log.map_or(0, |it| it.len()), 0, "nor to its log");
     fs::write(pair.file(), "").unwrap();

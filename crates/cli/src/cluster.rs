@@ -106,7 +106,9 @@ fn init(client: &Client, args: &InitArgs, json: bool) -> Result<(), Stop> {
     let text = format!(
         "Cluster {} has begun, with this node, {}. Its first user is {}.\nNext: `evenkeel cluster token` here, and \
          `evenkeel cluster join TOKEN` on its partner; `evenkeel image key trust FILE` for the packages' key.\n",
-        args.name, cluster.node, args.admin
+        cluster.name.as_deref().unwrap_or(&args.name),
+        cluster.node,
+        args.admin
     );
     said(body, json, &text)
 }

@@ -1,16 +1,18 @@
 //! The REST API's certificate: what the configuration names, one that was given over the API, or one made at the
 //! first start. A new one is taken up while the daemon runs.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use evenkeel_api::{Certificate, CertificateSource, Code, NewCertificate};
-use evenkeel_model::{NodeSettings, Refusal, WallTime, code};
+use evenkeel_identity::replace;
+use evenkeel_model::{NodeName, NodeSettings, Refusal, WallTime, code};
 use evenkeel_rest::{
     CertificateFacts, Certificates, TlsError, X509Error, first_certificate, tls_config,
 };
@@ -18,11 +20,10 @@ use evenkeel_seam::{Clock, watch};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::ServerConfig;
 
+use crate::derived::host_of;
 use crate::error::chain;
 use crate::expiry::{WARN_EVERY, few_days};
-
-/// How often the files are looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+use crate::files::{Followed, LOOK_EVERY, Stamp};
 
 /// Why there is no certificate.
 #[derive(Debug, thiserror::Error)]
@@ -58,9 +59,6 @@ struct Files {
     source: CertificateSource,
 }
 
-/// What tells one content of the files from another.
-type Stamp = Vec<Option<(u64, i64, i64, u64)>>;
-
 struct Loaded {
     config: Arc<ServerConfig>,
     facts: CertificateFacts,
@@ -71,6 +69,8 @@ struct Loaded {
 /// The certificate as it is now.
 pub(crate) struct RestCertificate {
     settings: NodeSettings,
+    /// Where clients reach this node, by the topology, once that is known.
+    host: watch::Receiver<Option<String>>,
     clock: Arc<dyn Clock>,
     config: watch::Sender<Option<Arc<ServerConfig>>>,
     shown: Mutex<Option<Loaded>>,
@@ -82,9 +82,14 @@ impl RestCertificate {
     /// Reads the certificate; makes a self-signed one first where there is none, unless the configuration names the
     /// files. One that cannot be used keeps
     /// the API from being served until it can be, and nothing else.
-    pub(crate) fn open(settings: &NodeSettings, clock: Arc<dyn Clock>) -> Arc<Self> {
+    pub(crate) fn open(
+        settings: &NodeSettings,
+        host: watch::Receiver<Option<String>>,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Self> {
         let certificate = Self {
             settings: settings.clone(),
+            host,
             clock,
             config: watch::Sender::new(None),
             shown: Mutex::default(),
@@ -106,36 +111,29 @@ impl RestCertificate {
 
     /// Takes new files up, until the daemon ends.
     pub(crate) async fn follow(self: Arc<Self>) {
-        let mut seen = self.stamp();
-        let (mut trouble, mut since_warning) = (String::new(), WARN_EVERY);
+        let mut followed = Followed::from(self.stamp());
+        let mut since_warning = WARN_EVERY;
         loop {
             since_warning += LOOK_EVERY;
             if since_warning >= WARN_EVERY && self.warn_of_end() {
                 since_warning = Duration::ZERO;
             }
             tokio::time::sleep(LOOK_EVERY).await;
-            let now = self.stamp();
             let is_missing = self.config.borrow().is_none();
-            // Certificate and key are two files: what does not fit yet is read again until it does.
-            if now == seen && trouble.is_empty() && !is_missing {
+            if !followed.is_due(self.stamp()) && !is_missing && !self.names_another_host() {
                 continue;
             }
-            seen = now;
             let own = Arc::clone(&self);
             let loaded = tokio::task::spawn_blocking(move || own.load()).await;
-            trouble = match loaded {
-                Ok(Ok(())) => String::new(),
-                Ok(Err(error)) => self.told_once(&trouble, chain(&error)),
-                Err(error) => self.told_once(&trouble, error.to_string()),
+            let outcome = match loaded {
+                Ok(loaded) => loaded.map_err(|error| chain(&error)),
+                Err(error) => Err(error.to_string()),
             };
+            followed.trouble.note(outcome, |trouble| self.tell(trouble));
         }
     }
 
-    /// Logs trouble when it is news.
-    fn told_once(&self, last: &str, trouble: String) -> String {
-        if last == trouble {
-            return trouble;
-        }
+    fn tell(&self, trouble: &str) {
         match self.config.borrow().is_some() {
             true => tracing::error!(
                 trouble,
@@ -143,7 +141,6 @@ impl RestCertificate {
             ),
             false => tracing::error!(trouble, "the REST API waits for a certificate"),
         }
-        trouble
     }
 
     fn warn_of_end(&self) -> bool {
@@ -155,6 +152,39 @@ impl RestCertificate {
             tracing::warn!(days, "the REST API's certificate runs out; replace it");
         }
         true
+    }
+
+    /// Whether the certificate that the daemon made does not stand for where clients reach this node now.
+    fn names_another_host(&self) -> bool {
+        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = shown
+            .as_ref()
+            .filter(|it| it.source == CertificateSource::Made);
+        match (made, self.host()) {
+            (Some(made), Some(host)) => !made.facts.names.contains(&host),
+            (None, _) | (_, None) => false,
+        }
+    }
+
+    /// As a certificate says it, if one can.
+    fn host(&self) -> Option<String> {
+        let host = self.host.borrow().clone()?;
+        let host = host.parse().map_or(host, |ip: IpAddr| ip.to_string());
+        CertificateParams::new(vec![host.clone()]).ok()?;
+        Some(host)
+    }
+
+    /// What a certificate of the daemon's making stands for.
+    fn names(&self) -> Vec<String> {
+        let rest = &self.settings.rest;
+        let mut names = vec![self.settings.node.to_string(), "localhost".to_owned()];
+        let addresses = [Some(&rest.listen), rest.cluster_address.as_ref()];
+        let hosts = addresses.into_iter().flatten();
+        names.extend(hosts.filter_map(|it| host_of(it)).map(str::to_owned));
+        names.extend(self.host());
+        let mut known = BTreeSet::new();
+        names.retain(|name| known.insert(name.clone()));
+        names
     }
 
     fn files(&self) -> Files {
@@ -193,12 +223,12 @@ impl RestCertificate {
 
     fn stamp(&self) -> Stamp {
         let files = self.files();
-        let paths = [Some(files.chain), Some(files.key), files.client_ca];
-        let stamp = |path: PathBuf| {
-            let meta = fs::metadata(path).ok()?;
-            Some((meta.ino(), meta.mtime(), meta.mtime_nsec(), meta.len()))
-        };
-        paths.into_iter().flatten().map(stamp).collect()
+        let paths = [
+            Some(&files.chain),
+            Some(&files.key),
+            files.client_ca.as_ref(),
+        ];
+        Stamp::of(paths.into_iter().flatten().map(PathBuf::as_path))
     }
 
     fn load(&self) -> Result<(), CertificateError> {
@@ -210,8 +240,10 @@ impl RestCertificate {
         let files = self.files();
         // What the operator or a client has put there is not the daemon's to write: a certificate whose file is away
         // for a moment, as on a file system that is not mounted yet, must not cost its key.
-        if files.source == CertificateSource::Made && !files.chain.exists() {
-            make(&self.settings, &files.chain, &files.key)?;
+        if files.source == CertificateSource::Made
+            && (!files.chain.exists() || self.names_another_host())
+        {
+            make(&self.names(), &self.settings.node, &files.chain, &files.key)?;
         }
         let loaded = read_all(&files)?;
         let (until, source) = (loaded.facts.not_after, loaded.source);
@@ -341,28 +373,28 @@ impl Certificates for RestCertificate {
     }
 }
 
-fn make(settings: &NodeSettings, chain: &Path, key: &Path) -> Result<(), CertificateError> {
-    let mut names = vec![settings.node.to_string(), "localhost".to_owned()];
-    let addresses = [
-        Some(&settings.rest.listen),
-        settings.rest.cluster_address.as_ref(),
-    ];
-    let hosts = addresses
-        .into_iter()
-        .flatten()
-        .filter_map(|address| address.rsplit_once(':'));
-    names.extend(hosts.map(|(host, _)| host.trim_matches(['[', ']']).to_owned()));
-    names.dedup();
-    let pair = KeyPair::generate()?;
+fn make(
+    names: &[String],
+    node: &NodeName,
+    chain: &Path,
+    key: &Path,
+) -> Result<(), CertificateError> {
+    // Whoever believes the one before by its key believes this one.
+    let kept = fs::read_to_string(key).ok();
+    let kept = kept.and_then(|text| KeyPair::from_pem(&text).ok());
+    let is_kept = kept.is_some();
+    let pair = kept.map_or_else(KeyPair::generate, Ok)?;
     let mut parameters = CertificateParams::new(names)?;
     parameters
         .distinguished_name
-        .push(rcgen::DnType::CommonName, settings.node.as_str());
+        .push(rcgen::DnType::CommonName, node.as_str());
     let certificate = parameters.self_signed(&pair)?;
     // The certificate's file is what says that the key is there: it comes last.
-    write(key, pair.serialize_pem().as_bytes(), 0o600)?;
+    if !is_kept {
+        write(key, pair.serialize_pem().as_bytes(), 0o600)?;
+    }
     write(chain, certificate.pem().as_bytes(), 0o644)?;
-    tracing::info!(path = %chain.display(), "made a certificate for the REST API");
+    tracing::info!(path = %chain.display(), ?names, "made a certificate for the REST API");
     Ok(())
 }
 
@@ -374,24 +406,7 @@ fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CertificateError> {
     };
     let folder = path.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(folder).map_err(failed("make the folder of"))?;
-    let partial = path.with_extension("partial");
-    // One that was left behind may have another mode.
-    match fs::remove_file(&partial) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(failed("write")(error));
-        }
-        Ok(()) | Err(_) => {}
-    }
-    let mut how = OpenOptions::new();
-    let file = how.write(true).create_new(true).mode(mode).open(&partial);
-    let mut file = file.map_err(failed("write"))?;
-    file.write_all(bytes)
-        .and_then(|()| file.sync_all())
-        .map_err(failed("write"))?;
-    fs::rename(&partial, path).map_err(failed("write"))?;
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(failed("sync the folder of"))
+    replace(path, mode, bytes).map_err(failed("write"))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
@@ -406,6 +421,8 @@ fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::MetadataExt;
+
     use evenkeel_api::Secret;
     use evenkeel_model::BootId;
     use evenkeel_seam::SystemClock;
@@ -420,8 +437,15 @@ mod tests {
     }
 
     fn open(settings: &NodeSettings) -> Arc<RestCertificate> {
+        open_at(settings, &watch::Sender::new(None))
+    }
+
+    fn open_at(
+        settings: &NodeSettings,
+        host: &watch::Sender<Option<String>>,
+    ) -> Arc<RestCertificate> {
         let clock = SystemClock::new(BootId(uuid::Uuid::from_u128(1)));
-        RestCertificate::open(settings, Arc::new(clock))
+        RestCertificate::open(settings, host.subscribe(), Arc::new(clock))
     }
 
     fn pair(name: &str) -> (String, String) {
@@ -468,6 +492,36 @@ mod tests {
         assert_eq!(names(&certificate), ["second"]);
         let refused = certificate.replace_now(&given(&chain, &key)).unwrap_err();
         assert!(refused.message.contains("c.pem"), "{refused}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_daemon_made_names_where_clients_reach_the_node() {
+        let dir = tempfile::tempdir().unwrap();
+        let (settings, host) = (settings(dir.path(), false), watch::Sender::new(None));
+        let certificate = open_at(&settings, &host);
+        let key = fs::read(dir.path().join("rest/key.pem")).unwrap();
+        let mut configs = certificate.configs();
+        tokio::spawn(Arc::clone(&certificate).follow());
+        for address in ["192.0.2.1", "fd00::1", "node1.example"] {
+            configs.mark_unchanged();
+            host.send_replace(Some(address.to_owned()));
+            configs.changed().await.unwrap();
+            let names = names(&certificate);
+            assert!(names.contains(&address.to_owned()), "{names:?}");
+        }
+        assert!(!names(&certificate).contains(&"192.0.2.1".to_owned()));
+        // Whoever has pinned the key still believes it, and one that no certificate can say changes nothing.
+        assert_eq!(fs::read(dir.path().join("rest/key.pem")).unwrap(), key);
+        let before = certificate.shown();
+        host.send_replace(Some("n\u{f6}de1".to_owned()));
+        tokio::time::sleep(3 * LOOK_EVERY).await;
+        assert_eq!(certificate.shown(), before);
+        // One that was given is nobody's to remake.
+        let (chain, key) = pair("given");
+        certificate.replace_now(&given(&chain, &key)).unwrap();
+        host.send_replace(Some("192.0.2.9".to_owned()));
+        tokio::time::sleep(3 * LOOK_EVERY).await;
+        assert_eq!(names(&certificate), ["given"]);
     }
 
     #[test]

@@ -10,6 +10,9 @@ use evenkeel_model::{
 };
 use evenkeel_record::{EtcdOpenError, EtcdOptions};
 
+/// Exit code of what no configuration can be had for: `EX_CONFIG` of `sysexits.h`. Starting it again does not mend it.
+pub(crate) const CONFIGURATION: u8 = 78;
+
 /// Why a configuration was refused.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {

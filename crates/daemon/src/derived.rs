@@ -43,6 +43,25 @@ pub(crate) fn standing(
     })
 }
 
+/// The host that clients reach that node's API at, by the topology.
+pub(crate) fn rest_host(
+    follower: &Arc<Follower>,
+    name: NodeName,
+) -> watch::Receiver<Option<String>> {
+    derive(follower, move |view, _| {
+        let topology = view.control().topology.as_ref()?;
+        let candidate = || Some(&topology.candidate(&name)?.node);
+        let node = topology.node(&name).or_else(candidate)?;
+        Some(host_of(&node.rest)?.to_owned())
+    })
+}
+
+/// Of `host:port`.
+pub(crate) fn host_of(address: &str) -> Option<&str> {
+    let (host, _port) = address.rsplit_once(':')?;
+    Some(host.trim_matches(['[', ']']))
+}
+
 /// Whether the cluster's duties are that node's.
 pub(crate) fn belongs(
     follower: &Arc<Follower>,

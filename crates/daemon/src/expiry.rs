@@ -38,7 +38,8 @@ pub(crate) async fn warn_daily(files: IdentityFiles, clock: Arc<dyn Clock>) {
             tracing::warn!(
                 what,
                 days,
-                "runs out, and nodes will not speak to each other then; replace the file, which is taken up without a restart"
+                "runs out, and nodes will not speak to each other then; how it is replaced without a restart: \"Certificates\" in \
+                 operations.md"
             );
         }
         tokio::time::sleep(WARN_EVERY).await;

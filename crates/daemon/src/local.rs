@@ -1,5 +1,6 @@
 //! The local socket: where root on this controller makes the first users, and lets an admin in again who lost the
-//! password, and where the units of systemd's ask how this boot stands ([`crate::standing`]). Who can open it could as well write to the databases beside it.
+//! password, and where the units of systemd's ask what is still awaited ([`crate::readiness`]). Who can open it could as well write
+//! to the databases beside it.
 
 use std::fs::{self, Permissions};
 use std::io;

@@ -15,16 +15,16 @@ use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
-use crate::config::{self, ConfigError};
+use crate::config::{self, CONFIGURATION, ConfigError};
 use crate::error::chain;
 use crate::log;
 use crate::machine::{self, Machine};
-use crate::waiting::CONFIGURATION;
 
 /// Pause between two tries to reach the machine.
 const RETRY: Duration = Duration::from_millis(200);
 
-/// `evenkeeld serve-machine`: its input is the socket where the machine is asked for. Ends with SIGTERM.
+/// `evenkeeld serve-machine`: its input is the socket where the machine is asked for. With SIGTERM it ends, once the calls that are
+/// under way have.
 pub(crate) fn main(config: &Path) -> ExitCode {
     match serve(config) {
         Ok(()) => ExitCode::SUCCESS,
@@ -51,14 +51,15 @@ fn serve(config: &Path) -> Result<()> {
         let listener = listener().context("its input is no socket to listen on")?;
         let mut terminated =
             signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-        let served = async {
-            let machine = reach(&settings).await;
-            remote::serve(listener, machine.platform, machine.devices).await;
+        let machine = tokio::select! {
+            machine = reach(&settings) => machine,
+            _ = terminated.recv() => return Ok(()),
         };
-        tokio::select! {
-            () = served => {}
-            _ = terminated.recv() => {}
-        }
+        let stop = async move {
+            terminated.recv().await;
+            tracing::info!("told to end: what is under way goes on to its end first");
+        };
+        remote::serve(listener, machine.platform, machine.devices, stop).await;
         Ok(())
     });
     runtime.shutdown_background();
@@ -86,5 +87,48 @@ async fn reach(settings: &NodeSettings) -> Machine {
                 sleep(RETRY).await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The value of a line `NAME=VALUE`.
+    fn says<'a>(unit: &'a str, name: &str) -> Option<&'a str> {
+        unit.lines().find_map(|line| line.strip_prefix(name))
+    }
+
+    #[test]
+    fn its_unit_leaves_it_the_time_to_end_what_is_under_way() {
+        let unit = include_str!("../../../systemd/evenkeel-machine.service");
+        let seconds = says(unit, "TimeoutStopSec=").unwrap();
+        assert!(Duration::from_secs(seconds.parse().unwrap()) > remote::CALL);
+        // Programs that it runs are not told to end while it waits for them.
+        assert_eq!(says(unit, "KillMode="), Some("mixed"));
+    }
+
+    #[test]
+    fn a_restart_that_waits_no_longer_is_the_daemons_alone() {
+        let unit = include_str!("../../../systemd/evenkeel-restart.service");
+        let restarts = unit.lines().filter(|line| line.contains("try-restart"));
+        let restarts: Vec<_> = restarts.collect();
+        let [daemon, machine] = restarts[..] else {
+            panic!("{restarts:?}");
+        };
+        assert!(
+            daemon.ends_with("try-restart evenkeeld.service"),
+            "{daemon}"
+        );
+        assert!(
+            machine.ends_with("try-restart evenkeel-machine.service"),
+            "{machine}"
+        );
+        let before = unit.split(machine).next().unwrap();
+        let last = before.lines().rfind(|line| line.starts_with("ExecStart="));
+        assert!(
+            last.is_some_and(|it| it.contains("may-restart") && !it.starts_with("ExecStart=-")),
+            "{last:?}"
+        );
     }
 }

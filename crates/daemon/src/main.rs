@@ -14,6 +14,7 @@ mod door;
 mod errand;
 mod error;
 mod expiry;
+mod files;
 mod firmware;
 mod installer;
 mod keeper;
@@ -31,12 +32,12 @@ mod packages;
 mod pair_watch;
 mod peers;
 mod pool;
+mod readiness;
 mod record;
 mod sandbox;
 mod scripts;
 mod scrub;
 mod slot_writer;
-mod standing;
 mod start;
 mod telling;
 mod waiting;
@@ -145,7 +146,7 @@ fn main() -> ExitCode {
 /// What starting it again does not mend has an exit code of its own: the unit stays down then, and says why.
 fn ended_by(error: &anyhow::Error) -> ExitCode {
     match error.is::<config::ConfigError>() {
-        true => ExitCode::from(waiting::CONFIGURATION),
+        true => ExitCode::from(config::CONFIGURATION),
         false => ExitCode::FAILURE,
     }
 }

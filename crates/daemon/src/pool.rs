@@ -1,6 +1,6 @@
 //! The record on the pair's shared pool: the way to the partner, and what the HA engine says of who could hold it.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,8 +14,12 @@ use evenkeel_record::{
     MountRule, PeerError, PoolOptions, RecordPeer, SharedPoolRecord, StandIn, machine_boot_id,
 };
 use evenkeel_seam::{Clock, watch};
+use tokio::sync::SetOnce;
 use tokio::time::{Instant, sleep, timeout};
 
+/// How long a question to the partner waits for the daemon's start to get so far: below every bound of the record's own calls but
+/// that of the partner's word on the seat. A node of no cluster never gets so far.
+const STARTS_WITHIN: Duration = Duration::from_secs(2);
 /// This node remembers below its data which record it knows.
 const MEMORY: &str = "record-known.json";
 /// How often the HA engine is asked: it answers the planner's question whether the record survives a takeover, which is asked
@@ -44,7 +48,7 @@ impl PoolRecord {
         let line = Arc::new(Line {
             partner: shared.partner.clone(),
             address: shared.partner_address.clone(),
-            way: OnceLock::new(),
+            way: SetOnce::new(),
         });
         let options = PoolOptions {
             node: settings.node.clone(),
@@ -95,7 +99,7 @@ struct Line {
     /// As the configuration says.
     address: String,
     /// Set later: the members are known from the record.
-    way: OnceLock<(Arc<TlsClient>, watch::Receiver<Members>)>,
+    way: SetOnce<(Arc<TlsClient>, watch::Receiver<Members>)>,
 }
 
 impl Line {
@@ -116,9 +120,13 @@ impl Line {
 #[async_trait]
 impl RecordPeer for Line {
     async fn call(&self, request: Vec<u8>) -> Result<Vec<u8>, PeerError> {
-        let Some((client, members)) = self.way.get() else {
-            return Err(PeerError::Unreachable("this daemon is starting".to_owned()));
-        };
+        // A seat may be there before the daemon has got so far: the partner is asked all the same.
+        let way = timeout(STARTS_WITHIN, self.way.wait()).await;
+        let (client, members) = way.map_err(|_| {
+            PeerError::Unreachable(
+                "this daemon is starting, or belongs to no cluster yet".to_owned(),
+            )
+        })?;
         let addresses = self.addresses(&members.borrow());
         let mut unreachable = String::new();
         for address in &addresses {
@@ -232,7 +240,7 @@ mod tests {
         let line = Line {
             partner: "n2".parse().unwrap(),
             address: "b:1".to_owned(),
-            way: OnceLock::new(),
+            way: SetOnce::new(),
         };
         let members = |address: &str| -> Members {
             Arc::new([("n2".parse().unwrap(), address.to_owned().into())].into())
@@ -240,6 +248,21 @@ mod tests {
         assert_eq!(line.addresses(&Members::default()), ["b:1"]);
         assert_eq!(line.addresses(&members("b:1")), ["b:1"]);
         assert_eq!(line.addresses(&members("a:1")), ["a:1", "b:1"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_question_waits_for_the_way_to_the_partner_and_not_for_ever() {
+        let line = Line {
+            partner: "n2".parse().unwrap(),
+            address: "127.0.0.1:1".to_owned(),
+            way: SetOnce::new(),
+        };
+        let asked = line.call(Vec::new());
+        let mut asked = std::pin::pin!(asked);
+        let early = timeout(Duration::from_secs(1), asked.as_mut()).await;
+        assert!(early.is_err(), "it is not refused while the daemon starts");
+        let late = asked.await.unwrap_err();
+        assert!(late.to_string().contains("starting"), "{late}");
     }
 
     #[tokio::test(start_paused = true)]

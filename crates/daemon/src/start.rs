@@ -49,12 +49,12 @@ use crate::packages::{NodePackages, Served};
 use crate::pair_watch::PairWatch;
 use crate::peers::Peers;
 use crate::pool::PoolRecord;
+use crate::readiness::{Onlooker, Unjoined};
 use crate::scripts::{CheckRunner, GateRunner};
 use crate::scrub::{Scrubber, Suspects};
-use crate::standing::{Onlooker, Unjoined};
 use crate::telling::Telling;
 use crate::watchdog::{self, Watched};
-use crate::{bootstrap, derived, expiry, local, log, machine, modes, record, standing};
+use crate::{bootstrap, derived, expiry, local, log, machine, modes, readiness, record};
 
 /// Pause between two tries.
 const RETRY: Duration = Duration::from_millis(200);
@@ -114,14 +114,15 @@ async fn start(settings: NodeSettings, stop: CancellationToken) -> Result<()> {
         Some(base) => base?,
         None => return Ok(()),
     };
-    if !belong_to_a_cluster(&base, &stop).await {
+    let audit = audit_log(&base);
+    if !belong_to_a_cluster(&base, audit.clone(), &stop).await {
         return Ok(());
     }
     let mut tasks = JoinSet::new();
     let peering = peering(&base)?;
     let (telling, suspects, guard) = start_agent(&base, &mut tasks, &peering, &stop).await?;
     let belonging = peering.belonging.clone();
-    let (front, audit) = start_cluster(&base, &mut tasks, peering, suspects, &stop).await;
+    let front = start_cluster(&base, &mut tasks, peering, suspects, audit.clone(), &stop).await;
     telling.set_front(front);
     if let Some(audit) = audit {
         telling.set_audit(audit);
@@ -148,7 +149,11 @@ async fn start(settings: NodeSettings, stop: CancellationToken) -> Result<()> {
 }
 
 /// Waits, where this node belongs to no cluster yet, until it does; false when it is to stop instead.
-async fn belong_to_a_cluster(base: &Base, stop: &CancellationToken) -> bool {
+async fn belong_to_a_cluster(
+    base: &Base,
+    audit: Option<Arc<AuditLog>>,
+    stop: &CancellationToken,
+) -> bool {
     let pki = Pki::of(&base.settings);
     if base.settings.names_its_identity() || pki.is_there() {
         return true;
@@ -163,7 +168,9 @@ async fn belong_to_a_cluster(base: &Base, stop: &CancellationToken) -> bool {
             node: base.settings.node.clone(),
             boot_id: base.boot_id,
             platform: Arc::clone(&base.platform),
+            is_of_a_package: readiness::is_of_a_package(),
         },
+        audit,
         changing: tokio::sync::Mutex::default(),
         entered: Notify::new(),
     });
@@ -390,8 +397,9 @@ async fn start_cluster(
     tasks: &mut JoinSet<()>,
     peering: Peering,
     suspects: Suspects,
+    audit: Option<Arc<AuditLog>>,
     stop: &CancellationToken,
-) -> (FrontDoor, Option<Arc<AuditLog>>) {
+) -> FrontDoor {
     start_record_work(base, tasks, peering.belonging.belongs(), stop);
     let parts = Parts {
         me: base.settings.node.clone(),
@@ -438,7 +446,6 @@ async fn start_cluster(
     });
     tasks.spawn(until(stop.clone(), take_up_gets(inner.clone())));
     let door = Door { inner, incoming };
-    let audit = audit_log(base);
     let resident = Resident::new(ResidentParts {
         settings: base.settings.clone(),
         identity: peering.identity.clone(),
@@ -458,10 +465,10 @@ async fn start_cluster(
         admission: front.clone(),
         live,
         peers,
-        audit: audit.clone(),
+        audit,
     };
     start_rest(base, tasks, rest, role, stop).await;
-    (front, audit)
+    front
 }
 
 /// Packages as the catalogue says, and as they were when they came in.
@@ -603,7 +610,8 @@ async fn start_rest(
     stop: &CancellationToken,
 ) {
     let settings = &base.settings.rest;
-    let certificate = RestCertificate::open(&base.settings, Arc::clone(&base.clock));
+    let host = derived::rest_host(&base.follower, base.settings.node.clone());
+    let certificate = RestCertificate::open(&base.settings, host, Arc::clone(&base.clock));
     let tls = certificate.configs();
     tasks.spawn(until(stop.clone(), Arc::clone(&certificate).follow()));
     let cluster = RecordCluster::new(
@@ -615,9 +623,9 @@ async fn start_rest(
     .with_live(rest.live)
     .with_devices(rest.admission);
     let api = Api::new(Arc::new(cluster), Arc::new(rest.door), base.ids.as_ref());
-    let router = api.with_audit(rest.audit, Arc::new(rest.peers));
+    let router = api.with_audit(rest.audit.clone(), Arc::new(rest.peers));
     let router = router.with_certificates(certificate).router();
-    let router = cluster::only_while_it_belongs(router, rest.belonging);
+    let router = cluster::only_while_it_belongs(router, rest.belonging.clone());
     let front = Front {
         tls,
         router,
@@ -628,12 +636,13 @@ async fn start_rest(
         boot_id: base.boot_id,
         platform: Arc::clone(&base.platform),
         follower: Arc::clone(&base.follower),
-        pacemaker_brings_the_record: standing::is_brought_by_pacemaker(&base.settings.record),
+        belonging: rest.belonging,
+        pacemaker_brings_the_record: readiness::is_brought_by_pacemaker(&base.settings.record),
     };
     tasks.spawn(local::serve(
         base.settings.data.join(local::SOCKET),
-        standing::beside(
-            cluster::routes(&rest.resident, front.router.clone()),
+        readiness::beside(
+            cluster::routes(&rest.resident, rest.audit, front.router.clone()),
             onlooker,
         ),
         stop.clone(),

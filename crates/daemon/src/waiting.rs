@@ -7,7 +7,8 @@
 //!   its partner is dead. A node that was taken over stays in standby meanwhile, which Pacemaker keeps by itself.
 //! - `may-restart` looks once, or waits within a bound.
 //!
-//! A node whose daemon never ran is under nobody's care: there these commands hold nothing up.
+//! A node whose daemon never ran is under nobody's care: there the last two hold nothing up. Whether a boot is good is the daemon's
+//! word alone: a system that does not find the node's data looks just like one whose daemon never ran.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -19,11 +20,11 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tokio::time::Instant;
 
-use crate::config::{self, ConfigError};
+use crate::config::{self, CONFIGURATION, ConfigError};
 use crate::error::chain;
 use crate::local;
 use crate::notify::notify;
-use crate::standing::{self, Standing};
+use crate::readiness::{self, Readiness};
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(1);
@@ -36,8 +37,6 @@ const RECORD_WITHIN: Duration = Duration::from_secs(20);
 
 /// `EX_TEMPFAIL` of `sysexits.h`: not yet.
 const NOT_YET: u8 = 75;
-/// `EX_CONFIG` of `sysexits.h`.
-pub(crate) const CONFIGURATION: u8 = 78;
 
 /// A command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::Subcommand)]
@@ -65,7 +64,7 @@ pub(crate) enum Wait {
 
 /// What a look came to.
 enum Look {
-    Told(Standing),
+    Told(Readiness),
     /// Nobody answers at the socket.
     Silent(String),
     /// Somebody answers who does not know the question: a daemon of another release.
@@ -81,7 +80,7 @@ enum Verdict {
 
 /// Does it.
 pub(crate) fn run(command: Wait, config: &Path) -> ExitCode {
-    let socket = match own_socket(config) {
+    let socket = match own_socket(command, config) {
         Ok(Some(socket)) => socket,
         Ok(None) => {
             println!("no daemon has run on this node yet: nothing to wait for");
@@ -118,11 +117,14 @@ pub(crate) fn run(command: Wait, config: &Path) -> ExitCode {
     }
 }
 
-/// None where no daemon has run: it leaves its database behind.
-fn own_socket(config: &Path) -> Result<Option<PathBuf>, ConfigError> {
+/// None where the command waits for nobody, since no daemon has run: it leaves its database behind.
+fn own_socket(command: Wait, config: &Path) -> Result<Option<PathBuf>, ConfigError> {
     let data = config::load(config)?.data;
-    let has_run = data.join("node.db").exists();
-    Ok(has_run.then(|| data.join(local::SOCKET)))
+    let waits = match command {
+        Wait::BootGood => true,
+        Wait::PacemakerGate { .. } | Wait::MayRestart { .. } => data.join("node.db").exists(),
+    };
+    Ok(waits.then(|| data.join(local::SOCKET)))
 }
 
 /// Looks until the verdict is to go on. [`NOT_YET`] when that did not come within the bound.
@@ -151,8 +153,8 @@ fn until(
 
 fn boot_good(look: &Look) -> Verdict {
     match look {
-        Look::Told(standing) => match &standing.good {
-            None => Verdict::GoOn(format!("boot {} is good", standing.boot_id)),
+        Look::Told(readiness) => match &readiness.good {
+            None => Verdict::GoOn(format!("boot {} is good", readiness.boot_id)),
             Some(what) => Verdict::Wait(what.clone()),
         },
         Look::Silent(why) | Look::Ignorant(why) => Verdict::Wait(why.clone()),
@@ -162,9 +164,9 @@ fn boot_good(look: &Look) -> Verdict {
 /// `answered` is when the daemon first did.
 fn pacemaker(passed: Duration, look: &Look, answered: &mut Option<Duration>) -> Verdict {
     match look {
-        Look::Told(standing) => {
+        Look::Told(readiness) => {
             let first = *answered.get_or_insert(passed);
-            match &standing.pacemaker {
+            match &readiness.pacemaker {
                 None => Verdict::GoOn("Pacemaker may start".to_owned()),
                 Some(what) if passed.saturating_sub(first) >= RECORD_WITHIN => {
                     Verdict::GoOn(format!("Pacemaker may start without {what}"))
@@ -179,7 +181,7 @@ fn pacemaker(passed: Duration, look: &Look, answered: &mut Option<Duration>) -> 
 
 fn may_restart(look: &Look) -> Verdict {
     match look {
-        Look::Told(standing) => match &standing.restart {
+        Look::Told(readiness) => match &readiness.restart {
             None => Verdict::GoOn("a restart disturbs nobody".to_owned()),
             Some(what) => Verdict::Wait(what.clone()),
         },
@@ -205,7 +207,7 @@ fn look(socket: &Path) -> Look {
     let shown = socket.display();
     match ask(socket) {
         Ok((200, body)) => match serde_json::from_slice(&body) {
-            Ok(standing) => Look::Told(standing),
+            Ok(readiness) => Look::Told(readiness),
             Err(error) => Look::Ignorant(format!("the daemon answers something else: {error}")),
         },
         Ok((status, _)) => {
@@ -223,7 +225,7 @@ fn ask(socket: &Path) -> io::Result<(u16, Vec<u8>)> {
     write!(
         stream,
         "GET {} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
-        standing::PATH
+        readiness::PATH
     )?;
     let mut answer = Vec::new();
     stream.take(MAX_ANSWER).read_to_end(&mut answer)?;
@@ -252,7 +254,7 @@ mod tests {
 
     fn told(waits: Option<&str>) -> Look {
         let waits = waits.map(str::to_owned);
-        Look::Told(Standing {
+        Look::Told(Readiness {
             node: "n1".to_owned(),
             boot_id: "b".to_owned(),
             good: waits.clone(),

@@ -342,10 +342,13 @@ impl RecordClient for TlsClient {
         let posted = async {
             let member = match (address, self.member(node)) {
                 (None, member) => member?,
-                // By the key that it is known by, where it is known.
+                // By its name alone only while no topology says who is known by which key.
+                (Some(address), Err(_)) if self.members.borrow().is_empty() => {
+                    Member::from(address.to_owned())
+                }
                 (Some(address), member) => Member {
                     address: address.to_owned(),
-                    key: member.ok().and_then(|member| member.key),
+                    key: member?.key,
                 },
             };
             let most = MAX_RECORD_BYTES;

@@ -1,7 +1,7 @@
 //! The way in: how a machine without a certificate becomes one of the cluster's nodes.
 //!
 //! It is a protocol of its own name (ALPN) on the node-to-node port, which no other call can be made through: one message
-//! each way, no HTTP, nothing at all while no token is open. The REST port would not do: its certificate may be anybody's,
+//! each way, no HTTP, nothing at all while no token is open or was used in the last day. The REST port would not do: its certificate may be anybody's,
 //! so that the newcomer could not tell the cluster from somebody in between. Here the member shows its node certificate and
 //! the CA's, and the token holds a fingerprint of both keys. The newcomer signs what it says together with a value of this
 //! very connection ([`Sealed`]): what it sends is worth nothing on another one.
@@ -96,7 +96,7 @@ pub enum JoinAnswer {
 /// Lets nodes in.
 #[async_trait]
 pub trait JoinService: Send + Sync + 'static {
-    /// Whether a token is open: otherwise nobody is heard.
+    /// Whether a token is open, or was used so lately that its user may ask again: otherwise nobody is heard.
     fn is_open(&self) -> bool;
 
     /// Hears what came over `channel`. Nothing of it is proven yet.

@@ -37,7 +37,8 @@ pub struct RecordServing {
 /// Brings requests for the record to other nodes.
 #[async_trait]
 pub trait RecordClient: Send + Sync + 'static {
-    /// Hands the request to `node`'s [`RecordService`]. `address`: where it is; without it, where the topology says.
+    /// Hands the request to `node`'s [`RecordService`]. `address`: where it is; without it, where the topology says. Once that is known,
+    /// only members are asked.
     async fn record(
         &self,
         node: &NodeName,

@@ -700,6 +700,11 @@ async fn requests_for_the_record_are_carried_as_they_are() {
         client.record(&b, address, b"x".to_vec()).await.unwrap(),
         &b"1:x"[..]
     );
+    // Nobody is asked who has left the cluster, though the configuration still names it and its certificate is good.
+    let left = BTreeMap::from([(name("a"), Member::from("127.0.0.1:1".to_owned()))]);
+    served.members.send_replace(Arc::new(left));
+    let refused = client.record(&b, address, b"x".to_vec()).await.unwrap_err();
+    assert!(refused.to_string().contains("no known member"), "{refused}");
 }
 
 #[tokio::test]

@@ -226,9 +226,8 @@ impl Topology {
         all.find(|it| it.node.name == *name)
     }
 
-    /// Whether a token is open at this time.
-    pub fn has_open_offer(&self, at: WallTime) -> bool {
-        // One that was used counts for as long as its user may have to ask again.
+    /// Whether newcomers are heard at this time: while a token is open, and for as long as whoever used one may have to ask again.
+    pub fn hears_newcomers(&self, at: WallTime) -> bool {
         let mut offers = self.membership.offers.iter();
         offers.any(|offer| offer.is_remembered(at))
     }
@@ -493,6 +492,11 @@ enum Partner {
 }
 
 impl Offer {
+    /// Whether it lets a node in that comes at this time.
+    pub fn is_open(&self, at: WallTime) -> bool {
+        self.used.is_none() && !self.is_over(at)
+    }
+
     fn is_over(&self, at: WallTime) -> bool {
         at.unix_seconds() >= self.until.unix_seconds()
     }

@@ -97,6 +97,24 @@ fn the_second_node_is_the_firsts_partner_and_its_token_is_used_up() {
 }
 
 #[test]
+fn who_used_a_token_is_heard_for_a_day_and_nobody_else_is_let_in() {
+    let one = offered(&first(), 102);
+    let is_open = |topology: &Topology, when| {
+        let mut offers = topology.membership.offers.iter();
+        (
+            offers.any(|it| it.is_open(at(when))),
+            topology.hears_newcomers(at(when)),
+        )
+    };
+    assert_eq!(is_open(&one, 3599), (true, true));
+    assert_eq!(is_open(&one, 3600), (false, false));
+    assert_eq!(is_open(&pair(), 1), (false, true));
+    let day = 24 * 3600;
+    assert_eq!(is_open(&pair(), 3599 + day), (false, true));
+    assert_eq!(is_open(&pair(), 3600 + day), (false, false));
+}
+
+#[test]
 fn what_does_not_fit_is_refused() {
     let one = offered(&first(), 102);
     let refused = |topology: &Topology, entrant: Entrant, when| {

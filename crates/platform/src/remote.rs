@@ -22,7 +22,7 @@ use crate::sim::{Command, DeviceCall, DeviceReply, MAX_LINE_BYTES, Port, Reply, 
 use crate::traits::{PlatformError, SharedPlatform};
 
 /// Longer than any call is bounded by the backend that carries it out: only a process that hangs takes so long.
-const CALL: Duration = Duration::from_secs(600);
+pub const CALL: Duration = Duration::from_secs(600);
 /// Calls at once: an observation of everything, and what tasks, guards and firmware ask for meanwhile.
 const MOST_AT_ONCE: usize = 128;
 /// After a connection that could not be accepted: there may be no descriptor left.
@@ -140,11 +140,29 @@ struct Machine {
     devices: SharedDevices,
 }
 
-/// Answers for a machine at `listener`, for as long as it is polled. Whoever can connect acts as this process does: the socket is
-/// root's alone.
-pub async fn serve(listener: UnixListener, platform: SharedPlatform, devices: SharedDevices) {
+/// Answers for a machine at `listener` until `stop`, and then ends the calls that are under way, within [`CALL`]: an act is not cut in
+/// half. Whoever can connect acts as this process does: the socket is root's alone.
+pub async fn serve(
+    listener: UnixListener,
+    platform: SharedPlatform,
+    devices: SharedDevices,
+    stop: impl Future<Output = ()>,
+) {
     let machine = Machine { platform, devices };
     let mut calls = JoinSet::new();
+    tokio::select! {
+        () = stop => {}
+        () = accept(&listener, &machine, &mut calls) => {}
+    }
+    drop(listener);
+    let ended = async { while calls.join_next().await.is_some() {} };
+    if timeout(CALL, ended).await.is_err() {
+        tracing::error!("calls to the machine have not ended within {CALL:?}; they are cut");
+    }
+}
+
+/// Never ends.
+async fn accept(listener: &UnixListener, machine: &Machine, calls: &mut JoinSet<()>) {
     loop {
         while calls.len() >= MOST_AT_ONCE {
             calls.join_next().await;

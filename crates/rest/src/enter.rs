@@ -170,7 +170,8 @@ async fn note(app: &App, asking: Asking) -> Option<Noted> {
     }
 }
 
-fn outcome(response: &Response) -> AuditOutcome {
+/// What became of a request.
+pub(crate) fn outcome(response: &Response) -> AuditOutcome {
     let extensions = response.extensions();
     let told = extensions.get::<Told>().cloned().unwrap_or_default();
     AuditOutcome {

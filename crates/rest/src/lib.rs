@@ -56,7 +56,7 @@ mod users;
 mod x509;
 
 pub use app::Api;
-pub use audit::{AuditError, AuditLog, Audits};
+pub use audit::{AuditError, AuditLog, Audits, noted_locally};
 pub use caller::{Origin, Peer};
 pub use cluster::{
     Certificates, Cluster, EventStream, FrontDoor, PeerRoom, Picture, Upload, UploadError,
@@ -67,6 +67,7 @@ pub use openapi::openapi;
 pub use password::{HashError, hash_password};
 pub use policy::PackagePolicy;
 pub use record::RecordCluster;
+pub use respond::ErrorNumber;
 pub use server::{Limits, serve, serve_local};
 pub use tls::{TlsError, first_certificate, tls_config};
 pub use x509::{CertificateFacts, X509Error};

@@ -118,7 +118,7 @@ pub(crate) fn json<T: Serialize>(value: &T) -> Value {
 
 /// The code of an error's answer, for those who only see the answer.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ErrorNumber(pub(crate) u32);
+pub struct ErrorNumber(pub u32);
 
 /// An error on its way out.
 pub(crate) struct Failure {

@@ -134,7 +134,25 @@ impl Resident {
             return Err(Refusal::new(code::INVALID_VALUE, text));
         }
         self.shares_its_record()?;
+        self.reaches_the_pool(&statement.node.name)?;
         self.same_record(statement, cluster)
+    }
+
+    /// Refuses a node that can never have the record: a pool is two controllers', and no third one's.
+    pub(super) fn reaches_the_pool(&self, name: &NodeName) -> Result<(), Refusal> {
+        match &self.parts.settings.record {
+            RecordSettings::SharedPool(shared) if *name != shared.partner => {
+                let text = format!(
+                    "{name} cannot have the cluster's record: it is on the pool of {} and {}. More nodes need a record on \
+                     etcd: [record] in evenkeeld.toml.",
+                    self.parts.settings.node, shared.partner
+                );
+                Err(Refusal::new(code::NOT_SUPPORTED, text))
+            }
+            RecordSettings::SharedPool(_)
+            | RecordSettings::Sqlite { .. }
+            | RecordSettings::Etcd(_) => Ok(()),
+        }
     }
 
     fn same_record(&self, statement: &JoinStatement, cluster: ClusterId) -> Result<(), Refusal> {
@@ -146,7 +164,7 @@ impl Resident {
                 record_kind(settings)
             ),
             (_, Some(seen)) if seen == cluster => return Ok(()),
-            // Its holder has it, and the newcomer is not its partner yet.
+            // This pair has it, and the newcomer, the other half of the pool's pair, is not heard for it yet.
             (RecordSettings::SharedPool(_), None) => return Ok(()),
             (_, Some(_)) => "its record holds another cluster".to_owned(),
             (RecordSettings::Sqlite { .. } | RecordSettings::Etcd(_), None) => {

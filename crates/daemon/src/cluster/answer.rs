@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use evenkeel_api::{ApiError, Code};
 use evenkeel_model::{Refusal, code};
+use evenkeel_rest::ErrorNumber;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -19,7 +20,10 @@ pub(super) fn answer<T: Serialize>(outcome: Result<T, ApiError>) -> Response {
 /// What was wrong.
 pub(super) fn failure(error: &ApiError) -> Response {
     let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    json(status, &error.body())
+    let mut response = json(status, &error.body());
+    // For the audit log, which sees nothing else of it.
+    response.extensions_mut().insert(ErrorNumber(error.number));
+    response
 }
 
 fn json(status: StatusCode, object: &impl Serialize) -> Response {

@@ -34,7 +34,7 @@ pub(super) async fn join(lobby: &Lobby, asked: &JoinCluster) -> Result<Welcome, 
     let staged = pki.staged().map_err(|error| trouble("join", &error))?;
     let cluster = cluster_of_record(lobby, &staged).await?;
     let key = staged
-        .node_key()
+        .make_node_key()
         .map_err(|error| trouble("make a key", &error))?;
     let statement = statement(lobby, asked, cluster, &key)?;
     let answer = ask_to_join(&token.address, token.pin, |channel| {

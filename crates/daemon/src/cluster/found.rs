@@ -33,10 +33,12 @@ pub(super) async fn found(lobby: &Lobby, asked: &InitCluster) -> Result<(), ApiE
     let left = staged
         .read_founding()
         .map_err(|error| trouble("begin", &error))?;
-    if !is_begun_by(&view, left.as_ref())? {
+    if is_begun_by(&view, left.as_ref())? {
+        as_begun(&view, asked)?;
+    } else {
         let hash = hash(asked.password.0.clone()).await?;
         let start = stage(lobby, asked, &staged, left.as_ref(), (user, hash))?;
-        append(lobby, &start, &view).await?;
+        append(lobby, asked, &start, &view).await?;
     }
     pki.publish(&staged)
         .map_err(|error| trouble("begin", &error))?;
@@ -45,6 +47,32 @@ pub(super) async fn found(lobby: &Lobby, asked: &InitCluster) -> Result<(), ApiE
         "began a cluster, of which this is the first node"
     );
     Ok(())
+}
+
+/// Refuses what differs from the beginning that the record has: it would be ignored, the password with it.
+fn as_begun(view: &View, asked: &InitCluster) -> Result<(), ApiError> {
+    let control = view.control();
+    let name = control.topology.as_ref().map(|it| it.name.as_str());
+    same_beginning(name, control.users.keys(), asked)
+}
+
+/// Whether a beginning of that name and with these users is what is asked for.
+pub(super) fn same_beginning<'a>(
+    name: Option<&str>,
+    users: impl IntoIterator<Item = &'a UserName>,
+    asked: &InitCluster,
+) -> Result<(), ApiError> {
+    let users: Vec<&str> = users.into_iter().map(UserName::as_str).collect();
+    if name == Some(asked.name.trim()) && users.contains(&asked.user.as_str()) {
+        return Ok(());
+    }
+    Err(conflict(format!(
+        "This node has begun the cluster \"{}\" already, with the user {} and the password that was given then. Repeat `evenkeel \
+         cluster init` with that name and user: it goes on from there, and changes neither. Another password is set by `evenkeel user \
+         password --local` afterwards.",
+        name.unwrap_or("?"),
+        users.join(", ")
+    )))
 }
 
 fn check_name(name: &str) -> Result<(), ApiError> {
@@ -119,20 +147,25 @@ fn prepare(
     name: &evenkeel_model::NodeName,
     now: evenkeel_model::WallTime,
 ) -> Result<PublicKey, super::pki::PkiError> {
-    let key = staged.node_key()?.public();
+    let key = staged.make_node_key()?.public();
     staged.make_ca(now)?;
     staged.write_certificate(&staged.sign(name, &key, now)?)?;
     Ok(key)
 }
 
-async fn append(lobby: &Lobby, start: &Bootstrap, view: &View) -> Result<(), ApiError> {
+async fn append(
+    lobby: &Lobby,
+    asked: &InitCluster,
+    start: &Bootstrap,
+    view: &View,
+) -> Result<(), ApiError> {
     match bootstrap::append(start, view, &lobby.writer, &lobby.clock).await {
         Ok(()) => Ok(()),
         // Somebody was first: another node, or an earlier try of this one that was on its way.
         Err(AppendError::Conflict { .. }) => {
             let view = lobby.record().await?;
             match is_begun_by(&view, Some(start))? {
-                true => Ok(()),
+                true => as_begun(&view, asked),
                 false => Err(conflict(
                     "The record was written to by somebody else. Try again.",
                 )),

@@ -15,6 +15,7 @@ use evenkeel_api::{
 };
 use evenkeel_model::{NodeSettings, code};
 use evenkeel_record::{Follower, View, Writer};
+use evenkeel_rest::{AuditLog, noted_locally};
 use evenkeel_seam::{Clock, Ids};
 use sd_notify::NotifyState;
 use tokio::sync::{Mutex, Notify};
@@ -26,7 +27,7 @@ use super::pki::Pki;
 use super::{enter, found};
 use crate::local;
 use crate::notify::notify;
-use crate::standing::{self, Unjoined};
+use crate::readiness::{self, Unjoined};
 use crate::watchdog::{self, Watched};
 
 /// How long a record may take to open: a second between two tries, and a file system or an etcd that comes up beside the
@@ -47,6 +48,7 @@ pub(crate) struct Lobby {
     pub(crate) ids: Arc<dyn Ids>,
     /// What units of systemd's are told meanwhile.
     pub(crate) unjoined: Unjoined,
+    pub(crate) audit: Option<Arc<AuditLog>>,
     /// One change at a time.
     pub(crate) changing: Mutex<()>,
     pub(crate) entered: Notify,
@@ -117,20 +119,20 @@ pub(crate) async fn wait(lobby: Arc<Lobby>, stop: &CancellationToken) {
 type Shared = State<Arc<Lobby>>;
 
 fn routes(lobby: &Arc<Lobby>) -> Router {
-    Router::new()
+    let own = Router::new()
         .route(CLUSTER, get(show))
         .route(CLUSTER_INIT, post(init))
         .route(CLUSTER_JOIN, post(join))
-        .route(standing::PATH, get(stands))
-        .fallback(nothing_else)
-        .with_state(Arc::clone(lobby))
+        .route(readiness::PATH, get(readiness))
+        .with_state(Arc::clone(lobby));
+    noted_locally(own, lobby.audit.clone()).fallback(nothing_else)
 }
 
 async fn show(State(lobby): Shared) -> Response {
     answer(Ok(lobby.shown()))
 }
 
-async fn stands(State(lobby): Shared) -> Response {
+async fn readiness(State(lobby): Shared) -> Response {
     let is_changing = lobby.changing.try_lock().is_err();
     Json(lobby.unjoined.look(is_changing).await).into_response()
 }

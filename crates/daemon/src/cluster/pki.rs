@@ -134,7 +134,13 @@ impl Pki {
         write_json(&self.joined(), &token)
     }
 
+    /// This node's key. It is not made anew: the cluster knows the node by it.
     pub(super) fn node_key(&self) -> Result<NodeKey, PkiError> {
+        Ok(NodeKey::open(&self.key())?)
+    }
+
+    /// The key of a node that is not of its cluster yet; made if there is none.
+    pub(super) fn make_node_key(&self) -> Result<NodeKey, PkiError> {
         Ok(NodeKey::open_or_make(&self.key())?)
     }
 

@@ -1,8 +1,6 @@
 //! Certificates that stay good: this node's is renewed by itself when a third of its time is left, and whatever the files
 //! hold is taken up without a restart. What is connected stays connected.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,9 +11,8 @@ use evenkeel_seam::Clock;
 
 use super::pki::{NODE_SECONDS, Pki, facts};
 use super::standing::Belonging;
+use crate::files::{Followed, LOOK_EVERY, Stamp, Trouble};
 
-/// How often the files are looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How often it is looked whether the certificate is to be renewed.
 const RENEW_EVERY: Duration = Duration::from_secs(3600);
 /// A new certificate must last longer than the old one by this much, in seconds: a clock that was set back renews nothing.
@@ -29,35 +26,29 @@ pub(crate) struct Keeping {
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-type Stamp = [Option<(u64, i64, i64, u64)>; 3];
-
 impl Keeping {
     /// Until the daemon ends.
     pub(crate) async fn run(self) {
         let files = self.settings.identity();
-        let (mut seen, mut trouble) = (stamp(&files), String::new());
-        let (mut since_renewal, mut renewal_trouble) = (RENEW_EVERY, String::new());
+        let mut followed = Followed::from(stamp(&files));
+        let (mut since_renewal, mut renewal) = (RENEW_EVERY, Trouble::default());
         loop {
             if since_renewal >= RENEW_EVERY {
                 since_renewal = Duration::ZERO;
-                tell(
-                    &mut renewal_trouble,
-                    self.renew_if_due(),
-                    "the certificate cannot be renewed",
-                );
+                renewal.note(in_words(self.renew_if_due()), |trouble| {
+                    tracing::error!(trouble, "the certificate cannot be renewed");
+                });
             }
             tokio::time::sleep(LOOK_EVERY).await;
             since_renewal += LOOK_EVERY;
-            let now = stamp(&files);
-            // They are several files: what does not fit yet is read again until it does.
-            if now != seen || !trouble.is_empty() {
-                seen = now;
+            if followed.is_due(stamp(&files)) {
                 let taken = take_up(&files, &self.identity, &self.belonging);
-                tell(
-                    &mut trouble,
-                    taken,
-                    "the new certificate cannot be used; the old one stays",
-                );
+                followed.trouble.note(in_words(taken), |trouble| {
+                    tracing::error!(
+                        trouble,
+                        "the new certificate cannot be used; the old one stays"
+                    );
+                });
             }
         }
     }
@@ -85,23 +76,12 @@ impl Keeping {
     }
 }
 
-/// Says trouble when it is news.
-fn tell(last: &mut String, outcome: Result<()>, what: &str) {
-    let trouble = match outcome {
-        Ok(()) => String::new(),
-        Err(error) => format!("{error:#}"),
-    };
-    if *last != trouble && !trouble.is_empty() {
-        tracing::error!(trouble, "{what}");
-    }
-    *last = trouble;
+fn in_words(outcome: Result<()>) -> Result<(), String> {
+    outcome.map_err(|error| format!("{error:#}"))
 }
 
 fn stamp(files: &IdentityFiles) -> Stamp {
-    [&files.ca, &files.certificate, &files.key].map(|path| {
-        let meta = fs::metadata(path).ok()?;
-        Some((meta.ino(), meta.mtime(), meta.mtime_nsec(), meta.len()))
-    })
+    Stamp::of([&files.ca, &files.certificate, &files.key].map(|it| it.as_path()))
 }
 
 fn take_up(files: &IdentityFiles, identity: &TlsIdentity, belonging: &Belonging) -> Result<()> {

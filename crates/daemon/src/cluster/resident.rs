@@ -25,11 +25,13 @@ use evenkeel_model::{
 };
 use evenkeel_orchestrator::FrontDoor;
 use evenkeel_record::{Follower, Record, Survival};
+use evenkeel_rest::{AuditLog, noted_locally};
 use evenkeel_seam::{Clock, Ids};
 use futures_util::future::join_all;
 use tokio::sync::Mutex;
 
 use super::answer::{answer, asked, conflict, failure, refused, trouble};
+use super::found::same_beginning;
 use super::pki::{Pki, facts};
 use super::renew::renew;
 use super::standing::{Belonging, said};
@@ -80,7 +82,7 @@ impl JoinService for Doorman {
             let view = resident.parts.follower.view();
             let topology = view.control().topology.as_ref();
             let is_member = resident.parts.belonging.standing() == Some(Standing::Member);
-            is_member && topology.is_some_and(|it| it.has_open_offer(resident.parts.clock.wall()))
+            is_member && topology.is_some_and(|it| it.hears_newcomers(resident.parts.clock.wall()))
         })
     }
 
@@ -267,6 +269,9 @@ impl Resident {
         }
         let node = asked.node.as_deref().map(NodeName::new).transpose();
         let node = node.map_err(|error| invalid("for", &error))?;
+        if let Some(name) = &node {
+            self.reaches_the_pool(name).map_err(refused)?;
+        }
         let replaces = match (&node, asked.replaces) {
             (Some(name), true) => {
                 self.gone(name, asked.is_gone).await.map_err(refused)?;
@@ -368,8 +373,11 @@ impl Resident {
             .pki
             .read_founding()
             .map_err(|error| trouble("read", &error))?;
-        match begun.filter(|it| it.topology.name == asked.name.trim()) {
-            Some(_) => Ok(()),
+        match begun {
+            Some(begun) => {
+                let users = begun.users.iter().map(|(name, _)| name);
+                same_beginning(Some(&begun.topology.name), users, asked)
+            }
             None => Err(conflict(self.belongs_already())),
         }
     }
@@ -453,7 +461,7 @@ fn shown_node(node: &NodeConfig, state: MembershipState) -> LocalNode {
 
 fn tokens(topology: &Topology, at: WallTime) -> Vec<LocalToken> {
     let offers = topology.membership.offers.iter();
-    let open = offers.filter(|it| it.used.is_none() && at.unix_seconds() < it.until.unix_seconds());
+    let open = offers.filter(|it| it.is_open(at));
     open.map(|it| LocalToken {
         node: it.node.as_ref().map(ToString::to_string),
         replaces: it.replaces.is_some(),
@@ -464,17 +472,21 @@ fn tokens(topology: &Topology, at: WallTime) -> Vec<LocalToken> {
 
 type Shared = State<Arc<Resident>>;
 
-/// The calls. What is not among them is `other`'s.
-pub(crate) fn routes(resident: &Arc<Resident>, other: Router) -> Router {
-    Router::new()
+/// The calls, noted in `audit`. What is not among them is `other`'s.
+pub(crate) fn routes(
+    resident: &Arc<Resident>,
+    audit: Option<Arc<AuditLog>>,
+    other: Router,
+) -> Router {
+    let own = Router::new()
         .route(CLUSTER, get(show))
         .route(CLUSTER_INIT, post(init))
         .route(CLUSTER_JOIN, post(join))
         .route(CLUSTER_TOKEN, post(token))
         .route(CLUSTER_REMOVE, post(remove))
         .route(CLUSTER_RENEW, post(renew_now))
-        .with_state(Arc::clone(resident))
-        .fallback_service(other)
+        .with_state(Arc::clone(resident));
+    noted_locally(own, audit).fallback_service(other)
 }
 
 async fn show(State(resident): Shared) -> Response {

@@ -73,6 +73,33 @@ fn a_beginning_that_was_cut_off_goes_on() {
 }
 
 #[test]
+fn a_beginning_that_was_cut_off_goes_on_as_it_was_begun_and_not_otherwise() {
+    let field = Field::new();
+    let mut n1 = field.host("n1").up();
+    n1.init();
+    n1.kill();
+    // As it is when the power went after the append.
+    std::fs::rename(n1.dir.join("data/pki"), n1.dir.join("data/pki.partial")).unwrap();
+    n1.start();
+    n1.shown();
+    for (what, other) in [("name", "other"), ("user", "somebody")] {
+        let mut body = init_body();
+        body[what] = other.into();
+        let why = n1.refused("/init", &body);
+        assert!(
+            why.contains("\"prod\" already, with the user admin"),
+            "{why}"
+        );
+        assert_eq!(n1.shown()["state"], "none");
+    }
+    n1.init();
+    let mut body = init_body();
+    body["user"] = "somebody".into();
+    let why = n1.refused("/init", &body);
+    assert!(why.contains("with the user admin"), "{why}");
+}
+
+#[test]
 fn a_node_that_was_killed_while_it_joined_joins() {
     for moment in JOIN {
         let field = Field::new();

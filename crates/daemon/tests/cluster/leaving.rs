@@ -39,6 +39,7 @@ fn a_node_is_removed_when_it_serves_nothing_and_notices() {
         "{removed}"
     );
     assert_eq!(rest_status(&n2), 503);
+    assert_eq!(n2.waits_by("boot-good").0, Some(0));
     assert!(
         n2.log().contains("was removed from its cluster"),
         "{}",

@@ -101,6 +101,42 @@ fn a_cluster_begins_and_a_second_node_joins() {
     assert!(why.contains("used by n2"), "{why}");
 }
 
+/// What a node's audit log has of what was asked over its local socket.
+fn audited(host: &Host) -> String {
+    let files = std::fs::read_dir(host.dir.join("data/audit")).unwrap();
+    let texts = files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
+    texts.collect()
+}
+
+#[test]
+fn what_root_asks_for_over_the_local_socket_is_in_the_audit_log() {
+    let field = Field::new();
+    let (n1, n2) = (field.host("n1").up(), field.host("n2").up());
+    n1.init();
+    let token = n1.token();
+    let refused = n1.refused("/remove", &json!({ "nodes": ["n7"] }));
+    n2.must("/join", &join_body(&token, Some("n1")));
+    n1.must("/renew", &Value::Null);
+    let (first, second) = (audited(&n1), audited(&n2));
+    for call in ["init", "token", "remove", "renew"] {
+        let path = format!("/evenkeel/v1/local/cluster/{call}\"");
+        assert!(first.contains(&path), "{call}: {first}");
+    }
+    assert!(
+        second.contains("/evenkeel/v1/local/cluster/join\""),
+        "{second}"
+    );
+    assert!(first.contains("\"nodes\":\"n7\""), "{refused} {first}");
+    for log in [&first, &second] {
+        assert!(
+            log.contains("local-root") && log.contains("local socket"),
+            "{log}"
+        );
+        assert!(log.contains("\"status\":200"), "{log}");
+        assert!(!log.contains(PASSWORD) && !log.contains(&token), "{log}");
+    }
+}
+
 #[test]
 fn a_second_pair_waits_until_it_is_whole() {
     let field = Field::new();
@@ -117,6 +153,10 @@ fn a_second_pair_waits_until_it_is_whole() {
         "{waiting}"
     );
     assert_eq!(rest_status(&n3), 503, "it has no duties yet");
+    // The record names none of its boots, and nobody waits for that.
+    for command in ["boot-good", "pacemaker-gate", "may-restart"] {
+        assert_eq!(n3.waits_by(command).0, Some(0), "{command}");
+    }
     n1.sees_only_members(2);
     n4.must("/join", &join_body(&n2.token(), None));
     for host in [&n1, &n2, &n3, &n4] {

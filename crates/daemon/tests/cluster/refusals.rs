@@ -42,13 +42,17 @@ fn statement(n1: &Host, key: &NodeKey) -> JoinStatement {
     }
 }
 
-/// Why this one is not let in.
-fn refused(field: &Field, token: &Token, statement: &JoinStatement, key: &NodeKey) -> String {
+fn asked(field: &Field, token: &Token, statement: &JoinStatement, key: &NodeKey) -> JoinAnswer {
     let text = serde_json::to_string(statement).unwrap();
     let asked = ask_to_join(&token.address, token.pin, |channel| {
         Sealed::seal(text, channel, token, key)
     });
-    match field.runtime.block_on(asked).unwrap() {
+    field.runtime.block_on(asked).unwrap()
+}
+
+/// Why this one is not let in.
+fn refused(field: &Field, token: &Token, statement: &JoinStatement, key: &NodeKey) -> String {
+    match asked(field, token, statement, key) {
         JoinAnswer::Refused { refusal } => refusal.message,
         JoinAnswer::Welcome { .. } => panic!("{statement:?} was let in"),
     }
@@ -182,4 +186,57 @@ fn a_record_of_one_controller_takes_no_second_one() {
     n1.init();
     let why = n1.refused("/token", &json!({}));
     assert!(why.contains("record.db") && why.contains("etcd"), "{why}");
+}
+
+/// A machine whose record is on the pool that it shares with `partner`, and that has the seat.
+fn on_a_pool(field: &Field, node: &str, partner: &str) -> Host {
+    let host = field.host(node);
+    let (config, pool) = (host.dir.join("evenkeeld.toml"), host.dir.join("pool"));
+    std::fs::create_dir(&pool).unwrap();
+    let (record, seat) = (pool.join("record.db"), host.dir.join("record-seat"));
+    let text = std::fs::read_to_string(&config).unwrap();
+    let (before, after) = text.split_once("[record]").unwrap();
+    let (_, after) = after.split_once("[platform]").unwrap();
+    let section = format!(
+        "[record]\nbackend = \"shared_pool\"\npath = \"{}\"\nseat = \"{}\"\npartner = \"{partner}\"\n\
+         partner_address = \"127.0.0.1:1\"\nmust_be_mounted = false\n",
+        record.display(),
+        seat.display()
+    );
+    std::fs::write(config, format!("{before}{section}[platform]{after}")).unwrap();
+    std::fs::write(seat, format!("{}\n", record.display())).unwrap();
+    host
+}
+
+#[test]
+fn a_record_on_a_pairs_pool_takes_the_other_half_of_the_pair_and_nobody_else() {
+    let field = Field::new();
+    let n1 = on_a_pool(&field, "n1", "n2").up();
+    n1.init();
+    let why = n1.refused("/token", &json!({ "node": "n3" }));
+    assert!(
+        why.contains("pool of n1 and n2") && why.contains("etcd"),
+        "{why}"
+    );
+    let token: Token = n1.token().parse().unwrap();
+    let key = NodeKey::open_or_make(&field.dir.join("newcomer.key")).unwrap();
+    let mut newcomer = statement(&n1, &key);
+    newcomer.record = "shared_pool".to_owned();
+    newcomer.node.name = "n9".parse().unwrap();
+    // On a pool of its own, and by whatever it says on this one.
+    for cluster in [None, newcomer.cluster] {
+        newcomer.cluster = cluster;
+        let why = refused(&field, &token, &newcomer, &key);
+        assert!(why.contains("n9 cannot have the cluster's record"), "{why}");
+    }
+    n1.sees_only_members(1);
+    newcomer.node.name = "n2".parse().unwrap();
+    newcomer.cluster = None;
+    match asked(&field, &token, &newcomer, &key) {
+        JoinAnswer::Welcome { welcome } => assert_eq!(welcome.partner, Some("n1".parse().unwrap())),
+        JoinAnswer::Refused { refusal } => panic!("{refusal}"),
+    }
+    n1.until("its partner", || {
+        (n1.shown()["nodes"].as_array()?.len() == 2).then_some(())
+    });
 }

@@ -6,10 +6,10 @@ mod alone;
 mod gate_script;
 mod helpers;
 mod pool;
+mod readiness;
 mod sandbox;
 mod security;
 mod stand;
-mod standing;
 mod watchdog;
 
 use std::path::Path;

@@ -108,6 +108,34 @@ fn the_record_moves_between_two_daemons_and_outlives_the_one_that_had_it() {
     );
 }
 
+/// Fencing did not hold: both nodes have the seat, one of them before its daemon starts.
+#[test]
+fn a_daemon_that_starts_on_the_seat_asks_its_partner_before_it_opens_the_file() {
+    let [one, two] = pair();
+    give(&one);
+    let first = one.start();
+    must_make_user(&one, "u1");
+    give(&two);
+    let second = two.start();
+    two.until("the partner's word", || {
+        let said = "n1 says that it has the record open";
+        two.log().contains(said).then_some(())
+    });
+    must_make_user(&two, "u2");
+    assert!(
+        !two.log().contains("this node holds the record"),
+        "{}",
+        two.log()
+    );
+    assert!(first.terminate().success());
+    two.until("the file to be open", || {
+        two.log()
+            .contains("this node holds the record")
+            .then_some(())
+    });
+    assert!(second.terminate().success());
+}
+
 /// The first events come from the node that does not hold the record: its partner knows no members yet, and hears it all the same.
 #[test]
 fn a_cluster_begins_from_the_node_that_does_not_hold_the_record() {

@@ -10,7 +10,9 @@ use evenkeel_platform::sim::{InProcess, Machine};
 use evenkeel_platform::{
     Addresses, BootSlots, Failover, Inventory, PlatformError, Power, TakeoverRequest,
 };
-use tokio::net::UnixListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::oneshot;
 
 use crate::bench::{Bench, name, transition};
 
@@ -22,7 +24,8 @@ async fn both(machine: &Arc<Machine>, dir: &tempfile::TempDir) -> (InProcess, Re
     let socket = dir.path().join("machine.sock");
     let listener = UnixListener::bind(&socket).unwrap();
     let (platform, devices) = remote::shared(near.clone());
-    tokio::spawn(remote::serve(listener, platform, devices));
+    let stop = std::future::pending();
+    tokio::spawn(remote::serve(listener, platform, devices, stop));
     (near, Remote::connect(&socket).await.unwrap())
 }
 
@@ -112,4 +115,30 @@ async fn without_the_other_process_nothing_is_known() {
     });
     let died = Remote::connect(&socket).await.unwrap_err();
     assert!(matches!(died, PlatformError::Unavailable(_)), "{died:?}");
+}
+
+#[tokio::test]
+async fn what_is_under_way_when_it_is_told_to_end_goes_on_to_its_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let machine = Machine::new(Bench::new().hardware);
+    let near = machine.platform(&name("a"), PathBuf::from("/slots"));
+    let socket = dir.path().join("machine.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let (platform, devices) = remote::shared(near.unwrap());
+    let (stop, stopped) = oneshot::channel();
+    let stopped = async move { stopped.await.unwrap() };
+    let served = tokio::spawn(remote::serve(listener, platform, devices, stopped));
+    let mut under_way = UnixStream::connect(&socket).await.unwrap();
+    // They are taken in turn: this one was taken when the next is answered.
+    Remote::connect(&socket).await.unwrap();
+    stop.send(()).unwrap();
+    while UnixStream::connect(&socket).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert!(!served.is_finished());
+    under_way.write_all(b"{\"ask\":\"slots\"}\n").await.unwrap();
+    let mut answer = String::new();
+    under_way.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.contains("/slots/b"), "{answer}");
+    served.await.unwrap();
 }

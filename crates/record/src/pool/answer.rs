@@ -32,8 +32,7 @@ pub(super) async fn answer(pool: &Pool, request: &[u8]) -> Vec<u8> {
 
 async fn asked_of(pool: &Pool, asked: Asked) -> Reply {
     if asked.call == Call::Seat {
-        let holds = pool.holds.load(Ordering::Acquire);
-        return Reply::Seat { holds };
+        return seat(pool);
     }
     let record = match pool.seated() {
         Ok(record) => record,
@@ -49,6 +48,12 @@ async fn asked_of(pool: &Pool, asked: Asked) -> Reply {
     }
 }
 
+/// Also of a node that has the file open and does not sit yet, or not any more.
+fn seat(pool: &Pool) -> Reply {
+    let holds = pool.holds.load(Ordering::Acquire);
+    Reply::Seat { holds }
+}
+
 fn said(outcome: Result<Reply, Unavailable>) -> Reply {
     outcome.unwrap_or_else(|unavailable| Reply::Unavailable {
         why: unavailable.why,
@@ -57,7 +62,7 @@ fn said(outcome: Result<Reply, Unavailable>) -> Reply {
 
 async fn call(pool: &Pool, record: Arc<SqliteRecord>, call: Call) -> Result<Reply, Unavailable> {
     Ok(match call {
-        Call::Seat => Reply::Seat { holds: true },
+        Call::Seat => seat(pool),
         Call::Append { append } => match record.append(append).await {
             Ok(position) => Reply::Appended { position },
             Err(error) => Reply::Refused {

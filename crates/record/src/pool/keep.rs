@@ -8,11 +8,13 @@ use tokio::time::{sleep, timeout};
 
 use super::seat::Seat;
 use super::state::{NO_SEAT, Pool};
-use super::take::{Taken, take};
+use super::take::{NotTaken, Taken, take};
 use crate::record::Record;
 
-/// Pause between two tries to take a seat that is there.
+/// Pause between two tries to take a seat that is there…
 const RETRY: Duration = Duration::from_millis(200);
+/// …and where somebody has to mend something first. A seat that is given anew is tried at once.
+const RETRY_MENDED: Duration = Duration::from_secs(5);
 /// From then on closing the file takes too long, and it is said, as often as it passes again.
 const CLOSING_IS_LONG: Duration = Duration::from_secs(2);
 
@@ -29,9 +31,15 @@ pub(super) async fn keep(pool: Arc<Pool>, mut seats: watch::Receiver<Option<Seat
         };
         match take(&pool, &seat).await {
             Ok(taken) => sit(&pool, taken, &seat, &mut seats).await,
-            Err(why) => {
+            Err(NotTaken::Passing(why)) => {
                 pool.stand(&why);
                 sleep(RETRY).await;
+            }
+            Err(NotTaken::Standing(why)) => {
+                pool.stand(&why);
+                if let Ok(Err(watch::Closed)) = timeout(RETRY_MENDED, seats.changed()).await {
+                    return;
+                }
             }
         }
     }

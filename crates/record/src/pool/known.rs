@@ -65,14 +65,14 @@ impl Known {
         }
     }
 
-    /// Before the file of a record is opened, which makes it when it is not there.
-    pub(super) fn check_exists(&self, record: &Path) -> Result<(), NotKnown> {
+    /// Before the file of a record is opened, which makes it when it is not there. Says which record it must be.
+    pub(super) fn check_exists(&self, record: &Path) -> Result<Option<u64>, NotKnown> {
         match (self.get()?, record.exists()) {
             (Some(_), false) => Err(NotKnown::Lost {
                 record: record.to_owned(),
                 memory: self.path.clone(),
             }),
-            (Some(_), true) | (None, _) => Ok(()),
+            (known, _) => Ok(known),
         }
     }
 

@@ -11,11 +11,12 @@ use evenkeel_model::error_chain;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use super::known::NotKnown;
 use super::peer::PeerError;
 use super::seat::{Seat, SeatLock};
 use super::state::{MountRule, Pool};
 use super::wire::{Call, Reply, decode_reply, encode_call};
-use crate::sqlite::{PoolHolder, SqliteOptions, SqliteRecord};
+use crate::sqlite::{OpenError, PoolHolder, SqliteOptions, SqliteRecord};
 
 /// How long the partner may take to say whether it has the record open. One that is dead never says it, and then the HA engine's
 /// fencing is what is relied on; one that lives says it at once.
@@ -29,19 +30,36 @@ pub(super) struct Taken {
     pub(super) let_go: oneshot::Receiver<()>,
 }
 
+/// Why the seat was not taken.
+pub(super) enum NotTaken {
+    /// It may pass by itself, at any moment.
+    Passing(String),
+    /// It passes when somebody mends it: there is no use in trying all the time.
+    Standing(String),
+}
+
+impl From<String> for NotTaken {
+    fn from(why: String) -> Self {
+        Self::Passing(why)
+    }
+}
+
 /// Opens the record's file, or says why not.
-pub(super) async fn take(pool: &Pool, seat: &Seat) -> Result<Taken, String> {
+pub(super) async fn take(pool: &Pool, seat: &Seat) -> Result<Taken, NotTaken> {
     let options = &pool.options;
     match &seat.record {
         Ok(path) if *path == options.path => {}
         Ok(path) => {
-            return Err(format!(
+            return Err(NotTaken::Standing(format!(
                 "the seat is that of {}, and the configuration names {}: the HA engine's resource and record.path must name the same file",
                 path.display(),
                 options.path.display()
-            ));
+            )));
         }
-        Err(why) => return Err(format!("{}: {why}", options.seat.display())),
+        Err(why) => {
+            let why = format!("{}: {why}", options.seat.display());
+            return Err(NotTaken::Standing(why));
+        }
     }
     let (record, mount) = (options.path.clone(), options.mount);
     blocking(move || check_mount(&record, mount)).await?;
@@ -49,7 +67,9 @@ pub(super) async fn take(pool: &Pool, seat: &Seat) -> Result<Taken, String> {
     let (lock, let_go) = SeatLock::take(&options.seat, &pool.holds)?;
     // The agent takes the seat away first and looks at the lock then: whoever has the lock and sees the seat is seen.
     if Seat::look(&options.seat).as_ref() != Some(seat) {
-        return Err("the HA engine took the seat away at this moment".to_owned());
+        return Err("the HA engine took the seat away at this moment"
+            .to_owned()
+            .into());
     }
     ask_partner(pool).await?;
     let record = open(pool, lock).await?;
@@ -86,9 +106,9 @@ async fn ask_partner(pool: &Pool) -> Result<(), String> {
 }
 
 /// Everything that touches the pool, on a thread that may wait for it.
-async fn open(pool: &Pool, lock: SeatLock) -> Result<Arc<SqliteRecord>, String> {
+async fn open(pool: &Pool, lock: SeatLock) -> Result<Arc<SqliteRecord>, NotTaken> {
     let options = &pool.options;
-    let sqlite = SqliteOptions {
+    let mut sqlite = SqliteOptions {
         clock: Arc::clone(&options.clock),
         machine_boot: options.machine_boot,
         host: None,
@@ -96,26 +116,57 @@ async fn open(pool: &Pool, lock: SeatLock) -> Result<Arc<SqliteRecord>, String> 
             node: options.node.clone(),
             hold: Arc::new(lock),
         }),
+        expected: None,
         poll: Duration::from_millis(25),
         busy: BUSY,
     };
     let (path, known) = (options.path.clone(), Arc::clone(&pool.known));
     let opened = blocking(move || {
-        known.check_exists(&path).map_err(|e| error_chain(&e))?;
-        let record = SqliteRecord::open(&path, sqlite).map_err(|e| error_chain(&e))?;
-        known.check(record.id()).map_err(|e| error_chain(&e))?;
+        sqlite.expected = known.check_exists(&path).map_err(|error| unknown(&error))?;
+        let record = SqliteRecord::open(&path, sqlite).map_err(|error| match error {
+            OpenError::Other { found, .. } => match known.check(found) {
+                Ok(()) => NotTaken::Passing(error_chain(&error)),
+                Err(other) => unknown(&other),
+            },
+            error => refused(&error),
+        })?;
+        known.check(record.id()).map_err(|error| unknown(&error))?;
         Ok(record)
     });
     opened.await.map(Arc::new)
 }
 
+/// Another pool is mounted, or the memory cannot be had.
+fn unknown(error: &NotKnown) -> NotTaken {
+    match error {
+        NotKnown::Lost { .. } | NotKnown::Other { .. } | NotKnown::Parse { .. } => {
+            NotTaken::Standing(error_chain(error))
+        }
+        NotKnown::Read { .. } | NotKnown::Write { .. } => NotTaken::Passing(error_chain(error)),
+    }
+}
+
+fn refused(error: &OpenError) -> NotTaken {
+    match error {
+        OpenError::NotARecord
+        | OpenError::Other { .. }
+        | OpenError::NoWal { .. }
+        | OpenError::TooNew { .. } => NotTaken::Standing(error_chain(error)),
+        OpenError::File { .. }
+        | OpenError::Locked { .. }
+        | OpenError::Migration(_)
+        | OpenError::Sqlite(_)
+        | OpenError::Thread(_) => NotTaken::Passing(error_chain(error)),
+    }
+}
+
 /// A disk that does not answer may hold it for ever. Then the seat's lock stays taken, which is the truth.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, String> + Send + 'static,
-) -> Result<T, String> {
+async fn blocking<T: Send + 'static, E: From<String> + Send + 'static>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, E> {
     match tokio::task::spawn_blocking(work).await {
         Ok(outcome) => outcome,
-        Err(error) => Err(format!("opening it failed: {error}")),
+        Err(error) => Err(format!("opening it failed: {error}").into()),
     }
 }
 

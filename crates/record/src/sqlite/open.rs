@@ -13,7 +13,7 @@ use evenkeel_model::{BootId, Digest, Generation, NodeName, Position, Seq, Stream
 use evenkeel_seam::Clock;
 use evenkeel_seam::watch;
 
-use super::connect::{connect, prepare};
+use super::connect::{connect, examine, prepare};
 use super::holder::{Hold, LastHolder, Mark, PoolHolder};
 use super::lease::LeaseClock;
 use super::tables;
@@ -42,6 +42,8 @@ pub struct SqliteOptions {
     pub host: Option<NodeName>,
     /// Set when the file is on a pair's shared pool: then no other process has it open.
     pub holder: Option<PoolHolder>,
+    /// The record that it must be ([`SqliteRecord::id`]), if one is known: in another one nothing is written, and none is begun.
+    pub expected: Option<u64>,
     /// How often to look for commits of other processes where the kernel cannot tell of their writes.
     pub poll: Duration,
     /// How long to wait for another process's transaction before the record counts as unavailable.
@@ -56,6 +58,7 @@ impl SqliteOptions {
             machine_boot: machine_boot_id()?,
             host: None,
             holder: None,
+            expected: None,
             poll: Duration::from_millis(25),
             busy: Duration::from_secs(5),
         })
@@ -91,6 +94,14 @@ pub enum OpenError {
     /// An SQLite file of something else.
     #[error("the file is no record")]
     NotARecord,
+    /// Another record than the one that it must be. Nothing was written to it.
+    #[error("the record is {found}, not {expected}")]
+    Other {
+        /// Which one it is; 0 is one of a release that gave them no number.
+        found: u64,
+        /// Which one it must be.
+        expected: u64,
+    },
     /// The filesystem does not allow write-ahead logging.
     #[error("the journal mode is {mode}, not wal: the record needs a local filesystem")]
     NoWal {
@@ -131,6 +142,9 @@ pub struct SqliteRecord {
 impl SqliteRecord {
     /// Opens the file, making it (mode 0600) when it is not there. Blocks: for start-up.
     pub fn open(path: &Path, options: SqliteOptions) -> Result<Self, OpenError> {
+        if let Some(expected) = options.expected {
+            examine(path, expected, options.busy)?;
+        }
         let _preparing = lock_preparation(path)?;
         make_file(path).map_err(|source| OpenError::File {
             path: path.to_owned(),

@@ -186,9 +186,19 @@ async fn a_pool_that_is_not_ours_begins_no_record_and_takes_no_other() {
     let stranger = Pair::new();
     stranger.nodes[0].sit().await;
     stranger.nodes[0].take().await;
-    fs::copy(stranger.file(), pair.file()).unwrap();
+    let before = fs::read(stranger.file()).unwrap();
+    fs::write(pair.file(), &before).unwrap();
     n2.give();
     says(&n2.record, "is not the one that this node knows").await;
+    assert!(
+        fs::read(pair.file()).unwrap() == before,
+        "nothing was written to it"
+    );
+    let log = fs::metadata(pair.log());
+    assert_eq!(log.map_or(0, |it| it.len()), 0, "nor to its log");
+    fs::write(pair.file(), "").unwrap();
+    says(&n2.record, "the file is no record").await;
+    assert_eq!(fs::metadata(pair.file()).unwrap().len(), 0);
     fs::rename(&aside, pair.file()).unwrap();
     until("the node to sit", || n2.record.sits()).await;
     assert_eq!(n2.record.read_since(Position(0), 9).await.unwrap().len(), 1);

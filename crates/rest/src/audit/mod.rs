@@ -5,6 +5,7 @@
 //! bound; what strangers cause cannot push out what users did.
 
 mod journal;
+mod local;
 mod log;
 mod summary;
 mod told;
@@ -12,6 +13,7 @@ mod told;
 use async_trait::async_trait;
 use evenkeel_model::{AuditRecord, NodeName};
 
+pub use local::noted_locally;
 pub(crate) use log::{Asking, Noted};
 pub use log::{AuditError, AuditLog};
 pub(crate) use summary::{of_body, of_query};

@@ -7,7 +7,7 @@ use evenkeel_model::GetSource;
 use serde_json::{Map, Value};
 
 /// Parameters and fields that are kept as they are.
-const KEPT: [&str; 25] = [
+const KEPT: [&str; 31] = [
     "action",
     "background",
     "certificate",
@@ -19,24 +19,30 @@ const KEPT: [&str; 25] = [
     "first_pair",
     "force_rolling",
     "hold_minutes",
+    "is_gone",
     "keep",
     "longest_minutes",
     "name",
+    "node",
+    "nodes",
     "nodes_to_update",
+    "partner",
     "pause_after",
     "query",
     "query_fields",
     "reason",
+    "replaces",
     "role",
     "skip_warnings",
     "stabilize_minutes",
+    "user",
     "username",
     "validate_only",
     "version",
 ];
 
 /// Fields whose being there is told, and nothing else.
-const SECRET: [&str; 2] = ["password", "private_key"];
+const SECRET: [&str; 3] = ["password", "private_key", "token"];
 
 /// Characters kept of a value.
 const MAX_CHARACTERS: usize = 200;

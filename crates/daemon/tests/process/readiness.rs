@@ -118,6 +118,20 @@ fn pacemaker_starts_by_the_daemons_word_and_in_any_case_after_a_while() {
     assert_eq!(run(&stand, &["may-restart"]).0, Some(0));
 }
 
+/// An image that does not mount the node's data looks as if no daemon had ever run: that is no reason to call its boot good.
+#[test]
+fn a_boot_without_the_nodes_data_is_not_good() {
+    let stand = Stand::new("");
+    assert!(!stand.dir.join("data/node.db").exists());
+    let mut waiting = start(&stand, &["boot-good"]);
+    stand.until("what is awaited", || {
+        stand.was_told("STATUS=waits for the daemon").then_some(())
+    });
+    assert_eq!(waiting.try_wait().unwrap(), None);
+    waiting.kill().unwrap();
+    waiting.wait().unwrap();
+}
+
 /// The record's folder is missing: it is out of reach, and whether this boot is in it cannot be told.
 #[test]
 fn a_boot_that_the_record_does_not_name_is_not_good() {

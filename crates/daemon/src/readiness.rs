@@ -1,9 +1,10 @@
-//! How this boot stands, for the units of systemd's that wait for it: the one that marks the boot good, the one that holds
+//! How ready this boot is, for the units of systemd's that wait for it: the one that marks the boot good, the one that holds
 //! Pacemaker back, the one that restarts the daemon. It is told over the local socket, as what is still waited for.
 //!
 //! **Invariant.** What cannot be seen is waited for, never taken as well. Who asks has bounds of its own where waiting
 //! would keep the node from serving.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,12 +12,15 @@ use axum::Router;
 use axum::extract::{Json, State};
 use axum::routing::get;
 use evenkeel_model::{
-    BootId, MemberHa, NodeName, OperationKind, PairState, RecordSettings, SlotHealth, SlotsState,
+    BootId, MANIFEST_PATH, MemberHa, NodeName, OperationKind, PairState, RecordSettings, Slot,
+    SlotHealth, SlotsState, Standing,
 };
 use evenkeel_platform::{PlatformError, SharedPlatform};
 use evenkeel_record::Follower;
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
+
+use crate::cluster::Belonging;
 
 /// Where it is asked for, on the local socket alone.
 pub(crate) const PATH: &str = "/evenkeel/v1/standing";
@@ -25,7 +29,7 @@ const LOOK: Duration = Duration::from_secs(5);
 
 /// What each unit still waits for; nothing where it may go on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Standing {
+pub(crate) struct Readiness {
     /// Who tells it.
     pub(crate) node: String,
     /// Of which boot.
@@ -45,6 +49,7 @@ pub(crate) struct Onlooker {
     pub(crate) boot_id: BootId,
     pub(crate) platform: SharedPlatform,
     pub(crate) follower: Arc<Follower>,
+    pub(crate) belonging: Belonging,
     /// The record is on the pair's pool: Pacemaker brings it.
     pub(crate) pacemaker_brings_the_record: bool,
 }
@@ -63,35 +68,69 @@ pub(crate) struct Unjoined {
     pub(crate) node: NodeName,
     pub(crate) boot_id: BootId,
     pub(crate) platform: SharedPlatform,
+    /// Whether the system that runs came in a package, and so in a boot slot: see [`is_of_a_package`].
+    pub(crate) is_of_a_package: bool,
+}
+
+/// Whether the system that runs was written by an update, or made from a package: it brings its manifest along, whatever it does
+/// not mount.
+pub(crate) fn is_of_a_package() -> bool {
+    Path::new("/").join(MANIFEST_PATH).exists()
 }
 
 impl Unjoined {
     /// `is_changing` while it begins a cluster or joins one.
-    pub(crate) async fn look(&self, is_changing: bool) -> Standing {
+    pub(crate) async fn look(&self, is_changing: bool) -> Readiness {
         let (slots, pair) = machine(&self.platform).await;
-        Standing {
+        Readiness {
             node: self.node.to_string(),
             boot_id: self.boot_id.to_string(),
-            good: slots.ok().as_ref().and_then(lost),
+            good: lost(&slots, self.is_of_a_package),
             pacemaker: None,
             restart: match is_changing {
                 true => Some("this node to have begun or joined a cluster".to_owned()),
-                // Nobody guards a pair that cannot be seen, so nobody is missed.
-                false => pair.ok().flatten().as_ref().and_then(taken_over),
+                false => disturbs_a_pair(pair),
             },
         }
     }
 }
 
+/// Nobody guards a pair that cannot be seen, so nobody is missed.
+fn disturbs_a_pair(pair: Result<Option<PairState>, String>) -> Option<String> {
+    pair.ok().flatten().as_ref().and_then(taken_over)
+}
+
 /// A node that belongs to no cluster is under nobody's care, and holds nothing up. But only an update puts a slot on trial: a
-/// node that runs such a slot and knows of no cluster has lost its data with the new system, and shall fall back.
-fn lost(slots: &SlotsState) -> Option<String> {
-    let slot = slots.booted;
-    match slots.slot(slot).health {
+/// node that runs such a slot and knows of no cluster has lost its data with the new system, and shall fall back. Where no slot can
+/// be seen, only a system that no package brought is certain to be in none.
+fn lost(slots: &Result<SlotsState, String>, is_of_a_package: bool) -> Option<String> {
+    match slots {
+        Ok(slots) => tried(slots).map(|slot| {
+            format!(
+                "this node to belong to its cluster: slot {slot} is on trial, and its system does not find the node's data"
+            )
+        }),
+        Err(why) => is_of_a_package.then(|| why.clone()),
+    }
+}
+
+/// A node that its cluster does not count on is in no update: a slot of its that is on trial is nobody's to call good.
+fn outside(slots: &Result<SlotsState, String>) -> Option<String> {
+    match slots {
+        Ok(slots) => tried(slots).map(|slot| {
+            format!(
+                "this node to be one of its cluster's: slot {slot} is on trial, and no update marks it good"
+            )
+        }),
+        Err(why) => Some(why.clone()),
+    }
+}
+
+/// The slot that runs, if it is on trial.
+fn tried(slots: &SlotsState) -> Option<Slot> {
+    match slots.slot(slots.booted).health {
         SlotHealth::Good | SlotHealth::Unbootable => None,
-        SlotHealth::Untried { .. } => Some(format!(
-            "this node to belong to its cluster: slot {slot} is on trial, and its system does not find the node's data"
-        )),
+        SlotHealth::Untried { .. } => Some(slots.booted),
     }
 }
 
@@ -125,8 +164,37 @@ pub(crate) fn beside(api: Router, onlooker: Onlooker) -> Router {
 }
 
 impl Onlooker {
-    async fn look(&self) -> Standing {
+    async fn look(&self) -> Readiness {
         let (slots, pair) = machine(&self.platform).await;
+        match self.belonging.standing() {
+            // What is not known yet is the record's to say.
+            None | Some(Standing::Member) => self.as_a_member(slots, pair),
+            Some(Standing::Candidate { .. } | Standing::Stranger { .. }) => {
+                self.without_duties(&slots, pair)
+            }
+        }
+    }
+
+    /// A candidate, or a node that has left: nobody reports its boots to the record, and nothing is held up.
+    fn without_duties(
+        &self,
+        slots: &Result<SlotsState, String>,
+        pair: Result<Option<PairState>, String>,
+    ) -> Readiness {
+        Readiness {
+            node: self.node.to_string(),
+            boot_id: self.boot_id.to_string(),
+            good: outside(slots),
+            pacemaker: None,
+            restart: disturbs_a_pair(pair),
+        }
+    }
+
+    fn as_a_member(
+        &self,
+        slots: Result<SlotsState, String>,
+        pair: Result<Option<PairState>, String>,
+    ) -> Readiness {
         let view = self.follower.view();
         let seen = Seen {
             slots,
@@ -134,7 +202,7 @@ impl Onlooker {
             record: self.recorded(),
             open: view.control().open.values().copied().collect(),
         };
-        Standing {
+        Readiness {
             node: self.node.to_string(),
             boot_id: self.boot_id.to_string(),
             good: good(&seen),
@@ -259,7 +327,7 @@ fn taken_over(pair: &PairState) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use evenkeel_model::{MemberState, Slot, SlotState};
+    use evenkeel_model::{MemberState, SlotState};
 
     use super::*;
 
@@ -359,10 +427,27 @@ mod tests {
 
     #[test]
     fn a_node_without_a_cluster_holds_nothing_up_unless_an_update_brought_it_there() {
-        assert_eq!(lost(&well().slots.unwrap()), None);
+        assert_eq!(lost(&well().slots, true), None);
         let tried = on_trial(well(), Vec::new());
-        let waits = lost(&tried.slots.unwrap()).unwrap();
+        let waits = lost(&tried.slots, false).unwrap();
         assert!(waits.contains("slot b is on trial"), "{waits}");
+    }
+
+    #[test]
+    fn a_slot_that_cannot_be_seen_is_not_taken_as_good_where_an_update_may_have_written_it() {
+        let unseen = Err("the boot slots, which cannot be seen: no answer".to_owned());
+        assert_eq!(lost(&unseen, true), unseen.clone().err());
+        // A host as it was installed by other means, without slots yet.
+        assert_eq!(lost(&unseen, false), None);
+    }
+
+    #[test]
+    fn a_node_without_duties_waits_for_no_record_of_its_boot() {
+        assert_eq!(outside(&well().slots), None);
+        let waits = outside(&on_trial(well(), Vec::new()).slots).unwrap();
+        assert!(waits.contains("slot b is on trial"), "{waits}");
+        let unseen = Err("the boot slots, which cannot be seen".to_owned());
+        assert!(outside(&unseen).is_some());
     }
 
     #[test]

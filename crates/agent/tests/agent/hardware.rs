@@ -74,6 +74,8 @@ impl Trap {
 pub(crate) enum Effect {
     TakeOver(NodeName),
     GiveBack(PoolName),
+    /// Of a takeover that holds no pool.
+    EndTakeover,
     SendHome(LifName),
     ServeAlone(NodeName),
     Unbootable(Slot),
@@ -389,11 +391,25 @@ impl Failover for Machine {
             if transition.id != Some(request.id) {
                 return refused("not that takeover");
             }
+            let away =
+                |p: &PoolState| p.home == transition.taken && p.owner.as_ref() != Some(&p.home);
+            let Some(name) = &request.pool else {
+                if state.pools.iter().any(away) {
+                    return refused("a pool is to go home");
+                }
+                if transition.stage != TransitionStage::TakenOver {
+                    return Ok(());
+                }
+                transition.stage = TransitionStage::GivingBack;
+                state.transition = Some(transition);
+                state.effects.push(Effect::EndTakeover);
+                return if silence.is_some() { silent() } else { Ok(()) };
+            };
             let root_away = state
                 .pools
                 .iter()
                 .any(|p| p.root && p.home == transition.taken && p.owner.as_ref() != Some(&p.home));
-            let Some(pool) = state.pools.iter_mut().find(|p| p.name == request.pool) else {
+            let Some(pool) = state.pools.iter_mut().find(|p| p.name == *name) else {
                 return refused("no such pool");
             };
             if pool.owner.as_ref() == Some(&pool.home) {
@@ -406,7 +422,7 @@ impl Failover for Machine {
             transition.stage = TransitionStage::GivingBack;
             state.member(&transition.taken).ha = MemberHa::PartialGiveback;
             state.transition = Some(transition);
-            state.effects.push(Effect::GiveBack(request.pool.clone()));
+            state.effects.push(Effect::GiveBack(name.clone()));
             if silence.is_some() { silent() } else { Ok(()) }
         })
         .await

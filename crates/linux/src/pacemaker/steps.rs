@@ -1,7 +1,7 @@
 //! What to do next, by one look at the cluster. Each function is asked again after each change until it says that all is
 //! done, so that whoever begins anew after a kill goes on from what is there.
 
-use evenkeel_model::{BootId, LifName, MemberHa, NodeName, TransitionStage};
+use evenkeel_model::{BootId, LifName, MemberHa, NodeName, Transition, TransitionStage};
 
 use super::edit::Edit;
 use super::foresee::Expect;
@@ -69,7 +69,7 @@ pub(super) fn take_over(seen: &Seen, request: &TakeoverRequest) -> Step {
     Step::Change(edits, Expect::AllOn(by.clone()))
 }
 
-/// Gives one pool back to the partner.
+/// Gives one pool back to the partner, or ends the takeover of one that has no pool away.
 pub(super) fn give_back(seen: &Seen, request: &GivebackRequest) -> Step {
     let (by, to) = (&seen.members.local, &seen.members.partner);
     let transition = seen.transition();
@@ -77,7 +77,9 @@ pub(super) fn give_back(seen: &Seen, request: &GivebackRequest) -> Step {
     let (Some(transition), Some(mark)) = (ours, seen.mark(to)) else {
         return Step::Refuse(format!("{by} does not hold takeover {}", request.id));
     };
-    let name = &request.pool;
+    let Some(name) = &request.pool else {
+        return give_nothing_back(seen, (&transition, mark));
+    };
     let Some(pool) = seen.layout.pool(name).filter(|pool| pool.home == *to) else {
         return Step::Refuse(format!("{name} is not a pool of {to}"));
     };
@@ -107,6 +109,49 @@ pub(super) fn give_back(seen: &Seen, request: &GivebackRequest) -> Step {
     }
 }
 
+/// Ends a takeover that holds no pool: that of a node without pools of its own, or whose pools an admin has stopped. What
+/// else it has, as LIFs that move by themselves, goes home with the end of standby.
+fn give_nothing_back(seen: &Seen, (transition, mark): (&Transition, &Mark)) -> Step {
+    let to = &transition.taken;
+    let away = |pool: &&Pool| seen.owner(pool).as_ref() != Some(to);
+    if let Some(pool) = seen.layout.pools_of(to).find(away) {
+        return Step::Refuse(format!("pool {} of {to} is to go home", pool.name));
+    }
+    if !seen.is_standby(to) && seen.is_home(to) {
+        return finish(seen, to).map_or(Step::Done, |edits| Step::Change(edits, Expect::Anything));
+    }
+    if transition.stage == TransitionStage::TakingOver {
+        return Step::NotYet(format!("{} is taking {to} over", transition.by));
+    }
+    if !seen.is_standby(to) {
+        let left = hold::all_on(&seen.cib, to).into_iter();
+        let ends = left.map(|id| Edit::Release { id });
+        return Step::Change(ends.collect(), Expect::NothingLost);
+    }
+    if let Some(veto) = vetoes::giveback(seen) {
+        return veto.into();
+    }
+    match end_of_standby(seen, (to, mark)) {
+        Ok(edits) => Step::Change(edits, Expect::NothingLost),
+        Err(why) => Step::Refuse(why),
+    }
+}
+
+/// The end of our standby, noted with the boot of the node that it is for.
+fn end_of_standby(seen: &Seen, (to, mark): (&NodeName, &Mark)) -> Result<Vec<Edit>, String> {
+    let Some(boot) = seen.boot(to).filter(|boot| *boot != mark.boot) else {
+        return Err(format!("{to} has not booted since it was taken over"));
+    };
+    let mark = Mark {
+        stage: MarkStage::GivingBack(boot),
+        ..mark.clone()
+    };
+    Ok(vec![
+        set(to, mark::TRANSITION, &mark),
+        clear(to, mark::STANDBY),
+    ])
+}
+
 /// Lets a pool go home: ends standby if this is the first one, with holds on the others in the same change.
 fn release(seen: &Seen, (to, mark): (&NodeName, &Mark), pool: &Pool) -> Step {
     let name = pool.name.as_str();
@@ -121,14 +166,10 @@ fn release(seen: &Seen, (to, mark): (&NodeName, &Mark), pool: &Pool) -> Step {
         let ends = ends.into_iter().map(|id| Edit::Release { id });
         return Step::Change(ends.collect(), home);
     }
-    let Some(boot) = seen.boot(to).filter(|boot| *boot != mark.boot) else {
-        return Step::Refuse(format!("{to} has not booted since it was taken over"));
+    let mut edits = match end_of_standby(seen, (to, mark)) {
+        Ok(edits) => edits,
+        Err(why) => return Step::Refuse(why),
     };
-    let mark = Mark {
-        stage: MarkStage::GivingBack(boot),
-        ..mark.clone()
-    };
-    let mut edits = vec![set(to, mark::TRANSITION, &mark), clear(to, mark::STANDBY)];
     let old = hold::all_on(&seen.cib, to);
     let later = stay_away(seen, to, name);
     let later = later.into_iter().filter(|id| !old.contains(&hold::id(id)));

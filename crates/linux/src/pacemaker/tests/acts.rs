@@ -42,7 +42,14 @@ fn takeover(number: u128) -> TakeoverRequest {
 fn giveback(number: u128, pool: &str) -> GivebackRequest {
     GivebackRequest {
         id: id(number),
-        pool: PoolName::new(pool).unwrap(),
+        pool: Some(PoolName::new(pool).unwrap()),
+    }
+}
+
+fn give_nothing_back(number: u128) -> GivebackRequest {
+    GivebackRequest {
+        id: id(number),
+        pool: None,
     }
 }
 
@@ -85,7 +92,10 @@ fn keeper(fake: &Fake, own: BootId) -> (Keeper, Arc<Power>) {
 
 /// Taken over, booted anew, waiting.
 async fn waiting() -> Fake {
-    let fake = Fake::new();
+    taken(Fake::new()).await
+}
+
+async fn taken(fake: Fake) -> Fake {
     taker(&fake).take_over(&takeover(1)).await.unwrap();
     let (keeper, power) = keeper(&fake, boot(0xa1));
     while power.0.lock().unwrap().is_empty() {
@@ -212,6 +222,36 @@ async fn a_takeover_goes_on_after_a_kill_at_every_run_of_a_program() {
             assert_eq!(served(&fake.state()), [B; 4]);
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_without_pools_of_its_own_is_given_back() {
+    let fake = Fake::new();
+    fake.state().pools.retain(|(_, home)| *home == B);
+    let fake = taken(fake).await;
+    assert_eq!(pair(&fake).await.partner.ha, MemberHa::WaitingForGiveback);
+    assert_eq!(fake.state().runs("lif_a", A), Some(B));
+    let engine = taker(&fake);
+    assert!(refused(engine.give_back(&give_nothing_back(2)).await).contains("does not hold"));
+    engine.give_back(&give_nothing_back(1)).await.unwrap();
+    let changes = fake.state().changes;
+    engine.give_back(&give_nothing_back(1)).await.unwrap();
+    assert_eq!(fake.state().changes, changes, "once is enough");
+    assert_eq!(stage(&pair(&fake).await), TransitionStage::GivenBack);
+    assert_eq!(pair(&fake).await.partner.ha, MemberHa::Serving);
+    assert_eq!(fake.state().runs("lif_a", A), Some(A));
+    engine
+        .send_home(&LifName::new("lif_a").unwrap())
+        .await
+        .unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_given_back_as_nothing_while_a_pool_is_to_go_home() {
+    let fake = waiting().await;
+    let why = refused(taker(&fake).give_back(&give_nothing_back(1)).await);
+    assert!(why.contains("pool a_root of ctl-a is to go home"), "{why}");
+    assert!(fake.state().standby(A));
 }
 
 /// Gives everything back. Says how often it was killed: once at most.

@@ -14,7 +14,7 @@ use super::super::xml;
 use crate::{Call, Finished, Programs};
 use evenkeel_platform::PlatformError;
 
-/// Homes of all pools.
+/// Homes of all pools, unless a test says otherwise.
 pub(super) const POOLS: [(&str, &str); 4] = [
     ("a_root", "ctl-a"),
     ("a_data1", "ctl-a"),
@@ -32,6 +32,8 @@ pub(super) struct State {
     pub(super) boots: BTreeMap<String, Option<BootId>>,
     pub(super) up: BTreeSet<String>,
     pub(super) fenced: Option<String>,
+    /// Pools with their homes.
+    pub(super) pools: Vec<(&'static str, &'static str)>,
     /// Resource and node, by constraint.
     pub(super) holds: BTreeMap<String, (String, String)>,
     /// Changes that were made.
@@ -72,6 +74,7 @@ impl Fake {
             .into(),
             up: nodes.into(),
             fenced: None,
+            pools: POOLS.to_vec(),
             holds: BTreeMap::new(),
             changes: 0,
             kill_after: None,
@@ -148,7 +151,7 @@ impl State {
         }
         let fences = ["ctl-a", "ctl-b"].map(|node| format!("<primitive id=\"fence-{node}\" class=\"stonith\" type=\"fence_x\"><instance_attributes id=\"f-{node}\"><nvpair id=\"fl-{node}\" name=\"pcmk_host_list\" value=\"{node}\"/></instance_attributes></primitive>"));
         let (mut resources, mut constraints) = (fences.concat(), String::new());
-        for (pool, home) in POOLS {
+        for (pool, home) in &self.pools {
             let root = pool.ends_with("root");
             let _ok = write!(
                 resources,
@@ -182,7 +185,8 @@ impl State {
     fn monitor(&self) -> String {
         let mut resources = String::new();
         let mut running: BTreeMap<&str, usize> = BTreeMap::new();
-        let services = POOLS.map(|(pool, home)| (format!("{pool}_disk"), self.runs(pool, home)));
+        let services = self.pools.iter();
+        let services = services.map(|(pool, home)| (format!("{pool}_disk"), self.runs(pool, home)));
         let lif = ("lif_a".to_owned(), self.runs("lif_a", "ctl-a"));
         let fences = ["ctl-a", "ctl-b"].map(|node| {
             let by = if node == "ctl-a" { "ctl-b" } else { "ctl-a" };
@@ -191,7 +195,7 @@ impl State {
                 Some(by).filter(|by| self.up.contains(*by)),
             )
         });
-        for (id, node) in services.into_iter().chain([lif]).chain(fences) {
+        for (id, node) in services.chain([lif]).chain(fences) {
             let role = if node.is_some() { "Started" } else { "Stopped" };
             let on = node
                 .map(|node| format!("<node name=\"{node}\"/>"))

@@ -139,7 +139,7 @@ impl Seen {
                 && fence.status == FenceStatus::Success
                 && ["off", "reboot"].contains(&fence.action.as_str())
         });
-        ours.map(|fence| mark::stamp(&fence.completed)).max()
+        ours.filter_map(|fence| fence.completed.clone()).max()
     }
 
     fn services(&self, pool: &Pool) -> impl Iterator<Item = Option<&ServiceSeen>> {

@@ -23,9 +23,9 @@ pub(super) struct Seen {
     pub(super) text: String,
     pub(super) monitor: Monitor,
     pub(super) layout: Layout,
-    /// Our newest takeover of this node, and that of its partner.
-    local_mark: Option<Mark>,
-    partner_mark: Option<Mark>,
+    /// Our newest takeover of this node, and that of its partner; or why it cannot be read.
+    local_mark: Result<Option<Mark>, String>,
+    partner_mark: Result<Option<Mark>, String>,
 }
 
 impl Seen {
@@ -42,9 +42,9 @@ impl Seen {
             }
         }
         Ok(Self {
-            layout: Layout::read(&cib, &members)?,
-            local_mark: mark::of(&cib, &members.local)?,
-            partner_mark: mark::of(&cib, &members.partner)?,
+            layout: Layout::read(&cib, &members),
+            local_mark: mark::of(&cib, &members.local),
+            partner_mark: mark::of(&cib, &members.partner),
             members,
             cib,
             text,
@@ -247,17 +247,26 @@ impl Seen {
         self.standby_for_good(node) || seen.is_some_and(|seen| seen.standby)
     }
 
-    /// Our newest takeover of a node.
+    /// Our newest takeover of a node, if it can be read.
     pub(super) fn mark(&self, node: &NodeName) -> Option<&Mark> {
+        self.mark_of(node).as_ref().ok()?.as_ref()
+    }
+
+    /// Why our newest takeover of a node cannot be read: a later release has written it.
+    pub(super) fn unread(&self, node: &NodeName) -> Option<&str> {
+        self.mark_of(node).as_ref().err().map(String::as_str)
+    }
+
+    fn mark_of(&self, node: &NodeName) -> &Result<Option<Mark>, String> {
         match *node == self.members.local {
-            true => self.local_mark.as_ref(),
-            false => self.partner_mark.as_ref(),
+            true => &self.local_mark,
+            false => &self.partner_mark,
         }
     }
 
     /// Counts on from both nodes' takeovers.
     pub(super) fn next_seq(&self) -> u64 {
-        let marks = [&self.local_mark, &self.partner_mark];
+        let marks = self.members.both().map(|node| self.mark(node));
         let highest = marks.into_iter().flatten().map(|mark| mark.seq).max();
         highest.map_or(1, |seq| seq + 1)
     }

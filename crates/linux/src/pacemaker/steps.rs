@@ -72,6 +72,9 @@ pub(super) fn take_over(seen: &Seen, request: &TakeoverRequest) -> Step {
 /// Gives one pool back to the partner, or ends the takeover of one that has no pool away.
 pub(super) fn give_back(seen: &Seen, request: &GivebackRequest) -> Step {
     let (by, to) = (&seen.members.local, &seen.members.partner);
+    if let Some(why) = seen.unread(to) {
+        return Step::Refuse(why.to_owned());
+    }
     let transition = seen.transition();
     let ours = transition.filter(|t| t.id == Some(request.id) && t.by == *by && t.taken == *to);
     let (Some(transition), Some(mark)) = (ours, seen.mark(to)) else {

@@ -35,7 +35,9 @@ pub(super) fn takeover(seen: &Seen) -> Option<Veto> {
     let (by, taken) = (&seen.members.local, &seen.members.partner);
     let mut vetoes: Vec<Veto> = Vec::new();
     vetoes.extend(switched_off(seen));
+    vetoes.extend(unread_marks(seen));
     vetoes.extend(standing(seen));
+    vetoes.extend(strange(seen));
     for pool in seen.layout.pools_of(taken) {
         vetoes.extend(cannot_run(seen, pool, by));
         vetoes.extend(would_not_return(seen, pool));
@@ -98,6 +100,7 @@ fn in_the_way_home(seen: &Seen) -> Vec<Veto> {
     let to = &seen.members.partner;
     let mut vetoes: Vec<Veto> = Vec::new();
     vetoes.extend(switched_off(seen));
+    vetoes.extend(unread_marks(seen));
     vetoes.extend(left_holds(seen, to));
     for pool in seen.layout.pools_of(to) {
         vetoes.extend(cannot_run(seen, pool, to));
@@ -155,6 +158,27 @@ fn fence_device(seen: &Seen, target: &NodeName) -> Option<Veto> {
         ))),
         Some(_) => None,
     }
+}
+
+/// A takeover whose mark is not understood: nobody knows whether it stands.
+fn unread_marks(seen: &Seen) -> Vec<Veto> {
+    let [one, other] = seen.members.both();
+    let unread = [seen.unread(one), seen.unread(other)];
+    let unread = unread.into_iter().flatten();
+    unread
+        .map(|why| {
+            stays(format!(
+                "{why}; a later release of Evenkeel has written it: bring both nodes to that release, or remove the attribute \
+                 when all pools are home"
+            ))
+        })
+        .collect()
+}
+
+/// What of the configuration is not understood, and so not looked after.
+fn strange(seen: &Seen) -> Vec<Veto> {
+    let all = seen.layout.strange.iter();
+    all.map(|why| stays(why.as_str())).collect()
 }
 
 /// A constraint, or an admin's word, that keeps a pool from a node.

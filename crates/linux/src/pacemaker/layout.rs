@@ -105,6 +105,12 @@ impl Layout {
         self.pools.iter().filter(move |pool| pool.home == *node)
     }
 
+    /// The LIFs whose home is `node` and that go with no pool.
+    pub(super) fn lone_lifs_of(&self, node: &NodeName) -> impl Iterator<Item = &Lif> {
+        let lifs = self.lifs.iter();
+        lifs.filter(move |lif| lif.home == *node && lif.pool.is_none())
+    }
+
     pub(super) fn pool(&self, name: &PoolName) -> Option<&Pool> {
         self.pools.iter().find(|pool| pool.name == *name)
     }
@@ -123,9 +129,8 @@ impl Layout {
     /// Everything that moves by itself and belongs on `node`: pools, and LIFs that go with none.
     pub(super) fn movable_of(&self, node: &NodeName) -> Vec<&str> {
         let pools = self.pools_of(node).map(|pool| pool.name.as_str());
-        let lifs = self.lifs.iter();
-        let lifs = lifs.filter(|lif| lif.home == *node && lif.pool.is_none());
-        pools.chain(lifs.map(|lif| lif.name.as_str())).collect()
+        let lifs = self.lone_lifs_of(node).map(|lif| lif.name.as_str());
+        pools.chain(lifs).collect()
     }
 }
 

@@ -4,7 +4,8 @@ use evenkeel_model::{MemberHa, NodeName, TransitionStage};
 
 use super::fencing;
 use super::hold;
-use super::layout::Pool;
+use super::layout::{Lif, Members, Pool};
+use super::mark::MarkStage;
 use super::monitor::FenceStatus;
 use super::seen::Seen;
 
@@ -41,6 +42,10 @@ pub(super) fn takeover(seen: &Seen) -> Option<Veto> {
     for pool in seen.layout.pools_of(taken) {
         vetoes.extend(cannot_run(seen, pool, by));
         vetoes.extend(would_not_return(seen, pool));
+    }
+    for lif in seen.layout.lone_lifs_of(taken) {
+        vetoes.extend(lif_cannot_run(seen, lif, by));
+        vetoes.extend(lif_would_not_return(seen, lif));
     }
     for node in [by, taken] {
         if seen.ha(node) != MemberHa::Serving {
@@ -81,7 +86,7 @@ pub(super) fn giveback(seen: &Seen) -> Option<Veto> {
 /// What would be in the way of a giveback. That there is nothing to give back is no veto.
 pub(super) fn announced_giveback(seen: &Seen) -> Option<Veto> {
     match seen.ha(&seen.members.partner) {
-        MemberHa::Serving => choose(in_the_way_home(seen)),
+        MemberHa::Serving => choose(in_the_way_of_all(seen)),
         MemberHa::WaitingForGiveback
         | MemberHa::PartialGiveback
         | MemberHa::Booting
@@ -94,6 +99,19 @@ pub(super) fn announced_giveback(seen: &Seen) -> Option<Veto> {
 fn choose(vetoes: Vec<Veto>) -> Option<Veto> {
     let permanent = vetoes.iter().find(|veto| !veto.passes).cloned();
     permanent.or_else(|| vetoes.into_iter().next())
+}
+
+/// Before a takeover, also what concerns LIFs that move by themselves and resources that are neither. A giveback that is
+/// due does not wait for those: the pools go home, and of a LIF that does not it is said when it is sent.
+fn in_the_way_of_all(seen: &Seen) -> Vec<Veto> {
+    let to = &seen.members.partner;
+    let mut vetoes = in_the_way_home(seen);
+    vetoes.extend(strange(seen));
+    for lif in seen.layout.lone_lifs_of(to) {
+        vetoes.extend(lif_cannot_run(seen, lif, to));
+        vetoes.extend(lif_would_not_return(seen, lif));
+    }
+    vetoes
 }
 
 fn in_the_way_home(seen: &Seen) -> Vec<Veto> {
@@ -183,9 +201,23 @@ fn strange(seen: &Seen) -> Vec<Veto> {
 
 /// A constraint, or an admin's word, that keeps a pool from a node.
 fn cannot_run(seen: &Seen, pool: &Pool, node: &NodeName) -> Option<Veto> {
-    let name = &pool.name;
+    let name = pool.name.as_str();
     let own = pool.services.iter().map(String::as_str);
-    let mut all = own.chain([name.as_str()]);
+    banned(seen, name, own.chain([name]), node)
+}
+
+/// The same of a LIF that moves by itself.
+fn lif_cannot_run(seen: &Seen, lif: &Lif, node: &NodeName) -> Option<Veto> {
+    let name = lif.name.as_str();
+    banned(seen, name, [name].into_iter(), node)
+}
+
+fn banned<'a>(
+    seen: &Seen,
+    name: &str,
+    mut all: impl Iterator<Item = &'a str>,
+    node: &NodeName,
+) -> Option<Veto> {
     let constraint = all.find_map(|id| seen.ban(id, node))?;
     let undo = match constraint.starts_with("cli-") {
         true => format!("`crm_resource --clear -r {name}`"),
@@ -197,13 +229,20 @@ fn cannot_run(seen: &Seen, pool: &Pool, node: &NodeName) -> Option<Veto> {
 }
 
 fn would_not_return(seen: &Seen, pool: &Pool) -> Option<Veto> {
-    let (name, home) = (&pool.name, &pool.home);
-    if pool.pull > 0 {
+    stays_away(seen, (pool.name.as_str(), &pool.home), pool.pull)
+}
+
+fn lif_would_not_return(seen: &Seen, lif: &Lif) -> Option<Veto> {
+    stays_away(seen, (lif.name.as_str(), &lif.home), lif.pull)
+}
+
+fn stays_away(seen: &Seen, (name, home): (&str, &NodeName), pull: i64) -> Option<Veto> {
+    if pull > 0 {
         return None;
     }
     let mut locations = seen.cib.locations.iter();
     let by_command = |id: &str| id.starts_with("cli-prefer-") || id.starts_with("cli-ban-");
-    let moved = locations.find(|one| one.resource == name.as_str() && by_command(&one.id));
+    let moved = locations.find(|one| one.resource == name && by_command(&one.id));
     Some(stays(match moved {
         Some(constraint) => format!(
             "{name} was moved by hand and is held by constraint {}; remove it with `crm_resource --clear -r {name}`",
@@ -211,8 +250,7 @@ fn would_not_return(seen: &Seen, pool: &Pool) -> Option<Veto> {
         ),
         None => format!(
             "{name} would not come home to {home}: its preference for {home} does not outweigh its stickiness and its \
-             preference for the partner (by {}); lower resource-stickiness, or raise the preference",
-            pool.pull
+             preference for the partner (by {pull}); lower resource-stickiness, or raise the preference"
         ),
     }))
 }

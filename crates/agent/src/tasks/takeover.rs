@@ -333,7 +333,8 @@ async fn wait(run: &Run, id: TransitionId) -> Result<How, TaskError> {
             return Err(permanent(
                 format!("the takeover of {node} has stood still for {bound:?}"),
                 format!(
-                    "Find out from the HA engine's log of {} why, see to it, then resume the update.",
+                    "Find out why: from the alerts of {node} and its daemon's log, if it has not shut down, and from the HA \
+                     engine's log of {}. See to it, then resume the update.",
                     run.parts().node
                 ),
             ));

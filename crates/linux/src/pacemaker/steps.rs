@@ -222,22 +222,27 @@ fn finish(seen: &Seen, node: &NodeName) -> Option<Vec<Edit>> {
 /// Serves without the partner.
 pub(super) fn serve_alone(seen: &Seen) -> Step {
     let (node, partner) = (&seen.members.local, &seen.members.partner);
-    let kept_away = seen.is_standby(node) || !hold::all_on(&seen.cib, node).is_empty();
+    let holds = hold::all_on(&seen.cib, node);
+    let kept_away = seen.is_standby(node) || !holds.is_empty();
     if seen.ha(partner) != MemberHa::Fenced {
         return match seen.ha(node) == MemberHa::Serving && !kept_away {
             true => Step::Done,
             false => Step::Refuse(format!("there is no proof that {partner} is dead")),
         };
     }
-    if !kept_away {
-        return match seen.all_on(node) {
-            Ok(()) => Step::Done,
-            Err(why) => Step::Wait(why),
-        };
+    let served = seen.all_on(node);
+    if !kept_away && served.is_ok() {
+        return Step::Done;
+    }
+    if let Some(why) = vetoes::alone(seen) {
+        return Step::Refuse(why);
+    }
+    if let (false, Err(why)) = (kept_away, served) {
+        return Step::Wait(why);
     }
     let mut edits = vec![clear(node, mark::STANDBY)];
-    let holds = hold::all_on(&seen.cib, node).into_iter();
-    edits.extend(holds.map(|id| Edit::Release { id }));
+    edits.extend(holds.into_iter().map(|id| Edit::Release { id }));
+    // One that cannot be read is a later release's, which notes for itself what became of it.
     if let Some(mark) = seen.mark(node) {
         let mark = Mark {
             stage: MarkStage::GivenBack,

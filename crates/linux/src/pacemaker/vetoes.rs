@@ -65,6 +65,61 @@ pub(super) fn takeover(seen: &Seen) -> Option<Veto> {
     choose(vetoes)
 }
 
+/// Why this node is not to serve without its partner, though that is proven dead: somebody has said that it must not. Only
+/// what we did ourselves is undone.
+pub(super) fn alone(seen: &Seen) -> Option<String> {
+    let node = &seen.members.local;
+    let off = switched_off(seen).or_else(|| in_maintenance(seen, node));
+    if let Some(veto) = off {
+        return Some(veto.why);
+    }
+    if !seen.is_standby(node) {
+        return None;
+    }
+    if !seen.standby_for_good(node) {
+        return Some(format!(
+            "{node} is in standby for a time, which Evenkeel never sets; end that with `crm_standby -N {node} -l reboot -D`, \
+             or where a service that failed has caused it (on-fail=standby) with `crm_resource --cleanup`"
+        ));
+    }
+    // What cannot be read was left by a later release of ours.
+    let ours = match seen.mark(node).map(|mark| mark.stage) {
+        Some(MarkStage::Standing) => true,
+        Some(MarkStage::GivingBack(_) | MarkStage::GivenBack) => false,
+        None => seen.unread(node).is_some(),
+    };
+    (!ours).then(|| {
+        format!(
+            "{node} is in standby, and not by Evenkeel; end that with `crm_standby -N {node} -D`"
+        )
+    })
+}
+
+/// What nobody acts on and an operator must know.
+pub(super) fn alerts(seen: &Seen) -> Vec<String> {
+    let Members { local, partner } = &seen.members;
+    let mut alerts = Vec::new();
+    let sets = seen.members.both().map(|node| {
+        let seen = seen.monitor.nodes.get(node.as_str());
+        seen.and_then(|seen| seen.feature_set.as_ref())
+    });
+    if let [Some(one), Some(other)] = sets
+        && one != other
+    {
+        alerts.push(format!(
+            "Pacemaker on {local} has feature set {one}, on {partner} {other}: until both have the newer one, a node that \
+             leaves with the newer one may be refused when it returns with the older one"
+        ));
+    }
+    let unserved = seen.ha(partner) == MemberHa::Fenced && seen.all_on(local).is_err();
+    if let Some(why) = alone(seen).filter(|_| unserved) {
+        alerts.push(format!(
+            "{partner} is dead, and {local} does not serve for it: {why}"
+        ));
+    }
+    alerts
+}
+
 /// Why this node would give nothing back to its partner now.
 pub(super) fn giveback(seen: &Seen) -> Option<Veto> {
     let (by, to) = (&seen.members.local, &seen.members.partner);
@@ -271,9 +326,9 @@ fn left_holds(seen: &Seen, node: &NodeName) -> Option<Veto> {
 }
 
 /// The cluster's own health, which both directions need.
-fn cluster(seen: &Seen) -> Vec<Veto> {
+fn cluster(whole: &Seen) -> Vec<Veto> {
     let mut vetoes = Vec::new();
-    let monitor = &seen.monitor;
+    let monitor = &whole.monitor;
     if !monitor.controller {
         vetoes.push(passes("the cluster has no designated controller yet"));
     } else if !monitor.quorate {
@@ -281,20 +336,25 @@ fn cluster(seen: &Seen) -> Vec<Veto> {
             "the cluster is without quorum; bring its missing nodes or its quorum device back",
         ));
     }
-    for node in seen.members.both() {
+    for node in whole.members.both() {
         let seen = monitor.nodes.get(node.as_str());
-        if seen.is_some_and(|seen| seen.maintenance) {
-            vetoes.push(stays(format!(
-                "{node} is in maintenance; end that with `crm_attribute -N {node} -n maintenance -D`"
-            )));
-        }
+        vetoes.extend(in_maintenance(whole, node));
         if seen.is_some_and(|seen| seen.shutdown) {
             vetoes.push(stays(format!("{node} is shutting down")));
         }
     }
-    vetoes.extend(fencings(seen));
-    vetoes.extend(services(seen));
+    vetoes.extend(fencings(whole));
+    vetoes.extend(services(whole));
     vetoes
+}
+
+fn in_maintenance(seen: &Seen, node: &NodeName) -> Option<Veto> {
+    let seen = seen.monitor.nodes.get(node.as_str())?;
+    seen.maintenance.then(|| {
+        stays(format!(
+            "{node} is in maintenance; end that with `crm_attribute -N {node} -n maintenance -D`"
+        ))
+    })
 }
 
 fn fencings(seen: &Seen) -> Option<Veto> {

@@ -36,6 +36,13 @@ pub(super) struct State {
     pub(super) pools: Vec<(&'static str, &'static str)>,
     /// Resource and node, by constraint.
     pub(super) holds: BTreeMap<String, (String, String)>,
+    /// A node that is in standby until it boots: nothing of the configuration says so.
+    pub(super) passing_standby: Option<&'static str>,
+    pub(super) maintenance: bool,
+    /// Something else changes each time before a change is made.
+    pub(super) outrun: bool,
+    /// Changes that were to be made.
+    pub(super) tries: u32,
     /// Changes that were made.
     pub(super) changes: usize,
     /// Runs until the process is killed, and whether the last one happens.
@@ -76,6 +83,10 @@ impl Fake {
             fenced: None,
             pools: POOLS.to_vec(),
             holds: BTreeMap::new(),
+            passing_standby: None,
+            maintenance: false,
+            outrun: false,
+            tries: 0,
             changes: 0,
             kill_after: None,
             hidden_ban: None,
@@ -94,7 +105,7 @@ impl State {
     }
 
     pub(super) fn standby(&self, node: &str) -> bool {
-        self.has(node, "standby") == Some("on")
+        self.has(node, "standby") == Some("on") || self.passing_standby == Some(node)
     }
 
     /// Where a pool runs: at home if it may, else at the other one if it may.
@@ -219,7 +230,8 @@ impl State {
         });
         let fences = self.fenced.as_ref().map(|node| format!("<fence_history><fence_event action=\"off\" target=\"{node}\" status=\"success\" completed=\"2026-01-01 00:00:00Z\"/></fence_history>"));
         format!(
-            "<pacemaker-result><summary><current_dc present=\"true\" with_quorum=\"true\"/><cluster_options stonith-enabled=\"true\" maintenance-mode=\"false\" stop-all-resources=\"false\"/></summary><nodes>{}</nodes><resources>{resources}</resources>{}</pacemaker-result>",
+            "<pacemaker-result><summary><current_dc present=\"true\" with_quorum=\"true\"/><cluster_options stonith-enabled=\"true\" maintenance-mode=\"{}\" stop-all-resources=\"false\"/></summary><nodes>{}</nodes><resources>{resources}</resources>{}</pacemaker-result>",
+            self.maintenance,
             nodes.concat(),
             fences.unwrap_or_default()
         )
@@ -251,6 +263,10 @@ impl State {
     fn patch(&mut self, input: &[u8]) -> i32 {
         let text = std::str::from_utf8(input).unwrap();
         let document = Document::parse(text).unwrap();
+        self.tries += 1;
+        if self.outrun {
+            return 103;
+        }
         let source = document
             .descendants()
             .find(|n| n.has_tag_name("source"))

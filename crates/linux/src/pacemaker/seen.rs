@@ -174,7 +174,8 @@ impl Seen {
         self.monitor.is_up(node).then(|| member.clone())
     }
 
-    /// Where a LIF answers.
+    /// Where a LIF is, by Pacemaker's word: its agent has configured the address there and announced it, and has found it there
+    /// since. That it can be reached from a client's place is seen from there only, and is not asked.
     pub(super) fn current(&self, lif: &Lif) -> Option<NodeName> {
         self.server(self.monitor.services.get(lif.name.as_str())?)
     }
@@ -217,7 +218,7 @@ impl Seen {
         for lif in &self.layout.lifs {
             let can = self.ban(lif.name.as_str(), node).is_none();
             if can && self.current(lif).as_ref() != Some(node) {
-                return Err(format!("LIF {} does not answer on {node}", lif.name));
+                return Err(format!("LIF {} is not on {node}", lif.name));
             }
         }
         Ok(())

@@ -276,7 +276,7 @@ pub(super) fn send_home(seen: &Seen, name: &LifName) -> Step {
     }
     if let Some(pool) = lif.pool.as_ref().and_then(|pool| seen.layout.pool(pool)) {
         return match seen.owner(pool).as_ref() == Some(home) {
-            true => Step::Wait(format!("LIF {name} to answer on {home}")),
+            true => Step::Wait(format!("LIF {name} to be on {home}")),
             false => Step::Refuse(format!(
                 "{name} goes with pool {}, which is not with {home}",
                 pool.name
@@ -290,7 +290,7 @@ pub(super) fn send_home(seen: &Seen, name: &LifName) -> Step {
     }
     let holds = hold::of(&seen.cib, &seen.layout, home, name.as_str());
     match holds.is_empty() {
-        true => Step::Wait(format!("LIF {name} to answer on {home}")),
+        true => Step::Wait(format!("LIF {name} to be on {home}")),
         false => {
             let ends = holds.into_iter().map(|id| Edit::Release { id });
             Step::Change(ends.collect(), Expect::Anything)

@@ -162,6 +162,18 @@ async fn a_node_without_pools_is_given_back_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn pools_go_home_though_nobody_knows_how_they_are() {
+    let world = World::new();
+    world.hardware.taken("a", "b", Some(transition(FIRST)));
+    for pool in &mut world.hardware.state().pools {
+        (pool.health, pool.unseen) = (PoolHealth::Offline, true);
+    }
+    let mut giveback = order(1, Action::Giveback);
+    giveback.before = Before::default();
+    assert_eq!(how(world.run("b", &giveback).await), How::Completed);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_package_that_is_not_here_is_pulled_first() {
     let world = World::new();
     world.hardware.state().held.clear();

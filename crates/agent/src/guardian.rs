@@ -137,6 +137,6 @@ pub(crate) fn alert(inner: &Inner) -> Result<Option<String>, DbError> {
     } = memory;
     let outcome = outcome.unwrap_or_else(|| "the outcome is not known".to_owned());
     Ok(Some(format!(
-        "{partner} was fenced at {since}, so this node serves alone: {outcome}"
+        "{partner} was fenced at {since}, so this node serves alone if it can: {outcome}"
     )))
 }

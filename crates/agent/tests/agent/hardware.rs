@@ -109,6 +109,7 @@ pub(crate) struct State {
     pub(crate) takeover_veto: Option<String>,
     pub(crate) refuse_takeover: Option<String>,
     pub(crate) giveback_veto: Option<String>,
+    pub(crate) refuse_alone: Option<String>,
     pub(crate) silent: Vec<Silence>,
     pub(crate) blind: bool,
     pub(crate) latency: Duration,
@@ -236,6 +237,7 @@ impl Hardware {
             takeover_veto: None,
             refuse_takeover: None,
             giveback_veto: None,
+            refuse_alone: None,
             silent: Vec::new(),
             blind: false,
             latency: Duration::ZERO,
@@ -431,6 +433,9 @@ impl Failover for Machine {
     async fn serve_alone(&self) -> Result<(), PlatformError> {
         let node = self.node.clone();
         self.call(|state| {
+            if let Some(why) = &state.refuse_alone {
+                return refused(why);
+            }
             state.effects.push(Effect::ServeAlone(node.clone()));
             state.member(&node).ha = MemberHa::Serving;
             Ok(())

@@ -82,20 +82,29 @@ async fn serve_alone(inner: &Inner, pair: &PairState) -> Result<(), DbError> {
     let parts = &inner.parts;
     let partner = pair.partner.node.clone();
     let earlier = recall(inner).ok().flatten().and_then(Result::ok);
-    let since = earlier.filter(|e| e.partner == partner).map(|e| e.since);
-    let since = since.unwrap_or_else(|| parts.clock.wall());
-    let mut memory = ServedAlone {
-        since,
+    let earlier = earlier.filter(|earlier| earlier.partner == partner);
+    let mut memory = earlier.clone().unwrap_or_else(|| ServedAlone {
+        since: parts.clock.wall(),
         partner,
         outcome: None,
+    });
+    // What is refused is asked for again all the time: it is written down, and logged, when that is new.
+    let intent = match &earlier {
+        Some(_) => Ok(()),
+        None => remember(inner, &memory),
     };
-    let intent = remember(inner, &memory);
-    warn!(target: SERVES_ALONE, partner = %pair.partner.node, "the partner is fenced: this node serves alone");
+    if earlier.is_none() {
+        warn!(target: SERVES_ALONE, partner = %pair.partner.node, "the partner is fenced: this node serves alone");
+    }
     let outcome = match tokio::time::timeout(parts.bounds.act, parts.platform.serve_alone()).await {
         Ok(Ok(())) => "it serves both nodes' pools".to_owned(),
         Ok(Err(error)) => format!("the HA engine: {error}"),
         Err(_) => format!("the HA engine did not answer within {:?}", parts.bounds.act),
     };
+    if memory.outcome.as_ref() == Some(&outcome) {
+        return intent;
+    }
+    warn!(target: SERVES_ALONE, partner = %pair.partner.node, "serving alone: {outcome}");
     memory.outcome = Some(outcome);
     intent.and(remember(inner, &memory))
 }
@@ -128,6 +137,6 @@ pub(crate) fn alert(inner: &Inner) -> Result<Option<String>, DbError> {
     } = memory;
     let outcome = outcome.unwrap_or_else(|| "the outcome is not known".to_owned());
     Ok(Some(format!(
-        "{partner} was fenced at {since}, so this node serves alone: {outcome}"
+        "{partner} was fenced at {since}, so this node serves alone if it can: {outcome}"
     )))
 }

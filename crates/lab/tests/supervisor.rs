@@ -129,7 +129,7 @@ impl Lab {
         let by = self.platform("node2").await;
         let pools = by.pools().await.unwrap();
         for pool in pools.iter().filter(|pool| pool.home.as_str() == "node1") {
-            let pool = pool.name.clone();
+            let pool = Some(pool.name.clone());
             by.give_back(&GivebackRequest { id, pool }).await.unwrap();
         }
         for lif in by.lifs().await.unwrap() {

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::once::Once;
 use crate::program::{Call, Finished, Programs, SystemPrograms};
 use evenkeel_platform::PlatformError;
 
@@ -26,6 +27,12 @@ impl Host {
             root: root.into(),
             programs,
         }
+    }
+
+    /// The same, on which each program that is run in one and the same way is run once, and its answer shared: for one look at
+    /// much that is told by one report.
+    pub(crate) fn asked_once(&self) -> Self {
+        Self::new(&self.root, Arc::new(Once::new(Arc::clone(&self.programs))))
     }
 
     /// Where `path`, which is absolute on the machine, is found from here.

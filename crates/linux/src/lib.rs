@@ -9,6 +9,7 @@ mod host;
 mod look;
 mod machine;
 mod mounts;
+mod once;
 mod pacemaker;
 mod power;
 mod program;

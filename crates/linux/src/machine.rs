@@ -9,7 +9,6 @@ use evenkeel_model::{
     LifName, LifState, LinuxSettings, Load, MachineId, NodeName, PairState, PartnerSp, PoolState,
     PortState, ShelfState, Slot, SlotsState, SpState, Space, TimeSync, WitnessState,
 };
-use evenkeel_seam::Pulse;
 
 use super::devices::{Hardware, HttpsRedfish};
 use super::host::Host;
@@ -99,7 +98,7 @@ impl Linux {
             .map(|pacemaker| Keeper::new(pacemaker, power));
         async move {
             if let Some(keeper) = keeper {
-                keeper.run(&Pulse::default()).await;
+                keeper.run().await;
             }
         }
     }

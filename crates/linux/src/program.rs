@@ -77,6 +77,8 @@ impl Programs for SystemPrograms {
         let failed = |why: String| PlatformError::Unavailable(format!("{}: {why}", call.line()));
         let mut command = Command::new(call.program);
         command.args(&call.args).env("LC_ALL", "C.UTF-8");
+        // The partner compares what is printed with what it prints itself, and may be set to another zone.
+        command.env("TZ", "UTC");
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         command.stderr(Stdio::piped()).kill_on_drop(true);
         let child = command.spawn().map_err(|error| failed(error.to_string()))?;

@@ -45,13 +45,14 @@ pub struct TakeoverRequest {
     pub local_boot: BootId,
 }
 
-/// Asks this node's HA engine to give one pool back to its partner.
+/// Asks this node's HA engine to give one pool back to its partner, or to end the takeover of one that has none away.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GivebackRequest {
     /// The takeover that is undone: any other one standing is refused.
     pub id: TransitionId,
-    /// The pool. Root pools go first: the engine refuses another order.
-    pub pool: PoolName,
+    /// The pool. Root pools go first: the engine refuses another order. None where no pool of the partner is away, as on
+    /// one that has none of its own: the takeover ends all the same. Refused while a pool is to go home.
+    pub pool: Option<PoolName>,
 }
 
 /// The node's HA engine.
@@ -62,7 +63,8 @@ pub trait Failover: Send + Sync {
     /// Starts the takeover of the partner. Returns when the engine accepted it (or has done so before,
     /// by id); progress is seen in [`Failover::pair`]. Vetoes are never overridden.
     async fn take_over(&self, request: &TakeoverRequest) -> Result<(), PlatformError>;
-    /// Gives one pool back. Returns when the pool is home, or was already.
+    /// Gives one pool back, or ends a takeover that holds none. Returns when the pool is home, or was already; or when the
+    /// takeover is over.
     async fn give_back(&self, request: &GivebackRequest) -> Result<(), PlatformError>;
     /// A node waiting for giveback whose partner is fenced takes its own pools and the partner's and
     /// serves. Refused unless the engine has proof of the partner's death.

@@ -26,7 +26,10 @@ pub(super) async fn run(run: &Run) -> Result<How, TaskError> {
     if stage != TransitionStage::GivenBack {
         preconditions(run, &pair)?;
         run.begin()?;
-        give_pools_back(run, id).await?;
+        match pools_away(run).await? {
+            away if away.is_empty() => give_nothing_back(run, id).await?,
+            away => give_pools_back(run, id, away).await?,
+        }
         serves_again(run, id).await?;
     } else {
         run.begin()?;
@@ -137,8 +140,11 @@ async fn lifs_away(run: &Run) -> Result<Vec<LifState>, TaskError> {
     Ok(lifs)
 }
 
-async fn give_pools_back(run: &Run, id: TransitionId) -> Result<(), TaskError> {
-    let away = pools_away(run).await?;
+async fn give_pools_back(
+    run: &Run,
+    id: TransitionId,
+    away: Vec<PoolState>,
+) -> Result<(), TaskError> {
     let total = away.len() as u64;
     for (done, pool) in (0..).zip(away) {
         run.say(&format!("giving pool {} back", pool.name), done, total);
@@ -151,7 +157,7 @@ async fn give_pools_back(run: &Run, id: TransitionId) -> Result<(), TaskError> {
 async fn give_pool_back(run: &Run, id: TransitionId, pool: &PoolName) -> Result<(), TaskError> {
     let request = GivebackRequest {
         id,
-        pool: pool.clone(),
+        pool: Some(pool.clone()),
     };
     let mut silence = String::new();
     for _ in 0..run.bounds().tries {
@@ -167,6 +173,27 @@ async fn give_pool_back(run: &Run, id: TransitionId, pool: &PoolName) -> Result<
         }
     }
     let message = format!("giving back pool {pool}: the HA engine does not answer: {silence}");
+    Err(transient(message, "See to the HA services of the node."))
+}
+
+/// A node that has no pool away, as one without pools of its own, is held by its takeover all the same: that is ended. Asked
+/// for what is over already, the engine does nothing.
+async fn give_nothing_back(run: &Run, id: TransitionId) -> Result<(), TaskError> {
+    let node = &run.order().task.node;
+    run.say(&format!("ending the takeover of {node}"), 0, 0);
+    let request = GivebackRequest { id, pool: None };
+    let mut silence = String::new();
+    for _ in 0..run.bounds().tries {
+        match run.act(run.parts().platform.give_back(&request)).await {
+            Ok(Acted::Yes) => return Ok(()),
+            Ok(Acted::Unknown(why)) => silence = why,
+            Err(veto) => return Err(vetoed(run, &veto)),
+        }
+        tokio::time::sleep(run.bounds().poll).await;
+    }
+    let message = format!(
+        "giving {node} back, which has no pool away: the HA engine does not answer: {silence}"
+    );
     Err(transient(message, "See to the HA services of the node."))
 }
 

@@ -2,8 +2,8 @@
 
 use evenkeel_interconnect::{AgentRequest, AgentResponse, ConsentRequest};
 use evenkeel_model::{
-    BootId, How, MemberHa, PairState, PoolHealth, Sabotage, TaskError, TaskErrorKind, Transition,
-    TransitionId, TransitionStage,
+    BootId, How, MemberHa, NodeName, PairState, PoolHealth, PoolState, Sabotage, TaskError,
+    TaskErrorKind, Transition, TransitionId, TransitionStage,
 };
 use evenkeel_platform::TakeoverRequest;
 
@@ -197,14 +197,24 @@ async fn stays_serving(run: &Run) -> Result<(), TaskError> {
     let ill = pools
         .iter()
         .filter(|pool| pool.home == *own)
-        .find(|pool| pool.owner.as_ref() != Some(own) || pool.health == PoolHealth::Offline);
+        .find(|pool| pool.unseen || !serves(own, pool));
     match ill {
         None => Ok(()),
+        Some(pool) if pool.unseen && pool.owner.as_ref() == Some(own) => Err(transient(
+            format!("{own} cannot see how its own pool {} is", pool.name),
+            format!(
+                "See from the alerts of {own} why, see to the pool's storage, then resume the update."
+            ),
+        )),
         Some(pool) => Err(permanent(
             format!("{own} does not serve its own pool {}", pool.name),
             "Repair the pool, then resume the update.",
         )),
     }
+}
+
+fn serves(node: &NodeName, pool: &PoolState) -> bool {
+    pool.owner.as_ref() == Some(node) && pool.health != PoolHealth::Offline
 }
 
 /// Asks the target's agent directly. The asking is durable here, the promise is durable there.
@@ -323,7 +333,8 @@ async fn wait(run: &Run, id: TransitionId) -> Result<How, TaskError> {
             return Err(permanent(
                 format!("the takeover of {node} has stood still for {bound:?}"),
                 format!(
-                    "Find out from the HA engine's log of {} why, see to it, then resume the update.",
+                    "Find out why: from the alerts of {node} and its daemon's log, if it has not shut down, and from the HA \
+                     engine's log of {}. See to it, then resume the update.",
                     run.parts().node
                 ),
             ));

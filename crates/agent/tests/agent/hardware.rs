@@ -74,6 +74,8 @@ impl Trap {
 pub(crate) enum Effect {
     TakeOver(NodeName),
     GiveBack(PoolName),
+    /// Of a takeover that holds no pool.
+    EndTakeover,
     SendHome(LifName),
     ServeAlone(NodeName),
     Unbootable(Slot),
@@ -107,6 +109,7 @@ pub(crate) struct State {
     pub(crate) takeover_veto: Option<String>,
     pub(crate) refuse_takeover: Option<String>,
     pub(crate) giveback_veto: Option<String>,
+    pub(crate) refuse_alone: Option<String>,
     pub(crate) silent: Vec<Silence>,
     pub(crate) blind: bool,
     pub(crate) latency: Duration,
@@ -234,6 +237,7 @@ impl Hardware {
             takeover_veto: None,
             refuse_takeover: None,
             giveback_veto: None,
+            refuse_alone: None,
             silent: Vec::new(),
             blind: false,
             latency: Duration::ZERO,
@@ -389,11 +393,25 @@ impl Failover for Machine {
             if transition.id != Some(request.id) {
                 return refused("not that takeover");
             }
+            let away =
+                |p: &PoolState| p.home == transition.taken && p.owner.as_ref() != Some(&p.home);
+            let Some(name) = &request.pool else {
+                if state.pools.iter().any(away) {
+                    return refused("a pool is to go home");
+                }
+                if transition.stage != TransitionStage::TakenOver {
+                    return Ok(());
+                }
+                transition.stage = TransitionStage::GivingBack;
+                state.transition = Some(transition);
+                state.effects.push(Effect::EndTakeover);
+                return if silence.is_some() { silent() } else { Ok(()) };
+            };
             let root_away = state
                 .pools
                 .iter()
                 .any(|p| p.root && p.home == transition.taken && p.owner.as_ref() != Some(&p.home));
-            let Some(pool) = state.pools.iter_mut().find(|p| p.name == request.pool) else {
+            let Some(pool) = state.pools.iter_mut().find(|p| p.name == *name) else {
                 return refused("no such pool");
             };
             if pool.owner.as_ref() == Some(&pool.home) {
@@ -406,7 +424,7 @@ impl Failover for Machine {
             transition.stage = TransitionStage::GivingBack;
             state.member(&transition.taken).ha = MemberHa::PartialGiveback;
             state.transition = Some(transition);
-            state.effects.push(Effect::GiveBack(request.pool.clone()));
+            state.effects.push(Effect::GiveBack(name.clone()));
             if silence.is_some() { silent() } else { Ok(()) }
         })
         .await
@@ -415,6 +433,9 @@ impl Failover for Machine {
     async fn serve_alone(&self) -> Result<(), PlatformError> {
         let node = self.node.clone();
         self.call(|state| {
+            if let Some(why) = &state.refuse_alone {
+                return refused(why);
+            }
             state.effects.push(Effect::ServeAlone(node.clone()));
             state.member(&node).ha = MemberHa::Serving;
             Ok(())

@@ -147,6 +147,33 @@ async fn the_root_pool_goes_home_first_and_the_consent_ends_with_the_giveback() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_without_pools_is_given_back_too() {
+    let world = World::new();
+    let mine = |pool: &PoolState| pool.home == name("a");
+    world.hardware.state().pools.retain(|pool| !mine(pool));
+    how(world.run("b", &order(1, Action::Takeover)).await);
+    let mut giveback = order(2, Action::Giveback);
+    giveback.before = Before::default();
+    world.hardware.state().step_until_waiting();
+    assert_eq!(how(world.run("b", &giveback).await), How::Completed);
+    let given_back: Vec<_> = world.hardware.effects().split_off(1);
+    let lif = Effect::SendHome(LifName::new("lif_a").unwrap());
+    assert_eq!(given_back, [Effect::EndTakeover, lif]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pools_go_home_though_nobody_knows_how_they_are() {
+    let world = World::new();
+    world.hardware.taken("a", "b", Some(transition(FIRST)));
+    for pool in &mut world.hardware.state().pools {
+        (pool.health, pool.unseen) = (PoolHealth::Offline, true);
+    }
+    let mut giveback = order(1, Action::Giveback);
+    giveback.before = Before::default();
+    assert_eq!(how(world.run("b", &giveback).await), How::Completed);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_package_that_is_not_here_is_pulled_first() {
     let world = World::new();
     world.hardware.state().held.clear();

@@ -174,6 +174,13 @@ async fn a_takeover_does_not_begin_unless_everything_is_as_expected() {
         ),
         (
             Transient,
+            "cannot see how its own pool",
+            Box::new(change(|s| {
+                (s.pools[3].health, s.pools[3].unseen) = (PoolHealth::Offline, true);
+            })),
+        ),
+        (
+            Transient,
             "cannot see the HA pair",
             Box::new(change(|s| s.blind = true)),
         ),

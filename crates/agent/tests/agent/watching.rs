@@ -63,6 +63,29 @@ async fn each_look_fails_by_itself_and_dates_its_ignorance() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_that_may_not_serve_alone_says_why_and_asks_on() {
+    let world = World::new();
+    world.hardware.taken("a", "b", Some(transition(FIRST)));
+    world.network.detach(&name("b"));
+    world.hardware.state().b.ha = MemberHa::Fenced;
+    world.hardware.state().refuse_alone = Some("somebody's standby".to_owned());
+    world.agent("a").guard();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(world.hardware.effects(), []);
+    let alerts = observe(&world, "a").await.alerts;
+    let [alert] = alerts.known().unwrap().as_slice() else {
+        panic!("{alerts:?}")
+    };
+    assert!(
+        alert.contains("serves alone if it can: the HA engine: refused: somebody's standby"),
+        "{alert}"
+    );
+    world.hardware.state().refuse_alone = None;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(world.hardware.effects(), [Effect::ServeAlone(name("a"))]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_node_serves_alone_only_when_its_partner_is_proven_dead() {
     let world = World::new();
     world.hardware.taken("a", "b", Some(transition(FIRST)));

@@ -190,7 +190,7 @@ pub(crate) fn stage(pair: &PairState) -> Option<TransitionStage> {
 pub(crate) fn giveback(number: u128, pool: &str) -> GivebackRequest {
     GivebackRequest {
         id: id(number),
-        pool: PoolName::new(pool).unwrap(),
+        pool: Some(PoolName::new(pool).unwrap()),
     }
 }
 

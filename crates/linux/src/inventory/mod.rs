@@ -22,13 +22,17 @@ mod space;
 mod time;
 pub(crate) mod zfs;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use evenkeel_model::{
     ClientRisk, DiskSerial, DiskState, InventorySettings, Load, MachineId, NodeName, PoolHealth,
-    PoolState, PortState, ShelfState, Space, TimeSync,
+    PoolName, PoolState, PortState, ShelfState, Space, TimeSync,
 };
+use futures_util::future::join_all;
+use tokio::time::timeout;
 
 use crate::Host;
 use crate::look::{Answer, blocking, unavailable};
@@ -43,6 +47,10 @@ pub use health::health;
 pub use shelves::{ScsiPages, SesPages};
 pub use space::Places;
 pub use time::KernelClock;
+
+/// How long a pool's health may be looked for: less than what bounds a look at all pools, so that one whose storage hangs is the
+/// only one of which nothing is known.
+const HEALTH: Duration = Duration::from_secs(4);
 
 /// Milliseconds since the boot.
 fn uptime_ms(host: &Host) -> Answer<u64> {
@@ -81,6 +89,8 @@ pub struct Machine {
     kernel: Kernel,
     load: LoadMeter,
     smart: SmartMemory,
+    /// Why the health of pools that this node serves was not known at the newest look, for the alerts.
+    untold: Mutex<BTreeMap<PoolName, String>>,
 }
 
 impl Machine {
@@ -102,6 +112,7 @@ impl Machine {
             kernel: Kernel::this(),
             load: LoadMeter::default(),
             smart: SmartMemory::default(),
+            untold: Mutex::default(),
         }
     }
 
@@ -135,53 +146,66 @@ impl Machine {
         disks::disks(&self.host, &self.settings.local_disks).await
     }
 
-    /// A pool that its partner serves is not looked at from here: what it stands on is the partner's now.
-    async fn pool(&self, place: PoolPlace) -> Answer<PoolState> {
+    /// A pool that its partner serves is not looked at from here: what it stands on is the partner's now. Where a pool belongs and
+    /// who serves it is known whatever its storage says; the second is why nothing is known of its health.
+    async fn pool(&self, host: &Host, place: PoolPlace) -> (PoolState, Option<String>) {
         let elsewhere = place
             .owner
             .as_ref()
             .is_some_and(|owner| *owner != self.node);
-        let (health, scrubbing) = match (&place.owner, elsewhere) {
-            (None, _) | (Some(_), true) => (PoolHealth::Offline, false),
-            (Some(_), false) => self.health_of(&place).await?,
+        let said = match (&place.owner, elsewhere) {
+            (None, _) | (Some(_), true) => Ok((PoolHealth::Offline, false)),
+            (Some(_), false) => match timeout(HEALTH, health_of(host, &place)).await {
+                Ok(said) => said.map_err(|error| error.to_string()),
+                Err(_) => Err(format!(
+                    "pool {} does not tell how it is within {HEALTH:?}",
+                    place.name
+                )),
+            },
         };
-        Ok(PoolState {
+        let (health, scrubbing) = *said.as_ref().unwrap_or(&(PoolHealth::Offline, false));
+        let state = PoolState {
             name: place.name,
             home: place.home,
             owner: place.owner,
             root: place.root,
             health,
             scrubbing,
-            unseen: elsewhere,
-        })
+            unseen: elsewhere || said.is_err(),
+        };
+        (state, said.err())
     }
+}
 
-    async fn health_of(&self, place: &PoolPlace) -> Answer<(PoolHealth, bool)> {
-        let mut whole: Option<(PoolHealth, bool)> = None;
-        for storage in &place.storage {
-            let said = health::health(&self.host, storage).await;
-            let said = said.map_err(|error| {
-                let storage = crate::storage::text(storage);
-                unavailable(format!("pool {} on {storage}: {error}", place.name))
-            })?;
-            whole = Some(whole.map_or(said, |sofar| health::worse(sofar, said)));
-        }
-        whole.ok_or_else(|| {
-            unavailable(format!(
-                "what pool {} stands on is not known: it has no storage resource that is understood",
-                place.name
-            ))
-        })
+async fn health_of(host: &Host, place: &PoolPlace) -> Answer<(PoolHealth, bool)> {
+    let mut whole: Option<(PoolHealth, bool)> = None;
+    for storage in &place.storage {
+        let said = health::health(host, storage).await;
+        let said = said.map_err(|error| {
+            let storage = crate::storage::text(storage);
+            unavailable(format!("pool {} on {storage}: {error}", place.name))
+        })?;
+        whole = Some(whole.map_or(said, |sofar| health::worse(sofar, said)));
     }
+    whole.ok_or_else(|| {
+        unavailable(format!(
+            "what pool {} stands on is not known: it has no storage resource that is understood",
+            place.name
+        ))
+    })
 }
 
 #[async_trait]
 impl Inventory for Machine {
     async fn pools(&self) -> Result<Vec<PoolState>, PlatformError> {
-        let mut states = Vec::new();
-        for place in self.pools.pools().await? {
-            states.push(self.pool(place).await?);
+        let (places, host) = (self.pools.pools().await?, self.host.asked_once());
+        let looks = places.into_iter().map(|place| self.pool(&host, place));
+        let (mut states, mut untold) = (Vec::new(), BTreeMap::new());
+        for (state, why) in join_all(looks).await {
+            untold.extend(why.map(|why| (state.name.clone(), why)));
+            states.push(state);
         }
+        *self.untold.lock().unwrap_or_else(PoisonError::into_inner) = untold;
         Ok(states)
     }
 
@@ -224,6 +248,8 @@ impl Inventory for Machine {
         let mut alerts = alerts::alerts(&self.host).await?;
         let disks = self.seen_disks().await?;
         alerts.extend(self.smart.alerts(&self.host, &disks).await?);
+        let untold = self.untold.lock().unwrap_or_else(PoisonError::into_inner);
+        alerts.extend(untold.values().cloned());
         Ok(alerts)
     }
 

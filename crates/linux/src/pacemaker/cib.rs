@@ -25,6 +25,8 @@ pub(super) struct Cib {
     pub(super) together: Vec<(String, String)>,
     /// Defaults of resources' meta attributes.
     pub(super) defaults: BTreeMap<String, String>,
+    /// What cannot be read and is left out: sentences that say what to do.
+    pub(super) strange: Vec<String>,
     /// Attributes of nodes that end with their membership.
     pub(super) transient: BTreeMap<String, BTreeMap<String, String>>,
 }
@@ -126,18 +128,28 @@ impl Cib {
         let configuration = child(root, "configuration").ok_or("there is no configuration")?;
         let section = |tag| child(configuration, tag);
         let constraints = section("constraints");
+        let named = Named::collect(configuration);
+        let (locations, strange) = constraints.map(locations).unwrap_or_default();
         let attribute =
             |a: roxmltree::Attribute<'_, '_>| (a.name().to_owned(), a.value().to_owned());
         Ok(Self {
             root: root.attributes().map(attribute).collect(),
             version: CibVersion::read(root)?,
-            options: section("crm_config").map(sets).unwrap_or_default(),
+            options: section("crm_config")
+                .map(|s| named.sets(s))
+                .unwrap_or_default(),
             nodes: section("nodes").map_or(Ok(BTreeMap::new()), nodes)?,
-            resources: section("resources").map_or(Ok(Vec::new()), resources)?,
-            locations: constraints.map_or(Ok(Vec::new()), locations)?,
+            resources: section("resources")
+                .map_or(Ok(Vec::new()), |section| named.resources(section))?,
+            locations,
             together: constraints.map(together).unwrap_or_default(),
-            defaults: section("rsc_defaults").map(sets).unwrap_or_default(),
-            transient: child(root, "status").map(transient).unwrap_or_default(),
+            defaults: section("rsc_defaults")
+                .map(|s| named.sets(s))
+                .unwrap_or_default(),
+            strange,
+            transient: child(root, "status")
+                .map(|status| transient(&named, status))
+                .unwrap_or_default(),
         })
     }
 
@@ -168,40 +180,132 @@ impl CibVersion {
     }
 }
 
-/// Name and value of all pairs below the sets of a section. Where two sets have a name, the first is Pacemaker's.
-fn sets(section: Node<'_, '_>) -> BTreeMap<String, String> {
-    let mut found = BTreeMap::new();
-    let pairs = section
-        .children()
-        .flat_map(|set| children(set, "nvpair").collect::<Vec<_>>());
-    for pair in pairs {
-        if let (Some(name), Some(value)) = (pair.attribute("name"), pair.attribute("value")) {
-            found
-                .entry(name.to_owned())
-                .or_insert_with(|| value.to_owned());
-        }
-    }
-    found
-}
+/// What is written once in the configuration and used by its id elsewhere: templates of primitives, sets, pairs of name and
+/// value, operations.
+struct Named<'a, 'i>(BTreeMap<&'a str, Node<'a, 'i>>);
 
-fn sets_of(node: Node<'_, '_>, tag: &'static str) -> BTreeMap<String, String> {
-    let mut found = BTreeMap::new();
-    for set in children(node, tag) {
-        for pair in children(set, "nvpair") {
-            if let (Some(name), Some(value)) = (pair.attribute("name"), pair.attribute("value")) {
+impl<'a, 'i> Named<'a, 'i> {
+    fn collect(configuration: Node<'a, 'i>) -> Self {
+        let all = configuration.descendants();
+        Self(
+            all.filter_map(|node| Some((node.attribute("id")?, node)))
+                .collect(),
+        )
+    }
+
+    /// The element itself, or the one of its kind that its `id-ref` names.
+    fn follow(&self, node: Node<'a, 'i>) -> Node<'a, 'i> {
+        let named = node.attribute("id-ref").and_then(|id| self.0.get(id));
+        let same = named.filter(|named| named.tag_name() == node.tag_name());
+        same.copied().unwrap_or(node)
+    }
+
+    /// The children with a tag, each followed.
+    fn children(
+        &self,
+        node: Node<'a, 'i>,
+        tag: &'static str,
+    ) -> impl Iterator<Item = Node<'a, 'i>> {
+        children(node, tag).map(|child| self.follow(child))
+    }
+
+    /// Name and value of all pairs in sets. Where two sets have a name, the first is Pacemaker's.
+    fn pairs(&self, sets: impl Iterator<Item = Node<'a, 'i>>) -> BTreeMap<String, String> {
+        let mut found = BTreeMap::new();
+        for pair in sets.flat_map(|set| children(set, "nvpair").collect::<Vec<_>>()) {
+            let followed = self.follow(pair);
+            // A pair that is used elsewhere may have another name there.
+            let name = pair.attribute("name").or(followed.attribute("name"));
+            if let (Some(name), Some(value)) = (name, followed.attribute("value")) {
                 found
                     .entry(name.to_owned())
                     .or_insert_with(|| value.to_owned());
             }
         }
+        found
     }
-    found
+
+    /// All pairs below the sets of a section, whatever these are called.
+    fn sets(&self, section: Node<'a, 'i>) -> BTreeMap<String, String> {
+        let sets = section.children().filter(Node::is_element);
+        self.pairs(sets.map(|set| self.follow(set)))
+    }
+
+    fn sets_of(&self, node: Node<'a, 'i>, tag: &'static str) -> BTreeMap<String, String> {
+        self.pairs(self.children(node, tag))
+    }
+
+    fn resources(&self, section: Node<'a, 'i>) -> Result<Vec<Resource>, String> {
+        let elements = section.children().filter(Node::is_element);
+        let elements = elements.filter(|element| !element.has_tag_name("template"));
+        elements.map(|element| self.resource(element)).collect()
+    }
+
+    fn resource(&self, element: Node<'a, 'i>) -> Result<Resource, String> {
+        let meta = || self.sets_of(element, "meta_attributes");
+        let (kind, meta) = match element.tag_name().name() {
+            "primitive" => {
+                let primitive = self.primitive(element)?;
+                let meta = primitive.meta.clone();
+                (ResourceKind::Primitive(primitive), meta)
+            }
+            "group" => {
+                let members = children(element, "primitive").map(|one| self.primitive(one));
+                let members = members.collect::<Result<_, _>>()?;
+                (ResourceKind::Group(members), meta())
+            }
+            // Also what a later Pacemaker may invent: it is no pool of ours.
+            _ => (ResourceKind::Several, meta()),
+        };
+        Ok(Resource {
+            id: need(element, "id")?.to_owned(),
+            kind,
+            meta,
+        })
+    }
+
+    /// One that is made from a template has what it does not say itself from there.
+    fn primitive(&self, element: Node<'a, 'i>) -> Result<Primitive, String> {
+        let template = element.attribute("template").and_then(|id| self.0.get(id));
+        let template = template.filter(|node| node.has_tag_name("template"));
+        let both: Vec<_> = [Some(element), template.copied()]
+            .into_iter()
+            .flatten()
+            .collect();
+        let text = |name| {
+            let said = both.iter().find_map(|one| one.attribute(name));
+            said.unwrap_or_default().to_owned()
+        };
+        let sets = |tag| self.pairs(both.iter().flat_map(move |one| self.children(*one, tag)));
+        let operations = both
+            .iter()
+            .flat_map(|one| self.children(*one, "operations"));
+        let monitors = operations.flat_map(|operations| self.monitor_intervals(operations));
+        Ok(Primitive {
+            id: need(element, "id")?.to_owned(),
+            class: text("class"),
+            agent: text("type"),
+            meta: sets("meta_attributes"),
+            parameters: sets("instance_attributes"),
+            monitored_every_s: monitors.min(),
+        })
+    }
+
+    fn monitor_intervals(&self, operations: Node<'a, 'i>) -> Vec<u64> {
+        let all = self.children(operations, "op");
+        let monitors = all.filter(|op| op.attribute("name") == Some("monitor"));
+        let seconds = monitors.filter_map(|op| interval_s(op.attribute("interval")?));
+        seconds.filter(|seconds| *seconds > 0).collect()
+    }
 }
 
 fn nodes(section: Node<'_, '_>) -> Result<BTreeMap<String, CibNode>, String> {
     let mut nodes = BTreeMap::new();
     for node in children(section, "node") {
-        let sets: Vec<_> = children(node, "instance_attributes").collect();
+        // One that is used from elsewhere cannot be changed here, and what it says is not the node's alone.
+        let own = |set: &Node<'_, '_>| set.has_attribute("id");
+        let sets = children(node, "instance_attributes").filter(own);
+        let sets: Vec<_> = sets.collect();
         let mut attributes = BTreeMap::new();
         for set in &sets {
             for pair in children(*set, "nvpair") {
@@ -230,47 +334,6 @@ fn nodes(section: Node<'_, '_>) -> Result<BTreeMap<String, CibNode>, String> {
     Ok(nodes)
 }
 
-fn resources(section: Node<'_, '_>) -> Result<Vec<Resource>, String> {
-    let elements = section.children().filter(Node::is_element);
-    elements.map(resource).collect()
-}
-
-fn resource(element: Node<'_, '_>) -> Result<Resource, String> {
-    let kind = match element.tag_name().name() {
-        "primitive" => ResourceKind::Primitive(primitive(element)?),
-        "group" => {
-            let members = children(element, "primitive").map(primitive);
-            ResourceKind::Group(members.collect::<Result<_, _>>()?)
-        }
-        // Also what a later Pacemaker may invent: it is no pool of ours.
-        _ => ResourceKind::Several,
-    };
-    Ok(Resource {
-        id: need(element, "id")?.to_owned(),
-        kind,
-        meta: sets_of(element, "meta_attributes"),
-    })
-}
-
-fn primitive(element: Node<'_, '_>) -> Result<Primitive, String> {
-    let text = |name| element.attribute(name).unwrap_or_default().to_owned();
-    let monitors = child(element, "operations").map(monitor_intervals);
-    Ok(Primitive {
-        id: need(element, "id")?.to_owned(),
-        class: text("class"),
-        agent: text("type"),
-        meta: sets_of(element, "meta_attributes"),
-        parameters: sets_of(element, "instance_attributes"),
-        monitored_every_s: monitors.unwrap_or_default().into_iter().min(),
-    })
-}
-
-fn monitor_intervals(operations: Node<'_, '_>) -> Vec<u64> {
-    let monitors = children(operations, "op").filter(|op| op.attribute("name") == Some("monitor"));
-    let seconds = monitors.filter_map(|op| interval_s(op.attribute("interval")?));
-    seconds.filter(|seconds| *seconds > 0).collect()
-}
-
 /// An interval in seconds, rounded up: `30s`, `5min`, `1h`, `500ms`, or a number of seconds.
 fn interval_s(text: &str) -> Option<u64> {
     let text = text.trim();
@@ -290,15 +353,22 @@ fn interval_s(text: &str) -> Option<u64> {
 
 /// Preferences of the plain form: one resource, one node, one score. What rules forbid is told by `crm_mon`, which has
 /// them evaluated.
-fn locations(section: Node<'_, '_>) -> Result<Vec<Location>, String> {
-    let mut locations = Vec::new();
+///
+/// One whose score cannot be read is left out, and said.
+fn locations(section: Node<'_, '_>) -> (Vec<Location>, Vec<String>) {
+    let (mut locations, mut strange) = (Vec::new(), Vec::new());
     for element in children(section, "rsc_location") {
         let of = |name| element.attribute(name);
         let (Some(resource), Some(node), Some(text)) = (of("rsc"), of("node"), of("score")) else {
             continue;
         };
-        let id = need(element, "id")?;
-        let score = score(text).ok_or_else(|| format!("constraint {id} has the score {text:?}"))?;
+        let id = of("id").unwrap_or("without an id");
+        let Some(score) = score(text) else {
+            strange.push(format!(
+                "constraint {id} of {resource} has the score {text:?}, which is none; correct it"
+            ));
+            continue;
+        };
         locations.push(Location {
             id: id.to_owned(),
             resource: resource.to_owned(),
@@ -306,7 +376,7 @@ fn locations(section: Node<'_, '_>) -> Result<Vec<Location>, String> {
             score,
         });
     }
-    Ok(locations)
+    (locations, strange)
 }
 
 /// Mandatory colocations, pair by pair; members of a set are chained.
@@ -333,12 +403,15 @@ fn together(section: Node<'_, '_>) -> Vec<(String, String)> {
     together
 }
 
-fn transient(status: Node<'_, '_>) -> BTreeMap<String, BTreeMap<String, String>> {
+fn transient<'a, 'i>(
+    named: &Named<'a, 'i>,
+    status: Node<'a, 'i>,
+) -> BTreeMap<String, BTreeMap<String, String>> {
     let states = children(status, "node_state");
     let named = states.filter_map(|state| {
         let attributes = child(state, "transient_attributes")?;
         let name = state.attribute("uname")?.to_owned();
-        Some((name, sets_of(attributes, "instance_attributes")))
+        Some((name, named.sets_of(attributes, "instance_attributes")))
     });
     named.collect()
 }

@@ -18,6 +18,8 @@ pub(super) enum Expect {
     AllOn(NodeName),
     /// The pool is served by this node, and no other pool by nobody.
     Home(PoolName, NodeName),
+    /// Every pool that is served goes on being served.
+    NothingLost,
 }
 
 impl Expect {
@@ -30,19 +32,24 @@ impl Expect {
             Self::AllOn(node) => later.all_on(node),
             Self::Home(name, node) => {
                 let mut pools = seen.layout.pools.iter();
-                let lost = pools.find(|pool| match pool.name == *name {
-                    true => later.owner(pool).as_ref() != Some(node),
-                    false => seen.owner(pool).is_some() && later.owner(pool).is_none(),
-                });
-                match lost {
-                    None => Ok(()),
-                    Some(pool) if pool.name == *name => {
+                match pools.find(|pool| pool.name == *name) {
+                    Some(pool) if later.owner(pool).as_ref() != Some(node) => {
                         Err(format!("pool {name} does not go to {node}"))
                     }
-                    Some(pool) => Err(format!("pool {} is served by nobody", pool.name)),
+                    Some(_) | None => nothing_lost(seen, &later),
                 }
             }
+            Self::NothingLost => nothing_lost(seen, &later),
         }
+    }
+}
+
+fn nothing_lost(seen: &Seen, later: &Seen) -> Result<(), String> {
+    let mut pools = seen.layout.pools.iter();
+    let lost = pools.find(|pool| seen.owner(pool).is_some() && later.owner(pool).is_none());
+    match lost {
+        None => Ok(()),
+        Some(pool) => Err(format!("pool {} is served by nobody", pool.name)),
     }
 }
 

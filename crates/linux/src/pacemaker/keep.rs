@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use evenkeel_model::BootId;
-use evenkeel_seam::Pulse;
 use tokio::time::{sleep, timeout};
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use super::mark::BOOT;
 use super::steps::{self, Duty};
@@ -18,7 +17,7 @@ use evenkeel_platform::PlatformError;
 const EVERY: Duration = Duration::from_millis(500);
 /// And while nothing is to be done: a takeover takes longer to empty a node.
 const AT_REST: Duration = Duration::from_secs(2);
-/// How long one turn may take: two looks and a change.
+/// How long one turn may take: a look, and a change or the begin of a shutdown.
 const TURN: Duration = Duration::from_secs(20);
 /// A shutdown that was begun is given this long before it is asked for again.
 const SHUTDOWN: Duration = Duration::from_secs(60);
@@ -44,26 +43,27 @@ impl Keeper {
         Self { pacemaker, power }
     }
 
-    /// Looks after it until it is dropped, which it may be at any point. The pulse stands still for 60 s at most: while a
-    /// shutdown that was begun is awaited.
-    pub async fn run(&self, pulse: &Pulse) {
+    /// Looks after it until it is dropped, which it may be at any point.
+    pub async fn run(&self) {
         loop {
-            pulse.beat();
-            let pause = match timeout(TURN, self.turn()).await {
-                Ok(Ok(pause)) => pause,
-                // Whoever needs the pair says that it cannot be seen.
-                Ok(Err(error)) => {
-                    debug!(%error, "this node's part in its pair waits");
-                    EVERY
-                }
-                Err(_) => {
-                    warn!("Pacemaker did not answer within {TURN:?}");
-                    EVERY
-                }
-            };
-            pulse.beat();
-            sleep(pause).await;
+            sleep(self.bounded_turn().await).await;
         }
+    }
+
+    /// A turn, and what came of it for whoever asks for alerts: a partner that is waited for is told of nowhere else. The same
+    /// trouble is logged once.
+    async fn bounded_turn(&self) -> Duration {
+        let (pause, trouble) = match timeout(TURN, self.turn()).await {
+            Ok(Ok(pause)) => (pause, None),
+            Ok(Err(error)) => (EVERY, Some(error.to_string())),
+            Err(_) => (EVERY, Some(format!("no answer within {TURN:?}"))),
+        };
+        if self.pacemaker.note_trouble(trouble.clone())
+            && let Some(error) = trouble
+        {
+            warn!(%error, "this node's part in its pair waits");
+        }
+        pause
     }
 
     /// Does what is due by one look. Says how long nothing more is.

@@ -61,35 +61,54 @@ pub(super) struct Lif {
 pub(super) struct Layout {
     pub(super) pools: Vec<Pool>,
     pub(super) lifs: Vec<Lif>,
+    /// What looks like either and cannot be one, or is not understood: sentences that say what to do.
+    pub(super) strange: Vec<String>,
     /// Which resources can only be where others are: a name for each such company.
     company: BTreeMap<String, String>,
 }
 
 impl Layout {
     /// Reads it out of the configuration.
-    pub(super) fn read(cib: &Cib, members: &Members) -> Result<Self, String> {
+    pub(super) fn read(cib: &Cib, members: &Members) -> Self {
         let company = companies(cib);
-        let mut pools = Vec::new();
+        let (mut pools, mut sound) = (Vec::new(), Vec::new());
+        let mut strange = cib.strange.clone();
         for resource in &cib.resources {
-            pools.extend(pool(cib, members, resource)?);
+            match pool(cib, members, resource) {
+                Ok(pool) => {
+                    pools.extend(pool);
+                    sound.push(resource);
+                }
+                Err(why) => strange.push(why),
+            }
         }
         settle_roots(cib, &mut pools);
         let mut lifs = Vec::new();
-        for resource in &cib.resources {
+        for resource in sound {
             for address in resource.primitives().iter().filter(|one| one.is_address()) {
-                lifs.extend(lif(cib, members, (&pools, &company), (resource, address))?);
+                match lif(cib, members, (&pools, &company), (resource, address)) {
+                    Ok(lif) => lifs.extend(lif),
+                    Err(why) => strange.push(why),
+                }
             }
         }
-        Ok(Self {
+        Self {
             pools,
             lifs,
+            strange,
             company,
-        })
+        }
     }
 
     /// The pools whose home is `node`.
     pub(super) fn pools_of(&self, node: &NodeName) -> impl Iterator<Item = &Pool> {
         self.pools.iter().filter(move |pool| pool.home == *node)
+    }
+
+    /// The LIFs whose home is `node` and that go with no pool.
+    pub(super) fn lone_lifs_of(&self, node: &NodeName) -> impl Iterator<Item = &Lif> {
+        let lifs = self.lifs.iter();
+        lifs.filter(move |lif| lif.home == *node && lif.pool.is_none())
     }
 
     pub(super) fn pool(&self, name: &PoolName) -> Option<&Pool> {
@@ -110,9 +129,8 @@ impl Layout {
     /// Everything that moves by itself and belongs on `node`: pools, and LIFs that go with none.
     pub(super) fn movable_of(&self, node: &NodeName) -> Vec<&str> {
         let pools = self.pools_of(node).map(|pool| pool.name.as_str());
-        let lifs = self.lifs.iter();
-        let lifs = lifs.filter(|lif| lif.home == *node && lif.pool.is_none());
-        pools.chain(lifs.map(|lif| lif.name.as_str())).collect()
+        let lifs = self.lone_lifs_of(node).map(|lif| lif.name.as_str());
+        pools.chain(lifs).collect()
     }
 }
 
@@ -188,8 +206,7 @@ fn pool(cib: &Cib, members: &Members, resource: &Resource) -> Result<Option<Pool
     if is_stopped(resource) {
         return Ok(None);
     }
-    let name = PoolName::new(&resource.id)
-        .map_err(|error| format!("resource {:?} cannot be a pool: {error}", resource.id))?;
+    let name = PoolName::new(&resource.id).map_err(|error| odd("a pool", &resource.id, &error))?;
     Ok(Some(Pool {
         name,
         home: home.clone(),
@@ -198,6 +215,10 @@ fn pool(cib: &Cib, members: &Members, resource: &Resource) -> Result<Option<Pool
         pull: pull(cib, members, resource),
         storage: primitives.iter().filter_map(storage).collect(),
     }))
+}
+
+fn odd(what: &str, id: &str, error: &dyn std::fmt::Display) -> String {
+    format!("resource {id:?} has a home and cannot be {what}: {error}; give it another id")
 }
 
 /// An admin wants it to stand still: nobody is to serve it.
@@ -269,8 +290,7 @@ fn lif(
     if is_stopped(resource) {
         return Ok(None);
     }
-    let name = LifName::new(&address.id)
-        .map_err(|error| format!("resource {:?} cannot be a LIF: {error}", address.id))?;
+    let name = LifName::new(&address.id).map_err(|error| odd("a LIF", &address.id, &error))?;
     Ok(Some(Lif {
         name,
         home: home.clone(),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use evenkeel_model::{BootId, NodeName, TransitionId};
+use evenkeel_model::{BootId, NodeName, TransitionId, WallTime};
 
 use super::cib::Cib;
 
@@ -106,7 +106,7 @@ pub(super) struct Life {
 impl fmt::Display for Life {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fenced = self.fenced.as_deref().unwrap_or("never");
-        write!(f, "boot={} fenced={}", self.boot, fenced.replace(' ', "T"))
+        write!(f, "boot={} fenced={fenced}", self.boot)
     }
 }
 
@@ -123,14 +123,56 @@ pub(super) fn life(cib: &Cib, node: &NodeName) -> Option<Life> {
             .find(|(key, _)| *key == name)
             .map(|word| word.1)
     };
-    let fenced = get("fenced")?;
+    let fenced = match get("fenced")? {
+        "never" => None,
+        text => Some(stamp(text)?),
+    };
     Some(Life {
         boot: get("boot")?.parse().ok()?,
-        fenced: (fenced != "never").then(|| fenced.to_owned()),
+        fenced,
     })
 }
 
-/// When a fencing was over, in the form that [`Life`] keeps.
-pub(super) fn stamp(completed: &str) -> String {
-    completed.replace(' ', "T")
+/// When a fencing was over, in the one form that both nodes compare whatever their zone is and their release of Pacemaker
+/// prints: UTC, in whole seconds (`2026-11-30T21:36:02Z`). Nothing where the text tells no point in time, as a local time
+/// without its offset.
+pub(super) fn stamp(text: &str) -> Option<String> {
+    let (date, time) = (text.get(..10)?, text.get(11..)?);
+    // Between time and offset there may be what is between date and time.
+    let time: String = time.chars().filter(|c| !" T".contains(*c)).collect();
+    let text = serde_json::Value::String(format!("{date}T{time}"));
+    let time: WallTime = serde_json::from_value(text).ok()?;
+    Some(time.to_api().replace("+00:00", "Z"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_point_in_time_has_one_stamp() {
+        let forms = [
+            "2026-11-30 21:36:02Z",
+            "2026-11-30T21:36:02Z",
+            "2026-11-30 21:36:02.271828Z",
+            "2026-11-30 22:36:02 +01:00",
+            "2026-11-30T22:36:02T+01:00",
+            "2026-11-30 16:06:02.5 -05:30",
+        ];
+        for form in forms {
+            assert_eq!(
+                stamp(form).as_deref(),
+                Some("2026-11-30T21:36:02Z"),
+                "{form}"
+            );
+        }
+        for form in [
+            "",
+            "2026-11-30 21:36:02",
+            "Mon Nov 30 21:36:02 2026",
+            "never",
+        ] {
+            assert_eq!(stamp(form), None, "{form}");
+        }
+    }
 }

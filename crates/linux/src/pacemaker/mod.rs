@@ -5,9 +5,10 @@
 //! pools go home one by one, constraints that keep the later ones away ([`hold`]). A standby without our attribute is
 //! somebody else's.
 //!
-//! Everything is read as XML and judged by pure functions of one look ([`seen`], [`vetoes`], [`steps`]). Everything is
-//! changed by one kind of call, which happens as a whole and only to the very state that was judged ([`edit`]): there is
-//! no line between two lines at which a kill leaves half of it, and no other change that slips in between.
+//! Everything is read as XML and judged by pure functions of one look ([`seen`], [`vetoes`], [`steps`]). The configuration
+//! is changed by one kind of call, which happens as a whole and only to the very state that was judged ([`edit`]): there is
+//! no line between two lines at which a kill leaves half of it, and no other change that slips in between. Besides, each
+//! node tells the boot that it runs in, which is an attribute of its membership and nobody's decision (`attrd_updater`).
 //!
 //! What a node does for its own part, it does in [`Keeper::run`]: it tells its boot, and shuts down when it was taken over.
 
@@ -30,7 +31,7 @@ mod xml;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -66,6 +67,8 @@ pub struct Pacemaker {
     boot: BootId,
     /// The newest look, for whoever only wants to see.
     newest: Arc<Mutex<Newest>>,
+    /// Why this node's own part in the pair waits, as its newest turn has found.
+    trouble: Arc<StdMutex<Option<String>>>,
 }
 
 impl Pacemaker {
@@ -76,6 +79,7 @@ impl Pacemaker {
             members: Members { local, partner },
             boot,
             newest: Arc::default(),
+            trouble: Arc::default(),
         }
     }
 
@@ -89,24 +93,26 @@ impl Pacemaker {
         self.drive(|seen| steps::send_home(seen, lif)).await
     }
 
-    /// What is worth an alert and keeps nobody from anything.
+    /// What an operator must know.
     pub async fn alerts(&self) -> Result<Vec<String>, PlatformError> {
-        let seen = self.recent().await?;
-        let sets = self.members.both().map(|node| {
-            let seen = seen.monitor.nodes.get(node.as_str());
-            seen.and_then(|seen| seen.feature_set.clone())
-        });
-        let [Some(one), Some(other)] = sets else {
-            return Ok(Vec::new());
-        };
-        let [local, partner] = self.members.both();
-        Ok(match one == other {
-            true => Vec::new(),
-            false => vec![format!(
-                "Pacemaker on {local} has feature set {one}, on {partner} {other}: until both have the newer one, a node \
-                 that leaves with the newer one may be refused when it returns with the older one"
-            )],
-        })
+        let mut alerts = vetoes::alerts(&*self.recent().await?);
+        let local = &self.members.local;
+        let trouble = self.trouble();
+        alerts.extend(trouble.map(|why| format!("the part of {local} in its pair waits: {why}")));
+        Ok(alerts)
+    }
+
+    fn trouble(&self) -> Option<String> {
+        let trouble = self.trouble.lock();
+        trouble.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Keeps what became of the newest turn for the alerts. Says whether that is another trouble than before.
+    fn note_trouble(&self, why: Option<String>) -> bool {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = why.is_some() && *trouble != why;
+        *trouble = why;
+        is_new
     }
 
     /// What is so now: before whatever acts.
@@ -155,9 +161,16 @@ impl Pacemaker {
     /// Goes from step to step until all is done, for a bounded time. Nobody is told afterwards what was before.
     async fn drive(&self, next: impl Fn(&Seen) -> Step + Send) -> Result<(), PlatformError> {
         let deadline = Instant::now() + SETTLE;
+        let mut before = None;
         loop {
             let seen = self.look().await?;
-            let awaited = match next(&seen) {
+            let step = next(&seen);
+            // What was not made, or made no difference, is not written again at once: each try is a write of the whole cluster.
+            if before.take_if(|before| *before == step).is_some() {
+                sleep(POLL).await;
+                continue;
+            }
+            let awaited = match step {
                 Step::Done => {
                     *self.newest.lock().await = None;
                     return Ok(());
@@ -167,6 +180,7 @@ impl Pacemaker {
                 Step::Change(edits, expect) => {
                     self.check_outcome(&seen, (&edits, &expect)).await?;
                     self.change(&seen, &edits).await?;
+                    before = Some(Step::Change(edits, expect));
                     "a change of the configuration to be made while nothing else changes".to_owned()
                 }
                 Step::Wait(what) => {

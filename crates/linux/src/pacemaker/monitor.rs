@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use roxmltree::Node;
 
+use super::mark::stamp;
 use super::xml::{child, children, is_set, is_true, need};
 
 /// What runs where.
@@ -83,8 +84,8 @@ pub(super) struct Fence {
     pub(super) target: String,
     pub(super) action: String,
     pub(super) status: FenceStatus,
-    /// When it was over, in one form and time zone: comparable with its like.
-    pub(super) completed: String,
+    /// When it was over, by [`stamp`]: comparable with its like. None while it is under way.
+    pub(super) completed: Option<String>,
 }
 
 /// What came of a fencing.
@@ -266,13 +267,19 @@ fn fence(element: Node<'_, '_>) -> Result<Fence, String> {
         "pending" => FenceStatus::Pending,
         other => return Err(format!("a fencing has the status {other:?}")),
     };
+    let completed = element.attribute("completed");
+    let stamped = completed.and_then(stamp);
+    // Which of two was first must be known: that is the proof of a node's death.
+    if status == FenceStatus::Success && stamped.is_none() {
+        let text = completed.unwrap_or_default();
+        return Err(format!(
+            "the fencer says {text:?} of when a fencing was over, which is no time"
+        ));
+    }
     Ok(Fence {
         target: need(element, "target")?.to_owned(),
         action: need(element, "action")?.to_owned(),
         status,
-        completed: element
-            .attribute("completed")
-            .unwrap_or_default()
-            .to_owned(),
+        completed: stamped,
     })
 }

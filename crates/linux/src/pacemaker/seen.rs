@@ -23,9 +23,9 @@ pub(super) struct Seen {
     pub(super) text: String,
     pub(super) monitor: Monitor,
     pub(super) layout: Layout,
-    /// Our newest takeover of this node, and that of its partner.
-    local_mark: Option<Mark>,
-    partner_mark: Option<Mark>,
+    /// Our newest takeover of this node, and that of its partner; or why it cannot be read.
+    local_mark: Result<Option<Mark>, String>,
+    partner_mark: Result<Option<Mark>, String>,
 }
 
 impl Seen {
@@ -42,9 +42,9 @@ impl Seen {
             }
         }
         Ok(Self {
-            layout: Layout::read(&cib, &members)?,
-            local_mark: mark::of(&cib, &members.local)?,
-            partner_mark: mark::of(&cib, &members.partner)?,
+            layout: Layout::read(&cib, &members),
+            local_mark: mark::of(&cib, &members.local),
+            partner_mark: mark::of(&cib, &members.partner),
             members,
             cib,
             text,
@@ -139,7 +139,7 @@ impl Seen {
                 && fence.status == FenceStatus::Success
                 && ["off", "reboot"].contains(&fence.action.as_str())
         });
-        ours.map(|fence| mark::stamp(&fence.completed)).max()
+        ours.filter_map(|fence| fence.completed.clone()).max()
     }
 
     fn services(&self, pool: &Pool) -> impl Iterator<Item = Option<&ServiceSeen>> {
@@ -174,7 +174,8 @@ impl Seen {
         self.monitor.is_up(node).then(|| member.clone())
     }
 
-    /// Where a LIF answers.
+    /// Where a LIF is, by Pacemaker's word: its agent has configured the address there and announced it, and has found it there
+    /// since. That it can be reached from a client's place is seen from there only, and is not asked.
     pub(super) fn current(&self, lif: &Lif) -> Option<NodeName> {
         self.server(self.monitor.services.get(lif.name.as_str())?)
     }
@@ -217,7 +218,7 @@ impl Seen {
         for lif in &self.layout.lifs {
             let can = self.ban(lif.name.as_str(), node).is_none();
             if can && self.current(lif).as_ref() != Some(node) {
-                return Err(format!("LIF {} does not answer on {node}", lif.name));
+                return Err(format!("LIF {} is not on {node}", lif.name));
             }
         }
         Ok(())
@@ -247,17 +248,26 @@ impl Seen {
         self.standby_for_good(node) || seen.is_some_and(|seen| seen.standby)
     }
 
-    /// Our newest takeover of a node.
+    /// Our newest takeover of a node, if it can be read.
     pub(super) fn mark(&self, node: &NodeName) -> Option<&Mark> {
+        self.mark_of(node).as_ref().ok()?.as_ref()
+    }
+
+    /// Why our newest takeover of a node cannot be read: a later release has written it.
+    pub(super) fn unread(&self, node: &NodeName) -> Option<&str> {
+        self.mark_of(node).as_ref().err().map(String::as_str)
+    }
+
+    fn mark_of(&self, node: &NodeName) -> &Result<Option<Mark>, String> {
         match *node == self.members.local {
-            true => self.local_mark.as_ref(),
-            false => self.partner_mark.as_ref(),
+            true => &self.local_mark,
+            false => &self.partner_mark,
         }
     }
 
     /// Counts on from both nodes' takeovers.
     pub(super) fn next_seq(&self) -> u64 {
-        let marks = [&self.local_mark, &self.partner_mark];
+        let marks = self.members.both().map(|node| self.mark(node));
         let highest = marks.into_iter().flatten().map(|mark| mark.seq).max();
         highest.map_or(1, |seq| seq + 1)
     }

@@ -1,7 +1,7 @@
 //! What to do next, by one look at the cluster. Each function is asked again after each change until it says that all is
 //! done, so that whoever begins anew after a kill goes on from what is there.
 
-use evenkeel_model::{BootId, LifName, MemberHa, NodeName, TransitionStage};
+use evenkeel_model::{BootId, LifName, MemberHa, NodeName, Transition, TransitionStage};
 
 use super::edit::Edit;
 use super::foresee::Expect;
@@ -69,15 +69,20 @@ pub(super) fn take_over(seen: &Seen, request: &TakeoverRequest) -> Step {
     Step::Change(edits, Expect::AllOn(by.clone()))
 }
 
-/// Gives one pool back to the partner.
+/// Gives one pool back to the partner, or ends the takeover of one that has no pool away.
 pub(super) fn give_back(seen: &Seen, request: &GivebackRequest) -> Step {
     let (by, to) = (&seen.members.local, &seen.members.partner);
+    if let Some(why) = seen.unread(to) {
+        return Step::Refuse(why.to_owned());
+    }
     let transition = seen.transition();
     let ours = transition.filter(|t| t.id == Some(request.id) && t.by == *by && t.taken == *to);
     let (Some(transition), Some(mark)) = (ours, seen.mark(to)) else {
         return Step::Refuse(format!("{by} does not hold takeover {}", request.id));
     };
-    let name = &request.pool;
+    let Some(name) = &request.pool else {
+        return give_nothing_back(seen, (&transition, mark));
+    };
     let Some(pool) = seen.layout.pool(name).filter(|pool| pool.home == *to) else {
         return Step::Refuse(format!("{name} is not a pool of {to}"));
     };
@@ -107,6 +112,49 @@ pub(super) fn give_back(seen: &Seen, request: &GivebackRequest) -> Step {
     }
 }
 
+/// Ends a takeover that holds no pool: that of a node without pools of its own, or whose pools an admin has stopped. What
+/// else it has, as LIFs that move by themselves, goes home with the end of standby.
+fn give_nothing_back(seen: &Seen, (transition, mark): (&Transition, &Mark)) -> Step {
+    let to = &transition.taken;
+    let away = |pool: &&Pool| seen.owner(pool).as_ref() != Some(to);
+    if let Some(pool) = seen.layout.pools_of(to).find(away) {
+        return Step::Refuse(format!("pool {} of {to} is to go home", pool.name));
+    }
+    if !seen.is_standby(to) && seen.is_home(to) {
+        return finish(seen, to).map_or(Step::Done, |edits| Step::Change(edits, Expect::Anything));
+    }
+    if transition.stage == TransitionStage::TakingOver {
+        return Step::NotYet(format!("{} is taking {to} over", transition.by));
+    }
+    if !seen.is_standby(to) {
+        let left = hold::all_on(&seen.cib, to).into_iter();
+        let ends = left.map(|id| Edit::Release { id });
+        return Step::Change(ends.collect(), Expect::NothingLost);
+    }
+    if let Some(veto) = vetoes::giveback(seen) {
+        return veto.into();
+    }
+    match end_of_standby(seen, (to, mark)) {
+        Ok(edits) => Step::Change(edits, Expect::NothingLost),
+        Err(why) => Step::Refuse(why),
+    }
+}
+
+/// The end of our standby, noted with the boot of the node that it is for.
+fn end_of_standby(seen: &Seen, (to, mark): (&NodeName, &Mark)) -> Result<Vec<Edit>, String> {
+    let Some(boot) = seen.boot(to).filter(|boot| *boot != mark.boot) else {
+        return Err(format!("{to} has not booted since it was taken over"));
+    };
+    let mark = Mark {
+        stage: MarkStage::GivingBack(boot),
+        ..mark.clone()
+    };
+    Ok(vec![
+        set(to, mark::TRANSITION, &mark),
+        clear(to, mark::STANDBY),
+    ])
+}
+
 /// Lets a pool go home: ends standby if this is the first one, with holds on the others in the same change.
 fn release(seen: &Seen, (to, mark): (&NodeName, &Mark), pool: &Pool) -> Step {
     let name = pool.name.as_str();
@@ -121,14 +169,10 @@ fn release(seen: &Seen, (to, mark): (&NodeName, &Mark), pool: &Pool) -> Step {
         let ends = ends.into_iter().map(|id| Edit::Release { id });
         return Step::Change(ends.collect(), home);
     }
-    let Some(boot) = seen.boot(to).filter(|boot| *boot != mark.boot) else {
-        return Step::Refuse(format!("{to} has not booted since it was taken over"));
+    let mut edits = match end_of_standby(seen, (to, mark)) {
+        Ok(edits) => edits,
+        Err(why) => return Step::Refuse(why),
     };
-    let mark = Mark {
-        stage: MarkStage::GivingBack(boot),
-        ..mark.clone()
-    };
-    let mut edits = vec![set(to, mark::TRANSITION, &mark), clear(to, mark::STANDBY)];
     let old = hold::all_on(&seen.cib, to);
     let later = stay_away(seen, to, name);
     let later = later.into_iter().filter(|id| !old.contains(&hold::id(id)));
@@ -178,22 +222,27 @@ fn finish(seen: &Seen, node: &NodeName) -> Option<Vec<Edit>> {
 /// Serves without the partner.
 pub(super) fn serve_alone(seen: &Seen) -> Step {
     let (node, partner) = (&seen.members.local, &seen.members.partner);
-    let kept_away = seen.is_standby(node) || !hold::all_on(&seen.cib, node).is_empty();
+    let holds = hold::all_on(&seen.cib, node);
+    let kept_away = seen.is_standby(node) || !holds.is_empty();
     if seen.ha(partner) != MemberHa::Fenced {
         return match seen.ha(node) == MemberHa::Serving && !kept_away {
             true => Step::Done,
             false => Step::Refuse(format!("there is no proof that {partner} is dead")),
         };
     }
-    if !kept_away {
-        return match seen.all_on(node) {
-            Ok(()) => Step::Done,
-            Err(why) => Step::Wait(why),
-        };
+    let served = seen.all_on(node);
+    if !kept_away && served.is_ok() {
+        return Step::Done;
+    }
+    if let Some(why) = vetoes::alone(seen) {
+        return Step::Refuse(why);
+    }
+    if let (false, Err(why)) = (kept_away, served) {
+        return Step::Wait(why);
     }
     let mut edits = vec![clear(node, mark::STANDBY)];
-    let holds = hold::all_on(&seen.cib, node).into_iter();
-    edits.extend(holds.map(|id| Edit::Release { id }));
+    edits.extend(holds.into_iter().map(|id| Edit::Release { id }));
+    // One that cannot be read is a later release's, which notes for itself what became of it.
     if let Some(mark) = seen.mark(node) {
         let mark = Mark {
             stage: MarkStage::GivenBack,
@@ -227,7 +276,7 @@ pub(super) fn send_home(seen: &Seen, name: &LifName) -> Step {
     }
     if let Some(pool) = lif.pool.as_ref().and_then(|pool| seen.layout.pool(pool)) {
         return match seen.owner(pool).as_ref() == Some(home) {
-            true => Step::Wait(format!("LIF {name} to answer on {home}")),
+            true => Step::Wait(format!("LIF {name} to be on {home}")),
             false => Step::Refuse(format!(
                 "{name} goes with pool {}, which is not with {home}",
                 pool.name
@@ -241,7 +290,7 @@ pub(super) fn send_home(seen: &Seen, name: &LifName) -> Step {
     }
     let holds = hold::of(&seen.cib, &seen.layout, home, name.as_str());
     match holds.is_empty() {
-        true => Step::Wait(format!("LIF {name} to answer on {home}")),
+        true => Step::Wait(format!("LIF {name} to be on {home}")),
         false => {
             let ends = holds.into_iter().map(|id| Edit::Release { id });
             Step::Change(ends.collect(), Expect::Anything)

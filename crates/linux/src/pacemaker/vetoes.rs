@@ -4,7 +4,8 @@ use evenkeel_model::{MemberHa, NodeName, TransitionStage};
 
 use super::fencing;
 use super::hold;
-use super::layout::Pool;
+use super::layout::{Lif, Members, Pool};
+use super::mark::MarkStage;
 use super::monitor::FenceStatus;
 use super::seen::Seen;
 
@@ -35,10 +36,16 @@ pub(super) fn takeover(seen: &Seen) -> Option<Veto> {
     let (by, taken) = (&seen.members.local, &seen.members.partner);
     let mut vetoes: Vec<Veto> = Vec::new();
     vetoes.extend(switched_off(seen));
+    vetoes.extend(unread_marks(seen));
     vetoes.extend(standing(seen));
+    vetoes.extend(strange(seen));
     for pool in seen.layout.pools_of(taken) {
         vetoes.extend(cannot_run(seen, pool, by));
         vetoes.extend(would_not_return(seen, pool));
+    }
+    for lif in seen.layout.lone_lifs_of(taken) {
+        vetoes.extend(lif_cannot_run(seen, lif, by));
+        vetoes.extend(lif_would_not_return(seen, lif));
     }
     for node in [by, taken] {
         if seen.ha(node) != MemberHa::Serving {
@@ -56,6 +63,61 @@ pub(super) fn takeover(seen: &Seen) -> Option<Veto> {
     vetoes.extend(fence_device(seen, taken));
     vetoes.extend(cluster(seen));
     choose(vetoes)
+}
+
+/// Why this node is not to serve without its partner, though that is proven dead: somebody has said that it must not. Only
+/// what we did ourselves is undone.
+pub(super) fn alone(seen: &Seen) -> Option<String> {
+    let node = &seen.members.local;
+    let off = switched_off(seen).or_else(|| in_maintenance(seen, node));
+    if let Some(veto) = off {
+        return Some(veto.why);
+    }
+    if !seen.is_standby(node) {
+        return None;
+    }
+    if !seen.standby_for_good(node) {
+        return Some(format!(
+            "{node} is in standby for a time, which Evenkeel never sets; end that with `crm_standby -N {node} -l reboot -D`, \
+             or where a service that failed has caused it (on-fail=standby) with `crm_resource --cleanup`"
+        ));
+    }
+    // What cannot be read was left by a later release of ours.
+    let ours = match seen.mark(node).map(|mark| mark.stage) {
+        Some(MarkStage::Standing) => true,
+        Some(MarkStage::GivingBack(_) | MarkStage::GivenBack) => false,
+        None => seen.unread(node).is_some(),
+    };
+    (!ours).then(|| {
+        format!(
+            "{node} is in standby, and not by Evenkeel; end that with `crm_standby -N {node} -D`"
+        )
+    })
+}
+
+/// What nobody acts on and an operator must know.
+pub(super) fn alerts(seen: &Seen) -> Vec<String> {
+    let Members { local, partner } = &seen.members;
+    let mut alerts = Vec::new();
+    let sets = seen.members.both().map(|node| {
+        let seen = seen.monitor.nodes.get(node.as_str());
+        seen.and_then(|seen| seen.feature_set.as_ref())
+    });
+    if let [Some(one), Some(other)] = sets
+        && one != other
+    {
+        alerts.push(format!(
+            "Pacemaker on {local} has feature set {one}, on {partner} {other}: until both have the newer one, a node that \
+             leaves with the newer one may be refused when it returns with the older one"
+        ));
+    }
+    let unserved = seen.ha(partner) == MemberHa::Fenced && seen.all_on(local).is_err();
+    if let Some(why) = alone(seen).filter(|_| unserved) {
+        alerts.push(format!(
+            "{partner} is dead, and {local} does not serve for it: {why}"
+        ));
+    }
+    alerts
 }
 
 /// Why this node would give nothing back to its partner now.
@@ -79,7 +141,7 @@ pub(super) fn giveback(seen: &Seen) -> Option<Veto> {
 /// What would be in the way of a giveback. That there is nothing to give back is no veto.
 pub(super) fn announced_giveback(seen: &Seen) -> Option<Veto> {
     match seen.ha(&seen.members.partner) {
-        MemberHa::Serving => choose(in_the_way_home(seen)),
+        MemberHa::Serving => choose(in_the_way_of_all(seen)),
         MemberHa::WaitingForGiveback
         | MemberHa::PartialGiveback
         | MemberHa::Booting
@@ -94,10 +156,24 @@ fn choose(vetoes: Vec<Veto>) -> Option<Veto> {
     permanent.or_else(|| vetoes.into_iter().next())
 }
 
+/// Before a takeover, also what concerns LIFs that move by themselves and resources that are neither. A giveback that is
+/// due does not wait for those: the pools go home, and of a LIF that does not it is said when it is sent.
+fn in_the_way_of_all(seen: &Seen) -> Vec<Veto> {
+    let to = &seen.members.partner;
+    let mut vetoes = in_the_way_home(seen);
+    vetoes.extend(strange(seen));
+    for lif in seen.layout.lone_lifs_of(to) {
+        vetoes.extend(lif_cannot_run(seen, lif, to));
+        vetoes.extend(lif_would_not_return(seen, lif));
+    }
+    vetoes
+}
+
 fn in_the_way_home(seen: &Seen) -> Vec<Veto> {
     let to = &seen.members.partner;
     let mut vetoes: Vec<Veto> = Vec::new();
     vetoes.extend(switched_off(seen));
+    vetoes.extend(unread_marks(seen));
     vetoes.extend(left_holds(seen, to));
     for pool in seen.layout.pools_of(to) {
         vetoes.extend(cannot_run(seen, pool, to));
@@ -157,11 +233,46 @@ fn fence_device(seen: &Seen, target: &NodeName) -> Option<Veto> {
     }
 }
 
+/// A takeover whose mark is not understood: nobody knows whether it stands.
+fn unread_marks(seen: &Seen) -> Vec<Veto> {
+    let [one, other] = seen.members.both();
+    let unread = [seen.unread(one), seen.unread(other)];
+    let unread = unread.into_iter().flatten();
+    unread
+        .map(|why| {
+            stays(format!(
+                "{why}; a later release of Evenkeel has written it: bring both nodes to that release, or remove the attribute \
+                 when all pools are home"
+            ))
+        })
+        .collect()
+}
+
+/// What of the configuration is not understood, and so not looked after.
+fn strange(seen: &Seen) -> Vec<Veto> {
+    let all = seen.layout.strange.iter();
+    all.map(|why| stays(why.as_str())).collect()
+}
+
 /// A constraint, or an admin's word, that keeps a pool from a node.
 fn cannot_run(seen: &Seen, pool: &Pool, node: &NodeName) -> Option<Veto> {
-    let name = &pool.name;
+    let name = pool.name.as_str();
     let own = pool.services.iter().map(String::as_str);
-    let mut all = own.chain([name.as_str()]);
+    banned(seen, name, own.chain([name]), node)
+}
+
+/// The same of a LIF that moves by itself.
+fn lif_cannot_run(seen: &Seen, lif: &Lif, node: &NodeName) -> Option<Veto> {
+    let name = lif.name.as_str();
+    banned(seen, name, [name].into_iter(), node)
+}
+
+fn banned<'a>(
+    seen: &Seen,
+    name: &str,
+    mut all: impl Iterator<Item = &'a str>,
+    node: &NodeName,
+) -> Option<Veto> {
     let constraint = all.find_map(|id| seen.ban(id, node))?;
     let undo = match constraint.starts_with("cli-") {
         true => format!("`crm_resource --clear -r {name}`"),
@@ -173,13 +284,20 @@ fn cannot_run(seen: &Seen, pool: &Pool, node: &NodeName) -> Option<Veto> {
 }
 
 fn would_not_return(seen: &Seen, pool: &Pool) -> Option<Veto> {
-    let (name, home) = (&pool.name, &pool.home);
-    if pool.pull > 0 {
+    stays_away(seen, (pool.name.as_str(), &pool.home), pool.pull)
+}
+
+fn lif_would_not_return(seen: &Seen, lif: &Lif) -> Option<Veto> {
+    stays_away(seen, (lif.name.as_str(), &lif.home), lif.pull)
+}
+
+fn stays_away(seen: &Seen, (name, home): (&str, &NodeName), pull: i64) -> Option<Veto> {
+    if pull > 0 {
         return None;
     }
     let mut locations = seen.cib.locations.iter();
     let by_command = |id: &str| id.starts_with("cli-prefer-") || id.starts_with("cli-ban-");
-    let moved = locations.find(|one| one.resource == name.as_str() && by_command(&one.id));
+    let moved = locations.find(|one| one.resource == name && by_command(&one.id));
     Some(stays(match moved {
         Some(constraint) => format!(
             "{name} was moved by hand and is held by constraint {}; remove it with `crm_resource --clear -r {name}`",
@@ -187,8 +305,7 @@ fn would_not_return(seen: &Seen, pool: &Pool) -> Option<Veto> {
         ),
         None => format!(
             "{name} would not come home to {home}: its preference for {home} does not outweigh its stickiness and its \
-             preference for the partner (by {}); lower resource-stickiness, or raise the preference",
-            pool.pull
+             preference for the partner (by {pull}); lower resource-stickiness, or raise the preference"
         ),
     }))
 }
@@ -209,9 +326,9 @@ fn left_holds(seen: &Seen, node: &NodeName) -> Option<Veto> {
 }
 
 /// The cluster's own health, which both directions need.
-fn cluster(seen: &Seen) -> Vec<Veto> {
+fn cluster(whole: &Seen) -> Vec<Veto> {
     let mut vetoes = Vec::new();
-    let monitor = &seen.monitor;
+    let monitor = &whole.monitor;
     if !monitor.controller {
         vetoes.push(passes("the cluster has no designated controller yet"));
     } else if !monitor.quorate {
@@ -219,20 +336,25 @@ fn cluster(seen: &Seen) -> Vec<Veto> {
             "the cluster is without quorum; bring its missing nodes or its quorum device back",
         ));
     }
-    for node in seen.members.both() {
+    for node in whole.members.both() {
         let seen = monitor.nodes.get(node.as_str());
-        if seen.is_some_and(|seen| seen.maintenance) {
-            vetoes.push(stays(format!(
-                "{node} is in maintenance; end that with `crm_attribute -N {node} -n maintenance -D`"
-            )));
-        }
+        vetoes.extend(in_maintenance(whole, node));
         if seen.is_some_and(|seen| seen.shutdown) {
             vetoes.push(stays(format!("{node} is shutting down")));
         }
     }
-    vetoes.extend(fencings(seen));
-    vetoes.extend(services(seen));
+    vetoes.extend(fencings(whole));
+    vetoes.extend(services(whole));
     vetoes
+}
+
+fn in_maintenance(seen: &Seen, node: &NodeName) -> Option<Veto> {
+    let seen = seen.monitor.nodes.get(node.as_str())?;
+    seen.maintenance.then(|| {
+        stays(format!(
+            "{node} is in maintenance; end that with `crm_attribute -N {node} -n maintenance -D`"
+        ))
+    })
 }
 
 fn fencings(seen: &Seen) -> Option<Veto> {

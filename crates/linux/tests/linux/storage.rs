@@ -1,10 +1,14 @@
 //! The health of pools by what they stand on.
 
+use async_trait::async_trait;
 use evenkeel_linux::inventory::{OwnPools, health};
 use evenkeel_linux::storage::PoolPlaces;
+use evenkeel_linux::{Call, Finished, Programs};
 use evenkeel_model::{InventorySettings, PoolHealth, Storage};
-use evenkeel_platform::Inventory;
+use evenkeel_platform::{Inventory, PlatformError};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use crate::tree::{Printed, Tree, md, node, pool, why};
 
@@ -290,12 +294,74 @@ async fn a_pool_elsewhere_is_not_looked_at() {
 }
 
 #[tokio::test]
-async fn a_pool_of_unknown_storage_makes_the_pools_unknown() {
-    let tree = Tree::new();
-    let mut bare = pool("data", Some("node1"), md("/dev/md0"));
+async fn a_pool_of_which_nothing_is_known_hides_no_other_and_not_where_it_is() {
+    let tree = array();
+    let mut bare = pool("bare", Some("node1"), md("/dev/md0"));
     bare.storage.clear();
-    let machine = tree.machine_with(Printed::default(), InventorySettings::default(), vec![bare]);
-    assert!(why(machine.pools().await).contains("what pool data stands on is not known"));
+    let pools = vec![bare, pool("data", Some("node1"), md("/dev/md0"))];
+    let machine = tree.machine_with(Printed::default(), InventorySettings::default(), pools);
+    let seen = machine.pools().await.unwrap();
+    let told: Vec<_> = seen.iter().map(|pool| (pool.health, pool.unseen)).collect();
+    assert_eq!(
+        told,
+        [(PoolHealth::Offline, true), (PoolHealth::Online, false)]
+    );
+    assert_eq!(seen[0].owner, Some(node("node1")));
+    let alerts = machine.alerts().await.unwrap();
+    assert_eq!(
+        alerts,
+        [
+            "unavailable: what pool bare stands on is not known: it has no storage resource that is understood"
+        ]
+    );
+}
+
+/// Its LVM takes its time.
+struct Slow(Duration, AtomicUsize);
+
+#[async_trait]
+impl Programs for Slow {
+    async fn run(&self, call: &Call) -> Result<Finished, PlatformError> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        tokio::time::sleep(self.0).await;
+        let what = call.program.trim_end_matches('s');
+        Ok(Finished {
+            code: Some(0),
+            output: format!("{{\"report\": [{{\"{what}\": []}}]}}").into_bytes(),
+            errors: String::new(),
+        })
+    }
+}
+
+/// Pools on volume groups of a slow LVM: whether they are seen, how often it was asked, and how long that took.
+async fn on_slow_lvm(slow: Duration) -> (Vec<bool>, usize, Duration) {
+    let tree = Tree::new();
+    for program in ["vgs", "lvs", "pvs"] {
+        tree.program(program);
+    }
+    let vg = |name: &str| Storage::Vg { name: name.into() };
+    let pools = ["one", "two", "three"];
+    let pools = pools.map(|name| pool(name, Some("node1"), vg(name)));
+    let slow = Arc::new(Slow(slow, AtomicUsize::new(0)));
+    let machine = tree.machine_on(slow.clone(), InventorySettings::default(), pools.into());
+    let began = tokio::time::Instant::now();
+    let seen = machine.pools().await.unwrap();
+    let seen = seen.iter().map(|pool| !pool.unseen).collect();
+    (seen, slow.1.load(Ordering::Relaxed), began.elapsed())
+}
+
+#[tokio::test(start_paused = true)]
+async fn pools_on_one_lvm_ask_it_once_and_wait_for_it_together() {
+    let (seen, asked, took) = on_slow_lvm(Duration::from_secs(3)).await;
+    assert_eq!((seen, asked), (vec![true; 3], 3));
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn pools_whose_storage_hangs_are_unseen_before_the_look_is_given_up() {
+    let (seen, _, took) = on_slow_lvm(Duration::from_secs(60)).await;
+    assert_eq!(seen, [false; 3]);
+    assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
 #[tokio::test]

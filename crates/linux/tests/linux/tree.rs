@@ -141,12 +141,21 @@ impl Tree {
         settings: InventorySettings,
         pools: Vec<PoolPlace>,
     ) -> Machine {
+        self.machine_on(Arc::new(printed), settings, pools)
+    }
+
+    pub(crate) fn machine_on(
+        &self,
+        programs: Arc<dyn Programs>,
+        settings: InventorySettings,
+        pools: Vec<PoolPlace>,
+    ) -> Machine {
         let places = Places {
             store: "/var/lib/evenkeel/packages".into(),
             slot: "/slots".into(),
             root: "/".into(),
         };
-        let host = self.host(Arc::new(printed));
+        let host = self.host(programs);
         let pools = Arc::new(Named(pools));
         let machine = Machine::new(host, node("node1"), settings, places, pools);
         machine.with_kernel(Kernel {

@@ -139,9 +139,26 @@ impl Bench {
     pub fn give_back(&mut self, by: &str, pool: &str, id: u64) -> Result<Reply, PlatformError> {
         let request = GivebackRequest {
             id: transition(id),
-            pool: PoolName::new(pool).unwrap(),
+            pool: Some(PoolName::new(pool).unwrap()),
         };
         self.call(by, Command::GiveBack(request))
+    }
+
+    /// Ends a takeover that holds no pool.
+    pub fn give_nothing_back(&mut self, by: &str, id: u64) -> Result<Reply, PlatformError> {
+        let request = GivebackRequest {
+            id: transition(id),
+            pool: None,
+        };
+        self.call(by, Command::GiveBack(request))
+    }
+
+    /// All that a node has is its partner's from the beginning.
+    pub fn without_pools(&mut self, node: &str) {
+        let mut hardware = serde_json::to_value(&self.hardware).unwrap();
+        let pools = hardware["pools"].as_array_mut().unwrap();
+        pools.retain(|pool| pool["home"] != node);
+        self.hardware = serde_json::from_value(hardware).unwrap();
     }
 
     pub fn send_home(&mut self, by: &str, lif: &str) -> Result<Reply, PlatformError> {

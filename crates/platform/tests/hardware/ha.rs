@@ -63,6 +63,28 @@ fn a_node_rolls_to_the_other_slot_while_its_partner_serves() {
 }
 
 #[test]
+fn a_node_without_pools_is_taken_over_and_given_back() {
+    let mut bench = Bench::new();
+    bench.without_pools("a");
+    assert_eq!(bench.ha("a"), MemberHa::Serving);
+    bench.take_over("b", "a", 1).unwrap();
+    assert!(refused(bench.give_nothing_back("b", 2)).contains("does not hold"));
+    bench.pass(TAKEOVER);
+    assert!(refused(bench.give_nothing_back("b", 1)).contains("does not wait"));
+    bench.pass(BOOT);
+    assert_eq!(bench.ha("a"), MemberHa::WaitingForGiveback);
+    bench.give_nothing_back("b", 1).unwrap();
+    bench.give_nothing_back("b", 1).unwrap();
+    assert_eq!(bench.ha("a"), MemberHa::Serving);
+    bench.send_home("b", "lif_a").unwrap();
+    let stage = bench.pair("b").transition.unwrap().stage;
+    assert_eq!(stage, TransitionStage::GivenBack);
+    bench.take_over("a", "b", 3).unwrap();
+    bench.pass(TAKEOVER + BOOT);
+    assert!(refused(bench.give_nothing_back("a", 3)).contains("is to go home"));
+}
+
+#[test]
 fn the_same_takeover_again_has_no_effect_even_after_it_was_given_back() {
     let mut bench = Bench::new();
     let request = bench.takeover_request("b", "a", 1);

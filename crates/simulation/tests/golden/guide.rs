@@ -32,12 +32,13 @@ const ELSEWHERE: [&str; 17] = [
 ];
 
 /// Words that nobody is stopped by: progress, waits, parts of the above, and what programmers are told.
-const NO_TROUBLE: [&str; 40] = [
+const NO_TROUBLE: [&str; 41] = [
     // Progress of an agent's task.
     "making the new slot the default",
     "making the running slot the default again",
     "running the gate script; …",
     "giving pool … back",
+    "ending the takeover of …",
     "waiting for … to serve",
     "sending LIF … home",
     "looking for the package",

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use evenkeel_model::{
@@ -9,6 +10,7 @@ use evenkeel_model::{
 };
 use uuid::Uuid;
 
+use super::super::{POLL, SETTLE};
 use super::fake::{Fake, POOLS, State, boot};
 use crate::{CleanReboot, Host, Keeper, Pacemaker};
 use evenkeel_platform::{Failover as _, GivebackRequest, PlatformError, TakeoverRequest};
@@ -42,7 +44,14 @@ fn takeover(number: u128) -> TakeoverRequest {
 fn giveback(number: u128, pool: &str) -> GivebackRequest {
     GivebackRequest {
         id: id(number),
-        pool: PoolName::new(pool).unwrap(),
+        pool: Some(PoolName::new(pool).unwrap()),
+    }
+}
+
+fn give_nothing_back(number: u128) -> GivebackRequest {
+    GivebackRequest {
+        id: id(number),
+        pool: None,
     }
 }
 
@@ -85,7 +94,10 @@ fn keeper(fake: &Fake, own: BootId) -> (Keeper, Arc<Power>) {
 
 /// Taken over, booted anew, waiting.
 async fn waiting() -> Fake {
-    let fake = Fake::new();
+    taken(Fake::new()).await
+}
+
+async fn taken(fake: Fake) -> Fake {
     taker(&fake).take_over(&takeover(1)).await.unwrap();
     let (keeper, power) = keeper(&fake, boot(0xa1));
     while power.0.lock().unwrap().is_empty() {
@@ -212,6 +224,36 @@ async fn a_takeover_goes_on_after_a_kill_at_every_run_of_a_program() {
             assert_eq!(served(&fake.state()), [B; 4]);
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_without_pools_of_its_own_is_given_back() {
+    let fake = Fake::new();
+    fake.state().pools.retain(|(_, home)| *home == B);
+    let fake = taken(fake).await;
+    assert_eq!(pair(&fake).await.partner.ha, MemberHa::WaitingForGiveback);
+    assert_eq!(fake.state().runs("lif_a", A), Some(B));
+    let engine = taker(&fake);
+    assert!(refused(engine.give_back(&give_nothing_back(2)).await).contains("does not hold"));
+    engine.give_back(&give_nothing_back(1)).await.unwrap();
+    let changes = fake.state().changes;
+    engine.give_back(&give_nothing_back(1)).await.unwrap();
+    assert_eq!(fake.state().changes, changes, "once is enough");
+    assert_eq!(stage(&pair(&fake).await), TransitionStage::GivenBack);
+    assert_eq!(pair(&fake).await.partner.ha, MemberHa::Serving);
+    assert_eq!(fake.state().runs("lif_a", A), Some(A));
+    engine
+        .send_home(&LifName::new("lif_a").unwrap())
+        .await
+        .unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_given_back_as_nothing_while_a_pool_is_to_go_home() {
+    let fake = waiting().await;
+    let why = refused(taker(&fake).give_back(&give_nothing_back(1)).await);
+    assert!(why.contains("pool a_root of ctl-a is to go home"), "{why}");
+    assert!(fake.state().standby(A));
 }
 
 /// Gives everything back. Says how often it was killed: once at most.
@@ -356,4 +398,115 @@ async fn a_waiting_node_serves_alone_with_proof_that_its_partner_is_dead() {
         (pair.local.ha, pair.partner.ha),
         (MemberHa::Serving, MemberHa::Serving)
     );
+}
+
+/// ctl-a is in a standby of somebody's, its partner is fenced, and what it then says to serving alone.
+async fn alone_in_standby(by_somebody: impl FnOnce(&mut State)) -> (Fake, String) {
+    let fake = Fake::new();
+    by_somebody(&mut fake.state());
+    fake.state().fence(B);
+    let own = engine(&fake, A, boot(0xa1));
+    let began = tokio::time::Instant::now();
+    let why = refused(own.serve_alone().await);
+    assert!(began.elapsed() < POLL, "it is known at once");
+    assert_eq!(fake.state().changes, 0, "nothing is written");
+    let alerts = own.alerts().await.unwrap();
+    assert!(
+        alerts.iter().any(|alert| alert.contains(&why)),
+        "{alerts:?}"
+    );
+    (fake, why)
+}
+
+fn set(state: &mut State, name: &str, value: &str) {
+    let attributes = state.attributes.get_mut(A).unwrap();
+    attributes.insert(name.to_owned(), value.to_owned());
+}
+
+#[tokio::test(start_paused = true)]
+async fn somebody_elses_standby_is_left_alone_even_when_the_partner_is_dead() {
+    let (fake, why) = alone_in_standby(|state| set(state, "standby", "on")).await;
+    assert!(
+        why.contains("not by Evenkeel") && why.contains("crm_standby -N ctl-a -D"),
+        "{why}"
+    );
+    assert!(fake.state().standby(A));
+    // What we took over earlier is over.
+    let over = format!(
+        "id={} seq=1 by=ctl-b boot={} stage=given-back",
+        id(1).0,
+        boot(0xa0).0
+    );
+    let (_, why) = alone_in_standby(|state| {
+        set(state, "standby", "on");
+        set(state, "evenkeel-transition", &over);
+    })
+    .await;
+    assert!(why.contains("not by Evenkeel"), "{why}");
+    let (_, why) = alone_in_standby(|state| state.passing_standby = Some(A)).await;
+    assert!(why.contains("crm_standby -N ctl-a -l reboot -D"), "{why}");
+    assert!(why.contains("crm_resource --cleanup"), "{why}");
+    let (_, why) = alone_in_standby(|state| {
+        set(state, "standby", "on");
+        state.maintenance = true;
+    })
+    .await;
+    assert!(why.contains("maintenance-mode"), "{why}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_takeover_of_a_later_release_is_undone_when_the_partner_is_dead() {
+    let fake = waiting().await;
+    let mark = fake.state().attributes[A]["evenkeel-transition"].clone();
+    let later = mark.replace("stage=standing", "stage=later");
+    set(&mut fake.state(), "evenkeel-transition", &later);
+    fake.state().fence(B);
+    engine(&fake, A, boot(0xa2)).serve_alone().await.unwrap();
+    assert_eq!(served(&fake.state()), [A; 4]);
+    assert_eq!(fake.state().attributes[A]["evenkeel-transition"], later);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_is_not_made_is_not_written_without_a_pause() {
+    let fake = waiting().await;
+    fake.state().outrun = true;
+    fake.state().tries = 0;
+    let gave_back = taker(&fake).give_back(&giveback(1, "a_root")).await;
+    assert!(matches!(gave_back, Err(PlatformError::Unavailable(_))));
+    let (tries, most) = (
+        fake.state().tries,
+        SETTLE.as_millis() / POLL.as_millis() + 2,
+    );
+    assert!(tries > 1 && u128::from(tries) <= most, "{tries}");
+}
+
+/// Its reboot is refused.
+struct Stuck;
+
+#[async_trait]
+impl CleanReboot for Stuck {
+    async fn reboot(&self, _: BootId) -> Result<(), PlatformError> {
+        Err(PlatformError::Unavailable("systemctl hangs".to_owned()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reboot_that_fails_is_an_alert_of_the_node_until_it_succeeds() {
+    let fake = Fake::new();
+    taker(&fake).take_over(&takeover(1)).await.unwrap();
+    let own = engine(&fake, A, boot(0xa1));
+    let stuck = Keeper::new(own.clone(), Arc::new(Stuck));
+    let turns = tokio::time::timeout(Duration::from_secs(5), stuck.run());
+    assert!(turns.await.is_err());
+    let alerts = own.alerts().await.unwrap();
+    assert!(
+        matches!(alerts.as_slice(), [one] if one.contains("part of ctl-a") && one.contains("systemctl hangs")),
+        "{alerts:?}"
+    );
+    let power = Arc::new(Power::default());
+    let well = Keeper::new(own.clone(), power.clone());
+    let turns = tokio::time::timeout(Duration::from_secs(5), well.run());
+    assert!(turns.await.is_err());
+    assert!(!power.0.lock().unwrap().is_empty());
+    assert_eq!(own.alerts().await.unwrap(), Vec::<String>::new());
 }

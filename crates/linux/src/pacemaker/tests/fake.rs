@@ -14,7 +14,7 @@ use super::super::xml;
 use crate::{Call, Finished, Programs};
 use evenkeel_platform::PlatformError;
 
-/// Homes of all pools.
+/// Homes of all pools, unless a test says otherwise.
 pub(super) const POOLS: [(&str, &str); 4] = [
     ("a_root", "ctl-a"),
     ("a_data1", "ctl-a"),
@@ -32,8 +32,17 @@ pub(super) struct State {
     pub(super) boots: BTreeMap<String, Option<BootId>>,
     pub(super) up: BTreeSet<String>,
     pub(super) fenced: Option<String>,
+    /// Pools with their homes.
+    pub(super) pools: Vec<(&'static str, &'static str)>,
     /// Resource and node, by constraint.
     pub(super) holds: BTreeMap<String, (String, String)>,
+    /// A node that is in standby until it boots: nothing of the configuration says so.
+    pub(super) passing_standby: Option<&'static str>,
+    pub(super) maintenance: bool,
+    /// Something else changes each time before a change is made.
+    pub(super) outrun: bool,
+    /// Changes that were to be made.
+    pub(super) tries: u32,
     /// Changes that were made.
     pub(super) changes: usize,
     /// Runs until the process is killed, and whether the last one happens.
@@ -72,7 +81,12 @@ impl Fake {
             .into(),
             up: nodes.into(),
             fenced: None,
+            pools: POOLS.to_vec(),
             holds: BTreeMap::new(),
+            passing_standby: None,
+            maintenance: false,
+            outrun: false,
+            tries: 0,
             changes: 0,
             kill_after: None,
             hidden_ban: None,
@@ -91,7 +105,7 @@ impl State {
     }
 
     pub(super) fn standby(&self, node: &str) -> bool {
-        self.has(node, "standby") == Some("on")
+        self.has(node, "standby") == Some("on") || self.passing_standby == Some(node)
     }
 
     /// Where a pool runs: at home if it may, else at the other one if it may.
@@ -148,7 +162,7 @@ impl State {
         }
         let fences = ["ctl-a", "ctl-b"].map(|node| format!("<primitive id=\"fence-{node}\" class=\"stonith\" type=\"fence_x\"><instance_attributes id=\"f-{node}\"><nvpair id=\"fl-{node}\" name=\"pcmk_host_list\" value=\"{node}\"/></instance_attributes></primitive>"));
         let (mut resources, mut constraints) = (fences.concat(), String::new());
-        for (pool, home) in POOLS {
+        for (pool, home) in &self.pools {
             let root = pool.ends_with("root");
             let _ok = write!(
                 resources,
@@ -182,7 +196,8 @@ impl State {
     fn monitor(&self) -> String {
         let mut resources = String::new();
         let mut running: BTreeMap<&str, usize> = BTreeMap::new();
-        let services = POOLS.map(|(pool, home)| (format!("{pool}_disk"), self.runs(pool, home)));
+        let services = self.pools.iter();
+        let services = services.map(|(pool, home)| (format!("{pool}_disk"), self.runs(pool, home)));
         let lif = ("lif_a".to_owned(), self.runs("lif_a", "ctl-a"));
         let fences = ["ctl-a", "ctl-b"].map(|node| {
             let by = if node == "ctl-a" { "ctl-b" } else { "ctl-a" };
@@ -191,7 +206,7 @@ impl State {
                 Some(by).filter(|by| self.up.contains(*by)),
             )
         });
-        for (id, node) in services.into_iter().chain([lif]).chain(fences) {
+        for (id, node) in services.chain([lif]).chain(fences) {
             let role = if node.is_some() { "Started" } else { "Stopped" };
             let on = node
                 .map(|node| format!("<node name=\"{node}\"/>"))
@@ -215,7 +230,8 @@ impl State {
         });
         let fences = self.fenced.as_ref().map(|node| format!("<fence_history><fence_event action=\"off\" target=\"{node}\" status=\"success\" completed=\"2026-01-01 00:00:00Z\"/></fence_history>"));
         format!(
-            "<pacemaker-result><summary><current_dc present=\"true\" with_quorum=\"true\"/><cluster_options stonith-enabled=\"true\" maintenance-mode=\"false\" stop-all-resources=\"false\"/></summary><nodes>{}</nodes><resources>{resources}</resources>{}</pacemaker-result>",
+            "<pacemaker-result><summary><current_dc present=\"true\" with_quorum=\"true\"/><cluster_options stonith-enabled=\"true\" maintenance-mode=\"{}\" stop-all-resources=\"false\"/></summary><nodes>{}</nodes><resources>{resources}</resources>{}</pacemaker-result>",
+            self.maintenance,
             nodes.concat(),
             fences.unwrap_or_default()
         )
@@ -247,6 +263,11 @@ impl State {
     fn patch(&mut self, input: &[u8]) -> i32 {
         let text = std::str::from_utf8(input).unwrap();
         let document = Document::parse(text).unwrap();
+        self.tries += 1;
+        assert!(self.tries < 1_000, "it is written without a pause");
+        if self.outrun {
+            return 103;
+        }
         let source = document
             .descendants()
             .find(|n| n.has_tag_name("source"))

@@ -2,15 +2,19 @@
 //! out of the files; nothing reads it.
 
 use std::path::Path;
+use std::time::Duration;
 
-use evenkeel_model::{FenceDevice, LifName, MemberHa, NodeName, TransitionStage};
+use evenkeel_model::{
+    FenceDevice, LifName, MemberHa, NodeName, Storage, TransitionId, TransitionStage,
+};
+use evenkeel_platform::GivebackRequest;
 
-use evenkeel_model::Storage;
+use crate::{Call, Programs as _, SystemPrograms};
 
 use super::super::layout::Members;
 use super::super::seen::Seen;
 use super::super::steps::{self, Duty, Step};
-use super::super::{cib::Cib, fencing, layout, monitor::Monitor, witness, xml};
+use super::super::{cib::Cib, fencing, layout, monitor::Monitor, vetoes, witness, xml};
 
 fn name(text: &str) -> NodeName {
     NodeName::new(text).unwrap()
@@ -452,9 +456,212 @@ fn what_cannot_be_read_is_unavailable_and_names_the_program() {
         &text("healthy.crm_mon.xml"),
     );
     assert!(error.unwrap_err().contains("no node ctl-x"));
-    let bad = text("waiting.cib.xml").replace("stage=standing", "stage=what");
-    let error = seen_by("ctl-b", "ctl-a", &bad, &text("waiting.crm_mon.xml")).unwrap_err();
-    assert!(error.contains("evenkeel-transition of ctl-a"), "{error}");
+}
+
+/// A mark that a later release has written.
+fn later_mark(text: String) -> String {
+    text.replace("stage=standing", "stage=what")
+}
+
+#[test]
+fn a_mark_of_a_later_release_is_a_veto_and_hides_nothing_else() {
+    let seen = altered("waiting", later_mark);
+    let pair = seen.pair();
+    assert_eq!(pair.partner.ha, MemberHa::WaitingForGiveback);
+    for veto in [pair.takeover_veto, pair.giveback_veto] {
+        let veto = veto.unwrap();
+        assert!(veto.contains("evenkeel-transition of ctl-a"), "{veto}");
+        assert!(veto.contains("a later release of Evenkeel"), "{veto}");
+    }
+    let request = GivebackRequest {
+        id: TransitionId(uuid::Uuid::nil()),
+        pool: None,
+    };
+    let step = steps::give_back(&seen, &request);
+    assert!(
+        matches!(&step, Step::Refuse(why) if why.contains("evenkeel-transition")),
+        "{step:?}"
+    );
+    // The node's own boot is told and noted all the same.
+    let (cib, monitor) = (
+        later_mark(text("joined.cib.xml")),
+        text("joined.crm_mon.xml"),
+    );
+    let joined = seen_by("ctl-a", "ctl-b", &cib, &monitor).unwrap();
+    let own = look("waiting").boot(&name("ctl-a")).unwrap();
+    assert!(matches!(steps::duty(&joined, own), Duty::Note(_)));
+}
+
+#[test]
+fn what_cannot_be_named_or_weighed_is_a_veto_and_hides_nothing_else() {
+    let long = "x".repeat(70);
+    let renamed = |id: &str, to: &str| {
+        let (id, to) = (format!("\"{id}\""), format!("\"{to}\""));
+        move |text: String| text.replace(&id, &to)
+    };
+    type Alter<'a> = &'a dyn Fn(String) -> String;
+    let cases: [(&str, Alter<'_>, &str); 3] = [
+        ("a long id", &renamed("a_data", &long), "cannot be a pool"),
+        (
+            "an id that is not ASCII",
+            &renamed("lif_b2", "lif_\u{e4}"),
+            "cannot be a LIF",
+        ),
+        (
+            "a score",
+            &|text: String| text.replacen("score=\"100\"", "score=\"very\"", 1),
+            "has the score \"very\", which is none",
+        ),
+    ];
+    for (case, alter, words) in cases {
+        let seen = altered("healthy", alter);
+        assert!(veto(&seen).contains(words), "{case}: {}", veto(&seen));
+        let announced = seen.pair().giveback_veto.unwrap();
+        assert!(announced.contains(words), "{case}: {announced}");
+        assert!(seen.layout.pools.len() >= 3 && !seen.layout.lifs.is_empty());
+        // What is taken over already goes home.
+        let waiting = altered("waiting", alter);
+        assert_eq!(vetoes::giveback(&waiting), None, "{case}");
+    }
+}
+
+#[test]
+fn a_lone_lif_that_would_not_move_is_a_veto_before_anything_does() {
+    let by_a = |alter: &dyn Fn(String) -> String| {
+        let (cib, monitor) = (text("healthy.cib.xml"), text("healthy.crm_mon.xml"));
+        seen_by("ctl-a", "ctl-b", &alter(cib), &alter(monitor)).unwrap()
+    };
+    let sticky = |text: String| {
+        let meta =
+            "<primitive id=\"lif_b2\" class=\"ocf\" provider=\"heartbeat\" type=\"IPaddr2\">";
+        let own = format!(
+            "{meta}<meta_attributes id=\"s\"><nvpair id=\"sv\" name=\"resource-stickiness\" value=\"200\"/></meta_attributes>"
+        );
+        text.replace(meta, &own)
+    };
+    let seen = by_a(&sticky);
+    assert!(veto(&seen).contains("lif_b2 would not come home to ctl-b"));
+    let announced = seen.pair().giveback_veto.unwrap();
+    assert!(
+        announced.contains("lif_b2 would not come home"),
+        "{announced}"
+    );
+    let ban = |node: &'static str| {
+        move |text: String| {
+            let ban = format!(
+                "<bans><ban id=\"no\" resource=\"lif_b2\" node=\"{node}\" promoted-only=\"false\"/>"
+            );
+            text.replace("<bans>", &ban)
+        }
+    };
+    let words = veto(&by_a(&ban("ctl-a")));
+    assert!(
+        words.contains("lif_b2 may not run on ctl-a by constraint no"),
+        "{words}"
+    );
+    let announced = by_a(&ban("ctl-b")).pair().giveback_veto.unwrap();
+    assert!(
+        announced.contains("lif_b2 may not run on ctl-b"),
+        "{announced}"
+    );
+}
+
+#[test]
+fn what_is_written_once_and_used_by_its_id_is_followed() {
+    let (plain, made) = (
+        look("healthy"),
+        altered("healthy", |text| {
+            let address = "class=\"ocf\" provider=\"heartbeat\" type=\"IPaddr2\"";
+            let root = "<meta_attributes id=\"b_root-m\">\n          <nvpair id=\"b_root-root\" name=\"evenkeel-root\" value=\"true\"/>\n        </meta_attributes>";
+            let monitor = "<operations>\n          <op id=\"fence-ctl-b-monitor\" name=\"monitor\" interval=\"30s\" timeout=\"20s\"/>\n        </operations>";
+            let used = [
+                (address, "template=\"address\""),
+                (root, "<meta_attributes id-ref=\"a_root-m\"/>"),
+                (monitor, "<operations id-ref=\"fence-ops\"/>"),
+                (
+                    "<operations>\n          <op id=\"fence-ctl-a",
+                    "<operations id=\"fence-ops\">\n          <op id=\"fence-ctl-a",
+                ),
+            ];
+            if !text.contains("<cib ") {
+                return text;
+            }
+            let text = used.into_iter().fold(text, |text, (plain, used)| {
+                assert!(text.contains(plain), "{plain}");
+                text.replace(plain, used)
+            });
+            let template = format!("<resources><template id=\"address\" {address}/>");
+            text.replace("<resources>", &template)
+        }),
+    );
+    assert_eq!(made.layout, plain.layout);
+    assert_eq!(made.cib.resources.len(), plain.cib.resources.len());
+    for node in ["ctl-a", "ctl-b"] {
+        let node = name(node);
+        assert_eq!(
+            fencing::devices(&made, &node),
+            fencing::devices(&plain, &node)
+        );
+    }
+}
+
+#[test]
+fn a_template_says_what_its_primitives_do_not() {
+    let cib = "<cib epoch=\"1\" admin_epoch=\"0\" num_updates=\"0\"><configuration><resources>\
+        <template id=\"t\" class=\"stonith\" type=\"fence_ipmilan\">\
+        <instance_attributes id=\"ti\"><nvpair id=\"1\" name=\"ip\" value=\"t\"/><nvpair id=\"2\" name=\"user\" value=\"t\"/></instance_attributes>\
+        <operations><op id=\"o\" name=\"monitor\" interval=\"2min\"/></operations></template>\
+        <primitive id=\"p\" template=\"t\"><instance_attributes id=\"pi\"><nvpair id=\"3\" name=\"ip\" value=\"p\"/>\
+        <nvpair id-ref=\"2\" name=\"login\"/></instance_attributes></primitive>\
+        </resources></configuration></cib>";
+    let cib = xml::parse("cibadmin", cib.as_bytes(), Cib::read).unwrap();
+    let [only] = cib.resources.as_slice() else {
+        panic!("{:?}", cib.resources)
+    };
+    let [primitive] = only.primitives() else {
+        panic!("{only:?}")
+    };
+    assert!(primitive.is_fence());
+    assert_eq!(primitive.agent, "fence_ipmilan");
+    assert_eq!(primitive.monitored_every_s, Some(120));
+    let said: Vec<_> = primitive.parameters.iter().collect();
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let expected = [pair("ip", "p"), pair("login", "t"), pair("user", "t")];
+    assert_eq!(
+        said,
+        expected.iter().map(|(n, v)| (n, v)).collect::<Vec<_>>()
+    );
+}
+
+#[tokio::test]
+async fn programs_tell_the_time_of_one_zone() {
+    let call = Call::new("printenv", ["TZ"], Duration::from_secs(10));
+    let finished = SystemPrograms.run(&call).await.unwrap();
+    assert_eq!(finished.output, b"UTC\n");
+}
+
+#[test]
+fn a_fencing_in_another_zone_or_finer_is_the_same_fencing() {
+    let noted = |text: String| text.replace("fenced=never", "fenced=2026-11-30T21:36:02Z");
+    for told in [
+        "2026-11-30 22:36:02 +01:00",
+        "2026-11-30 21:36:02.987654Z",
+        "2026-11-30 22:36:02.5+01:00",
+    ] {
+        let seen = altered("fenced", |text| {
+            noted(text).replace("2026-11-30 21:36:02Z", told)
+        });
+        assert_eq!(seen.pair().partner.ha, MemberHa::Down, "{told}");
+    }
+    let seen = altered("fenced", |text| {
+        text.replace("2026-11-30 21:36:02Z", "2026-11-30 21:36:02")
+    });
+    assert_eq!(
+        seen.pair().partner.ha,
+        MemberHa::Down,
+        "a local time proves nothing"
+    );
+    assert!(seen.monitor.fences.is_err());
 }
 
 #[test]

@@ -41,6 +41,11 @@ impl Hardware {
             }
             return self.note(node, "waits for giveback");
         }
+        // One without pools waits as well, for as long as its partner is there.
+        let without_pools = !self.pools.iter().any(|pool| pool.home == *node);
+        if without_pools && self.is_carried(node) && self.at(&partner).up().is_some() {
+            return self.note(node, "waits for giveback");
+        }
         let enabled = self.pair_of(node).is_some_and(|pair| self.ha_enabled(pair));
         let other = self.at(&partner);
         let lost = other.up().is_none() && other.proven_lost;

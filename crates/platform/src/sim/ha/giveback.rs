@@ -51,7 +51,9 @@ impl Hardware {
             return refuse(format!("{by} does not hold takeover {}", request.id));
         };
         let taken = transition.taken;
-        let name = &request.pool;
+        let Some(name) = &request.pool else {
+            return self.give_nothing_back(by, &taken);
+        };
         let pool = self.pools.iter().find(|pool| pool.name == *name);
         let Some(pool) = pool.filter(|pool| pool.home == taken) else {
             return refuse(format!("{name} is not a pool of {taken}"));
@@ -68,6 +70,24 @@ impl Hardware {
         }
         self.move_pool_home(name);
         self.close_giveback(&taken);
+        Ok(())
+    }
+
+    /// Ends a takeover that holds no pool.
+    fn give_nothing_back(&mut self, by: &NodeName, taken: &NodeName) -> Result<(), PlatformError> {
+        let away = |pool: &&Pool| pool.home == *taken && pool.owner.as_ref() != Some(taken);
+        if let Some(pool) = self.pools.iter().find(away) {
+            return refuse(format!("pool {} of {taken} is to go home", pool.name));
+        }
+        if !self.is_carried(taken) {
+            return Ok(());
+        }
+        if let Some(why) = self.giveback_veto(by, taken) {
+            return refuse(why);
+        }
+        self.open_window(taken, WindowKind::Giveback);
+        self.end_transition(taken);
+        self.close_giveback(taken);
         Ok(())
     }
 

@@ -68,6 +68,8 @@ impl Hardware {
                 let home = || self.pools.iter().filter(|pool| pool.home == *name);
                 let served = home().filter(|pool| pool.owner.as_ref() == Some(name));
                 match served.count() {
+                    // Without pools of its own it serves, unless its partner has taken it over.
+                    0 if home().count() == 0 && !self.is_carried(name) => MemberHa::Serving,
                     0 => MemberHa::WaitingForGiveback,
                     n if n < home().count() => MemberHa::PartialGiveback,
                     _ => MemberHa::Serving,

@@ -56,7 +56,7 @@ impl Inner {
         loop {
             match log.decide(append) {
                 Ok(Decision::IsThere(positions)) => {
-                    return self.compare(append, &positions).await;
+                    return self.compare(append, &positions, until).await;
                 }
                 // Nothing that was sent before can still happen: the head that it was to replace is gone.
                 Err(refusal) if is_fresh => return Err(refusal),
@@ -125,6 +125,7 @@ impl Inner {
         &self,
         append: &Append,
         positions: &[Position],
+        until: Instant,
     ) -> Result<Position, AppendError> {
         let doubtful = |unavailable: Unavailable| AppendError::Unknown(unavailable.why);
         let mut positions = positions.iter();
@@ -133,7 +134,8 @@ impl Inner {
         for write in &append.writes {
             for (event, position) in write.events.iter().zip(positions.by_ref()) {
                 if !page.iter().any(|entry| entry.position == *position) {
-                    page = self.append_around(*position).await.map_err(doubtful)?;
+                    let asked = self.append_around(*position, until).await;
+                    page = asked.map_err(doubtful)?;
                 }
                 let found = page.iter().find(|entry| entry.position == *position);
                 let wanted = (write.stream, event.id, &event.body);

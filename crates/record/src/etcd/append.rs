@@ -52,6 +52,8 @@ impl Inner {
         let bodies = bodies(append);
         // What is in doubt: a transaction of this append whose outcome is not known.
         let mut doubt: Option<Failed> = None;
+        // A refusal of what etcd may have done all the same. The read after it tells.
+        let mut refusal: Option<Failed> = None;
         let mut is_fresh = false;
         loop {
             match log.decide(append) {
@@ -59,19 +61,23 @@ impl Inner {
                     return self.compare(append, &positions, until).await;
                 }
                 // Nothing that was sent before can still happen: the head that it was to replace is gone.
-                Err(refusal) if is_fresh => return Err(refusal),
+                Err(decided) if is_fresh => return Err(decided),
                 Err(_) => {}
                 Ok(Decision::Append) => {
+                    if let Some(failed) = refusal {
+                        return Err(not_done(doubt, failed.into()));
+                    }
                     match self.attempt(log, append, &bodies, staged, until).await {
                         Ok(Attempt::Done(position)) => return Ok(position),
                         Ok(Attempt::Behind) => {}
-                        Err(failed) if failed.may_have_happened => doubt = Some(failed),
+                        Err(failed) if failed.may_happen_yet => doubt = Some(failed),
+                        Err(failed) if failed.may_have_happened => refusal = Some(failed),
                         Err(failed) => return Err(not_done(doubt, failed.into())),
                     }
                 }
             }
             if let Err(unavailable) = self.sync(log, until).await {
-                return Err(not_done(doubt, unavailable));
+                return Err(not_done(refusal.or(doubt), unavailable));
             }
             is_fresh = true;
         }

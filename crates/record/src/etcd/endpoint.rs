@@ -92,7 +92,7 @@ impl Endpoint {
         self.keep(connection);
         match status {
             StatusCode::OK => Ok(answer),
-            status => Err(self.refusal(status, &answer)),
+            status => Err(self.refusal(path, status, &answer)),
         }
     }
 
@@ -113,7 +113,7 @@ impl Endpoint {
                 let body = Limited::new(response.into_body(), LONGEST_ANSWER).collect();
                 let whole = timeout_at(until, body).await.map_err(|_| self.silence())?;
                 let whole = whole.map_err(|error| self.no_answer(&*error))?;
-                Err(self.refusal(status, &whole.to_bytes()))
+                Err(self.refusal(path, status, &whole.to_bytes()))
             }
         }
     }
@@ -198,11 +198,12 @@ impl Endpoint {
         Ok(sender)
     }
 
-    fn refusal(&self, status: StatusCode, answer: &[u8]) -> Trouble {
+    fn refusal(&self, path: &str, status: StatusCode, answer: &[u8]) -> Trouble {
         let endpoint = self.url.clone();
         match serde_json::from_slice::<Refusal>(answer) {
             Ok(refusal) => Trouble::Refused {
                 endpoint,
+                path: path.to_owned(),
                 code: Code::of(refusal.code),
                 message: refusal.message,
             },

@@ -26,6 +26,8 @@ const IDLE: usize = 4;
 /// The longest answer that is taken: a page of [`super::read::PAGE`] appends with 0.7 MiB each, in base64.
 const LONGEST_ANSWER: usize = 64 * 1024 * 1024;
 
+const NOT_ACCEPTED: &str = "etcd does not accept record.certificate, or wants one: its --trusted-ca-file must have signed it";
+
 type Connection = SendRequest<Full<Bytes>>;
 
 /// One member's client address.
@@ -230,7 +232,7 @@ impl Endpoint {
     fn no_answer(&self, error: &(dyn std::error::Error + 'static)) -> Trouble {
         let mut why = chain(error);
         if is_alert(error) {
-            why.push_str(" (etcd does not accept record.certificate, or wants one: its --trusted-ca-file must have signed it)");
+            why = format!("{why} ({NOT_ACCEPTED})");
         }
         Trouble::NoAnswer {
             endpoint: self.url.clone(),
@@ -256,12 +258,15 @@ fn beginning(answer: &[u8]) -> String {
 
 /// A certificate that is not believed is the most frequent fault, and says which file to look at.
 fn secured_why(error: &io::Error) -> String {
-    format!(
-        "TLS: {error} (record.ca must be the CA of etcd's certificate, and that must name this host)"
-    )
+    let why = match is_alert(error) {
+        true => NOT_ACCEPTED,
+        false => "record.ca must be the CA of etcd's certificate, and that must name this host",
+    };
+    format!("TLS: {error} ({why})")
 }
 
-/// Whether etcd ended the connection by an alert of TLS. With TLS 1.3 it judges a client's certificate when the client already sends.
+/// Whether etcd ended the connection by an alert of TLS. With TLS 1.3 it judges a client's certificate when the client already sends,
+/// with TLS 1.2 (etcd 3.5.1) before.
 fn is_alert(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {

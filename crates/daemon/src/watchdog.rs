@@ -24,7 +24,7 @@ const SHORTEST: Duration = Duration::from_millis(10);
 
 /// The agent's guard looks (5 s), acts (30 s) and settles consents (15 s); the rest is for a disk that is slow to commit.
 const AGENT_BOUND: Duration = Duration::from_secs(120);
-/// One answer of the record takes 20 s at most, or is none; the rest is for the mirror's disk.
+/// One answer of the record takes 20 s at most, or is what could be read by then; the rest is for the mirror's disk.
 const FOLLOWER_BOUND: Duration = Duration::from_secs(120);
 
 /// A loop that must go on.

@@ -284,7 +284,8 @@ impl Following {
                 .await?;
             // A long record is many pages: each of them is progress.
             self.pulse.beat();
-            let is_last = page.len() < PAGE;
+            // A short page is not the last one: the backend may have had no time for more.
+            let is_last = page.is_empty();
             for entry in page {
                 if let Err(gap) = self.current.apply(&entry) {
                     tracing::error!(%gap, "the record does not continue what was read before");

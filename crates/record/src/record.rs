@@ -76,7 +76,7 @@ pub trait Record: Send + Sync + 'static {
     /// When all its events are there already (a retry), that is `Ok` too, whatever the fence says now.
     async fn append(&self, append: Append) -> Result<Position, AppendError>;
 
-    /// The events of `stream` with numbers after `after`, in order, at most `limit`.
+    /// The events of `stream` with numbers after `after`, in order, at most `limit`. Fewer do not say that there are no more; none do.
     async fn read(
         &self,
         stream: StreamId,
@@ -84,7 +84,7 @@ pub trait Record: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Entry>, Unavailable>;
 
-    /// The events of all streams with positions after `after`, in order, at most `limit`.
+    /// The events of all streams with positions after `after`, in order, at most `limit`. Fewer do not say that there are no more; none do.
     async fn read_since(&self, after: Position, limit: usize) -> Result<Vec<Entry>, Unavailable>;
 
     /// The coordinator's generation.

@@ -5,8 +5,8 @@
 //! It needs root, Debian's systemd-container, util-linux, dpkg-dev and binutils, cargo-deb, once debootstrap with a mirror
 //! (`EVENKEEL_MIRROR` names another than Debian's own), and some minutes, so it is run by name, after the command line was built:
 //!
-//!     cargo build -p evenkeel-cli --bins
-//!     cargo test -p evenkeel-daemon --test installed -- --ignored --nocapture
+//!     cargo build --workspace --bins
+//!     cargo test --workspace --test installed -- --ignored --nocapture
 //!
 //! `EVENKEEL_DEB` names a package that is there already. `EVENKEEL_PROOF` names a folder for the hosts.
 
@@ -16,6 +16,7 @@ mod container;
 mod helped;
 mod keeper;
 mod node;
+mod removals;
 mod upgrades;
 
 use std::fs;
@@ -76,10 +77,12 @@ fn the_package_lives_and_dies_on_a_host() {
     chapter("over a database of the release before");
     upgrades::migrates(&host, &newer);
     as_one_of_a_pair(&host, &first);
+    chapter("not removed while Pacemaker has its resource");
+    removals::is_refused_with_the_record_in_pacemaker(&host);
     chapter("removed, and installed again");
-    is_removed(&host, &first);
-    chapter("purged");
-    is_purged(&host);
+    removals::is_removed(&host, &first);
+    chapter("purged, with data that are mounted");
+    removals::is_purged(&host);
 }
 
 /// With simulated hardware, of which the partner is a part.
@@ -335,18 +338,28 @@ fn hangs(host: &Container) {
 /// The daemon has its own view of what is mounted. A pool that Pacemaker unmounts to give it to the partner must not stay in
 /// use there.
 fn lets_a_pool_go(host: &Container) {
-    let before = "mkdir -p /pool/before /pool/after && mount -t tmpfs before /pool/before";
-    host.runs(&format!(
-        "{before} && systemctl restart evenkeeld && mount -t tmpfs after /pool/after"
-    ));
+    host.runs("mkdir -p /pool/before /pool/after && mount -t tmpfs before /pool/before");
+    // As docs/install.md has it for the pool that the record is on.
+    let dropin = "etc/systemd/system/evenkeeld.service.d/pool.conf";
+    write(host, dropin, "[Service]\nReadWritePaths=/pool/before\n");
+    host.runs("systemctl daemon-reload && systemctl restart evenkeeld");
+    host.runs("mount -t tmpfs after /pool/after");
     let pid = host.property("evenkeeld", "MainPID");
     let seen = host.runs(&format!("grep -o '/pool/[a-z]*' /proc/{pid}/mountinfo"));
     assert!(
         seen.contains("/pool/before") && seen.contains("/pool/after"),
         "{seen}"
     );
+    host.runs(&format!("nsenter -t {pid} -m touch /pool/before/record.db"));
     host.runs("umount /pool/before /pool/after");
-    host.refuses(&format!("grep '/pool/' /proc/{pid}/mountinfo"));
+    host.refuses(&format!("grep '/pool/' /proc/{pid}/mountinfo | grep tmpfs"));
+    // It comes once more, and can be written to.
+    host.runs("mount -t tmpfs again /pool/before");
+    host.runs(&format!("nsenter -t {pid} -m touch /pool/before/record.db"));
+    host.runs("umount /pool/before");
+    fs::remove_dir_all(host.root.join(dropin).parent().unwrap()).unwrap();
+    host.runs("systemctl daemon-reload && systemctl restart evenkeeld");
+    is_back(host);
 }
 
 pub(crate) fn is_back(host: &Container) {
@@ -355,26 +368,4 @@ pub(crate) fn is_back(host: &Container) {
         text.contains("coordinator n1")
     });
     knows_its_users(host);
-}
-
-fn is_removed(host: &Container, package: &str) {
-    host.runs("dpkg -r evenkeel 2>&1");
-    host.refuses("systemctl is-active evenkeeld");
-    host.runs(
-        "ls /etc/evenkeel/evenkeeld.toml /var/lib/evenkeel/pki/node.key /var/lib/evenkeel/node.db",
-    );
-    host.refuses("ls /usr/bin/evenkeeld /run/evenkeel");
-    host.runs(&format!("dpkg -i {package} 2>&1"));
-    is_back(host);
-}
-
-fn is_purged(host: &Container) {
-    host.runs("dpkg -P evenkeel 2>&1");
-    let left = host.runs(
-        "find / -xdev \\( -path /proc -o -path /sys -o -path /srv -o -path /slots -o -path /var/log/journal \\) -prune -o -iname '*evenkeel*' -print",
-    );
-    assert_eq!(left, "", "something is left");
-    host.refuses("getent passwd evenkeel-check");
-    let (_, failed) = host.tries("systemctl --failed --no-legend --plain | grep -i evenkeel");
-    assert_eq!(failed, "");
 }

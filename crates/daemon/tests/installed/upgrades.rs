@@ -35,6 +35,7 @@ pub(crate) fn is_upgraded_later(host: &Container, keeper: &Keeper, package: &str
     });
     let refused = host.refuses("dpkg -r evenkeel 2>&1");
     assert!(refused.contains("not removed now"), "{refused}");
+    assert!(!refused.contains("restarted later"), "{refused}");
     assert_eq!(host.property("evenkeeld", "MainPID"), pid);
     host.until("the giveback", || keeper.give_back().then_some(()));
     host.until_property("evenkeeld", "MainPID", |next| next != pid && next != "0");

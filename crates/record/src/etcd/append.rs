@@ -52,26 +52,32 @@ impl Inner {
         let bodies = bodies(append);
         // What is in doubt: a transaction of this append whose outcome is not known.
         let mut doubt: Option<Failed> = None;
+        // A refusal of what etcd may have done all the same. The read after it tells.
+        let mut refusal: Option<Failed> = None;
         let mut is_fresh = false;
         loop {
             match log.decide(append) {
                 Ok(Decision::IsThere(positions)) => {
-                    return self.compare(append, &positions).await;
+                    return self.compare(append, &positions, until).await;
                 }
                 // Nothing that was sent before can still happen: the head that it was to replace is gone.
-                Err(refusal) if is_fresh => return Err(refusal),
+                Err(decided) if is_fresh => return Err(decided),
                 Err(_) => {}
                 Ok(Decision::Append) => {
+                    if let Some(failed) = refusal {
+                        return Err(not_done(doubt, failed.into()));
+                    }
                     match self.attempt(log, append, &bodies, staged, until).await {
                         Ok(Attempt::Done(position)) => return Ok(position),
                         Ok(Attempt::Behind) => {}
-                        Err(failed) if failed.may_have_happened => doubt = Some(failed),
+                        Err(failed) if failed.may_happen_yet => doubt = Some(failed),
+                        Err(failed) if failed.may_have_happened => refusal = Some(failed),
                         Err(failed) => return Err(not_done(doubt, failed.into())),
                     }
                 }
             }
             if let Err(unavailable) = self.sync(log, until).await {
-                return Err(not_done(doubt, unavailable));
+                return Err(not_done(refusal.or(doubt), unavailable));
             }
             is_fresh = true;
         }
@@ -125,6 +131,7 @@ impl Inner {
         &self,
         append: &Append,
         positions: &[Position],
+        until: Instant,
     ) -> Result<Position, AppendError> {
         let doubtful = |unavailable: Unavailable| AppendError::Unknown(unavailable.why);
         let mut positions = positions.iter();
@@ -133,7 +140,8 @@ impl Inner {
         for write in &append.writes {
             for (event, position) in write.events.iter().zip(positions.by_ref()) {
                 if !page.iter().any(|entry| entry.position == *position) {
-                    page = self.append_around(*position).await.map_err(doubtful)?;
+                    let asked = self.append_around(*position, until).await;
+                    page = asked.map_err(doubtful)?;
                 }
                 let found = page.iter().find(|entry| entry.position == *position);
                 let wanted = (write.stream, event.id, &event.body);

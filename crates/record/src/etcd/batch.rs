@@ -136,6 +136,12 @@ impl Description {
         }
     }
 
+    /// The events, each with its position.
+    pub(super) fn positioned(&self) -> impl Iterator<Item = (&Described, Position)> {
+        let positions = (self.first.0..).map(Position);
+        self.events.iter().zip(positions)
+    }
+
     /// Position of the last event.
     pub(super) fn last(&self) -> Position {
         Position(self.first.0 + self.events.len() as u64 - 1)
@@ -167,8 +173,7 @@ impl Description {
     pub(super) fn entries(&self, bodies: &[u8]) -> Result<Vec<Entry>, Damaged> {
         let mut rest = bodies;
         let mut entries = Vec::with_capacity(self.events.len());
-        for (index, event) in self.events.iter().enumerate() {
-            let position = Position(self.first.0 + index as u64);
+        for (event, position) in self.positioned() {
             let damaged = |what: &str| Damaged(format!("the event at {position} {what}"));
             let body = rest.split_at_checked(event.size);
             let (body, others) = body.ok_or_else(|| damaged("is cut off"))?;

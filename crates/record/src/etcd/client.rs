@@ -206,7 +206,7 @@ impl Client {
         })
     }
 
-    /// A refusal that an alarm may be behind is told as the alarm, with what to do.
+    /// A refusal that an alarm may be behind is told as the alarm, with what to do. Whether it may have happened stays.
     async fn explained(&self, index: usize, trouble: Trouble) -> Trouble {
         let is_suspect = match trouble.code() {
             Some(Code::ResourceExhausted | Code::DataLoss) => true,
@@ -229,7 +229,13 @@ impl Client {
         let until = Instant::now() + ATTEMPT;
         let asked = self.ask(&self.endpoints[index], "maintenance/alarm", &body, until);
         match asked.await {
-            Ok(AlarmsAnswer { alarms }) => advice(&alarms).map_or(trouble, Trouble::Alarmed),
+            Ok(AlarmsAnswer { alarms }) => match advice(&alarms) {
+                Some(why) => Trouble::Alarmed {
+                    why,
+                    may_have_happened: trouble.may_have_happened(),
+                },
+                None => trouble,
+            },
             Err(_) => trouble,
         }
     }

@@ -26,6 +26,8 @@ const IDLE: usize = 4;
 /// The longest answer that is taken: a page of [`super::read::PAGE`] appends with 0.7 MiB each, in base64.
 const LONGEST_ANSWER: usize = 64 * 1024 * 1024;
 
+const NOT_ACCEPTED: &str = "etcd does not accept record.certificate, or wants one: its --trusted-ca-file must have signed it";
+
 type Connection = SendRequest<Full<Bytes>>;
 
 /// One member's client address.
@@ -92,7 +94,7 @@ impl Endpoint {
         self.keep(connection);
         match status {
             StatusCode::OK => Ok(answer),
-            status => Err(self.refusal(status, &answer)),
+            status => Err(self.refusal(path, status, &answer)),
         }
     }
 
@@ -113,7 +115,7 @@ impl Endpoint {
                 let body = Limited::new(response.into_body(), LONGEST_ANSWER).collect();
                 let whole = timeout_at(until, body).await.map_err(|_| self.silence())?;
                 let whole = whole.map_err(|error| self.no_answer(&*error))?;
-                Err(self.refusal(status, &whole.to_bytes()))
+                Err(self.refusal(path, status, &whole.to_bytes()))
             }
         }
     }
@@ -198,11 +200,12 @@ impl Endpoint {
         Ok(sender)
     }
 
-    fn refusal(&self, status: StatusCode, answer: &[u8]) -> Trouble {
+    fn refusal(&self, path: &str, status: StatusCode, answer: &[u8]) -> Trouble {
         let endpoint = self.url.clone();
         match serde_json::from_slice::<Refusal>(answer) {
             Ok(refusal) => Trouble::Refused {
                 endpoint,
+                path: path.to_owned(),
                 code: Code::of(refusal.code),
                 message: refusal.message,
             },
@@ -229,7 +232,7 @@ impl Endpoint {
     fn no_answer(&self, error: &(dyn std::error::Error + 'static)) -> Trouble {
         let mut why = chain(error);
         if is_alert(error) {
-            why.push_str(" (etcd does not accept record.certificate, or wants one: its --trusted-ca-file must have signed it)");
+            why = format!("{why} ({NOT_ACCEPTED})");
         }
         Trouble::NoAnswer {
             endpoint: self.url.clone(),
@@ -255,12 +258,15 @@ fn beginning(answer: &[u8]) -> String {
 
 /// A certificate that is not believed is the most frequent fault, and says which file to look at.
 fn secured_why(error: &io::Error) -> String {
-    format!(
-        "TLS: {error} (record.ca must be the CA of etcd's certificate, and that must name this host)"
-    )
+    let why = match is_alert(error) {
+        true => NOT_ACCEPTED,
+        false => "record.ca must be the CA of etcd's certificate, and that must name this host",
+    };
+    format!("TLS: {error} ({why})")
 }
 
-/// Whether etcd ended the connection by an alert of TLS. With TLS 1.3 it judges a client's certificate when the client already sends.
+/// Whether etcd ended the connection by an alert of TLS. With TLS 1.3 it judges a client's certificate when the client already sends,
+/// with TLS 1.2 (etcd 3.5.1) before.
 fn is_alert(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use evenkeel_model::{EventId, Generation, Position, Seq, StreamId};
+use evenkeel_model::{EventId, Position, Seq, StreamId};
 
 use super::batch::{Damaged, Description, Head};
 use crate::append::{Append, AppendError, Fence, PARTLY_THERE};
@@ -150,9 +150,4 @@ pub(super) fn head_after(append: &Append, described: &Description, before: &Head
         last: described.events.last().map(|event| event.id),
         min_reader: before.min_reader.max(1),
     }
-}
-
-/// Of an empty record too.
-pub(super) fn generation(head: Option<&Head>) -> Generation {
-    head.map(|head| head.generation).unwrap_or_default()
 }

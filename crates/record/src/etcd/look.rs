@@ -1,4 +1,8 @@
 //! A look at etcd's members: who they are, who votes, who answers. In the background, and bounded.
+//!
+//! Who answers is asked by a read of the record's head, which the daemon's user may do in every release, where `maintenance/status` is
+//! root's from etcd 3.6.0 and 3.5.28 on, until the releases of summer 2026. The read is a linearizable one: whoever answers it has a
+//! leader and a quorum and votes, since a learner refuses it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,11 +17,11 @@ use super::endpoint::Endpoint;
 use super::open::Inner;
 use super::options::ATTEMPT;
 use super::survival::{Seen, Voter};
-use super::trouble::{Failed, advice};
-use super::wire::{AlarmsAnswer, MemberAnswer, MembersAnswer, Num, StatusAnswer};
+use super::trouble::{Code, Failed, advice};
+use super::wire::{self, Alarm, AlarmsAnswer, MemberAnswer, MembersAnswer, Num, RangeAnswer};
 
-/// What a member, or nobody, said at an address.
-type Said = Result<StatusAnswer, String>;
+/// Which member answered at an address, or why none did.
+type Said = Result<Num, String>;
 
 /// Looks for as long as the handle is there.
 pub(super) async fn keep_looking(inner: Arc<Inner>) {
@@ -36,17 +40,17 @@ pub(super) async fn look(inner: &Arc<Inner>) {
             knowledge.seen = Some(seen);
             knowledge.trouble = None;
         }
-        Err(failed) => knowledge.trouble = Some(failed.to_string()),
+        Err(why) => knowledge.trouble = Some(why),
     }
 }
 
-async fn look_around(inner: &Arc<Inner>) -> Result<Seen, Failed> {
+/// The error is for people.
+async fn look_around(inner: &Arc<Inner>) -> Result<Seen, String> {
     let client = &inner.client;
     let asked = client.call("cluster/member/list", &json!({})).await;
-    let MembersAnswer { mut members } = asked?;
+    let MembersAnswer { mut members } = asked.map_err(unlisted)?;
     members.sort_by(|one, other| one.name.cmp(&other.name));
-    let all = json!({"action": "GET"});
-    let AlarmsAnswer { alarms } = client.call("maintenance/alarm", &all).await?;
+    let alarms = alarms(inner).await.map_err(|failed| failed.to_string())?;
     let said = ask_all(inner, &members).await;
     let at = Instant::now();
     let places = places(inner, &members, &said);
@@ -72,6 +76,28 @@ async fn look_around(inner: &Arc<Inner>) -> Result<Seen, Failed> {
     })
 }
 
+/// Without the list nobody knows how many members vote: the endpoints that are configured may be some of them only. So nothing is
+/// counted then.
+fn unlisted(failed: Failed) -> String {
+    match failed.code() {
+        Some(Code::PermissionDenied) => format!(
+            "{failed}. Only that list says how many members vote. etcd 3.5.28 and 3.6.9 keep it for root, releases after them \
+             do not: update etcd, or let record.user have the role (`etcdctl user grant-role evenkeel root`)"
+        ),
+        Some(_) | None => failed.to_string(),
+    }
+}
+
+/// None are known where this user may not ask: then the next write is what tells.
+async fn alarms(inner: &Inner) -> Result<Vec<Alarm>, Failed> {
+    let all = json!({"action": "GET"});
+    match inner.client.call("maintenance/alarm", &all).await {
+        Ok(AlarmsAnswer { alarms }) => Ok(alarms),
+        Err(failed) if failed.code() == Some(Code::PermissionDenied) => Ok(Vec::new()),
+        Err(failed) => Err(failed),
+    }
+}
+
 /// All configured endpoints, and what the members advertise beyond them.
 async fn ask_all(inner: &Arc<Inner>, members: &[MemberAnswer]) -> BTreeMap<String, Said> {
     let endpoints = inner.client.endpoints().iter();
@@ -92,10 +118,10 @@ async fn ask_all(inner: &Arc<Inner>, members: &[MemberAnswer]) -> BTreeMap<Strin
 
 async fn ask(inner: &Inner, url: &str) -> Said {
     let until = Instant::now() + ATTEMPT;
-    let body = Bytes::from_static(b"{}");
+    let body = Bytes::from(wire::get(&inner.keys.head()).to_string());
     let known = inner.client.endpoints().iter().find(|it| it.url == url);
-    let path = "maintenance/status";
-    let asked = match known {
+    let path = "kv/range";
+    let asked: Result<RangeAnswer, _> = match known {
         Some(endpoint) => inner.client.ask(endpoint, path, &body, until).await,
         None => {
             let endpoint = Endpoint::new(url, inner.tls.as_ref())?;
@@ -106,7 +132,8 @@ async fn ask(inner: &Inner, url: &str) -> Said {
             inner.client.ask(&endpoint, path, &body, until).await
         }
     };
-    asked.map_err(|trouble| trouble.to_string())
+    let answer = asked.map_err(|trouble| trouble.to_string())?;
+    Ok(answer.header.member_id)
 }
 
 /// Which member is on which node: by who answers at the node's endpoint, now or at an earlier look, else by who advertises it.
@@ -118,8 +145,8 @@ fn places(
     let mut learned = inner.learned();
     for (node, url) in &inner.members {
         let url = plain(url);
-        if let Some(Ok(status)) = said.get(&url) {
-            learned.insert(node.clone(), status.header.member_id);
+        if let Some(Ok(member)) = said.get(&url) {
+            learned.insert(node.clone(), *member);
         } else if !learned.contains_key(node) {
             let advertises =
                 |member: &&MemberAnswer| member.client_urls.iter().any(|it| plain(it) == url);
@@ -135,24 +162,21 @@ fn places(
         .collect()
 }
 
-/// Why the member does not count; none if it answers somewhere and knows a leader.
+/// Why the member does not count; none if it answers somewhere.
 fn trouble(member: &MemberAnswer, said: &BTreeMap<String, Said>) -> Option<String> {
     let mut answers = said.values().filter_map(|said| said.as_ref().ok());
-    match answers.find(|status| status.header.member_id == member.id) {
-        Some(status) if status.leader == Num(0) => Some("knows no leader".to_owned()),
-        Some(_) => None,
-        None => {
-            let mut refusals = member
-                .client_urls
-                .iter()
-                .filter_map(|url| said.get(&plain(url)));
-            let why = refusals.find_map(|said| said.as_ref().err());
-            Some(match why {
-                Some(why) => format!("does not answer ({why})"),
-                None => "does not answer".to_owned(),
-            })
-        }
+    if answers.any(|answered| *answered == member.id) {
+        return None;
     }
+    let mut refusals = member
+        .client_urls
+        .iter()
+        .filter_map(|url| said.get(&plain(url)));
+    let why = refusals.find_map(|said| said.as_ref().err());
+    Some(match why {
+        Some(why) => format!("does not answer ({why})"),
+        None => "does not answer".to_owned(),
+    })
 }
 
 fn plain(url: &str) -> String {

@@ -16,6 +16,7 @@ use super::client::Client;
 use super::lease::Granted;
 use super::log::Log;
 use super::options::{EtcdOptions, EtcdTls};
+use super::read::READ;
 use super::stage::PART;
 use super::survival::Knowledge;
 use super::trouble::{Code, Failed};
@@ -29,6 +30,8 @@ use crate::record::{LeaseState, PutBlobError, Record, Survival, Unavailable};
 const APPEND: Duration = Duration::from_secs(10);
 /// How long an append may take beyond that for each MiB of it, where it goes ahead in parts.
 const APPEND_MIB: Duration = Duration::from_secs(1);
+/// How long storing a value of at most 16 MiB may take.
+const VALUE: Duration = Duration::from_secs(30);
 /// How long opening may read. It is tried again by whoever opens, from the beginning.
 const OPENING: Duration = Duration::from_secs(300);
 /// Operations of the longest transaction there can be; see the module.
@@ -213,11 +216,13 @@ impl Record for EtcdRecord {
         after: Seq,
         limit: usize,
     ) -> Result<Vec<Entry>, Unavailable> {
-        self.inner.read(stream, after, limit).await
+        let until = Instant::now() + READ;
+        self.inner.read(stream, after, limit, until).await
     }
 
     async fn read_since(&self, after: Position, limit: usize) -> Result<Vec<Entry>, Unavailable> {
-        self.inner.read_since(after, limit).await
+        let until = Instant::now() + READ;
+        self.inner.read_since(after, limit, until).await
     }
 
     async fn generation(&self) -> Result<Generation, Unavailable> {
@@ -244,12 +249,14 @@ impl Record for EtcdRecord {
     async fn put_blob(&self, bytes: Vec<u8>) -> Result<Digest, PutBlobError> {
         check_blob_size(&bytes)?;
         let digest = digest_of(&bytes);
-        self.inner.put_value(digest, &bytes).await?;
+        let until = Instant::now() + VALUE;
+        self.inner.put_value(digest, &bytes, until).await?;
         Ok(digest)
     }
 
     async fn get_blob(&self, digest: Digest) -> Result<Option<Vec<u8>>, Unavailable> {
-        self.inner.get_value(digest).await
+        let until = Instant::now() + READ;
+        self.inner.get_value(digest, until).await
     }
 
     fn survives_without(&self, down: &[NodeName]) -> Survival {

@@ -15,9 +15,11 @@ pub(super) enum Trouble {
     #[error("{endpoint} does not answer: {why}")]
     NoAnswer { endpoint: String, why: String },
     /// etcd answered that it does not do it.
-    #[error("{endpoint} refuses: {message} ({code})")]
+    #[error("{endpoint} refuses {path}: {message} ({})", told(*.code, .path))]
     Refused {
         endpoint: String,
+        /// Of the call.
+        path: String,
         code: Code,
         message: String,
     },
@@ -38,8 +40,12 @@ pub(super) enum Trouble {
     #[error("{0}")]
     Own(String),
     /// etcd takes no writes until someone sees to it.
-    #[error("{0}")]
-    Alarmed(String),
+    #[error("{why}")]
+    Alarmed {
+        why: String,
+        /// Of the refusal that the alarm explains.
+        may_have_happened: bool,
+    },
 }
 
 /// Codes of gRPC, as the gateway passes them on.
@@ -76,18 +82,22 @@ impl Code {
 
     fn may_have_happened(self) -> bool {
         match self {
-            Self::Unsettled(_) => true,
+            // etcd carries a write that crosses its quota out, and refuses it then.
+            Self::Unsettled(_) | Self::ResourceExhausted => true,
             // etcd gives these before it changes anything.
             Self::InvalidArgument
             | Self::NotFound
             | Self::PermissionDenied
-            | Self::ResourceExhausted
             | Self::FailedPrecondition
             | Self::OutOfRange
             | Self::Unimplemented
             | Self::DataLoss
             | Self::Unauthenticated => false,
         }
+    }
+
+    fn is_settled(self) -> bool {
+        !matches!(self, Self::Unsettled(_))
     }
 }
 
@@ -96,9 +106,7 @@ impl fmt::Display for Code {
         match self {
             Self::InvalidArgument => f.write_str("invalid argument"),
             Self::NotFound => f.write_str("not found"),
-            Self::PermissionDenied => {
-                f.write_str("record.user needs a role with `readwrite` on record.prefix")
-            }
+            Self::PermissionDenied => f.write_str("permission denied"),
             Self::ResourceExhausted => f.write_str("resource exhausted"),
             Self::FailedPrecondition => f.write_str("failed precondition"),
             Self::OutOfRange => f.write_str("out of range"),
@@ -110,16 +118,45 @@ impl fmt::Display for Code {
     }
 }
 
+/// What a refusal means for whoever set etcd up. What the daemon cannot do without is allowed by its prefix; the rest is root's in some
+/// releases of etcd.
+fn told(code: Code, path: &str) -> String {
+    let is_of_record = path != "kv/compaction"
+        && ["kv/", "lease/", "watch"]
+            .iter()
+            .any(|of_record| path.starts_with(of_record));
+    match code {
+        Code::PermissionDenied if is_of_record => {
+            "record.user needs a role with `readwrite` on record.prefix".to_owned()
+        }
+        Code::PermissionDenied => "this etcd wants the role root for it".to_owned(),
+        other => other.to_string(),
+    }
+}
+
 impl Trouble {
     /// Whether the request may have been carried out, or may be yet.
     pub(super) fn may_have_happened(&self) -> bool {
         match self {
+            Self::NotReached { .. } | Self::Own(_) => false,
+            // It is noticed by an answer.
+            Self::NoAnswer { .. } | Self::NotEtcd { .. } | Self::OtherCluster { .. } => true,
+            Self::Refused { code, .. } => code.may_have_happened(),
+            Self::Alarmed {
+                may_have_happened, ..
+            } => *may_have_happened,
+        }
+    }
+
+    /// Whether it may still be carried out. If not, a read tells whether it was.
+    pub(super) fn may_happen_yet(&self) -> bool {
+        match self {
+            Self::NoAnswer { .. } | Self::NotEtcd { .. } => true,
+            Self::Refused { code, .. } => !code.is_settled(),
             Self::NotReached { .. }
             | Self::OtherCluster { .. }
             | Self::Own(_)
-            | Self::Alarmed(_) => false,
-            Self::NoAnswer { .. } | Self::NotEtcd { .. } => true,
-            Self::Refused { code, .. } => code.may_have_happened(),
+            | Self::Alarmed { .. } => false,
         }
     }
 
@@ -128,8 +165,8 @@ impl Trouble {
         match self {
             Self::NotReached { .. } | Self::NoAnswer { .. } | Self::NotEtcd { .. } => true,
             Self::OtherCluster { .. } => true,
-            Self::Own(_) | Self::Alarmed(_) => false,
-            Self::Refused { code, .. } => code.may_have_happened(),
+            Self::Own(_) | Self::Alarmed { .. } => false,
+            Self::Refused { code, .. } => !code.is_settled(),
         }
     }
 
@@ -141,7 +178,7 @@ impl Trouble {
             | Self::NotEtcd { .. }
             | Self::OtherCluster { .. }
             | Self::Own(_)
-            | Self::Alarmed(_) => None,
+            | Self::Alarmed { .. } => None,
         }
     }
 }
@@ -152,6 +189,8 @@ pub(super) struct Failed {
     troubles: Vec<(usize, Trouble)>,
     /// Whether one of the tries may have been carried out.
     pub(super) may_have_happened: bool,
+    /// Whether one of them may be yet.
+    pub(super) may_happen_yet: bool,
 }
 
 impl Failed {
@@ -160,12 +199,14 @@ impl Failed {
         Self {
             troubles: Vec::new(),
             may_have_happened: false,
+            may_happen_yet: false,
         }
     }
 
     /// Endpoint number `index` had this trouble.
     pub(super) fn note(&mut self, index: usize, trouble: Trouble) {
         self.may_have_happened |= trouble.may_have_happened();
+        self.may_happen_yet |= trouble.may_happen_yet();
         self.troubles.retain(|(of, _)| *of != index);
         self.troubles.push((index, trouble));
     }
@@ -174,6 +215,7 @@ impl Failed {
     #[must_use]
     pub(super) fn without_doubt(mut self) -> Self {
         self.may_have_happened = false;
+        self.may_happen_yet = false;
         self
     }
 
@@ -261,8 +303,52 @@ mod tests {
 
     #[test]
     fn only_what_etcd_says_before_it_acts_is_a_no() {
-        for (number, happened) in [(3, false), (8, false), (16, false), (2, true), (14, true)] {
-            assert_eq!(Code::of(number).may_have_happened(), happened, "{number}");
+        // Number, whether it may have happened, whether it may happen yet.
+        for (number, happened, yet) in [
+            (3, false, false),
+            (16, false, false),
+            (8, true, false),
+            (2, true, true),
+            (14, true, true),
+        ] {
+            let refused = Trouble::Refused {
+                endpoint: "a".to_owned(),
+                path: "kv/txn".to_owned(),
+                code: Code::of(number),
+                message: String::new(),
+            };
+            let said = (refused.may_have_happened(), refused.may_happen_yet());
+            assert_eq!(said, (happened, yet), "{number}");
+            assert_eq!(refused.is_worth_another(), yet, "{number}");
+        }
+        let elsewhere = Trouble::OtherCluster {
+            endpoint: "a".to_owned(),
+            is: 1,
+            was: 2,
+        };
+        assert!(
+            elsewhere.may_have_happened(),
+            "another cluster has answered"
+        );
+        let mut failed = Failed::none();
+        failed.note(
+            0,
+            Trouble::Alarmed {
+                why: "NOSPACE".to_owned(),
+                may_have_happened: true,
+            },
+        );
+        assert!(failed.may_have_happened && !failed.may_happen_yet);
+    }
+
+    #[test]
+    fn a_refusal_names_the_permission_that_is_missing() {
+        let told = |path: &str| told(Code::PermissionDenied, path);
+        for path in ["kv/range", "kv/txn", "lease/grant", "watch"] {
+            assert!(told(path).contains("record.prefix"), "{path}");
+        }
+        for path in ["kv/compaction", "maintenance/alarm", "cluster/member/list"] {
+            assert!(told(path).contains("role root"), "{path}");
         }
     }
 

@@ -65,6 +65,8 @@ pub(super) struct Kv {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct RangeAnswer {
+    /// The default in a transaction's answer.
+    pub(super) header: Header,
     pub(super) kvs: Vec<Kv>,
 }
 
@@ -145,15 +147,6 @@ pub(super) struct MemberAnswer {
     pub(super) client_urls: Vec<String>,
     #[serde(rename = "isLearner")]
     pub(super) is_learner: bool,
-}
-
-/// Of `maintenance/status`: what one member says of itself.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct StatusAnswer {
-    pub(super) header: Header,
-    /// Zero when it knows of none.
-    pub(super) leader: Num,
 }
 
 /// Of `maintenance/alarm`.

@@ -1,4 +1,4 @@
-//! The record on etcd, against real servers: `cargo test -p evenkeel-record --test etcd -- --ignored`, with Debian's packages
+//! The record on etcd, against real servers: `cargo test --workspace --test etcd -- --ignored`, with Debian's packages
 //! `etcd-server` and `etcd-client`.
 
 #![expect(
@@ -8,7 +8,9 @@
 
 mod cluster;
 mod conforms;
+mod front;
 mod limits;
+mod newer;
 mod proxy;
 mod refused;
 mod storm;

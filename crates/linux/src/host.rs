@@ -34,6 +34,23 @@ impl Host {
         self.root.join(path.strip_prefix("/").unwrap_or(path))
     }
 
+    /// The folder that a path leads to, by its name on the machine; none where there is none.
+    pub(crate) fn real(&self, path: impl AsRef<Path>) -> Result<Option<PathBuf>, PlatformError> {
+        let path = path.as_ref();
+        let real = |path: &Path| match std::fs::canonicalize(path) {
+            Ok(real) => Ok(Some(real)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(unreadable(path, &error)),
+        };
+        let (Some(root), Some(real)) = (real(&self.root)?, real(&self.path(path))?) else {
+            return Ok(None);
+        };
+        Ok(real
+            .strip_prefix(root)
+            .ok()
+            .map(|within| Path::new("/").join(within)))
+    }
+
     /// The text of a small file of the kernel's or of a configuration, without white space around it. Blocks for
     /// as long as the kernel takes to make it up.
     pub fn read(&self, path: impl AsRef<Path>) -> Result<String, PlatformError> {

@@ -9,11 +9,11 @@ use super::notes::Notes;
 use crate::Host;
 use crate::block;
 use crate::inventory::disks::{Disk, of_blocks};
+use crate::inventory::filesystem::{devices, mount_on};
 use crate::inventory::lvm;
 use crate::inventory::md::{self, Array};
 use crate::inventory::zfs::{self, Zpool};
 use crate::look::{Answer, blocking, unavailable};
-use crate::mounts::{mounts, on};
 use crate::storage::PoolPlace;
 use evenkeel_platform::devices::{Group, GroupId};
 
@@ -126,12 +126,20 @@ async fn arrays_of(host: &Host, storage: &Storage) -> Answer<Vec<String>> {
             own.map(|pv| pv.pv_name).collect()
         }
         Storage::Filesystem { device, folder } => {
-            let folder = folder.clone();
-            let source = blocking(host, "what is mounted", move |host| {
-                let mounts = mounts(host)?;
-                Ok(on(&mounts, &folder.to_string_lossy()).map(|mount| mount.source))
+            let (device, folder) = (device.clone(), folder.clone());
+            let below = blocking(host, "what is mounted", move |host| {
+                let Some(mount) = mount_on(host, &folder)? else {
+                    return Ok(vec![device]);
+                };
+                match block::resolve(host, &mount.source)? {
+                    Some(name) => {
+                        let names = devices(host, &mount, name)?.into_iter();
+                        Ok(names.map(|name| format!("/dev/{name}")).collect())
+                    }
+                    None => Ok(vec![mount.source]),
+                }
             });
-            vec![source.await?.unwrap_or_else(|| device.clone())]
+            below.await?
         }
     };
     blocking(host, "arrays", move |host| {

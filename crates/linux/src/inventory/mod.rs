@@ -6,7 +6,8 @@
 mod alerts;
 mod clients;
 pub(crate) mod disks;
-mod filesystem;
+mod drbd;
+pub(crate) mod filesystem;
 mod found;
 mod health;
 mod identity;

@@ -15,10 +15,10 @@ use evenkeel_model::{BootSettings, GrubSettings, Slot, SlotHealth};
 
 use super::disk::Disk;
 use super::grubenv::{BLOCK_BYTES, Environment, differ_in_one_sector};
-use super::mounts::Mounts;
 use super::trees::Trees;
 use super::{FileLoader, Seen, cmdline, refuse, unavailable};
 use crate::host::Host;
+use crate::mounts::{Mount, Mounts};
 use evenkeel_platform::PlatformError;
 
 /// Tries have one digit.
@@ -124,7 +124,7 @@ impl Grub {
             return unavailable(format!("no mount holds {}", self.env.display()));
         };
         let why = match mount.kind.as_str() {
-            "ext2" | "ext3" | "ext4" | "vfat" | "xfs" => self.unwritable_device(&mount.device)?,
+            "ext2" | "ext3" | "ext4" | "vfat" | "xfs" => self.unwritable_device(&mount.dev)?,
             other => Some(format!("it lies on {other}")),
         };
         Ok(why)
@@ -162,7 +162,7 @@ impl FileLoader for Grub {
             default: next.unwrap_or(Slot::A),
             a: choice.a.health(booted == Slot::A),
             b: choice.b.health(booted == Slot::B),
-            writable: mounts.of(&self.env).is_some_and(|mount| !mount.read_only),
+            writable: mounts.of(&self.env).is_some_and(Mount::takes_writes),
         })
     }
 

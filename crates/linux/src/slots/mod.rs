@@ -13,7 +13,6 @@ mod grub;
 mod grubenv;
 mod image;
 mod loader_conf;
-mod mounts;
 mod rauc;
 mod rauc_state;
 mod rules;

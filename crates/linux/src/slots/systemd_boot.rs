@@ -12,11 +12,11 @@ use evenkeel_model::{BootSettings, EntrySettings, Slot, SlotHealth, SystemdBootS
 
 use super::disk::Disk;
 use super::loader_conf::{LoaderConf, fits};
-use super::mounts::Mounts;
 use super::systemd_entries::Entries;
 use super::trees::Trees;
 use super::{FileLoader, Seen, cmdline, efi, refuse, unavailable};
 use crate::host::Host;
+use crate::mounts::Mounts;
 use evenkeel_platform::PlatformError;
 
 /// A place in the order for a slot's first entry that leaves room on both sides.
@@ -158,7 +158,7 @@ impl SystemdBoot {
 
     fn check_mounted(&self) -> Result<bool, PlatformError> {
         match Mounts::read(&self.host)?.at(&self.settings.esp) {
-            Some(mount) => Ok(!mount.read_only),
+            Some(mount) => Ok(mount.takes_writes()),
             None => unavailable(format!(
                 "the EFI system partition is not mounted at {}",
                 self.settings.esp.display()

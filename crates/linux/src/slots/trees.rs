@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use evenkeel_model::Slot;
 
-use super::mounts::{Mount, Mounts};
 use super::{is_writable, unavailable};
 use crate::host::Host;
+use crate::mounts::{Mount, Mounts};
 use evenkeel_platform::PlatformError;
 
 /// The trees of both slots.
@@ -91,5 +91,5 @@ fn check_mounted(mounts: &Mounts, booted: &Path, other: &Path) -> Result<bool, P
             other.display()
         ));
     }
-    Ok(!alternate.read_only)
+    Ok(alternate.takes_writes())
 }

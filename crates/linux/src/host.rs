@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::look::unreadable;
 use crate::program::{Call, Finished, Programs, SystemPrograms};
 use evenkeel_platform::PlatformError;
 
@@ -78,23 +79,6 @@ impl Host {
 
     /// Runs a program that must succeed, and gives what it printed.
     pub async fn output(&self, call: &Call) -> Result<Vec<u8>, PlatformError> {
-        let finished = self.programs.run(call).await?;
-        match finished.code {
-            Some(0) => Ok(finished.output),
-            Some(code) => Err(PlatformError::Unavailable(format!(
-                "{} ended with {code}: {}",
-                call.line(),
-                finished.errors
-            ))),
-            None => Err(PlatformError::Unavailable(format!(
-                "{} was ended by a signal: {}",
-                call.line(),
-                finished.errors
-            ))),
-        }
+        self.programs.run(call).await?.printed(call)
     }
-}
-
-fn unreadable(path: &Path, error: &io::Error) -> PlatformError {
-    PlatformError::Unavailable(format!("{} cannot be read: {error}", path.display()))
 }

@@ -120,18 +120,6 @@ impl Machine {
         ports::ports(&self.host, &self.settings.ports).await
     }
 
-    /// Free space, where the alternate slot lives in `slot`: which one that is changes with every update.
-    ///
-    /// # Errors
-    /// Unavailable, with why.
-    pub async fn space_with(&self, slot: std::path::PathBuf) -> Result<Space, PlatformError> {
-        let places = Places {
-            slot,
-            ..self.places.clone()
-        };
-        space::space(&self.host, &places).await
-    }
-
     async fn seen_disks(&self) -> Answer<Vec<disks::Disk>> {
         disks::disks(&self.host, &self.settings.local_disks).await
     }

@@ -145,7 +145,7 @@ impl Bench {
             settings,
             pools,
             self.state.path(),
-            None,
+            Ok(None),
         )
     }
 
@@ -383,7 +383,7 @@ async fn a_drive_belongs_to_its_array_whatever_the_kernel_calls_that() {
         }));
         let pools = Arc::new(Named(vec![data]));
         let settings = InventorySettings::default();
-        let hardware = Hardware::new(host, node("node1"), settings, pools, state.path(), None);
+        let hardware = Hardware::new(host, node("node1"), settings, pools, state.path(), Ok(None));
         let groups = hardware.groups().await.unwrap();
         let told: Vec<_> = groups
             .iter()
@@ -451,7 +451,7 @@ async fn a_drive_leaves_a_zfs_pool_and_one_that_an_admin_took_out_stays_out() {
     };
     let pools = Arc::new(Named(vec![pool("data", Some("node1"), tank)]));
     let (host, settings) = (tree.host(zpool.clone()), InventorySettings::default());
-    let hardware = Hardware::new(host, node("node1"), settings, pools, state.path(), None);
+    let hardware = Hardware::new(host, node("node1"), settings, pools, state.path(), Ok(None));
     hardware.take_offline(&request()).await.unwrap();
     hardware.take_offline(&request()).await.unwrap();
     let groups = hardware.groups().await.unwrap();

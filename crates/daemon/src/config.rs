@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use evenkeel_linux::devices::{HttpsRedfish, RedfishError};
 use evenkeel_model::{
     DownloadSettings, EtcdSettings, NodeName, NodeSettings, PlatformSettings, RecordSettings,
     SlotSettings,
@@ -62,6 +63,13 @@ pub(crate) enum ConfigError {
         "{path}: platform.sp.none says that there is no service processor, and platform.sp.{named} names one"
     )]
     NoProcessor { path: PathBuf, named: &'static str },
+    /// Its text names the setting.
+    #[error("{path}: these settings of the service processor cannot be meant")]
+    Redfish {
+        path: PathBuf,
+        #[source]
+        source: RedfishError,
+    },
     #[error("{path}: lab.minute_ms is 0, and a minute takes time")]
     NoMinute { path: PathBuf },
 }
@@ -158,7 +166,7 @@ fn check_partner(path: &Path, settings: &NodeSettings) -> Result<(), ConfigError
     }
 }
 
-/// There either are service processors, or there are none.
+/// There either are service processors, or there are none; and whoever has one can be spoken to, and is not anybody.
 fn check_processors(path: &Path, settings: &NodeSettings) -> Result<(), ConfigError> {
     let PlatformSettings::Linux(linux) = &settings.platform else {
         return Ok(());
@@ -169,13 +177,15 @@ fn check_processors(path: &Path, settings: &NodeSettings) -> Result<(), ConfigEr
         ("partner", sp.partner.is_some()),
         ("redfish", sp.redfish.is_some()),
     ];
-    match named.into_iter().find(|(_, named)| sp.none && *named) {
-        Some((named, _)) => Err(ConfigError::NoProcessor {
-            path: path.to_owned(),
-            named,
-        }),
-        None => Ok(()),
+    if let Some((named, _)) = named.into_iter().find(|(_, named)| sp.none && *named) {
+        let path = path.to_owned();
+        return Err(ConfigError::NoProcessor { path, named });
     }
+    let checked = sp.redfish.as_ref().map(HttpsRedfish::check).transpose();
+    checked.map(drop).map_err(|source| {
+        let path = path.to_owned();
+        ConfigError::Redfish { path, source }
+    })
 }
 
 /// A configuration that names no node is that of the host: so the same file does for all of a cluster's.
@@ -326,6 +336,16 @@ fn platform_paths(platform: &PlatformSettings) -> Vec<(&'static str, &PathBuf)> 
             paths.extend(own.map(|path| ("platform.sp.own.password_file", path)));
             let partner = partner.as_ref().map(|sp| &sp.password_file);
             paths.extend(partner.map(|path| ("platform.sp.partner.password_file", path)));
+            if let Some(redfish) = &linux.sp.redfish {
+                let password = &redfish.password_file;
+                paths.push(("platform.sp.redfish.password_file", password));
+                paths.extend(
+                    redfish
+                        .ca
+                        .iter()
+                        .map(|path| ("platform.sp.redfish.ca", path)),
+                );
+            }
             paths
         }
     }
@@ -523,6 +543,31 @@ mod tests {
                      partner = { host = \"h\", user = \"u\", password_file = \"/p\" }";
         let wrong = refused(simulated, linux);
         assert!(wrong.contains("platform.sp.partner names one"), "{wrong}");
+        for (redfish, why) in [
+            (
+                "url = \"https://bmc\", password_file = \"/p\"",
+                "needs a ca or a fingerprint",
+            ),
+            (
+                "url = \"bmc\", password_file = \"/p\", ca = \"/ca\"",
+                "redfish.url is \"bmc\"",
+            ),
+            (
+                "url = \"https://bmc\", password_file = \"p\", ca = \"/ca\"",
+                "redfish.password_file is p",
+            ),
+            (
+                "url = \"https://bmc\", password_file = \"/p\", ca = \"ca\"",
+                "redfish.ca is ca",
+            ),
+        ] {
+            let linux = format!(
+                "backend = \"linux\"\nslots = {{ kind = \"directory\", path = \"/slots\" }}\n[platform.sp]\n\
+                 redfish = {{ user = \"u\", {redfish} }}"
+            );
+            let wrong = refused(simulated, &linux);
+            assert!(wrong.contains(why), "{wrong}");
+        }
         let wrong = refused("# tries = 10", "tries = 0");
         assert!(wrong.contains("download.tries is 0"), "{wrong}");
         let wrong = refused("# ca = [\"/", "ca = [\"./");

@@ -103,7 +103,7 @@ mod tests {
     fn its_unit_leaves_it_the_time_to_end_what_is_under_way() {
         let unit = include_str!("../../../systemd/evenkeel-machine.service");
         let seconds = says(unit, "TimeoutStopSec=").unwrap();
-        assert!(Duration::from_secs(seconds.parse().unwrap()) > remote::CALL);
+        assert!(Duration::from_secs(seconds.parse().unwrap()) > remote::ENDS_WITHIN);
         // Programs that it runs are not told to end while it waits for them.
         assert_eq!(says(unit, "KillMode="), Some("mixed"));
     }

@@ -4,7 +4,8 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use evenkeel_platform::sim::{MAX_LINE_BYTES, ShortPath};
+use evenkeel_platform::sim::ShortPath;
+use evenkeel_platform::wire::MAX_LINE_BYTES;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};

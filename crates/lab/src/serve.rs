@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering;
 use anyhow::{Context, Result};
 use evenkeel_model::{NodeName, Space};
 use evenkeel_platform::PlatformError;
-use evenkeel_platform::sim::{Command, Fault, Hardware, Reply, Request, Response};
+use evenkeel_platform::sim::{Fault, Hardware, Request, Response};
+use evenkeel_platform::wire::{Command, Reply};
 use nix::sys::statvfs::statvfs;
 use tokio::net::UnixListener;
 

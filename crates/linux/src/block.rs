@@ -20,8 +20,10 @@ pub(crate) fn names(host: &Host) -> Answer<Vec<String>> {
     entries(host, "/sys/class/block")
 }
 
-/// The kernel's name of a device that is given by a path, whatever links lead to it.
+/// The kernel's name of a device, whatever links lead to it. It is given by a path, or as `mount` and the resource agent for
+/// filesystems take it too (mount(8)): `UUID=…`, `-U …`, `LABEL=…`, `-L …`.
 pub(crate) fn resolve(host: &Host, device: &str) -> Answer<Option<String>> {
+    let device = &path_of(device);
     if let Some(name) = link_name(host, device)?
         && exists(host, folder(&name))?
     {
@@ -37,6 +39,35 @@ pub(crate) fn resolve(host: &Host, device: &str) -> Answer<Option<String>> {
         }
     }
     Ok(None)
+}
+
+/// udev's link for a device that is given by a tag.
+fn path_of(device: &str) -> String {
+    const TAGS: [(&[&str], &str); 4] = [
+        (&["UUID=", "--uuid=", "--uuid", "-U"], "by-uuid"),
+        (&["LABEL=", "--label=", "--label", "-L"], "by-label"),
+        (&["PARTUUID="], "by-partuuid"),
+        (&["PARTLABEL="], "by-partlabel"),
+    ];
+    for (words, folder) in TAGS {
+        if let Some(value) = words.iter().find_map(|word| device.strip_prefix(word)) {
+            let value = value.trim().trim_matches('"');
+            return format!("/dev/disk/{folder}/{}", escaped(value));
+        }
+    }
+    device.to_owned()
+}
+
+/// As udev writes a value into a name: all but letters, digits and a few signs by their numbers.
+fn escaped(value: &str) -> String {
+    let mut name = String::new();
+    for c in value.chars() {
+        match c.is_ascii_alphanumeric() || "#+-.:=@_".contains(c) || !c.is_ascii() {
+            true => name.push(c),
+            false => name.push_str(&format!("\\x{:02x}", u32::from(c))),
+        }
+    }
+    name
 }
 
 /// The same for one that must be there.

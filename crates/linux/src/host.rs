@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::look::unreadable;
 use crate::once::Once;
 use crate::program::{Call, Finished, Programs, SystemPrograms};
 use evenkeel_platform::PlatformError;
@@ -41,6 +42,23 @@ impl Host {
         self.root.join(path.strip_prefix("/").unwrap_or(path))
     }
 
+    /// The folder that a path leads to, by its name on the machine; none where there is none.
+    pub(crate) fn real(&self, path: impl AsRef<Path>) -> Result<Option<PathBuf>, PlatformError> {
+        let path = path.as_ref();
+        let real = |path: &Path| match std::fs::canonicalize(path) {
+            Ok(real) => Ok(Some(real)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(unreadable(path, &error)),
+        };
+        let (Some(root), Some(real)) = (real(&self.root)?, real(&self.path(path))?) else {
+            return Ok(None);
+        };
+        Ok(real
+            .strip_prefix(root)
+            .ok()
+            .map(|within| Path::new("/").join(within)))
+    }
+
     /// The text of a small file of the kernel's or of a configuration, without white space around it. Blocks for
     /// as long as the kernel takes to make it up.
     pub fn read(&self, path: impl AsRef<Path>) -> Result<String, PlatformError> {
@@ -68,23 +86,6 @@ impl Host {
 
     /// Runs a program that must succeed, and gives what it printed.
     pub async fn output(&self, call: &Call) -> Result<Vec<u8>, PlatformError> {
-        let finished = self.programs.run(call).await?;
-        match finished.code {
-            Some(0) => Ok(finished.output),
-            Some(code) => Err(PlatformError::Unavailable(format!(
-                "{} ended with {code}: {}",
-                call.line(),
-                finished.errors
-            ))),
-            None => Err(PlatformError::Unavailable(format!(
-                "{} was ended by a signal: {}",
-                call.line(),
-                finished.errors
-            ))),
-        }
+        self.programs.run(call).await?.printed(call)
     }
-}
-
-fn unreadable(path: &Path, error: &io::Error) -> PlatformError {
-    PlatformError::Unavailable(format!("{} cannot be read: {error}", path.display()))
 }

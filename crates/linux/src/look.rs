@@ -39,7 +39,8 @@ pub(crate) fn refused(why: impl Into<String>) -> PlatformError {
     PlatformError::Refused(why.into())
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> PlatformError {
+/// Of a file or folder.
+pub(crate) fn unreadable(path: &Path, error: &io::Error) -> PlatformError {
     unavailable(format!("{} cannot be read: {error}", path.display()))
 }
 
@@ -174,18 +175,7 @@ pub(crate) async fn run(host: &Host, call: &Call, package: &str) -> Answer<Finis
 
 /// What a program printed that must be there and must succeed.
 pub(crate) async fn output(host: &Host, call: &Call, package: &str) -> Answer<Vec<u8>> {
-    let finished = run(host, call, package).await?;
-    match finished.code {
-        Some(0) => Ok(finished.output),
-        Some(code) => {
-            let (line, errors) = (call.line(), finished.errors);
-            Err(unavailable(format!("{line} ended with {code}: {errors}")))
-        }
-        None => Err(unavailable(format!(
-            "{} was ended by a signal",
-            call.line()
-        ))),
-    }
+    run(host, call, package).await?.printed(call)
 }
 
 /// The JSON that a program printed.

@@ -24,7 +24,7 @@ use evenkeel_platform::{
 
 /// A real controller.
 pub struct Linux {
-    slots: Box<dyn BootSlots>,
+    slots: Arc<dyn BootSlots>,
     power: Arc<LinuxPower>,
     pacemaker: Option<Pacemaker>,
     inventory: Machine,
@@ -43,10 +43,11 @@ pub struct LinuxParts<'a> {
 }
 
 impl Linux {
-    /// The controller, and its devices. Nothing is asked but which boot this is.
+    /// The controller, and its devices. Nothing is asked but which boot this is. A service processor that cannot be spoken to by its
+    /// settings says so when its firmware is asked for: nobody else needs it.
     ///
     /// # Errors
-    /// Unavailable when the boot cannot be told, or the service processor's settings cannot be meant.
+    /// Unavailable when the boot cannot be told.
     pub fn open(parts: &LinuxParts<'_>) -> Result<(Self, Hardware), PlatformError> {
         let LinuxParts {
             host,
@@ -55,7 +56,7 @@ impl Linux {
             settings,
         } = parts;
         let pacemaker = pacemaker(parts)?;
-        let slots = slots::open(host, &settings.slots);
+        let slots: Arc<dyn BootSlots> = slots::open(host, &settings.slots).into();
         let (own, named) = ((*node).clone(), &settings.inventory);
         let pools: Arc<dyn PoolPlaces> = match &pacemaker {
             Some(pacemaker) => Arc::new(pacemaker.clone()),
@@ -63,13 +64,15 @@ impl Linux {
         };
         let places = Places {
             store: data.join("packages"),
-            // Until it is asked which of them is the alternate one.
-            slot: slots.path(Slot::B),
+            slots: Arc::clone(&slots),
             root: data.to_path_buf(),
         };
         let redfish = settings.sp.redfish.as_ref().map(HttpsRedfish::new);
         let redfish = redfish.transpose();
-        let redfish = redfish.map_err(|error| PlatformError::Unavailable(error.to_string()))?;
+        if let Err(error) = &redfish {
+            let why = evenkeel_model::error_chain(error);
+            tracing::warn!(%why, "the service processor's firmware cannot be reached by its settings");
+        }
         let inventory = settings.inventory.clone();
         let devices = Hardware::new(
             host.clone(),
@@ -286,8 +289,6 @@ impl Inventory for Linux {
     }
 
     async fn space(&self) -> Result<Space, PlatformError> {
-        let alternate = self.slots.slots().await?.alternate();
-        let slot = self.slots.path(alternate);
-        self.inventory.space_with(slot).await
+        self.inventory.space().await
     }
 }

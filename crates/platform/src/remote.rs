@@ -1,7 +1,7 @@
 //! The machine behind another process of ours: the daemon itself has no devices and no privileges where a unit of systemd's
 //! starts it, and [`serve`] runs in a process that has.
 //!
-//! One connection is one call: a line of JSON each way, in the vocabulary that the simulated hardware is spoken to with. A call
+//! One connection is one call: a line of JSON each way, in the vocabulary of [`crate::wire`]. A call
 //! goes on when whoever asked is gone: an act that has begun, a flash above all, is never cut.
 
 use std::io;
@@ -17,12 +17,17 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::devices::SharedDevices;
-use crate::sim::{Command, DeviceCall, DeviceReply, MAX_LINE_BYTES, Port, Reply, Transport};
+use crate::devices::{REDFISH_PUSH, RedfishBody, SharedDevices};
 use crate::traits::{PlatformError, SharedPlatform};
+use crate::wire::{Command, DeviceCall, DeviceReply, MAX_LINE_BYTES, Port, Reply, Transport};
 
-/// Longer than any call is bounded by the backend that carries it out: only a process that hangs takes so long.
-pub const CALL: Duration = Duration::from_secs(600);
+/// What a call may take beside what it says itself, of which the backend that carries it out knows more: only a process that hangs
+/// takes longer. A call that ended here before it ended there would be made once more beside itself.
+const CALL: Duration = Duration::from_secs(600);
+/// How long a process that is told to end waits for calls that are under way: for a pushed image too.
+pub const ENDS_WITHIN: Duration = CALL.saturating_add(REDFISH_PUSH);
+/// The longest image that a line carries: three bytes are four characters there, and some room is left for the rest.
+const IMAGE_MAX: usize = (MAX_LINE_BYTES as usize - (1 << 16)) / 4 * 3;
 /// Calls at once: an observation of everything, and what tasks, guards and firmware ask for meanwhile.
 const MOST_AT_ONCE: usize = 128;
 /// After a connection that could not be accepted: there may be no descriptor left.
@@ -74,16 +79,12 @@ impl Remote {
 #[async_trait]
 impl Transport for Behind {
     async fn call(&self, command: Command) -> Result<Reply, PlatformError> {
+        check_size(&command)?;
         match exchange(&self.socket, &Asked::Call { command }).await? {
             Answered::Reply { reply } => Ok(reply),
             Answered::Failed { error } => Err(error),
             Answered::Slots { .. } => Err(strange(&self.socket)),
         }
-    }
-
-    /// Real slots need not lie beside each other: nobody asks.
-    fn slots_dir(&self) -> PathBuf {
-        self.a.parent().unwrap_or(&self.a).to_owned()
     }
 
     fn slot_path(&self, slot: Slot) -> PathBuf {
@@ -92,6 +93,45 @@ impl Transport for Behind {
             Slot::B => self.b.clone(),
         }
     }
+}
+
+/// What does not fit in a line would be cut there, and look like a process that has died.
+fn check_size(command: &Command) -> Result<(), PlatformError> {
+    match image(command).map(Vec::len) {
+        Some(bytes) if bytes > IMAGE_MAX => Err(PlatformError::Refused(format!(
+            "an image of {bytes} bytes is too big for the way to the process that has the machine, which carries {IMAGE_MAX}"
+        ))),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The image that a service processor is to be sent.
+fn image(command: &Command) -> Option<&Vec<u8>> {
+    match command {
+        Command::Device(DeviceCall::Redfish(request)) => match &request.body {
+            RedfishBody::Multipart { image, .. } => Some(image),
+            RedfishBody::None | RedfishBody::Json(_) => None,
+        },
+        _ => None,
+    }
+}
+
+/// How long an answer may take.
+fn bound(asked: &Asked) -> Duration {
+    let Asked::Call { command } = asked else {
+        return CALL;
+    };
+    let by_itself = match command {
+        Command::Device(DeviceCall::Scsi { command, .. }) => millis(command.timeout_ms),
+        Command::Device(DeviceCall::Nvme { command, .. }) => millis(command.timeout_ms),
+        pushes if image(pushes).is_some() => REDFISH_PUSH,
+        _ => Duration::ZERO,
+    };
+    CALL + by_itself
+}
+
+fn millis(milliseconds: u32) -> Duration {
+    Duration::from_millis(milliseconds.into())
 }
 
 fn strange(socket: &Path) -> PlatformError {
@@ -105,10 +145,11 @@ async fn exchange(socket: &Path, asked: &Asked) -> Result<Answered, PlatformErro
     let failed = |why: String| {
         PlatformError::Unavailable(format!("the machine behind {}: {why}", socket.display()))
     };
-    match timeout(CALL, exchange_line(socket, asked)).await {
+    let within = bound(asked);
+    match timeout(within, exchange_line(socket, asked)).await {
         Ok(Ok(answered)) => Ok(answered),
         Ok(Err(error)) => Err(failed(error.to_string())),
-        Err(_) => Err(failed(format!("no answer within {CALL:?}"))),
+        Err(_) => Err(failed(format!("no answer within {within:?}"))),
     }
 }
 
@@ -140,7 +181,7 @@ struct Machine {
     devices: SharedDevices,
 }
 
-/// Answers for a machine at `listener` until `stop`, and then ends the calls that are under way, within [`CALL`]: an act is not cut in
+/// Answers for a machine at `listener` until `stop`, and then ends the calls that are under way, within [`ENDS_WITHIN`]: an act is not cut in
 /// half. Whoever can connect acts as this process does: the socket is root's alone.
 pub async fn serve(
     listener: UnixListener,
@@ -156,8 +197,8 @@ pub async fn serve(
     }
     drop(listener);
     let ended = async { while calls.join_next().await.is_some() {} };
-    if timeout(CALL, ended).await.is_err() {
-        tracing::error!("calls to the machine have not ended within {CALL:?}; they are cut");
+    if timeout(ENDS_WITHIN, ended).await.is_err() {
+        tracing::error!("calls to the machine have not ended within {ENDS_WITHIN:?}; they are cut");
     }
 }
 
@@ -277,4 +318,57 @@ fn done(act: Result<(), PlatformError>) -> Result<Reply, PlatformError> {
 pub fn shared<T: Transport>(port: Port<T>) -> (SharedPlatform, SharedDevices) {
     let port = Arc::new(port);
     (Arc::clone(&port) as SharedPlatform, port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::devices::{
+        NvmeCommand, RedfishMethod, RedfishRequest, ScsiCommand, ScsiData, ScsiTarget,
+    };
+    use evenkeel_model::DiskSerial;
+
+    fn call(call: DeviceCall) -> Asked {
+        let command = Command::Device(call);
+        Asked::Call { command }
+    }
+
+    #[test]
+    fn a_call_is_waited_for_longer_than_whoever_carries_it_out_waits() {
+        let push = call(DeviceCall::Redfish(RedfishRequest {
+            method: RedfishMethod::Post,
+            path: "/redfish/v1/UpdateService/update".to_owned(),
+            body: RedfishBody::Multipart {
+                parameters: serde_json::json!({}),
+                image: Arc::new(vec![1]),
+            },
+        }));
+        assert!(bound(&push) > REDFISH_PUSH);
+        let drive = DiskSerial::new("S1").unwrap();
+        // A drive that is told to format or to activate may say so.
+        let timeout_ms = 3_600_000;
+        let scsi = call(DeviceCall::Scsi {
+            target: ScsiTarget::Drive(drive.clone()),
+            command: ScsiCommand {
+                cdb: vec![0; 6],
+                data: ScsiData::None,
+                timeout_ms,
+            },
+        });
+        let nvme = call(DeviceCall::Nvme {
+            drive,
+            command: NvmeCommand {
+                opcode: 0x10,
+                namespace: 0,
+                dwords: Default::default(),
+                data: ScsiData::None,
+                timeout_ms,
+            },
+        });
+        for long in [scsi, nvme] {
+            assert!(bound(&long) > millis(timeout_ms));
+        }
+        assert_eq!(bound(&Asked::Slots), CALL);
+        assert_eq!(bound(&call(DeviceCall::Drives)), CALL);
+    }
 }

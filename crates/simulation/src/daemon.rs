@@ -11,7 +11,7 @@ use evenkeel_model::{BootId, ControlEvent, Event, NodeName, Refusal, StreamId, V
 use evenkeel_orchestrator::{FrontDoor, Orchestrator, Parts, Role};
 use evenkeel_planner::Tunables;
 use evenkeel_platform::SharedPlatform;
-use evenkeel_platform::sim::Port;
+use evenkeel_platform::wire::Port;
 use evenkeel_record::{AppendError, Fence, FollowOptions, Follower, NoMirror, Record, Writer};
 use evenkeel_seam::watch;
 use evenkeel_seam::{Clock, Ids, TokioClock};

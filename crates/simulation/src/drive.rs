@@ -8,7 +8,8 @@ use evenkeel_model::{
     Problem, Refusal, SlotHealth, TransitionStage, UpdateRequest, code,
 };
 use evenkeel_orchestrator::{FrontDoor, UpdateAction};
-use evenkeel_platform::sim::{Command, Hardware, Reply};
+use evenkeel_platform::sim::Hardware;
+use evenkeel_platform::wire::{Command, Reply};
 use evenkeel_record::View;
 use tokio::time::{Instant, sleep, timeout};
 

@@ -12,7 +12,7 @@ use evenkeel_firmware::QualificationMark;
 use evenkeel_model::{
     Digest, NodeName, OperationKind, PackagesStatus, Progress, SlotHealth, SlotImage, Trouble, code,
 };
-use evenkeel_platform::sim::{Command, Reply};
+use evenkeel_platform::wire::{Command, Reply};
 use evenkeel_record::Follower;
 use evenkeel_seam::watch;
 use tokio::time::sleep;

@@ -10,7 +10,8 @@ use evenkeel_model::{
     Action, BootId, MemberHa, NodeName, Slot, Task, Transition, TransitionId, TransitionStage,
 };
 use evenkeel_platform::PlatformError;
-use evenkeel_platform::sim::{Command, DeviceCall, Fault, Reply, Transport};
+use evenkeel_platform::sim::Fault;
+use evenkeel_platform::wire::{Command, DeviceCall, Reply, Transport};
 use tokio::time::sleep;
 
 use crate::conditions::Conditions;
@@ -54,8 +55,9 @@ impl Transport for Watched {
         answer
     }
 
-    fn slots_dir(&self) -> PathBuf {
-        PathBuf::from("/slots").join(self.node.as_str())
+    fn slot_path(&self, slot: Slot) -> PathBuf {
+        let node = PathBuf::from("/slots").join(self.node.as_str());
+        node.join(slot.as_str())
     }
 }
 

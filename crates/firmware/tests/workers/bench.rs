@@ -13,8 +13,9 @@ use evenkeel_model::{
 };
 use evenkeel_platform::devices::{DeviceId, Devices, Drive, Group};
 use evenkeel_platform::sim::{
-    DeviceFault, Fault, Hardware, HardwareSettings, ImageKind, Machine, Port, firmware_image,
+    DeviceFault, Fault, Hardware, HardwareSettings, ImageKind, Machine, firmware_image,
 };
+use evenkeel_platform::wire::Port;
 use evenkeel_seam::{Ids, SeededIds, watch};
 use tokio::sync::Notify;
 use tokio::time::Instant;

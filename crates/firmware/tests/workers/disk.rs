@@ -285,7 +285,7 @@ async fn only_the_owner_touches_a_disk_and_only_in_a_group_that_is_whole() {
 
 #[tokio::test(start_paused = true)]
 async fn a_disk_that_somebody_put_back_meanwhile_is_not_started_anew() {
-    use evenkeel_platform::sim::{Command, DeviceCall};
+    use evenkeel_platform::wire::{Command, DeviceCall};
     let bench = Bench::new();
     let (device, image) = (drive("a-D1"), firmware(SSD));
     let group = bench.drive("a", "a-D1").await.place.group().cloned();

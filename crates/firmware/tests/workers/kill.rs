@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use evenkeel_model::{BootId, NodeName};
+use evenkeel_model::{BootId, NodeName, Slot};
 use evenkeel_platform::PlatformError;
-use evenkeel_platform::sim::{Command, Machine, Reply, Transport};
+use evenkeel_platform::sim::Machine;
+use evenkeel_platform::wire::{Command, Reply, Transport};
 use tokio::sync::Notify;
 
 /// Carries a node's calls, until it is told to stop.
@@ -44,7 +45,7 @@ impl Transport for Wire {
         reply
     }
 
-    fn slots_dir(&self) -> PathBuf {
+    fn slot_path(&self, _: Slot) -> PathBuf {
         PathBuf::from("/nowhere")
     }
 }

@@ -2,20 +2,24 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 use evenkeel_model::{DiskSerial, NodeName, PoolHealth, Storage};
 
-use super::notes::Notes;
-use crate::Host;
+use super::notes::{Note, Notes};
 use crate::block;
 use crate::inventory::disks::{Disk, of_blocks};
+use crate::inventory::filesystem::{devices, mount_on};
 use crate::inventory::lvm;
 use crate::inventory::md::{self, Array};
 use crate::inventory::zfs::{self, Zpool};
-use crate::look::{Answer, blocking, unavailable};
-use crate::mounts::{mounts, on};
+use crate::look::{Answer, blocking, output, unavailable};
 use crate::storage::PoolPlace;
+use crate::{Call, Host};
 use evenkeel_platform::devices::{Group, GroupId};
+
+pub(super) const WITHIN: Duration = Duration::from_secs(30);
+pub(super) const MDADM: &str = "mdadm";
 
 /// What a group is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +60,8 @@ pub(super) struct Seat {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
     pub(super) id: GroupId,
+    /// Its own name for itself, which stays whatever the kernel calls it; none where nobody needed to ask.
+    pub(super) known_as: Option<String>,
     pub(super) owner: NodeName,
     pub(super) health: PoolHealth,
     pub(super) made: Made,
@@ -85,6 +91,10 @@ pub(super) async fn groups(
     (places, disks, notes): (&[PoolPlace], &[Disk], &Notes),
 ) -> Answer<Vec<Seen>> {
     let zpools = zfs::zpools(host).await?;
+    let mut noted = false;
+    for disk in disks {
+        noted |= notes.read(&disk.serial)?.is_some();
+    }
     let mut seen = Vec::new();
     for place in places
         .iter()
@@ -100,7 +110,7 @@ pub(super) async fn groups(
             }
             arrays.extend(arrays_of(host, storage).await?);
         }
-        let arrays: Vec<String> = arrays.into_iter().collect();
+        let arrays = in_order(host, arrays, noted).await?;
         seen.extend(of_arrays(host, (place, node), arrays, (disks, notes)).await?);
         for (number, group) in seen[first..].iter_mut().enumerate() {
             group.id.number = u8::try_from(number).map_err(|_| {
@@ -115,6 +125,37 @@ pub(super) async fn groups(
     Ok(seen)
 }
 
+/// Arrays by their own names for themselves, and by the kernel's. The kernel's are dealt out anew at each start, and a group must keep
+/// its number: a drive that is out is known by it.
+async fn in_order(
+    host: &Host,
+    arrays: BTreeSet<String>,
+    noted: bool,
+) -> Answer<Vec<(Option<String>, String)>> {
+    let mut order = Vec::new();
+    let is_needed = noted || arrays.len() > 1;
+    for name in arrays {
+        let uuid = match is_needed {
+            true => uuid(host, "--detail", &name).await?,
+            false => None,
+        };
+        order.push((uuid, name));
+    }
+    order.sort();
+    Ok(order)
+}
+
+/// The id of an array, as the array or one of its members says it: `mdadm --export` prints `key=value`, for machines. None where an
+/// array was put together without any.
+pub(super) async fn uuid(host: &Host, question: &str, device: &str) -> Answer<Option<String>> {
+    let path = format!("/dev/{device}");
+    let call = Call::new(MDADM, [question, "--export", path.as_str()], WITHIN);
+    let printed = output(host, &call, MDADM).await?;
+    let printed = String::from_utf8_lossy(&printed).into_owned();
+    let mut lines = printed.lines();
+    Ok(lines.find_map(|line| Some(line.strip_prefix("MD_UUID=")?.to_owned())))
+}
+
 /// The arrays that a storage stands on, itself included.
 async fn arrays_of(host: &Host, storage: &Storage) -> Answer<Vec<String>> {
     let devices: Vec<String> = match storage {
@@ -126,12 +167,20 @@ async fn arrays_of(host: &Host, storage: &Storage) -> Answer<Vec<String>> {
             own.map(|pv| pv.pv_name).collect()
         }
         Storage::Filesystem { device, folder } => {
-            let folder = folder.clone();
-            let source = blocking(host, "what is mounted", move |host| {
-                let mounts = mounts(host)?;
-                Ok(on(&mounts, &folder.to_string_lossy()).map(|mount| mount.source))
+            let (device, folder) = (device.clone(), folder.clone());
+            let below = blocking(host, "what is mounted", move |host| {
+                let Some(mount) = mount_on(host, &folder)? else {
+                    return Ok(vec![device]);
+                };
+                match block::resolve(host, &mount.source)? {
+                    Some(name) => {
+                        let names = devices(host, &mount, name)?.into_iter();
+                        Ok(names.map(|name| format!("/dev/{name}")).collect())
+                    }
+                    None => Ok(vec![mount.source]),
+                }
             });
-            vec![source.await?.unwrap_or_else(|| device.clone())]
+            below.await?
         }
     };
     blocking(host, "arrays", move |host| {
@@ -153,6 +202,7 @@ fn new(place: &PoolPlace, node: &NodeName, health: PoolHealth, made: Made) -> Se
             pool: place.name.clone(),
             number: 0,
         },
+        known_as: None,
         owner: node.clone(),
         health,
         made,
@@ -163,19 +213,20 @@ fn new(place: &PoolPlace, node: &NodeName, health: PoolHealth, made: Made) -> Se
 async fn of_arrays(
     host: &Host,
     (place, node): (&PoolPlace, &NodeName),
-    names: Vec<String>,
+    arrays: Vec<(Option<String>, String)>,
     (disks, notes): (&[Disk], &Notes),
 ) -> Answer<Vec<Seen>> {
     let (place, node) = (place.clone(), node.clone());
     let (disks, notes) = (disks.to_vec(), notes.clone());
     blocking(host, "arrays", move |host| {
         let mut groups = Vec::new();
-        for name in &names {
-            let Some(array) = md::array(host, name)? else {
+        for (uuid, name) in arrays {
+            let Some(array) = md::array(host, &name)? else {
                 continue;
             };
             let (health, _) = array.health()?;
             let mut group = new(&place, &node, health, Made::Array(array.clone()));
+            group.known_as = uuid;
             for member in &array.members {
                 for disk in of_blocks(host, &disks, [member.device.clone()])? {
                     let part = part_of(member, &array, notes.read(&disk.serial)?.is_some());
@@ -212,7 +263,8 @@ fn absent(group: &mut Seen, disks: &[Disk], notes: &Notes) -> Answer<()> {
             continue;
         }
         if let Some(note) = notes.read(&disk.serial)?
-            && note.group == group.id
+            && Some(&note.array) == group.known_as.as_ref()
+            && is_of(&note, group)
         {
             group.seats.push(Seat {
                 drive: disk.serial.clone(),
@@ -222,6 +274,14 @@ fn absent(group: &mut Seen, disks: &[Disk], notes: &Notes) -> Answer<()> {
         }
     }
     Ok(())
+}
+
+/// Whether a note that names what a group is of is of this group: a ZFS pool has several, an array is one.
+fn is_of(note: &Note, group: &Seen) -> bool {
+    match group.made {
+        Made::Array(_) => true,
+        Made::Zfs { .. } => note.group == group.id,
+    }
 }
 
 async fn of_zpool(
@@ -240,6 +300,7 @@ async fn of_zpool(
             let pool = name.clone();
             // What is not whole anywhere in the pool stops work in all of it: redundancy is told by the pool.
             let mut group = new(&place, &node, health, Made::Zfs { pool });
+            group.known_as = Some(name.clone());
             for leaf in leaves {
                 group.seats.extend(seat(host, leaf, &disks, &notes)?);
             }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use evenkeel_model::{DiskSerial, PoolHealth};
 
 use super::Hardware;
-use super::groups::{Made, Part, Seat, Seen, partition};
+use super::groups::{MDADM, Made, Part, Seat, Seen, WITHIN, partition, uuid};
 use super::notes::Note;
 use crate::Call;
 use crate::block;
@@ -21,11 +21,9 @@ use crate::look::{Answer, blocking, output, refused, unavailable};
 use evenkeel_platform::PlatformError;
 use evenkeel_platform::devices::OfflineRequest;
 
-const WITHIN: Duration = Duration::from_secs(30);
 /// An array that was told to fail a member lets go of it when its requests have ended.
 const REMOVE_TRIES: u32 = 10;
 const REMOVE_PAUSE: Duration = Duration::from_millis(300);
-const MDADM: &str = "mdadm";
 const ZFS: &str = "zfsutils-linux";
 /// Levels that bear the loss of a member.
 const REDUNDANT: [&str; 5] = ["raid1", "raid10", "raid4", "raid5", "raid6"];
@@ -140,7 +138,7 @@ impl Hardware {
     }
 
     async fn note(&self, request: &OfflineRequest, array: &Array, seat: &Seat) -> Answer<()> {
-        let uuid = self.export(&["--detail"], &array.name).await?;
+        let uuid = self.uuid("--detail", &array.name).await?;
         let device = seat.device.clone();
         let about = blocking(&self.host, "the member", move |host| {
             let mapped = host.read_if_any(block::folder(&device).join("dm/name"))?;
@@ -156,23 +154,17 @@ impl Hardware {
         self.notes.write(&request.drive, &note)
     }
 
-    /// The id of an array, as the array or one of its members says it: `mdadm --export` prints `key=value`, for machines.
-    async fn export(&self, args: &[&str], device: &str) -> Answer<String> {
-        let path = format!("/dev/{device}");
-        let args = args.iter().copied().chain(["--export", path.as_str()]);
-        let call = Call::new("mdadm", args.collect::<Vec<_>>(), WITHIN);
-        let printed = output(&self.host, &call, MDADM).await?;
-        let printed = String::from_utf8_lossy(&printed).into_owned();
-        let uuid = printed
-            .lines()
-            .find_map(|line| line.strip_prefix("MD_UUID="));
-        uuid.map(str::to_owned)
-            .ok_or_else(|| unavailable(format!("{} names no MD_UUID", call.line())))
+    /// The id of an array, which must have one.
+    async fn uuid(&self, question: &str, device: &str) -> Answer<String> {
+        let uuid = uuid(&self.host, question, device).await?;
+        uuid.ok_or_else(|| {
+            unavailable(format!("{MDADM} {question} /dev/{device} names no MD_UUID"))
+        })
     }
 
     async fn mdadm(&self, array: &Array, what: &str, device: &str) -> Answer<()> {
         let (array, device) = (format!("/dev/{}", array.name), format!("/dev/{device}"));
-        let call = Call::new("mdadm", [array.as_str(), what, device.as_str()], WITHIN);
+        let call = Call::new(MDADM, [array.as_str(), what, device.as_str()], WITHIN);
         output(&self.host, &call, MDADM).await.map(drop)
     }
 
@@ -206,8 +198,8 @@ impl Hardware {
             self.remove(array, &seat.device).await?;
         }
         let device = self.member(&note, disk).await?;
-        let uuid = self.export(&["--detail"], &array.name).await?;
-        let carried = self.export(&["--examine"], &device).await?;
+        let uuid = self.uuid("--detail", &array.name).await?;
+        let carried = self.uuid("--examine", &device).await?;
         if uuid != note.array || carried != note.array {
             return Err(refused(format!(
                 "/dev/{device} carries the array {carried}, {} is the array {uuid}, and the disk was taken out of {}",

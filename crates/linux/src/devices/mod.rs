@@ -4,6 +4,7 @@
 //! transports: [`ScsiFile`] by `SG_IO`, [`NvmeFile`] by the kernel's passthrough, [`HttpsRedfish`] by HTTPS. No names of devices are kept:
 //! a drive is looked for by its serial number whenever it is spoken to.
 
+mod buffer;
 mod drives;
 mod groups;
 mod ioctl;
@@ -22,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use evenkeel_model::{DeviceModel, DiskSerial, InventorySettings, NodeName};
+use evenkeel_model::{DeviceModel, DiskSerial, InventorySettings, NodeName, error_chain};
 use nix::libc;
 
 use crate::Host;
@@ -39,7 +40,7 @@ use evenkeel_platform::devices::{
 
 use groups::Seen;
 use notes::Notes;
-use redfish::model_of;
+use redfish::{NoRedfish, model_of};
 use spoken::{NvmeDrive, ScsiSpoken};
 
 pub use nvme::NvmeFile;
@@ -57,20 +58,21 @@ pub struct Hardware {
     pools: Arc<dyn PoolPlaces>,
     pages: Arc<dyn SesPages>,
     notes: Notes,
-    redfish: Option<HttpsRedfish>,
+    redfish: Result<Option<HttpsRedfish>, String>,
     processor: tokio::sync::OnceCell<DeviceModel>,
 }
 
 impl Hardware {
     /// The devices of `node`, which is this machine. `pools` says which pools it serves; `state` is a folder of its own, outside the boot
-    /// slots, for what must not be forgotten; `redfish` is the way to its own service processor, if it has one.
+    /// slots, for what must not be forgotten; `redfish` is the way to its own service processor, if it has one, or why there is none by
+    /// its settings.
     pub fn new(
         host: Host,
         node: NodeName,
         settings: InventorySettings,
         pools: Arc<dyn PoolPlaces>,
         state: &Path,
-        redfish: Option<HttpsRedfish>,
+        redfish: Result<Option<HttpsRedfish>, RedfishError>,
     ) -> Self {
         Self {
             host,
@@ -79,7 +81,7 @@ impl Hardware {
             pools,
             pages: Arc::new(ScsiPages),
             notes: Notes::new(state.join("offline")),
-            redfish,
+            redfish: redfish.map_err(|error| error_chain(&error)),
             processor: tokio::sync::OnceCell::new(),
         }
     }
@@ -173,7 +175,7 @@ impl Devices for Hardware {
     }
 
     async fn processor(&self) -> Result<Option<Processor>, PlatformError> {
-        let Some(redfish) = &self.redfish else {
+        let Some(redfish) = self.redfish.as_ref().map_err(unavailable)? else {
             return Ok(None);
         };
         // A service processor does not change its type; while it starts anew it would not say it.
@@ -209,8 +211,9 @@ impl Devices for Hardware {
 
     fn redfish(&self) -> Box<dyn Redfish + '_> {
         match &self.redfish {
-            Some(redfish) => Box::new(redfish.clone()),
-            None => Box::new(redfish::NotConfigured),
+            Ok(Some(redfish)) => Box::new(redfish.clone()),
+            Ok(None) => Box::new(NoRedfish::not_configured()),
+            Err(why) => Box::new(NoRedfish::unusable(why)),
         }
     }
 }

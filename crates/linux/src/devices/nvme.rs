@@ -6,15 +6,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use nix::errno::Errno;
 
-use super::ioctl::{self, Admin, Data};
+use super::buffer::Buffer;
+use super::ioctl::{self, Admin};
 use super::open;
 use crate::Host;
 use crate::look::{Answer, blocking_for, refused, unavailable};
 use evenkeel_platform::PlatformError;
-use evenkeel_platform::devices::{NvmeAdmin, NvmeCommand, NvmeCompletion, NvmeReset, ScsiData};
+use evenkeel_platform::devices::{NvmeAdmin, NvmeCommand, NvmeCompletion, NvmeReset};
 
-/// No command that is sent moves more.
-const DATA_MAX: usize = 1 << 20;
 /// What the kernel takes to give up a command, and to reset the controller that did not answer.
 const GRACE: Duration = Duration::from_secs(60);
 /// A controller may take as long as it says in CAP.TO, two minutes at most, to come up.
@@ -70,21 +69,7 @@ impl NvmeAdmin for NvmeFile {
 }
 
 fn submit(host: &Host, path: &Path, command: NvmeCommand) -> Answer<NvmeCompletion> {
-    let mut buffer = match &command.data {
-        ScsiData::None => Vec::new(),
-        ScsiData::Out(bytes) => bytes.clone(),
-        ScsiData::In(length) => vec![0; (*length as usize).min(DATA_MAX + 1)],
-    };
-    if buffer.len() > DATA_MAX {
-        return Err(refused(format!(
-            "more than {DATA_MAX} bytes with a command"
-        )));
-    }
-    let data = match &command.data {
-        ScsiData::None => Data::None,
-        ScsiData::Out(_) => Data::Out(&mut buffer),
-        ScsiData::In(_) => Data::In(&mut buffer),
-    };
+    let mut buffer = Buffer::new(command.data)?;
     let admin = Admin {
         opcode: command.opcode,
         namespace: command.namespace,
@@ -92,12 +77,9 @@ fn submit(host: &Host, path: &Path, command: NvmeCommand) -> Answer<NvmeCompleti
         timeout_ms: command.timeout_ms,
     };
     let file = open(&host.path(path))?;
-    let (status, result) = ioctl::nvme(&file, admin, data).map_err(|errno| failure(path, errno))?;
-    let data = match command.data {
-        ScsiData::In(_) => buffer,
-        ScsiData::None | ScsiData::Out(_) => Vec::new(),
-    };
-    completion(path, status, result, data)
+    let said = ioctl::nvme(&file, admin, buffer.data());
+    let (status, result) = said.map_err(|errno| failure(path, errno))?;
+    completion(path, status, result, buffer.received())
 }
 
 fn completion(path: &Path, status: u16, result: u32, data: Vec<u8>) -> Answer<NvmeCompletion> {

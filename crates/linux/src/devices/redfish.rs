@@ -27,17 +27,15 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use crate::look::{Answer, unavailable};
+use crate::look::{Answer, refused, unavailable};
 use evenkeel_platform::PlatformError;
 use evenkeel_platform::devices::{
-    Redfish, RedfishBody, RedfishMethod, RedfishReply, RedfishRequest,
+    REDFISH_PUSH, Redfish, RedfishBody, RedfishMethod, RedfishReply, RedfishRequest,
 };
 
 const CONNECT: Duration = Duration::from_secs(10);
 /// Service processors are slow, and slower while they write.
 const REPLY: Duration = Duration::from_secs(60);
-/// An image of some ten megabytes, over a port of 100 Mbit/s and a processor that unpacks it before it answers.
-const PUSH: Duration = Duration::from_secs(15 * 60);
 /// No answer that is looked at is longer.
 const BODY_MAX: usize = 8 << 20;
 /// Cannot be in an image by chance.
@@ -98,6 +96,7 @@ pub struct HttpsRedfish {
 impl HttpsRedfish {
     /// Reads the certificates; connects to nobody yet. The password is read when it is needed, so that it can be changed.
     pub fn new(settings: &RedfishSettings) -> Result<Self, RedfishError> {
+        Self::check(settings)?;
         let (host, port) = authority(&settings.url)?;
         Ok(Self {
             host,
@@ -106,6 +105,18 @@ impl HttpsRedfish {
             password_file: settings.password_file.clone(),
             tls: Arc::new(tls(settings)?),
         })
+    }
+
+    /// What can be told from the settings alone, without any file.
+    ///
+    /// # Errors
+    /// When the address is none, or nothing says whom to believe.
+    pub fn check(settings: &RedfishSettings) -> Result<(), RedfishError> {
+        authority(&settings.url)?;
+        match (&settings.ca, &settings.fingerprint) {
+            (None, None) => Err(RedfishError::NoTrust),
+            (Some(_), _) | (_, Some(_)) => Ok(()),
+        }
     }
 
     fn lost(&self, why: impl std::fmt::Display) -> PlatformError {
@@ -201,7 +212,7 @@ impl Drop for Driven {
 impl Redfish for HttpsRedfish {
     async fn send(&self, request: &RedfishRequest) -> Result<RedfishReply, PlatformError> {
         let within = match request.body {
-            RedfishBody::Multipart { .. } => PUSH,
+            RedfishBody::Multipart { .. } => REDFISH_PUSH,
             RedfishBody::None | RedfishBody::Json(_) => REPLY,
         };
         match timeout(within, self.exchange(request)).await {
@@ -211,16 +222,27 @@ impl Redfish for HttpsRedfish {
     }
 }
 
-/// Where the configuration names no service processor.
-pub(super) struct NotConfigured;
+/// A service processor that cannot be spoken to, and why.
+pub(super) struct NoRedfish(PlatformError);
+
+impl NoRedfish {
+    /// The configuration names none.
+    pub(super) fn not_configured() -> Self {
+        Self(refused(
+            "the node's configuration names no Redfish service: see [platform.sp.redfish]",
+        ))
+    }
+
+    /// It cannot be meant as it is configured.
+    pub(super) fn unusable(why: &str) -> Self {
+        Self(unavailable(why))
+    }
+}
 
 #[async_trait]
-impl Redfish for NotConfigured {
+impl Redfish for NoRedfish {
     async fn send(&self, _: &RedfishRequest) -> Result<RedfishReply, PlatformError> {
-        Err(PlatformError::Refused(
-            "the node's configuration names no Redfish service: see [platform.sp.redfish]"
-                .to_owned(),
-        ))
+        Err(self.0.clone())
     }
 }
 
@@ -313,9 +335,6 @@ fn multipart(parameters: &[u8], image: &[u8]) -> Bytes {
 }
 
 fn tls(settings: &RedfishSettings) -> Result<ClientConfig, RedfishError> {
-    if settings.ca.is_none() && settings.fingerprint.is_none() {
-        return Err(RedfishError::NoTrust);
-    }
     let provider = Arc::new(ring::default_provider());
     let trust = Trust {
         fingerprint: settings.fingerprint,

@@ -7,19 +7,18 @@ use std::time::Duration;
 use async_trait::async_trait;
 use nix::errno::Errno;
 
-use super::ioctl::{self, Data, SgEnd};
+use super::buffer::Buffer;
+use super::ioctl::{self, SgEnd};
 use super::open;
 use crate::Host;
 use crate::look::{Answer, blocking_for, refused, unavailable};
 use evenkeel_platform::PlatformError;
-use evenkeel_platform::devices::{ScsiCommand, ScsiData, ScsiDevice, ScsiReply, status};
+use evenkeel_platform::devices::{ScsiCommand, ScsiDevice, ScsiReply, status};
 
 /// What sense data may take (SPC-5, 4.4.1).
 const SENSE_BYTES: usize = 252;
 /// Longest command descriptor block that the kernel takes here.
 const CDB_MAX: usize = 32;
-/// No command that is sent moves more; a caller that asks for more is wrong.
-const DATA_MAX: usize = 1 << 20;
 /// The kernel's own handling of a command that did not end in time: aborts, and resets of device, target, bus and host.
 const GRACE: Duration = Duration::from_secs(60);
 
@@ -58,28 +57,17 @@ fn send(file: &File, path: &std::path::Path, command: ScsiCommand) -> Answer<Scs
     if cdb.is_empty() || cdb.len() > CDB_MAX {
         return Err(refused(format!("a command of {} bytes", cdb.len())));
     }
-    let mut buffer = match &command.data {
-        ScsiData::None => Vec::new(),
-        ScsiData::Out(bytes) => bytes.clone(),
-        ScsiData::In(length) => vec![0; (*length as usize).min(DATA_MAX + 1)],
-    };
-    if buffer.len() > DATA_MAX {
-        return Err(refused(format!(
-            "more than {DATA_MAX} bytes with a command"
-        )));
-    }
-    let data = match &command.data {
-        ScsiData::None => Data::None,
-        ScsiData::Out(_) => Data::Out(&mut buffer),
-        ScsiData::In(_) => Data::In(&mut buffer),
-    };
+    let mut buffer = Buffer::new(command.data)?;
     let mut sense = [0; SENSE_BYTES];
-    let end = ioctl::scsi(file, &mut cdb, data, &mut sense, command.timeout_ms);
+    let end = ioctl::scsi(
+        file,
+        &mut cdb,
+        buffer.data(),
+        &mut sense,
+        command.timeout_ms,
+    );
     let end = end.map_err(|errno| failure(path, errno))?;
-    if let ScsiData::Out(_) = command.data {
-        buffer.clear();
-    }
-    reply(path, end, &sense, buffer)
+    reply(path, end, &sense, buffer.received())
 }
 
 /// A device that is none for SCSI refuses for good; anything else may pass.

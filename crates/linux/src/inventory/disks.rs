@@ -10,9 +10,10 @@ use std::time::Duration;
 use evenkeel_model::DiskSerial;
 use serde::Deserialize;
 
+use super::{filesystem, zfs};
 use crate::block::{self, folder};
 use crate::look::{Answer, blocking, entries, exists, json, unavailable};
-use crate::mounts::{SYSTEM, mounts};
+use crate::mounts::Mounts;
 use crate::{Call, Host};
 use evenkeel_platform::devices::DriveTransport;
 
@@ -52,7 +53,8 @@ impl Disk {
 /// All disks that the pair could share.
 pub(crate) async fn disks(host: &Host, local: &[String]) -> Answer<Vec<Disk>> {
     let local = local.to_vec();
-    let look = move |host: &Host| Ok((scan(host, &local)?, has_multipath(host)?));
+    let leaves = system_leaves(host).await?;
+    let look = move |host: &Host| Ok((scan(host, &local, &leaves)?, has_multipath(host)?));
     let (mut disks, multipath) = blocking(host, "the disks", look).await?;
     if multipath {
         let dead = dead_paths(host).await?;
@@ -77,8 +79,8 @@ pub(crate) fn of_blocks<'a>(
     Ok(disks.iter().filter(within).collect())
 }
 
-fn scan(host: &Host, local: &[String]) -> Answer<Vec<Disk>> {
-    let system = system(host)?;
+fn scan(host: &Host, local: &[String], leaves: &[String]) -> Answer<Vec<Disk>> {
+    let system = system(host, leaves)?;
     let mut found: BTreeMap<DiskSerial, Disk> = BTreeMap::new();
     for name in block::names(host)? {
         if system.contains(&name) || local.contains(&name) || !is_disk(host, &name)? {
@@ -108,19 +110,49 @@ fn merge(known: &mut Disk, more: Disk) {
     }
 }
 
+/// The paths of the devices of ZFS pools that the node's system runs from. `zpool` is asked only where there are any.
+async fn system_leaves(host: &Host) -> Answer<Vec<String>> {
+    let pools = blocking(host, "what the system is mounted from", |host| {
+        let mounts = Mounts::read(host)?;
+        let system = mounts.iter().filter(|mount| mount.is_system());
+        let pools = system.filter_map(|mount| Some(mount.zpool()?.to_owned()));
+        Ok(pools.collect::<BTreeSet<String>>())
+    });
+    let pools = pools.await?;
+    if pools.is_empty() {
+        return Ok(Vec::new());
+    }
+    let zpools = zfs::zpools(host).await?;
+    let mut leaves = Vec::new();
+    for name in &pools {
+        let zpool = zpools.get(name).ok_or_else(|| {
+            unavailable(format!(
+                "the system runs from the ZFS pool {name}, which zpool does not name"
+            ))
+        })?;
+        let all = zpool.leaves().chain(&zpool.spares);
+        leaves.extend(all.map(|leaf| leaf.path.clone()));
+    }
+    Ok(leaves)
+}
+
 /// What the node's system is mounted from or swaps to, and all below it.
-fn system(host: &Host) -> Answer<BTreeSet<String>> {
+fn system(host: &Host, leaves: &[String]) -> Answer<BTreeSet<String>> {
     let mut system = BTreeSet::new();
-    for mount in mounts(host)? {
-        if !SYSTEM.contains(&mount.folder.as_str()) {
-            continue;
+    for leaf in leaves {
+        if let Some(name) = block::resolve(host, leaf)? {
+            system.extend(block::stack(host, &name)?);
         }
+    }
+    for mount in Mounts::read(host)?.iter().filter(|mount| mount.is_system()) {
         // The source may be a name that only the boot loader knew ("/dev/root"); the number is the kernel's.
         let by_number = Path::new("/sys/dev/block").join(&mount.dev);
         let by_number = crate::look::link_name(host, by_number)?;
         let by_name = block::resolve(host, &mount.source)?;
         for name in by_number.into_iter().chain(by_name) {
-            system.extend(block::stack(host, &name)?);
+            for name in filesystem::devices(host, mount, name)? {
+                system.extend(block::stack(host, &name)?);
+            }
         }
     }
     let swaps = host.read_if_any("/proc/swaps")?.unwrap_or_default();

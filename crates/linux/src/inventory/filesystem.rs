@@ -1,6 +1,6 @@
 //! Filesystems: mounted, writable, without errors, and who says so.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use evenkeel_model::PoolHealth;
 use nix::errno::Errno;
@@ -9,21 +9,30 @@ use nix::sys::statvfs::statvfs;
 use crate::Host;
 use crate::block;
 use crate::look::{Answer, blocking, entries, number, number_if_any, unavailable};
-use crate::mounts::{Mount, mounts, on};
+use crate::mounts::{Mount, Mounts};
 
 /// A filesystem that is mounted where it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mounted {
-    /// The kernel's name of its device; none for one that is on no block device of its own.
-    pub(crate) device: Option<String>,
+    /// What it stands on.
+    pub(crate) on: On,
     /// What the filesystem says of itself.
     pub(crate) health: PoolHealth,
+}
+
+/// What a filesystem stands on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum On {
+    /// Block devices, by the kernel's names: one, or all that a btrfs is made of.
+    Devices(Vec<String>),
+    /// A ZFS pool.
+    Zpool(String),
 }
 
 /// The filesystem of a device on a folder; none if nothing is mounted there.
 ///
 /// # Errors
-/// Also when something else is mounted there: then nobody knows how the pool is.
+/// Also when something else is mounted there, or what is on no device that is seen here: then nobody knows how the pool is.
 pub(crate) async fn mounted(host: &Host, device: &str, folder: &Path) -> Answer<Option<Mounted>> {
     let (device, folder) = (device.to_owned(), folder.to_owned());
     let what = format!("the filesystem on {}", folder.display());
@@ -31,8 +40,7 @@ pub(crate) async fn mounted(host: &Host, device: &str, folder: &Path) -> Answer<
 }
 
 fn look(host: &Host, device: &str, folder: &Path) -> Answer<Option<Mounted>> {
-    let folder = folder.to_string_lossy();
-    let Some(mount) = on(&mounts(host)?, folder.trim_end_matches('/')) else {
+    let Some(mount) = mount_on(host, folder)? else {
         return Ok(None);
     };
     let (wanted, found) = (
@@ -40,14 +48,46 @@ fn look(host: &Host, device: &str, folder: &Path) -> Answer<Option<Mounted>> {
         block::resolve(host, &mount.source)?,
     );
     if mount.source != device && (wanted.is_none() || wanted != found) {
-        return Err(unavailable(format!(
-            "{} is mounted on {folder}, not {device}",
-            mount.source
-        )));
+        let (source, folder) = (&mount.source, folder.display());
+        return Err(unavailable(match wanted {
+            Some(_) => format!("{source} is mounted on {folder}, not {device}"),
+            None => format!("{source} is mounted on {folder}, and {device} is not seen here"),
+        }));
     }
     let health = health(host, &mount, found.as_deref())?;
-    let device = found;
-    Ok(Some(Mounted { device, health }))
+    let on = match (found, mount.zpool()) {
+        (Some(name), _) => On::Devices(devices(host, &mount, name)?),
+        (None, Some(pool)) => On::Zpool(pool.to_owned()),
+        (None, None) => {
+            let (kind, source) = (&mount.kind, &mount.source);
+            return Err(unavailable(format!(
+                "{source} is mounted as {kind}, on no block device: how its storage is cannot be seen here"
+            )));
+        }
+    };
+    Ok(Some(Mounted { on, health }))
+}
+
+/// What is mounted on a folder, whatever links lead to it.
+pub(crate) fn mount_on(host: &Host, folder: &Path) -> Answer<Option<Mount>> {
+    let mounts = Mounts::read(host)?;
+    if let Some(mount) = mounts.at(folder) {
+        return Ok(Some(mount.clone()));
+    }
+    // The kernel tells the folder that a link led to when it was mounted.
+    let real = host.real(folder)?;
+    Ok(real.and_then(|real| mounts.at(&real).cloned()))
+}
+
+/// The devices of a filesystem that is mounted from one of them.
+pub(crate) fn devices(host: &Host, mount: &Mount, name: String) -> Answer<Vec<String>> {
+    match mount.kind.as_str() {
+        "btrfs" => match btrfs_of(host, &name)? {
+            Some(folder) => entries(host, folder.join("devices")),
+            None => Ok(vec![name]),
+        },
+        _ => Ok(vec![name]),
+    }
 }
 
 fn health(host: &Host, mount: &Mount, device: Option<&str>) -> Answer<PoolHealth> {
@@ -74,16 +114,19 @@ fn health(host: &Host, mount: &Mount, device: Option<&str>) -> Answer<PoolHealth
 }
 
 /// XFS that has shut down, and a device that is gone, say EIO here.
-fn answers(host: &Host, folder: &str) -> Answer<bool> {
+fn answers(host: &Host, folder: &Path) -> Answer<bool> {
     match statvfs(&host.path(folder)) {
         Ok(_) => Ok(true),
         Err(Errno::EIO | Errno::ENXIO | Errno::ENODEV | Errno::ESHUTDOWN) => Ok(false),
-        Err(error) => Err(unavailable(format!("statvfs of {folder}: {error}"))),
+        Err(error) => Err(unavailable(format!(
+            "statvfs of {}: {error}",
+            folder.display()
+        ))),
     }
 }
 
 /// The folder of a btrfs that a device is part of, in `/sys/fs/btrfs`.
-pub(crate) fn btrfs_of(host: &Host, device: &str) -> Answer<Option<std::path::PathBuf>> {
+pub(crate) fn btrfs_of(host: &Host, device: &str) -> Answer<Option<PathBuf>> {
     for uuid in entries(host, "/sys/fs/btrfs")? {
         let folder = Path::new("/sys/fs/btrfs").join(uuid);
         if entries(host, folder.join("devices"))?

@@ -9,7 +9,7 @@ use super::{health, lvm, zfs};
 use crate::Host;
 use crate::block;
 use crate::look::{Answer, blocking, unavailable};
-use crate::mounts::{SYSTEM, mounts};
+use crate::mounts::Mounts;
 use crate::storage::{PoolPlace, PoolPlaces};
 use evenkeel_platform::PlatformError;
 
@@ -109,8 +109,8 @@ fn mounted(host: &Host) -> Answer<Mounted> {
         volumes: BTreeSet::new(),
         arrays: BTreeSet::new(),
     };
-    for mount in mounts(host)? {
-        if SYSTEM.contains(&mount.folder.as_str()) {
+    for mount in Mounts::read(host)?.iter() {
+        if mount.is_system() {
             continue;
         }
         let Some(name) = block::resolve(host, &mount.source)? else {

@@ -12,6 +12,8 @@ use crate::{Call, Host};
 /// They wait for LVM's own locks and read every device's label.
 const WITHIN: Duration = Duration::from_secs(10);
 const PACKAGE: &str = "lvm2";
+/// What `lvs` says of the health of a leg that `lvchange --writemostly` keeps from being read.
+const WRITE_MOSTLY: &str = "writemostly";
 
 /// `{"report": [{"vg": [...]}]}`: one report unless several commands were given.
 #[derive(Deserialize)]
@@ -134,8 +136,8 @@ impl Lv {
             "recover" | "resync" | "reshape"
         );
         let health = match self.lv_health_status.as_str() {
-            // What a check has found is told as an alert, and costs no redundancy.
-            "" | "mismatches exist" => match rebuilding || self.is_behind()? {
+            // What a check has found is told as an alert, and costs no redundancy; nor does a leg that is not read from, as was wished.
+            "" | "mismatches exist" | WRITE_MOSTLY => match rebuilding || self.is_behind()? {
                 true => PoolHealth::Resyncing,
                 false => PoolHealth::Online,
             },
@@ -164,7 +166,8 @@ impl Lv {
     /// What the operator must know though it costs no redundancy.
     pub(crate) fn alert(&self) -> Option<String> {
         let (vg, lv, what) = (&self.vg_name, &self.lv_name, &self.lv_health_status);
-        (!what.is_empty()).then(|| format!("logical volume {vg}/{lv}: {what}"))
+        let is_news = !what.is_empty() && what != WRITE_MOSTLY;
+        is_news.then(|| format!("logical volume {vg}/{lv}: {what}"))
     }
 }
 

@@ -6,7 +6,8 @@
 mod alerts;
 mod clients;
 pub(crate) mod disks;
-mod filesystem;
+mod drbd;
+pub(crate) mod filesystem;
 mod found;
 mod health;
 mod identity;
@@ -128,18 +129,6 @@ impl Machine {
     /// Unavailable, with why.
     pub async fn ports(&self) -> Result<Vec<PortState>, PlatformError> {
         ports::ports(&self.host, &self.settings.ports).await
-    }
-
-    /// Free space, where the alternate slot lives in `slot`: which one that is changes with every update.
-    ///
-    /// # Errors
-    /// Unavailable, with why.
-    pub async fn space_with(&self, slot: std::path::PathBuf) -> Result<Space, PlatformError> {
-        let places = Places {
-            slot,
-            ..self.places.clone()
-        };
-        space::space(&self.host, &places).await
     }
 
     async fn seen_disks(&self) -> Answer<Vec<disks::Disk>> {

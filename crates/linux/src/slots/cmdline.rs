@@ -2,8 +2,8 @@
 
 use evenkeel_model::Slot;
 
-use super::unavailable;
 use crate::host::Host;
+use crate::look::unavailable;
 use evenkeel_platform::PlatformError;
 
 /// The kernel's command line in this boot.
@@ -17,7 +17,9 @@ pub(super) fn parameter(host: &Host, name: &str) -> Result<Option<String>, Platf
     values.dedup();
     match values.len() {
         0 | 1 => Ok(values.pop()),
-        _ => unavailable(format!("{CMDLINE} has several values of {name}: {line}")),
+        _ => Err(unavailable(format!(
+            "{CMDLINE} has several values of {name}: {line}"
+        ))),
     }
 }
 
@@ -27,8 +29,8 @@ pub(super) fn slot(host: &Host) -> Result<Option<Slot>, PlatformError> {
         None => Ok(None),
         Some("a") => Ok(Some(Slot::A)),
         Some("b") => Ok(Some(Slot::B)),
-        Some(other) => unavailable(format!(
+        Some(other) => Err(unavailable(format!(
             "{CMDLINE} has evenkeel.slot={other}, which is neither a nor b"
-        )),
+        ))),
     }
 }

@@ -23,8 +23,9 @@ use evenkeel_model::{BootSettings, Slot, SlotHealth};
 
 use super::disk::Disk;
 use super::trees::Trees;
-use super::{FileLoader, Seen, is_writable, unavailable};
+use super::{FileLoader, Seen, is_writable, read_only};
 use crate::host::Host;
+use crate::look::{unavailable, unreadable};
 use evenkeel_platform::PlatformError;
 
 /// The folder.
@@ -57,20 +58,20 @@ impl Directory {
         let target = match fs::read_link(&link) {
             Ok(target) => target,
             Err(error) => {
-                return unavailable(format!(
+                return Err(unavailable(format!(
                     "{}, which whoever starts the host makes, cannot be read: {error}",
                     link.display()
-                ));
+                )));
             }
         };
         match target.to_str() {
             Some("a") => Ok(Slot::A),
             Some("b") => Ok(Slot::B),
-            Some(_) | None => unavailable(format!(
+            Some(_) | None => Err(unavailable(format!(
                 "{} leads to {}, which is neither a nor b",
                 link.display(),
                 target.display()
-            )),
+            ))),
         }
     }
 
@@ -83,13 +84,13 @@ impl Directory {
         match fs::read_to_string(&path) {
             Ok(text) => match parse(&text) {
                 Some(state) => Ok(state),
-                None => unavailable(format!(
+                None => Err(unavailable(format!(
                     "{} is damaged: it must say default=, a= and b=, each once",
                     path.display()
-                )),
+                ))),
             },
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(State::default()),
-            Err(error) => unavailable(format!("{} cannot be read: {error}", path.display())),
+            Err(error) => Err(unreadable(&path, &error)),
         }
     }
 
@@ -123,7 +124,7 @@ impl FileLoader for Directory {
             default: if takes_other { other } else { state.default },
             a: health(Slot::A),
             b: health(Slot::B),
-            writable: is_writable(&self.dir)?,
+            unwritable: read_only(is_writable(&self.dir)?),
         })
     }
 

@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::look::unavailable;
 use evenkeel_platform::PlatformError;
 
 /// One change, or one sync, of the medium.
@@ -90,7 +91,7 @@ impl Disk {
         })();
         copied.map_err(|error| {
             let (from, to) = (from.display(), to.display());
-            PlatformError::Unavailable(format!("{from} cannot be copied to {to}: {error}"))
+            unavailable(format!("{from} cannot be copied to {to}: {error}"))
         })
     }
 
@@ -113,7 +114,7 @@ impl Disk {
         let renamed = self.step(step, || fs::rename(from, to));
         renamed.map_err(|error| {
             let (from, to) = (from.display(), to.display());
-            PlatformError::Unavailable(format!("{from} cannot be renamed to {to}: {error}"))
+            unavailable(format!("{from} cannot be renamed to {to}: {error}"))
         })?;
         // On FAT the new name first leads to an empty file: length and place of the content are kept beside the name, and Linux writes
         // them there when it syncs the file, not when it syncs the folder.
@@ -172,6 +173,6 @@ impl Disk {
 fn failed(what: &str, path: &Path) -> impl FnOnce(io::Error) -> PlatformError {
     move |error| {
         let path = path.display();
-        PlatformError::Unavailable(format!("{path} cannot be {what}: {error}"))
+        unavailable(format!("{path} cannot be {what}: {error}"))
     }
 }

@@ -3,8 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::unavailable;
 use crate::host::Host;
+use crate::look::{unavailable, unreadable};
 use evenkeel_platform::PlatformError;
 
 /// The vendor's id of the Boot Loader Interface.
@@ -18,7 +18,7 @@ pub(super) fn text(host: &Host, name: &str) -> Result<Option<String>, PlatformEr
     let bytes = match std::fs::read(host.path(&path)) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return unavailable(format!("{} cannot be read: {error}", path.display())),
+        Err(error) => return Err(unreadable(&path, &error)),
     };
     let value = bytes.get(ATTRIBUTES_BYTES..).unwrap_or_default();
     let units: Vec<u16> = value
@@ -28,6 +28,6 @@ pub(super) fn text(host: &Host, name: &str) -> Result<Option<String>, PlatformEr
         .collect();
     match String::from_utf16(&units) {
         Ok(text) => Ok(Some(text).filter(|text| !text.is_empty())),
-        Err(_) => unavailable(format!("{} holds no text", path.display())),
+        Err(_) => Err(unavailable(format!("{} holds no text", path.display()))),
     }
 }

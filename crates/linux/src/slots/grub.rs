@@ -15,10 +15,11 @@ use evenkeel_model::{BootSettings, GrubSettings, Slot, SlotHealth};
 
 use super::disk::Disk;
 use super::grubenv::{BLOCK_BYTES, Environment, differ_in_one_sector};
-use super::mounts::Mounts;
 use super::trees::Trees;
-use super::{FileLoader, Seen, cmdline, refuse, unavailable};
+use super::{FileLoader, Seen, cmdline, read_only};
 use crate::host::Host;
+use crate::look::{refused, unavailable};
+use crate::mounts::Mounts;
 use evenkeel_platform::PlatformError;
 
 /// Tries have one digit.
@@ -67,29 +68,31 @@ impl Grub {
         match cmdline::parameter(&self.host, "rauc.slot")?.as_deref() {
             Some("A") => Ok(Slot::A),
             Some("B") => Ok(Slot::B),
-            Some(other) => unavailable(format!(
+            Some(other) => Err(unavailable(format!(
                 "the kernel's command line has rauc.slot={other}, which is neither A nor B"
-            )),
-            None => unavailable(
+            ))),
+            None => Err(unavailable(
                 "the kernel's command line names no slot: grub.cfg must add evenkeel.slot=a or evenkeel.slot=b",
-            ),
+            )),
         }
     }
 
     fn read(&self) -> Result<(Vec<u8>, Environment), PlatformError> {
         let named = |why: String| format!("GRUB's environment block {}: {why}", self.env.display());
         let block = std::fs::read(self.host.path(&self.env));
-        let block = block.map_err(|error| PlatformError::Unavailable(named(error.to_string())))?;
+        let block = block.map_err(|error| unavailable(named(error.to_string())))?;
         match Environment::parse(&block) {
             Ok(environment) => Ok((block, environment)),
-            Err(error) => unavailable(named(error.to_string())),
+            Err(error) => Err(unavailable(named(error.to_string()))),
         }
     }
 
     /// Compares, then writes the block in place. A `kill -9` falls before or after the one write; a power cut leaves the first sector,
     /// where all that decides is, as it was or as it shall be.
     fn change(&self, change: impl FnOnce(&mut Choice)) -> Result<(), PlatformError> {
-        self.check_medium()?;
+        if let Some(why) = self.unwritable()? {
+            return Err(refused(why));
+        }
         let (before, mut environment) = self.read()?;
         let mut choice = Choice::of(&environment);
         change(&mut choice);
@@ -106,35 +109,34 @@ impl Grub {
         self.disk.overwrite(&self.host.path(&self.env), &after)
     }
 
-    /// GRUB can read many file systems that it cannot write to: there a trial would never be counted.
-    fn check_medium(&self) -> Result<(), PlatformError> {
-        match self.unwritable_by_grub()? {
-            None => Ok(()),
-            Some(why) => refuse(format!(
-                "GRUB cannot write its environment block {} there: {why}. Nothing would count the boots of a new slot; move the block \
-                 to a plain partition with ext4 or FAT",
-                self.env.display()
-            )),
-        }
-    }
-
-    fn unwritable_by_grub(&self) -> Result<Option<String>, PlatformError> {
+    /// Why the block cannot be changed. GRUB can read many file systems that it cannot write to: there a trial would never be counted.
+    fn unwritable(&self) -> Result<Option<String>, PlatformError> {
         let mounts = Mounts::read(&self.host)?;
         let Some(mount) = mounts.of(&self.env) else {
-            return unavailable(format!("no mount holds {}", self.env.display()));
+            return Err(unavailable(format!(
+                "no mount holds {}",
+                self.env.display()
+            )));
         };
-        let why = match mount.kind.as_str() {
-            "ext2" | "ext3" | "ext4" | "vfat" | "xfs" => self.unwritable_device(&mount.device)?,
+        let by_grub = match mount.kind.as_str() {
+            "ext2" | "ext3" | "ext4" | "vfat" | "xfs" => self.unwritable_device(&mount.dev)?,
             other => Some(format!("it lies on {other}")),
         };
-        Ok(why)
+        let by_grub = by_grub.map(|why| {
+            format!(
+                "GRUB cannot write its environment block {} there: {why}. Nothing would count the boots of a new slot; move the block to a \
+                 plain partition with ext4 or FAT",
+                self.env.display()
+            )
+        });
+        Ok(by_grub.or_else(|| read_only(mount.takes_writes())))
     }
 
     /// GRUB writes to disks and their partitions, not to what Linux puts together from several.
     fn unwritable_device(&self, device: &str) -> Result<Option<String>, PlatformError> {
         let sys = Path::new("/sys/dev/block").join(device);
         if !self.host.path(&sys).exists() {
-            return unavailable(format!("{} is not there", sys.display()));
+            return Err(unavailable(format!("{} is not there", sys.display())));
         }
         if let Some(uuid) = self.host.read_if_any(sys.join("dm/uuid"))? {
             // Multipath shows a plain disk, which GRUB sees without it.
@@ -155,14 +157,13 @@ impl FileLoader for Grub {
         let choice = Choice::of(&environment);
         let order = [choice.first, choice.first.other()];
         let next = order.into_iter().find(|slot| choice.of_slot(*slot).boots());
-        let mounts = Mounts::read(&self.host)?;
         Ok(Seen {
             booted,
             // Where no slot is left, grub.cfg takes its first entry.
             default: next.unwrap_or(Slot::A),
             a: choice.a.health(booted == Slot::A),
             b: choice.b.health(booted == Slot::B),
-            writable: mounts.of(&self.env).is_some_and(|mount| !mount.read_only),
+            unwritable: self.unwritable()?,
         })
     }
 
@@ -179,7 +180,9 @@ impl FileLoader for Grub {
 
     fn choose(&self, slot: Slot, tries: u8, seen: &Seen) -> Result<(), PlatformError> {
         if tries > MAX_TRIES {
-            return refuse(format!("{tries} tries: GRUB counts to {MAX_TRIES}"));
+            return Err(refused(format!(
+                "{tries} tries: GRUB counts to {MAX_TRIES}"
+            )));
         }
         let left = match seen.health(slot) {
             SlotHealth::Good => 0,
@@ -211,9 +214,9 @@ impl FileLoader for Grub {
                 autoboot,
                 stops_in_menu: false,
             }),
-            None => unavailable(
+            None => Err(unavailable(
                 "grub.cfg is a script, which cannot be asked whether it stops: say so with `autoboot` in [platform.slots]",
-            ),
+            )),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! The block begins with a line that marks it, then has one `name=value` on each line (a backslash makes the next byte, a backslash or a
 //! line's end, part of the value), and is filled up with `#`. Source: the GRUB manual, "Environment block", and `lib/envblk.c`.
 
-use super::unavailable;
+use crate::look::unavailable;
 use evenkeel_platform::PlatformError;
 
 /// How long it is: GRUB writes to the sectors that it found, so it can neither grow nor shrink.
@@ -23,15 +23,15 @@ impl Environment {
     /// Reads a block.
     pub(super) fn parse(block: &[u8]) -> Result<Self, PlatformError> {
         if block.len() != BLOCK_BYTES {
-            return unavailable(format!(
+            return Err(unavailable(format!(
                 "it has {} bytes, not {BLOCK_BYTES}: make it anew with grub-editenv",
                 block.len()
-            ));
+            )));
         }
         let Some(content) = block.strip_prefix(SIGNATURE) else {
-            return unavailable(
+            return Err(unavailable(
                 "it does not begin with GRUB's mark: make it anew with grub-editenv",
-            );
+            ));
         };
         let end = content.iter().rposition(|byte| *byte != b'#');
         let content = &content[..end.map_or(0, |end| end + 1)];
@@ -64,9 +64,9 @@ impl Environment {
             block.push(b'\n');
         }
         if block.len() > BLOCK_BYTES {
-            return unavailable(
+            return Err(unavailable(
                 "it is full: remove variables that nobody needs, with grub-editenv",
-            );
+            ));
         }
         block.resize(BLOCK_BYTES, b'#');
         Ok(block)

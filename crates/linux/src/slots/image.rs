@@ -11,7 +11,7 @@ use evenkeel_model::{Digest, MANIFEST_PATH, MAX_MANIFEST_BYTES, SlotImage, Versi
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use super::unavailable;
+use crate::look::unreadable;
 use evenkeel_platform::PlatformError;
 
 /// All that is needed of a manifest. Its signature was proven before it was written.
@@ -48,7 +48,7 @@ impl Images {
                 changed: (metadata.ctime(), metadata.ctime_nsec()),
             },
             Err(error) if is_absent(&error) => return Ok(None),
-            Err(error) => return unreadable(&path, &error),
+            Err(error) => return Err(unreadable(&path, &error)),
         };
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((then, image)) = read.get(&path)
@@ -71,7 +71,7 @@ fn read_image(path: &Path) -> Result<Option<SlotImage>, PlatformError> {
     match read {
         Ok(_) => {}
         Err(error) if is_absent(&error) => return Ok(None),
-        Err(error) => return unreadable(path, &error),
+        Err(error) => return Err(unreadable(path, &error)),
     }
     if bytes.len() as u64 > MAX_MANIFEST_BYTES {
         return Ok(None);
@@ -88,8 +88,4 @@ fn is_absent(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
     )
-}
-
-fn unreadable<T>(path: &Path, error: &io::Error) -> Result<T, PlatformError> {
-    unavailable(format!("{} cannot be read: {error}", path.display()))
 }

@@ -2,8 +2,9 @@
 
 use evenkeel_model::BootSettings;
 
-use super::{efi, unavailable};
+use super::efi;
 use crate::host::Host;
+use crate::look::unavailable;
 use evenkeel_platform::PlatformError;
 
 /// What decides which entry is taken and whether the loader waits for a person.
@@ -56,9 +57,9 @@ impl LoaderConf {
 /// Whether a pattern with `*` and `?` fits a name. Unavailable for what else shells know: better not told than told wrongly.
 pub(super) fn fits(pattern: &str, name: &str) -> Result<bool, PlatformError> {
     if pattern.contains(['[', '\\']) || pattern.starts_with('@') {
-        return unavailable(format!(
+        return Err(unavailable(format!(
             "what the loader's default \"{pattern}\" means is not known here: use a name with * and ?"
-        ));
+        )));
     }
     let (pattern, name): (Vec<char>, Vec<char>) = (
         pattern.to_lowercase().chars().collect(),

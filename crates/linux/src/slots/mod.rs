@@ -13,7 +13,6 @@ mod grub;
 mod grubenv;
 mod image;
 mod loader_conf;
-mod mounts;
 mod rauc;
 mod rauc_state;
 mod rules;
@@ -30,6 +29,7 @@ use async_trait::async_trait;
 use evenkeel_model::{BootSettings, Slot, SlotHealth, SlotSettings};
 
 use crate::host::Host;
+use crate::look::{Answer, blocking_for, unavailable};
 use evenkeel_platform::{BootSlots, PlatformError};
 
 use directory::Directory;
@@ -52,25 +52,25 @@ fn on(host: &Host, settings: &SlotSettings, disk: Disk) -> Box<dyn BootSlots> {
     match settings {
         SlotSettings::Directory { path } => {
             let (loader, trees) = Directory::new(host, path, disk);
-            Box::new(Slots::new(Files::new(loader), trees))
+            Box::new(Slots::new(Files::new(host, loader), host, trees))
         }
         SlotSettings::SystemdBoot(settings) => {
             let (loader, trees) = SystemdBoot::new(host, settings, disk);
-            Box::new(Slots::new(Files::new(loader), trees))
+            Box::new(Slots::new(Files::new(host, loader), host, trees))
         }
         SlotSettings::Grub(settings) => {
             let (loader, trees) = Grub::new(host, settings, disk);
-            Box::new(Slots::new(Files::new(loader), trees))
+            Box::new(Slots::new(Files::new(host, loader), host, trees))
         }
         SlotSettings::Rauc(settings) => {
             let (loader, trees) = Rauc::new(host, settings, disk);
-            Box::new(Slots::new(loader, trees))
+            Box::new(Slots::new(loader, host, trees))
         }
     }
 }
 
 /// What a loader says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Seen {
     /// The slot that it booted.
     booted: Slot,
@@ -78,8 +78,8 @@ struct Seen {
     default: Slot,
     a: SlotHealth,
     b: SlotHealth,
-    /// Whether what it keeps can be changed.
-    writable: bool,
+    /// Why what it keeps cannot be changed; none if it can.
+    unwritable: Option<String>,
 }
 
 impl Seen {
@@ -118,13 +118,15 @@ trait FileLoader: Send + Sync + 'static {
 
 /// A [`FileLoader`] off the runtime's threads, one call at a time: one that hangs holds up the next ones, for as long as they wait.
 struct Files<L> {
+    host: Host,
     loader: Arc<L>,
     turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl<L: FileLoader> Files<L> {
-    fn new(loader: L) -> Self {
+    fn new(host: &Host, loader: L) -> Self {
         Self {
+            host: host.clone(),
             loader: Arc::new(loader),
             turn: Arc::default(),
         }
@@ -136,8 +138,12 @@ impl<L: FileLoader> Files<L> {
     ) -> Result<T, PlatformError> {
         let (loader, turn) = (Arc::clone(&self.loader), Arc::clone(&self.turn));
         let turn = tokio::time::timeout(MEDIUM, turn.lock_owned()).await;
-        let turn = turn.map_err(|_| silent())?;
-        blocking(move || {
+        let turn = turn.map_err(|_| {
+            unavailable(format!(
+                "the boot medium did not answer whoever asked before within {MEDIUM:?}"
+            ))
+        })?;
+        on_medium(&self.host, move || {
             // Held until the work is over, however long its caller waits for it.
             let _turn = turn;
             work(&loader)
@@ -153,18 +159,18 @@ impl<L: FileLoader> Loader for Files<L> {
     }
 
     async fn forbid(&self, slot: Slot, seen: &Seen) -> Result<(), PlatformError> {
-        let seen = *seen;
+        let seen = seen.clone();
         self.run(move |loader| loader.forbid(slot, &seen)).await
     }
 
     async fn choose(&self, slot: Slot, tries: u8, seen: &Seen) -> Result<(), PlatformError> {
-        let seen = *seen;
+        let seen = seen.clone();
         self.run(move |loader| loader.choose(slot, tries, &seen))
             .await
     }
 
     async fn bless(&self, slot: Slot, seen: &Seen) -> Result<(), PlatformError> {
-        let seen = *seen;
+        let seen = seen.clone();
         self.run(move |loader| loader.bless(slot, &seen)).await
     }
 
@@ -174,35 +180,26 @@ impl<L: FileLoader> Loader for Files<L> {
 }
 
 /// Runs what blocks, for as long as a medium may take. What takes longer goes on unheard: what it did must be observed.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, PlatformError> + Send + 'static,
-) -> Result<T, PlatformError> {
-    match tokio::time::timeout(MEDIUM, tokio::task::spawn_blocking(work)).await {
-        Ok(Ok(done)) => done,
-        Ok(Err(error)) => Err(PlatformError::Unavailable(format!(
-            "looking at the boot slots broke off: {error}"
-        ))),
-        Err(_) => Err(silent()),
-    }
+async fn on_medium<T: Send + 'static>(
+    host: &Host,
+    work: impl FnOnce() -> Answer<T> + Send + 'static,
+) -> Answer<T> {
+    blocking_for(host, "the boot medium", MEDIUM, move |_| work()).await
 }
 
-fn silent() -> PlatformError {
-    let why = format!("the boot medium did not answer within {MEDIUM:?}");
-    PlatformError::Unavailable(why)
-}
-
-fn refuse<T>(why: impl Into<String>) -> Result<T, PlatformError> {
-    Err(PlatformError::Refused(why.into()))
-}
-
-fn unavailable<T>(why: impl Into<String>) -> Result<T, PlatformError> {
-    Err(PlatformError::Unavailable(why.into()))
+/// Why what lies on a medium cannot be changed, if the medium takes no writes.
+fn read_only(takes_writes: bool) -> Option<String> {
+    let why = "what the boot loader reads cannot be written: it is mounted read-only";
+    (!takes_writes).then(|| why.to_owned())
 }
 
 /// Whether files below `path` can be written, as far as its file system's mount goes.
 fn is_writable(path: &std::path::Path) -> Result<bool, PlatformError> {
     match rustix::fs::statvfs(path) {
         Ok(stat) => Ok(!stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY)),
-        Err(error) => unavailable(format!("{} cannot be examined: {error}", path.display())),
+        Err(error) => Err(unavailable(format!(
+            "{} cannot be examined: {error}",
+            path.display()
+        ))),
     }
 }

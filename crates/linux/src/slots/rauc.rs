@@ -18,8 +18,9 @@ use super::disk::Disk;
 use super::image::Images;
 use super::rauc_state::{Proven, ProvenFile};
 use super::trees::Trees;
-use super::{Loader, Seen, blocking, cmdline, is_writable, refuse, unavailable};
+use super::{Loader, Seen, cmdline, is_writable, on_medium, read_only};
 use crate::host::Host;
+use crate::look::{refused, unavailable};
 use crate::program::Call;
 use evenkeel_platform::PlatformError;
 
@@ -93,7 +94,7 @@ impl Rauc {
         let reply: Result<Reply<T>, _> = serde_json::from_slice(&output);
         match reply {
             Ok(reply) => Ok(reply.data),
-            Err(error) => unavailable(format!("{}: {error}", call.line())),
+            Err(error) => Err(unavailable(format!("{}: {error}", call.line()))),
         }
     }
 
@@ -103,10 +104,10 @@ impl Rauc {
         let (marked, _message): (String, String) = self.call("Mark", &args).await?;
         match marked == self.name(slot) {
             true => Ok(()),
-            false => unavailable(format!(
+            false => Err(unavailable(format!(
                 "RAUC marked {marked} instead of {}",
                 self.name(slot)
-            )),
+            ))),
         }
     }
 
@@ -120,7 +121,9 @@ impl Rauc {
         let of_name = |slot: &Slot| self.name(*slot) == primary;
         match [Slot::A, Slot::B].into_iter().find(of_name) {
             Some(slot) => Ok(slot),
-            None => unavailable(format!("RAUC boots {primary} next, which is neither slot")),
+            None => Err(unavailable(format!(
+                "RAUC boots {primary} next, which is neither slot"
+            ))),
         }
     }
 
@@ -132,7 +135,9 @@ impl Rauc {
             let name = self.name(slot);
             match slots.iter().find(|(found, _)| found == name) {
                 Some((_, values)) => status(name, values),
-                None => unavailable(format!("RAUC has no slot {name}: see its system.conf")),
+                None => Err(unavailable(format!(
+                    "RAUC has no slot {name}: see its system.conf"
+                ))),
             }
         };
         Ok((of(Slot::A)?, of(Slot::B)?))
@@ -143,16 +148,16 @@ impl Rauc {
         let by_rauc = match (a.booted, b.booted) {
             (true, false) => Slot::A,
             (false, true) => Slot::B,
-            (true, true) => return unavailable("RAUC says that both slots were booted"),
-            (false, false) => return unavailable("RAUC says that neither slot was booted"),
+            (true, true) => return Err(unavailable("RAUC says that both slots were booted")),
+            (false, false) => return Err(unavailable("RAUC says that neither slot was booted")),
         };
         let status = if by_rauc == Slot::A { a } else { b };
         match cmdline::parameter(&self.host, "rauc.slot")? {
             Some(word) if word != self.name(by_rauc) && Some(&word) != status.bootname.as_ref() => {
-                unavailable(format!(
+                Err(unavailable(format!(
                     "RAUC says that {} was booted, the kernel's command line has rauc.slot={word}",
                     self.name(by_rauc)
-                ))
+                )))
             }
             Some(_) | None => Ok(by_rauc),
         }
@@ -163,7 +168,7 @@ impl Rauc {
         let (proven, images) = (Arc::clone(&self.proven), Arc::clone(&self.images));
         let (a, b) = (self.tree(Slot::A), self.tree(Slot::B));
         let folder = self.host.path(&self.settings.state);
-        blocking(move || {
+        on_medium(&self.host, move || {
             let digest = |tree| Ok(images.of(tree)?.map(|image| image.digest));
             let existing = folder.ancestors().find(|path| path.exists());
             let writable = is_writable(existing.unwrap_or(&folder))?;
@@ -174,7 +179,7 @@ impl Rauc {
 
     async fn keep(&self, slot: Slot, image: Option<Digest>) -> Result<(), PlatformError> {
         let proven = Arc::clone(&self.proven);
-        blocking(move || proven.set(slot, image)).await
+        on_medium(&self.host, move || proven.set(slot, image)).await
     }
 
     async fn make_primary(&self, slot: Slot) -> Result<(), PlatformError> {
@@ -208,7 +213,7 @@ impl Loader for Rauc {
             },
             a: health(Slot::A, &a, image_a),
             b: health(Slot::B, &b, image_b),
-            writable,
+            unwritable: read_only(writable),
         })
     }
 
@@ -233,9 +238,9 @@ impl Loader for Rauc {
         };
         match image {
             Some(image) => self.keep(slot, Some(image)).await,
-            None => refuse(format!(
+            None => Err(refused(format!(
                 "slot {slot} has no manifest: what was proven good is not known"
-            )),
+            ))),
         }
     }
 
@@ -245,9 +250,9 @@ impl Loader for Rauc {
                 autoboot,
                 stops_in_menu: false,
             }),
-            None => unavailable(
+            None => Err(unavailable(
                 "RAUC does not say whether its loader stops: say so with `autoboot` in [platform.slots]",
-            ),
+            )),
         }
     }
 }
@@ -259,9 +264,9 @@ fn status(name: &str, values: &serde_json::Map<String, Value>) -> Result<Status,
         Some("good") => true,
         Some("bad") => false,
         Some(_) | None => {
-            return unavailable(format!(
+            return Err(unavailable(format!(
                 "RAUC does not say whether its loader would boot {name}: see RAUC's log"
-            ));
+            )));
         }
     };
     Ok(Status {

@@ -8,7 +8,7 @@ use evenkeel_model::{Digest, Slot};
 use serde::{Deserialize, Serialize};
 
 use super::disk::Disk;
-use super::unavailable;
+use crate::look::{unavailable, unreadable};
 use evenkeel_platform::PlatformError;
 
 /// The file.
@@ -44,10 +44,10 @@ impl ProvenFile {
     pub(super) fn read(&self) -> Result<Proven, PlatformError> {
         match fs::read(&self.path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
-                PlatformError::Unavailable(format!("{} is damaged: {error}", self.path.display()))
+                unavailable(format!("{} is damaged: {error}", self.path.display()))
             }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Proven::default()),
-            Err(error) => unavailable(format!("{} cannot be read: {error}", self.path.display())),
+            Err(error) => Err(unreadable(&self.path, &error)),
         }
     }
 
@@ -62,8 +62,7 @@ impl ProvenFile {
         if after == before {
             return Ok(());
         }
-        let text = serde_json::to_vec(&after)
-            .map_err(|error| PlatformError::Unavailable(error.to_string()))?;
+        let text = serde_json::to_vec(&after).map_err(|error| unavailable(error.to_string()))?;
         if let Some(folder) = self.path.parent().filter(|folder| !folder.is_dir()) {
             self.disk.make_dir(folder)?;
         }

@@ -6,17 +6,19 @@
 //! no journal: a rename that a power cut tears may leave both names, none, or the new one with nothing in it, so no step relies on one for
 //! the running slot's entry.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use evenkeel_model::{BootSettings, EntrySettings, Slot, SlotHealth, SystemdBootSettings};
 
 use super::disk::Disk;
 use super::loader_conf::{LoaderConf, fits};
-use super::mounts::Mounts;
 use super::systemd_entries::Entries;
 use super::trees::Trees;
-use super::{FileLoader, Seen, cmdline, efi, refuse, unavailable};
+use super::{FileLoader, Seen, cmdline, efi, read_only};
 use crate::host::Host;
+use crate::look::{refused, unavailable, unreadable};
+use crate::mounts::Mounts;
 use evenkeel_platform::PlatformError;
 
 /// A place in the order for a slot's first entry that leaves room on both sides.
@@ -68,16 +70,16 @@ impl SystemdBoot {
             .as_deref()
             .and_then(|name| entries.slot_named(name));
         match (by_kernel, by_loader) {
-            (Some(kernel), Some(loader)) if kernel != loader => unavailable(format!(
+            (Some(kernel), Some(loader)) if kernel != loader => Err(unavailable(format!(
                 "the kernel's command line says that slot {kernel} was booted, the loader that slot {loader} was"
-            )),
+            ))),
             (Some(slot), _) | (None, Some(slot)) => Ok(slot),
-            (None, None) => unavailable(format!(
+            (None, None) => Err(unavailable(format!(
                 "which slot was booted is not known: the kernel's command line has no evenkeel.slot=, and the loader took {}",
                 selected
                     .as_deref()
                     .unwrap_or("an entry that it does not name")
-            )),
+            ))),
         }
     }
 
@@ -99,9 +101,9 @@ impl SystemdBoot {
         };
         match entries.slot_named(name) {
             Some(slot) => Ok(Some(slot)),
-            None => unavailable(format!(
+            None => Err(unavailable(format!(
                 "the next boot is that of {name}, by the EFI variable LoaderEntryOneShot: that is no slot"
-            )),
+            ))),
         }
     }
 
@@ -116,10 +118,10 @@ impl SystemdBoot {
         };
         for entry in entries.foreign() {
             if fits(pattern, &entry.file)? || fits(pattern, &entry.id)? {
-                return unavailable(format!(
+                return Err(unavailable(format!(
                     "{by} makes \"{pattern}\" the default, which fits {}: that is no slot",
                     entry.file
-                ));
+                )));
             }
         }
         let of = |slot: Slot| {
@@ -143,26 +145,32 @@ impl SystemdBoot {
         let remedy = format!("put `default {prefix}-*` into loader.conf");
         if let Some(foreign) = entries.before_ours() {
             let file = &foreign.file;
-            return unavailable(format!("the loader takes {file} before any slot: {remedy}"));
+            return Err(unavailable(format!(
+                "the loader takes {file} before any slot: {remedy}"
+            )));
         }
         let unified = self.on_esp("EFI/Linux");
-        let found = std::fs::read_dir(&unified).map(|found| found.count());
-        match found.unwrap_or(0) {
+        let found = match std::fs::read_dir(&unified) {
+            Ok(found) => found.count(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(unreadable(&unified, &error)),
+        };
+        match found {
             0 => Ok(()),
-            n => unavailable(format!(
+            n => Err(unavailable(format!(
                 "the place of {n} files in {} in the loader's order is not known: {remedy}",
                 unified.display()
-            )),
+            ))),
         }
     }
 
     fn check_mounted(&self) -> Result<bool, PlatformError> {
         match Mounts::read(&self.host)?.at(&self.settings.esp) {
-            Some(mount) => Ok(!mount.read_only),
-            None => unavailable(format!(
+            Some(mount) => Ok(mount.takes_writes()),
+            None => Err(unavailable(format!(
                 "the EFI system partition is not mounted at {}",
                 self.settings.esp.display()
-            )),
+            ))),
         }
     }
 
@@ -254,9 +262,9 @@ impl SystemdBoot {
         let entries = self.entries()?;
         let running = entries.version_of(slot.other())?;
         let Some(lower) = running.and_then(|version| version.checked_sub(1)) else {
-            return refuse(format!(
+            return Err(refused(format!(
                 "no version is below that of the running slot's entry: give it `version {FIRST_VERSION}`"
-            ));
+            )));
         };
         let above = entries
             .version_of(slot)?
@@ -279,10 +287,10 @@ impl SystemdBoot {
         let dir = self.entries_dir();
         let entries = self.entries()?;
         let Some(entry) = entries.of(slot).next() else {
-            return refuse(format!(
+            return Err(refused(format!(
                 "slot {slot}, which runs, has no entry: write {} by hand",
                 self.file_name(slot, None)
-            ));
+            )));
         };
         let name = self.file_name(slot, Some(tries.into()));
         self.disk.rename(&entry.path(&dir), &dir.join(name))
@@ -307,7 +315,7 @@ impl FileLoader for SystemdBoot {
             default: one_shot.or(pinned).unwrap_or(first),
             a: entries.health(Slot::A, booted),
             b: entries.health(Slot::B, booted),
-            writable,
+            unwritable: read_only(writable),
         })
     }
 
@@ -318,11 +326,11 @@ impl FileLoader for SystemdBoot {
     fn choose(&self, slot: Slot, tries: u8, seen: &Seen) -> Result<(), PlatformError> {
         let entries = self.entries()?;
         if let Some((pinned, by)) = self.pinned(&self.conf()?, &entries)? {
-            return refuse(format!(
+            return Err(refused(format!(
                 "{by} makes slot {pinned} the default by its name: the loader would never fall back from it. Let it say `default {}-*`, \
                  or nothing",
                 self.settings.entry
-            ));
+            )));
         }
         if slot != seen.booted {
             return self.put_first(slot, tries, seen);
@@ -340,15 +348,13 @@ impl FileLoader for SystemdBoot {
         let proven = self.file_name(slot, None);
         if !entries.of(slot).any(|entry| entry.file == proven) {
             let Some(counted) = entries.of(slot).next() else {
-                return refuse(format!(
+                return Err(refused(format!(
                     "slot {slot}, which runs, has no entry: write {proven} by hand"
-                ));
+                )));
             };
             let path = counted.path(&dir);
             let content = std::fs::read(&path);
-            let content = content.map_err(|error| {
-                PlatformError::Unavailable(format!("{} cannot be read: {error}", path.display()))
-            })?;
+            let content = content.map_err(|error| unreadable(&path, &error))?;
             let temporary = dir.join(format!("{}-{slot}.new", self.settings.entry));
             self.disk
                 .replace(&dir.join(&proven), &temporary, &content)?;

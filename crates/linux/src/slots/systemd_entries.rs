@@ -4,12 +4,11 @@
 //! when nothing else is there. The loader renames the file at each try, before it starts the kernel.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use evenkeel_model::{Slot, SlotHealth};
 
-use super::unavailable;
+use crate::look::{unavailable, unreadable};
 use evenkeel_platform::PlatformError;
 
 /// One file in `loader/entries`.
@@ -37,17 +36,14 @@ pub(super) struct Entries {
 impl Entries {
     /// Reads all entries of a folder.
     pub(super) fn read(dir: &Path, prefix: &str) -> Result<Self, PlatformError> {
-        let failed = |path: &Path, error: &io::Error| {
-            PlatformError::Unavailable(format!("{} cannot be read: {error}", path.display()))
-        };
         let mut all = Vec::new();
-        for found in fs::read_dir(dir).map_err(|error| failed(dir, &error))? {
-            let file = found.map_err(|error| failed(dir, &error))?.file_name();
+        for found in fs::read_dir(dir).map_err(|error| unreadable(dir, &error))? {
+            let file = found.map_err(|error| unreadable(dir, &error))?.file_name();
             let Some(file) = file.to_str().filter(|file| file.ends_with(".conf")) else {
                 continue;
             };
             let path = dir.join(file);
-            let text = fs::read_to_string(&path).map_err(|error| failed(&path, &error))?;
+            let text = fs::read_to_string(&path).map_err(|error| unreadable(&path, &error))?;
             all.push(Entry::parse(file, &text));
         }
         all.sort_by(|one, two| one.file.cmp(&two.file));
@@ -135,10 +131,10 @@ impl Entries {
             .and_then(|version| version.parse().ok());
         match number.filter(|_| entry.sort_key.as_deref() == Some(&self.prefix)) {
             Some(number) => Ok(number),
-            None => unavailable(format!(
+            None => Err(unavailable(format!(
                 "the place of {} in the loader's order is not known: it needs `sort-key {}` and a `version` that is a number",
                 entry.file, self.prefix
-            )),
+            ))),
         }
     }
 

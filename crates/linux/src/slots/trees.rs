@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use evenkeel_model::Slot;
 
-use super::mounts::{Mount, Mounts};
-use super::{is_writable, unavailable};
+use super::is_writable;
 use crate::host::Host;
+use crate::look::unavailable;
+use crate::mounts::{Mount, Mounts};
 use evenkeel_platform::PlatformError;
 
 /// The trees of both slots.
@@ -70,26 +71,26 @@ fn pick<T>(slot: Slot, a: T, b: T) -> T {
 fn check_mounted(mounts: &Mounts, booted: &Path, other: &Path) -> Result<bool, PlatformError> {
     let mounted = |tree: &Path| match mounts.at(tree) {
         Some(mount) => Ok(mount.clone()),
-        None => unavailable(format!(
+        None => Err(unavailable(format!(
             "no file system is mounted at {}, which is to be a slot's tree",
             tree.display()
-        )),
+        ))),
     };
     let (running, alternate): (Mount, Mount) = (mounted(booted)?, mounted(other)?);
     if running.shows_same(&alternate) {
-        return unavailable(format!(
+        return Err(unavailable(format!(
             "{} and {} show the same file system",
             booted.display(),
             other.display()
-        ));
+        )));
     }
     if let Some(root) = mounts.at(Path::new("/"))
         && root.shows_same(&alternate)
     {
-        return unavailable(format!(
+        return Err(unavailable(format!(
             "{} shows the file system that runs as /, though the other slot is said to have booted",
             other.display()
-        ));
+        )));
     }
-    Ok(!alternate.read_only)
+    Ok(alternate.takes_writes())
 }

@@ -12,7 +12,7 @@ use evenkeel_linux::Host;
 use evenkeel_linux::devices::Hardware;
 use evenkeel_linux::inventory::{Machine, Places, health};
 use evenkeel_linux::storage::{PoolPlace, PoolPlaces};
-use evenkeel_model::{InventorySettings, NodeName, PoolHealth, PoolName, Storage};
+use evenkeel_model::{InventorySettings, NodeName, PoolHealth, PoolName, SlotSettings, Storage};
 use evenkeel_platform::devices::{
     Devices, Drive, DriveState, GroupId, NvmeCommand, NvmeReset, OfflineRequest, ScsiCommand,
     ScsiData, ScsiReply, ScsiTarget, admin, opcode, status,
@@ -60,14 +60,20 @@ fn hardware() -> Hardware {
         InventorySettings::default(),
         pools(),
         state,
-        None,
+        Ok(None),
     )
 }
 
 fn machine() -> Machine {
+    // The guest has no slots of its own.
+    std::fs::create_dir_all("/tmp/slots/a").unwrap();
+    let _made_before = std::os::unix::fs::symlink("a", "/tmp/slots/current");
+    let slots = SlotSettings::Directory {
+        path: "/tmp/slots".into(),
+    };
     let places = Places {
         store: "/run".into(),
-        slot: "/tmp".into(),
+        slots: evenkeel_linux::slots::open(&Host::this(), &slots).into(),
         root: "/".into(),
     };
     Machine::new(

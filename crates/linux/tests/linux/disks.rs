@@ -104,6 +104,48 @@ async fn the_system_is_known_through_all_that_it_stands_on() {
 }
 
 #[tokio::test]
+async fn all_devices_of_a_btrfs_or_a_zfs_pool_that_the_system_runs_from_are_its_own() {
+    let tree = shared();
+    tree.append(
+        "/proc/self/mountinfo",
+        "30 22 0:40 / /var rw - btrfs /dev/sda rw\n",
+    );
+    for device in ["sda", "sdc"] {
+        tree.file(&format!("/sys/fs/btrfs/uuid/devices/{device}/dev"), "");
+    }
+    let seen = disks(&tree, Printed::default(), InventorySettings::default()).await;
+    assert_eq!(seen, [("Z1F1".to_owned(), 2, false)]);
+
+    let tree = shared();
+    tree.file("/sys/module/zfs/version", "2.3.1");
+    tree.program("zpool");
+    tree.append(
+        "/proc/self/mountinfo",
+        "30 22 0:40 / /var rw - zfs rpool/ROOT/debian rw\n",
+    );
+    let status = |pool: &str| {
+        let leaf = |name: &str| {
+            format!(r#""{name}": {{"name": "{name}", "state": "ONLINE", "path": "/dev/{name}"}}"#)
+        };
+        let mirror = format!(
+            r#"{{"name": "mirror-0", "state": "ONLINE", "vdevs": {{{}, {}}}}}"#,
+            leaf("sda"),
+            leaf("sdc")
+        );
+        let vdevs = format!(
+            r#"{{"{pool}": {{"name": "{pool}", "state": "ONLINE", "vdevs": {{"mirror-0": {mirror}}}}}}}"#
+        );
+        let status =
+            format!(r#"{{"pools": {{"{pool}": {{"state": "ONLINE", "vdevs": {vdevs}}}}}}}"#);
+        Printed::default().with("zpool status -j --json-int -P", &status)
+    };
+    let seen = disks(&tree, status("rpool"), InventorySettings::default()).await;
+    assert_eq!(seen, [("Z1F1".to_owned(), 2, false)]);
+    let machine = tree.machine_with(status("tank"), InventorySettings::default(), Vec::new());
+    assert!(why(machine.disks().await).contains("ZFS pool rpool, which zpool does not name"));
+}
+
+#[tokio::test]
 async fn a_disk_without_a_name_makes_the_disks_unknown() {
     let tree = Tree::new();
     tree.disk("vdb", "254:16");

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 
 use evenkeel_linux::SystemPrograms;
-use evenkeel_linux::inventory::{Machine, Places};
+use evenkeel_linux::inventory::Machine;
 use evenkeel_model::InventorySettings;
 use evenkeel_platform::Inventory;
 
@@ -64,9 +64,12 @@ async fn chrony_tells_the_offset_and_the_kernel_where_there_is_none() {
 #[tokio::test]
 async fn space_is_that_of_the_folder_that_will_be_there() {
     let tree = Tree::new();
+    assert!(why(tree.machine().space().await).contains("/slots/current"));
+    tree.file("/slots/a/bin/sh", "");
+    std::os::unix::fs::symlink("a", tree.path("/slots/current")).unwrap();
     let space = tree.machine().space().await.unwrap();
     assert!(space.root_free > 0);
-    // Neither folder is made yet: they will be on the same filesystem.
+    // Neither the store nor the other slot is made yet: they will be on the same filesystem.
     assert!(space.slot_free > 0 && space.store_free > 0);
 }
 
@@ -192,13 +195,9 @@ async fn a_move_of_a_volume_group_is_a_job_and_needs_lvm_only_where_it_is_used()
 /// With the programs of this machine, for programs of the operator's own.
 fn with_programs(tree: &Tree) -> Machine {
     let folder = r#"{"jobs": "/etc/evenkeel/jobs.d"}"#;
-    let places = Places {
-        store: "/".into(),
-        slot: "/".into(),
-        root: "/".into(),
-    };
     let pools = Arc::new(Named(vec![pool("data", None, md("/dev/md0"))]));
     let host = tree.host(Arc::new(SystemPrograms));
+    let places = tree.places(&host);
     Machine::new(host, node("node1"), settings(folder), places, pools)
 }
 

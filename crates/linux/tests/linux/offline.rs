@@ -145,7 +145,7 @@ impl Bench {
             settings,
             pools,
             self.state.path(),
-            None,
+            Ok(None),
         )
     }
 
@@ -333,6 +333,67 @@ async fn a_disk_that_does_not_answer_is_waited_for() {
     assert!(why(said).contains("disk S2 has no path that works"));
 }
 
+/// `mdadm` that names two arrays by what was written into the tree.
+struct TwoArrays {
+    root: PathBuf,
+}
+
+#[async_trait]
+impl Programs for TwoArrays {
+    async fn run(&self, call: &Call) -> Result<Finished, PlatformError> {
+        let line = call.line();
+        let array = line.strip_prefix("mdadm --detail --export /dev/").unwrap();
+        let uuid = below(&self.root, &format!("/sys/devices/{array}/told"));
+        let uuid = std::fs::read_to_string(uuid).unwrap();
+        Ok(Finished {
+            code: Some(0),
+            output: format!("MD_LEVEL=raid1\nMD_UUID={uuid}\n").into_bytes(),
+            errors: String::new(),
+        })
+    }
+}
+
+/// A drive is out for its firmware, power is lost, and the arrays come back with each other's names.
+#[tokio::test]
+async fn a_drive_belongs_to_its_array_whatever_the_kernel_calls_that() {
+    let state = tempfile::tempdir().unwrap();
+    let note = r#"{"group": {"pool": "data", "number": 0}, "array": "1:1:1:1", "partition": null, "mapped": null}"#;
+    std::fs::create_dir_all(state.path().join("offline")).unwrap();
+    std::fs::write(state.path().join("offline/S2.json"), note).unwrap();
+    for (first, second) in [("md126", "md127"), ("md127", "md126")] {
+        let tree = Tree::new();
+        for (name, dev, serial) in [
+            ("sda", "8:0", "S1"),
+            ("sdb", "8:16", "S2"),
+            ("sdc", "8:32", "S3"),
+            ("sdd", "8:48", "S4"),
+        ] {
+            tree.scsi(name, dev, serial);
+        }
+        tree.program("mdadm");
+        tree.md(first, "raid1", &["sda"]);
+        tree.file(&format!("/sys/devices/{first}/md/degraded"), "1");
+        tree.file(&format!("/sys/devices/{first}/told"), "1:1:1:1");
+        tree.md(second, "raid1", &["sdc", "sdd"]);
+        tree.file(&format!("/sys/devices/{second}/told"), "2:2:2:2");
+        let mut data = pool("data", Some("node1"), md("/dev/md126"));
+        data.storage.push(md("/dev/md127"));
+        let host = tree.host(Arc::new(TwoArrays {
+            root: tree.path("/"),
+        }));
+        let pools = Arc::new(Named(vec![data]));
+        let settings = InventorySettings::default();
+        let hardware = Hardware::new(host, node("node1"), settings, pools, state.path(), Ok(None));
+        let groups = hardware.groups().await.unwrap();
+        let told: Vec<_> = groups
+            .iter()
+            .map(|group| (group.id.number, group.health, group.out.len()))
+            .collect();
+        let expected = [(0, PoolHealth::Degraded, 1), (1, PoolHealth::Online, 0)];
+        assert_eq!(told, expected, "{first} is the one that lacks a drive");
+    }
+}
+
 /// `zpool` on a pool of a mirror: its second device is in this state.
 struct Zpool {
     state: Mutex<String>,
@@ -390,7 +451,7 @@ async fn a_drive_leaves_a_zfs_pool_and_one_that_an_admin_took_out_stays_out() {
     };
     let pools = Arc::new(Named(vec![pool("data", Some("node1"), tank)]));
     let (host, settings) = (tree.host(zpool.clone()), InventorySettings::default());
-    let hardware = Hardware::new(host, node("node1"), settings, pools, state.path(), None);
+    let hardware = Hardware::new(host, node("node1"), settings, pools, state.path(), Ok(None));
     hardware.take_offline(&request()).await.unwrap();
     hardware.take_offline(&request()).await.unwrap();
     let groups = hardware.groups().await.unwrap();

@@ -143,7 +143,7 @@ async fn drives_know_the_modules_that_lead_to_them() {
         let pools = Arc::new(Named(vec![pool("data", Some(owner), md("/dev/md0"))]));
         let host = tree.host(Arc::new(Printed::default()));
         let settings = InventorySettings::default();
-        Hardware::new(host, node("node1"), settings, pools, state.path(), None)
+        Hardware::new(host, node("node1"), settings, pools, state.path(), Ok(None))
             .with_pages(pages(&[("/dev/sg0", 0), ("/dev/sg1", 1)], [1, 1]))
     };
     let drives = hardware("node1").drives().await.unwrap();

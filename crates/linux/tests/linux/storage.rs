@@ -113,6 +113,9 @@ async fn a_volume_group_is_as_well_as_its_volumes_and_what_is_below() {
     assert_eq!(of(&tree, rebuilt, vg()).await.0, PoolHealth::Resyncing);
     let partial = lvm("partial", "idle", "100.00", "0");
     assert_eq!(of(&tree, partial, vg()).await.0, PoolHealth::Degraded);
+    // A leg that is not read from, as somebody wished it.
+    let aside = lvm("writemostly", "idle", "100.00", "0");
+    assert_eq!(of(&tree, aside, vg()).await.0, PoolHealth::Online);
     let missing = lvm("", "idle", "100.00", "1");
     assert_eq!(of(&tree, missing, vg()).await.0, PoolHealth::Degraded);
     tree.file("/sys/devices/md0/md/degraded", "1");
@@ -269,6 +272,249 @@ async fn a_filesystem_is_mounted_writable_and_without_errors() {
     );
     let said = health(&tree.host(Arc::new(Printed::default())), &filesystem()).await;
     assert!(why(said).contains("/dev/sda is mounted on /srv/vol1, not /dev/md0"));
+}
+
+const DRBD: &str = "drbdsetup status --json";
+
+/// As `drbdsetup` of drbd-utils 9 prints it: the device here, the connection, and the same device on the other node.
+fn drbd(own: &str, connection: &str, replication: &str, peer: &str) -> String {
+    format!(
+        r#"[{{"name": "r7", "node-id": 0, "role": "Secondary", "suspended": false, "devices": [{{"volume": 0, "minor": 7, "disk-state":
+            "UpToDate", "client": false, "quorum": true}}], "connections": []}},
+           {{"name": "r0", "node-id": 0, "role": "Primary", "suspended": false, "write-ordering": "flush",
+            "devices": [{{"volume": 0, "minor": 0, "disk-state": "{own}", "client": false, "quorum": true, "size": 307152}}],
+            "connections": [{{"peer-node-id": 1, "name": "node2", "connection-state": "{connection}", "peer-role": "Secondary",
+              "peer_devices": [{{"volume": 0, "replication-state": "{replication}", "peer-disk-state": "{peer}", "peer-client": false,
+                "resync-suspended": "no", "percent-in-sync": 100.00}}]}}]}}]"#
+    )
+}
+
+/// DRBD's device of minor number 0 on sda, mounted as the pool.
+fn replicated() -> Tree {
+    let tree = Tree::new();
+    tree.scsi("sda", "8:0", "S1");
+    tree.disk("drbd0", "147:0");
+    tree.link("/sys/devices/drbd0/slaves/sda", "/sys/devices/sda");
+    tree.file("/srv/vol1/file", "");
+    tree.append(
+        "/proc/self/mountinfo",
+        "40 22 147:0 / /srv/vol1 rw - xfs /dev/drbd0 rw\n",
+    );
+    tree
+}
+
+fn on_drbd() -> Storage {
+    Storage::Filesystem {
+        device: "/dev/drbd0".to_owned(),
+        folder: "/srv/vol1".into(),
+    }
+}
+
+#[tokio::test]
+async fn a_copy_that_is_behind_on_either_node_is_no_health() {
+    let tree = replicated();
+    let silent = health(&tree.host(Arc::new(Printed::default())), &on_drbd()).await;
+    assert!(why(silent).contains("drbdsetup is not installed: install drbd-utils"));
+    tree.program("drbdsetup");
+    for (own, connection, replication, peer, expected) in [
+        (
+            "UpToDate",
+            "Connected",
+            "Established",
+            "UpToDate",
+            (PoolHealth::Online, false),
+        ),
+        (
+            "UpToDate",
+            "Connected",
+            "VerifyS",
+            "UpToDate",
+            (PoolHealth::Online, true),
+        ),
+        (
+            "UpToDate",
+            "Connected",
+            "SyncSource",
+            "Inconsistent",
+            (PoolHealth::Resyncing, false),
+        ),
+        (
+            "Inconsistent",
+            "Connected",
+            "SyncTarget",
+            "UpToDate",
+            (PoolHealth::Resyncing, false),
+        ),
+        (
+            "UpToDate",
+            "Connected",
+            "WFBitMapS",
+            "Consistent",
+            (PoolHealth::Resyncing, false),
+        ),
+        (
+            "UpToDate",
+            "Connecting",
+            "Off",
+            "DUnknown",
+            (PoolHealth::Degraded, false),
+        ),
+        (
+            "UpToDate",
+            "StandAlone",
+            "Off",
+            "Outdated",
+            (PoolHealth::Degraded, false),
+        ),
+        (
+            "UpToDate",
+            "Connected",
+            "Established",
+            "Diskless",
+            (PoolHealth::Degraded, false),
+        ),
+        (
+            "Diskless",
+            "Connected",
+            "Established",
+            "UpToDate",
+            (PoolHealth::Degraded, false),
+        ),
+        (
+            "UpToDate",
+            "Connected",
+            "Dancing",
+            "UpToDate",
+            (PoolHealth::Degraded, false),
+        ),
+    ] {
+        let said = drbd(own, connection, replication, peer);
+        let printed = Printed::default().with(DRBD, &said);
+        assert_eq!(of(&tree, printed, on_drbd()).await, expected, "{said}");
+    }
+    let whole = drbd("UpToDate", "Connected", "Established", "UpToDate");
+    let (yes, no) = (
+        r#""suspended": false, "write"#,
+        r#""suspended": true, "write"#,
+    );
+    let suspended = Printed::default().with(DRBD, &whole.replace(yes, no));
+    assert_eq!(of(&tree, suspended, on_drbd()).await.0, PoolHealth::Offline);
+    // A node without a disk, for the quorum alone, is no copy: here it is the only other node.
+    let alone = whole.replace(r#""peer-client": false"#, r#""peer-client": true"#);
+    let alone = Printed::default().with(DRBD, &alone);
+    assert_eq!(of(&tree, alone, on_drbd()).await.0, PoolHealth::Degraded);
+    let others = Printed::default().with(DRBD, "[]");
+    let said = health(&tree.host(Arc::new(others)), &on_drbd()).await;
+    assert!(why(said).contains("does not name the device of minor number 0"));
+}
+
+#[tokio::test]
+async fn a_volume_group_and_an_array_stand_on_drbd_too() {
+    let tree = replicated();
+    for program in ["vgs", "lvs", "pvs", "drbdsetup"] {
+        tree.program(program);
+    }
+    let behind = drbd("UpToDate", "Connected", "SyncSource", "Inconsistent");
+    tree.md("md0", "raid1", &["drbd0"]);
+    let printed = || lvm("", "idle", "100.00", "0").with(DRBD, &behind);
+    let vg = Storage::Vg {
+        name: "data".to_owned(),
+    };
+    assert_eq!(of(&tree, printed(), vg).await.0, PoolHealth::Resyncing);
+    let array = of(&tree, printed(), md("/dev/md0")).await;
+    assert_eq!(array.0, PoolHealth::Resyncing);
+}
+
+#[tokio::test]
+async fn what_a_pool_stands_on_and_nobody_reads_is_named() {
+    let tree = Tree::new();
+    tree.scsi("sda", "8:0", "S1");
+    tree.disk("bcache0", "252:0");
+    tree.link("/sys/devices/bcache0/slaves/sda", "/sys/devices/sda");
+    tree.file("/srv/vol1/file", "");
+    let mounted = |kind: &str, source: &str| {
+        let root = "22 1 254:1 / / rw - ext4 /dev/vda1 rw\n";
+        tree.file(
+            "/proc/self/mountinfo",
+            format!("{root}40 22 252:0 / /srv/vol1 rw - {kind} {source} rw\n"),
+        );
+        Storage::Filesystem {
+            device: source.to_owned(),
+            folder: "/srv/vol1".into(),
+        }
+    };
+    let host = tree.host(Arc::new(Printed::default()));
+    let said = health(&host, &mounted("xfs", "/dev/bcache0")).await;
+    assert!(why(said).contains("it stands on /dev/bcache0"));
+    let said = health(&host, &mounted("nfs4", "filer:/vol1")).await;
+    assert!(why(said).contains("filer:/vol1 is mounted as nfs4, on no block device"));
+    // A dataset is as well as its pool.
+    tree.file("/sys/module/zfs/version", "2.3.1");
+    tree.program("zpool");
+    let printed = Printed::default().with(STATUS, &json("DEGRADED", "NONE", "FAULTED"));
+    let dataset = mounted("zfs", "tank/vol1");
+    assert_eq!(of(&tree, printed, dataset).await.0, PoolHealth::Degraded);
+    // So is what stands on a volume of one.
+    tree.disk("zd0", "230:0");
+    let printed = Printed::default().with(STATUS, &json("DEGRADED", "NONE", "FAULTED"));
+    let volume = mounted("ext4", "/dev/zd0");
+    assert_eq!(of(&tree, printed, volume).await.0, PoolHealth::Degraded);
+}
+
+#[tokio::test]
+async fn all_devices_of_a_btrfs_count() {
+    let tree = array();
+    tree.scsi("sdc", "8:32", "S3");
+    tree.file("/srv/vol1/file", "");
+    tree.append(
+        "/proc/self/mountinfo",
+        "40 22 0:45 / /srv/vol1 rw - btrfs /dev/sdc rw\n",
+    );
+    for device in ["sdc", "md0"] {
+        tree.file(&format!("/sys/fs/btrfs/uuid/devices/{device}/dev"), "");
+    }
+    tree.file("/sys/devices/md0/md/degraded", "1");
+    let storage = Storage::Filesystem {
+        device: "/dev/sdc".to_owned(),
+        folder: "/srv/vol1".into(),
+    };
+    let said = of(&tree, Printed::default(), storage).await;
+    assert_eq!(said.0, PoolHealth::Degraded);
+}
+
+#[tokio::test]
+async fn a_filesystem_is_named_as_mount_takes_it() {
+    let tree = array();
+    tree.file("/mnt/real/vol1/file", "");
+    tree.link("/srv", "/mnt/real");
+    tree.link("/dev/disk/by-uuid/0d4b-8a", "/dev/md0");
+    tree.link(r"/dev/disk/by-label/two\x20words", "/dev/md0");
+    tree.append(
+        "/proc/self/mountinfo",
+        "40 22 9:0 / /mnt/real/vol1 rw - xfs /dev/md0 rw\n",
+    );
+    for device in [
+        "UUID=0d4b-8a",
+        "UUID=\"0d4b-8a\"",
+        "-U 0d4b-8a",
+        "-U0d4b-8a",
+        "LABEL=two words",
+        "-L two words",
+        "/dev/md0",
+    ] {
+        let storage = Storage::Filesystem {
+            device: device.to_owned(),
+            folder: "/srv/vol1/".into(),
+        };
+        let said = of(&tree, Printed::default(), storage).await;
+        assert_eq!(said.0, PoolHealth::Online, "{device}");
+    }
+    let unseen = Storage::Filesystem {
+        device: "UUID=1".to_owned(),
+        folder: "/srv/vol1".into(),
+    };
+    let said = health(&tree.host(Arc::new(Printed::default())), &unseen).await;
+    assert!(why(said).contains("and UUID=1 is not seen here"));
 }
 
 #[tokio::test]

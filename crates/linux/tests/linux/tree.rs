@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use evenkeel_linux::inventory::{Kernel, KernelClock, Machine, Places, SesPages};
 use evenkeel_linux::storage::{PoolPlace, PoolPlaces};
-use evenkeel_linux::{Call, Finished, Host, Programs};
-use evenkeel_model::{InventorySettings, NodeName, PoolName, Storage};
+use evenkeel_linux::{Call, Finished, Host, Programs, slots};
+use evenkeel_model::{InventorySettings, NodeName, PoolName, SlotSettings, Storage};
 use evenkeel_platform::PlatformError;
 
 /// A folder that stands for a machine's root.
@@ -126,6 +126,18 @@ impl Tree {
         self.file(&format!("/usr/sbin/{name}"), "");
     }
 
+    /// Folders that nobody has made yet.
+    pub(crate) fn places(&self, host: &Host) -> Places {
+        let slots = SlotSettings::Directory {
+            path: "/slots".into(),
+        };
+        Places {
+            store: "/var/lib/evenkeel/packages".into(),
+            slots: slots::open(host, &slots).into(),
+            root: "/".into(),
+        }
+    }
+
     pub(crate) fn host(&self, programs: Arc<dyn Programs>) -> Host {
         Host::new(self.root.path(), programs)
     }
@@ -150,12 +162,8 @@ impl Tree {
         settings: InventorySettings,
         pools: Vec<PoolPlace>,
     ) -> Machine {
-        let places = Places {
-            store: "/var/lib/evenkeel/packages".into(),
-            slot: "/slots".into(),
-            root: "/".into(),
-        };
         let host = self.host(programs);
+        let places = self.places(&host);
         let pools = Arc::new(Named(pools));
         let machine = Machine::new(host, node("node1"), settings, places, pools);
         machine.with_kernel(Kernel {

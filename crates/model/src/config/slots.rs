@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum SlotSettings {
-    /// Two folders and a link that is replaced atomically.
+    /// Two folders, and a file that says which of them the next start takes.
     Directory {
-        /// Holds the folders `a` and `b` and the link.
+        /// Holds the folders `a` and `b`, that file (`state`), and the link `current`, which whoever starts the host makes.
         path: PathBuf,
     },
     /// systemd-boot, which counts boots in the names of its entries.

@@ -1,4 +1,4 @@
-//! Bytes as text: the keeper of simulated hardware is spoken to in lines of JSON.
+//! Bytes as text: a machine behind another process is spoken to in lines of JSON.
 
 use std::ops::Deref;
 

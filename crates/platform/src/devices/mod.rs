@@ -16,5 +16,7 @@ pub use inventory::{
     OfflineRequest, Processor, ScsiTarget, SharedDevices, ShelfIoModule,
 };
 pub use nvme::{NvmeAdmin, NvmeCommand, NvmeCompletion, NvmeReset, admin};
-pub use redfish::{Redfish, RedfishBody, RedfishMethod, RedfishReply, RedfishRequest};
+pub use redfish::{
+    REDFISH_PUSH, Redfish, RedfishBody, RedfishMethod, RedfishReply, RedfishRequest,
+};
 pub use scsi::{ScsiCommand, ScsiData, ScsiDevice, ScsiReply, opcode, status};

@@ -1,12 +1,17 @@
 //! Redfish: the service processor's own REST API.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::traits::PlatformError;
+
+/// How long a service processor may take for a request with an image: some ten megabytes over a port of 100 Mbit/s, and a processor
+/// that unpacks them before it answers.
+pub const REDFISH_PUSH: Duration = Duration::from_secs(15 * 60);
 
 /// A request to a service processor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,9 +3,9 @@
 use evenkeel_model::NodeName;
 
 use super::check::{Cause, History};
-use super::command::{Command, Reply};
 use super::hardware::{Hardware, PowerState};
 use crate::traits::PlatformError;
+use crate::wire::{Command, Reply};
 
 /// Something that happens by itself some time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 use evenkeel_model::{NodeName, Slot, SlotHealth, TransitionId, TransitionStage};
 use serde::{Deserialize, Serialize};
 
-use super::command::Command;
 use super::devices::Harm;
 use super::hardware::{Hardware, PowerState};
+use crate::wire::Command;
 
 /// Newest entries that are kept of each list: a lab may run for weeks.
 const KEPT: usize = 1_000;

@@ -4,21 +4,18 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use evenkeel_model::NodeName;
+use evenkeel_model::{NodeName, Slot};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use super::command::{Command, Reply, Request, Response};
-use super::port::{Port, Transport};
+use super::command::{Request, Response};
 use super::short_path::ShortPath;
 use crate::traits::PlatformError;
+use crate::wire::{Command, MAX_LINE_BYTES, Port, Reply, Transport};
 
 /// The keeper answers from memory, after at most one small write: longer means that it is stuck.
 const CALL_BOUND: Duration = Duration::from_secs(10);
-
-/// Longest line of the protocol: a service processor's image, as text. Nothing else comes near it.
-pub const MAX_LINE_BYTES: u64 = 1 << 27;
 
 /// A node's platform, kept by another process.
 pub type Client = Port<Socket>;
@@ -61,8 +58,8 @@ impl Transport for Socket {
         }
     }
 
-    fn slots_dir(&self) -> PathBuf {
-        self.slots.clone()
+    fn slot_path(&self, slot: Slot) -> PathBuf {
+        self.slots.join(slot.as_str())
     }
 }
 

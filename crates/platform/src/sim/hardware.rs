@@ -9,10 +9,11 @@ use evenkeel_model::{
 use serde::{Deserialize, Serialize};
 
 use super::check::{Cause, History};
-use super::command::{Command, Effect, Reply};
-use super::devices::{Bay, DeviceCall};
+use super::command::Effect;
+use super::devices::Bay;
 use super::fault::Fault;
 use crate::traits::PlatformError;
+use crate::wire::{Command, DeviceCall, Reply};
 
 /// Delay that [`Fault::Slow`] puts on every message.
 pub const SLOW_LINK_MS: u64 = 300;

@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use evenkeel_model::{BootId, NodeName};
+use evenkeel_model::{BootId, NodeName, Slot};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use super::command::{Command, Effect, Reply};
+use super::command::Effect;
 use super::hardware::Hardware;
-use super::port::{Port, Transport};
 use crate::traits::PlatformError;
+use crate::wire::{Command, Port, Reply, Transport};
 
 /// Stores the hardware after a change, before anyone learns of the change.
 pub type Store = Box<dyn Fn(&Hardware) -> Result<(), String> + Send + Sync>;
@@ -165,7 +165,7 @@ impl Transport for Local {
         self.machine.call(&self.node, Some(self.boot_id), &command)
     }
 
-    fn slots_dir(&self) -> PathBuf {
-        self.slots.clone()
+    fn slot_path(&self, slot: Slot) -> PathBuf {
+        self.slots.join(slot.as_str())
     }
 }

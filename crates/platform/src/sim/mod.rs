@@ -19,20 +19,15 @@ mod ha;
 mod hardware;
 mod machine;
 mod observe;
-mod port;
 mod readiness;
 mod short_path;
 
 pub use abstract_time::Due;
 pub use check::{Cause, Incident, LogEntry, Refused, Window, WindowKind};
-pub use client::{Client, MAX_LINE_BYTES, Socket};
-pub use command::{Command, Effect, Reply, Request, Response};
-pub use devices::{
-    DeviceCall, DeviceFault, DeviceReply, Harm, ImageKind, UnknownDevice, firmware_image,
-    newer_firmware,
-};
+pub use client::{Client, Socket};
+pub use command::{Effect, Request, Response};
+pub use devices::{DeviceFault, Harm, ImageKind, UnknownDevice, firmware_image, newer_firmware};
 pub use fault::{Fault, NoSuchFault};
 pub use hardware::{Hardware, HardwareSettings, PowerState, SLOW_LINK_MS, UnknownNode};
 pub use machine::{InProcess, Local, Machine, Store};
-pub use port::{Port, Transport};
 pub use short_path::ShortPath;

@@ -4,11 +4,11 @@ use evenkeel_model::{
     DiskState, LifState, Load, MachineId, NodeName, PoolHealth, PoolState, SpState, Space, TimeSync,
 };
 
-use super::command::{Command, Reply};
 use super::fault::Fault;
 use super::hardware::{Hardware, Node};
 use super::readiness::{boot_settings, client_risks, ports, unowned};
 use crate::traits::PlatformError;
+use crate::wire::{Command, Reply};
 
 impl Hardware {
     /// Answers a call that only looks, by a node that is up.

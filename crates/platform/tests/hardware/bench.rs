@@ -5,9 +5,8 @@ use evenkeel_model::{
     PairState, PlatformName, PoolName, Slot, SlotImage, SlotsState, Topology, TransitionId,
     Version,
 };
-use evenkeel_platform::sim::{
-    Command, Effect, Fault, Hardware, HardwareSettings, PowerState, Reply,
-};
+use evenkeel_platform::sim::{Effect, Fault, Hardware, HardwareSettings, PowerState};
+use evenkeel_platform::wire::{Command, Reply};
 use evenkeel_platform::{GivebackRequest, PlatformError, TakeoverRequest};
 use evenkeel_seam::{Ids, SeededIds};
 

@@ -6,10 +6,8 @@ use evenkeel_platform::devices::{
     DeviceId, Drive, DriveState, Group, NvmeCommand, NvmeReset, OfflineRequest, RedfishBody,
     RedfishMethod, RedfishReply, RedfishRequest, ScsiCommand, ScsiData, ScsiReply, ScsiTarget,
 };
-use evenkeel_platform::sim::{
-    Command, DeviceCall, DeviceFault, DeviceReply, Fault, Hardware, ImageKind, Reply,
-    firmware_image,
-};
+use evenkeel_platform::sim::{DeviceFault, Fault, Hardware, ImageKind, firmware_image};
+use evenkeel_platform::wire::{Command, DeviceCall, DeviceReply, Reply};
 use serde_json::json;
 
 use crate::bench::Bench;

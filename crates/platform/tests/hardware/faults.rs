@@ -2,7 +2,8 @@
 
 use crate::bench::{Bench, name};
 use evenkeel_platform::PlatformError;
-use evenkeel_platform::sim::{Command, Fault};
+use evenkeel_platform::sim::Fault;
+use evenkeel_platform::wire::Command;
 
 const LOOKS: [Command; 20] = [
     Command::Pair,

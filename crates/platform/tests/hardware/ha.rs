@@ -3,7 +3,8 @@
 use crate::bench::{Bench, name, transition};
 use evenkeel_model::{MemberHa, Slot, SlotHealth, TransitionStage};
 use evenkeel_platform::PlatformError;
-use evenkeel_platform::sim::{Cause, Command, Effect, Fault, Hardware, PowerState, Reply};
+use evenkeel_platform::sim::{Cause, Effect, Fault, Hardware, PowerState};
+use evenkeel_platform::wire::{Command, Reply};
 
 const BOOT: u64 = 2_000;
 const TAKEOVER: u64 = 300;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use evenkeel_model::{MemberHa, Slot};
-use evenkeel_platform::sim::{Client, Effect, Machine, Reply, Request, Response, Store};
+use evenkeel_platform::sim::{Client, Effect, Machine, Request, Response, Store};
+use evenkeel_platform::wire::Reply;
 use evenkeel_platform::{BootSlots, Failover, Inventory, PlatformError, Power};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixListener;

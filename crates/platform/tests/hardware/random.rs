@@ -2,7 +2,8 @@
 
 use crate::bench::{Bench, image, name};
 use evenkeel_model::{MemberHa, Slot};
-use evenkeel_platform::sim::{Command, Fault, PowerState};
+use evenkeel_platform::sim::{Fault, PowerState};
+use evenkeel_platform::wire::Command;
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]

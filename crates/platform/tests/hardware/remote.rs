@@ -4,9 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use evenkeel_model::Slot;
-use evenkeel_platform::devices::{Devices, ScsiCommand, ScsiData, ScsiTarget};
+use evenkeel_platform::devices::{
+    Devices, RedfishBody, RedfishMethod, RedfishRequest, ScsiCommand, ScsiData, ScsiTarget,
+};
 use evenkeel_platform::remote::{self, Remote};
 use evenkeel_platform::sim::{InProcess, Machine};
+use evenkeel_platform::wire::MAX_LINE_BYTES;
 use evenkeel_platform::{
     Addresses, BootSlots, Failover, Inventory, PlatformError, Power, TakeoverRequest,
 };
@@ -98,6 +101,29 @@ async fn an_act_is_done_and_a_refusal_is_one() {
     far.take_over(&request).await.unwrap();
     let pair = near.pair().await.unwrap().unwrap();
     assert_eq!(pair.transition.unwrap().id, Some(transition(1)));
+}
+
+#[tokio::test]
+async fn an_image_that_no_line_carries_is_refused_before_it_is_sent() {
+    let (dir, machine) = (
+        tempfile::tempdir().unwrap(),
+        Machine::new(Bench::new().hardware),
+    );
+    let (_, far) = both(&machine, &dir).await;
+    let image = vec![0; usize::try_from(MAX_LINE_BYTES).unwrap() / 4 * 3];
+    let push = RedfishRequest {
+        method: RedfishMethod::Post,
+        path: "/redfish/v1/UpdateService/update".to_owned(),
+        body: RedfishBody::Multipart {
+            parameters: serde_json::json!({}),
+            image: Arc::new(image),
+        },
+    };
+    let refused = far.redfish().send(&push).await.unwrap_err();
+    assert!(
+        matches!(&refused, PlatformError::Refused(why) if why.contains("100663296 bytes")),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]

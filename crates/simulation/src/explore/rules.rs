@@ -6,7 +6,8 @@ use evenkeel_model::{
     TaskState, TransitionStage,
 };
 use evenkeel_planner::Decision;
-use evenkeel_platform::sim::{Command, Hardware};
+use evenkeel_platform::sim::Hardware;
+use evenkeel_platform::wire::Command;
 
 use super::state::{State, name};
 

@@ -28,7 +28,8 @@ use evenkeel_model::{
     NodeObservation, PackagesStatus, Progress, Slot, WallTime,
 };
 use evenkeel_platform::PlatformError;
-use evenkeel_platform::sim::{Command, Hardware, Port, Reply, Transport};
+use evenkeel_platform::sim::Hardware;
+use evenkeel_platform::wire::{Command, Port, Reply, Transport};
 use evenkeel_seam::{Clock, watch};
 use tokio::runtime::{Builder, Runtime};
 
@@ -410,8 +411,8 @@ impl Transport for Shared {
         self.ask(Ask::Act(command), reply).await
     }
 
-    fn slots_dir(&self) -> PathBuf {
-        PathBuf::from("/slots")
+    fn slot_path(&self, slot: Slot) -> PathBuf {
+        PathBuf::from("/slots").join(slot.as_str())
     }
 }
 

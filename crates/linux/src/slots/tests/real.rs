@@ -64,6 +64,37 @@ async fn grubs_own_editor_and_we_read_each_other() {
     assert_eq!(fs::read(&env).unwrap().len(), 1024);
 }
 
+const GRUB_CFG: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../systemd/grub.cfg.example"
+);
+
+/// GRUB goes on after a command that failed, and stays in its menu in the end.
+#[test]
+fn an_image_that_grub_cannot_load_is_given_up() {
+    let text = fs::read_to_string(GRUB_CFG).unwrap();
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let commands = ["search ", "linux ", "initrd "];
+    let loads = |line: &str| commands.iter().any(|command| line.starts_with(command));
+    let followers: Vec<&str> = lines
+        .windows(2)
+        .filter(|pair| loads(pair[0]))
+        .map(|pair| pair[1])
+        .collect();
+    assert_eq!(
+        followers, ["if [ $? != 0 ]; then sleep 5; reboot; fi"; 6],
+        "three commands for each of two slots"
+    );
+}
+
+#[test]
+#[ignore = "needs grub-script-check (Debian: grub-common)"]
+fn the_example_is_a_script_of_grubs() {
+    let status = Command::new("grub-script-check").arg(GRUB_CFG).status();
+    let status = status.expect("grub-script-check: apt-get install grub-common");
+    assert!(status.success());
+}
+
 /// RAUC's custom loader: three files, and a count as U-Boot's script keeps it.
 const BACKEND: &str = r#"#!/bin/sh
 set -eu

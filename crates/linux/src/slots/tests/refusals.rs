@@ -148,7 +148,13 @@ async fn what_the_loader_takes_before_the_slots_is_said() {
     assert!(why.contains("debian.conf before any slot"), "{why}");
     fs::write(&foreign, "linux /vmlinuz\n").unwrap();
     assert_eq!(bench.slots().slots().await.unwrap().default, Slot::A);
-    fs::create_dir_all(bench.at("esp/EFI/Linux")).unwrap();
+    fs::create_dir_all(bench.at("esp/EFI")).unwrap();
+    fs::write(bench.at("esp/EFI/Linux"), "a torn folder").unwrap();
+    let why = unknown(&bench).await;
+    assert!(why.contains("EFI/Linux cannot be read"), "{why}");
+    fs::remove_file(bench.at("esp/EFI/Linux")).unwrap();
+    fs::create_dir(bench.at("esp/EFI/Linux")).unwrap();
+    assert_eq!(bench.slots().slots().await.unwrap().default, Slot::A);
     fs::write(bench.at("esp/EFI/Linux/x.efi"), "").unwrap();
     let why = unknown(&bench).await;
     assert!(why.contains("evenkeel-*"), "{why}");
@@ -196,8 +202,13 @@ async fn where_grub_cannot_write_nothing_is_tried() {
         bench.mounts(&[&TREES[..], &[mount]].concat());
         let before = fs::read(bench.at("grub/grubenv")).unwrap();
         let said = refused(&bench).await;
-        assert!(said.contains(why), "{said}");
+        assert!(
+            said.contains(why) && said.contains("GRUB cannot write"),
+            "{said}"
+        );
         assert_eq!(fs::read(bench.at("grub/grubenv")).unwrap(), before);
+        // Known before an update begins.
+        assert!(!bench.slots().slots().await.unwrap().writable, "{mount}");
     }
 }
 

@@ -3,7 +3,6 @@
 use evenkeel_model::{DiskSerial, NodeName};
 
 use super::bay::{Drive, Make, module_model, processor_model};
-use super::call::{DeviceCall, DeviceReply};
 use super::fault::DeviceFault;
 use super::memory::{Memory, Struck};
 use super::processor::Processor;
@@ -13,10 +12,10 @@ use crate::devices::{
     DeviceId, DriveTransport, NvmeReset, OfflineRequest, RedfishRequest, ScsiCommand, ScsiTarget,
 };
 use crate::sim::check::Cause;
-use crate::sim::command::Reply;
 use crate::sim::fault::Fault;
 use crate::sim::hardware::{Disk, Hardware};
 use crate::traits::PlatformError;
+use crate::wire::{DeviceCall, DeviceReply, Reply};
 
 type Answer<T> = Result<T, PlatformError>;
 

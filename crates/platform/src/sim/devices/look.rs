@@ -3,12 +3,11 @@
 use evenkeel_model::NodeName;
 
 use super::bay::{MODULES, Make, module_model, number_of, processor_model, shelf_of};
-use super::call::{DeviceCall, DeviceReply};
 use crate::devices::{Drive, DrivePath, DriveState, Group, Processor, ShelfIoModule};
-use crate::sim::command::{Command, Reply};
 use crate::sim::fault::Fault;
 use crate::sim::hardware::{Disk, Hardware};
 use crate::traits::PlatformError;
+use crate::wire::{Command, DeviceCall, DeviceReply, Reply};
 
 impl Hardware {
     /// Answers a call that only looks.

@@ -13,7 +13,6 @@ mod image;
 mod look;
 mod memory;
 mod nvme;
-mod port;
 mod processor;
 mod sas;
 mod scsi;
@@ -21,7 +20,6 @@ mod ses;
 
 pub use bay::UnknownDevice;
 pub(super) use bay::{Bay, MODULES, shelf_of};
-pub use call::{DeviceCall, DeviceReply};
 pub use fault::DeviceFault;
 pub use groups::Harm;
 pub use image::{ImageKind, firmware_image, newer_firmware};

@@ -5,9 +5,9 @@ use evenkeel_model::{MemberHa, NodeName, Transition, TransitionId, TransitionSta
 use super::alone::Take;
 use crate::sim::boot::refuse;
 use crate::sim::check::{Cause, WindowKind};
-use crate::sim::command::Command;
 use crate::sim::hardware::{Hardware, UnknownNode};
 use crate::traits::{PlatformError, TakeoverRequest};
+use crate::wire::Command;
 
 impl Hardware {
     /// An admin has `node` taken over by its partner, by hand: the engine keeps no id with it.

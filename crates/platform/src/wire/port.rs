@@ -1,4 +1,4 @@
-//! The platform traits over anything that carries a [`Command`] to the hardware.
+//! The platform traits over anything that carries a [`Command`] to a machine.
 
 use std::path::PathBuf;
 
@@ -9,29 +9,25 @@ use evenkeel_model::{
     Space, TimeSync, WitnessState,
 };
 
-use super::command::{Command, Reply};
+use super::{Command, Reply};
 use crate::traits::{
     Addresses, BootSlots, Failover, GivebackRequest, Inventory, PlatformError, Power,
     RebootRequest, TakeoverRequest,
 };
 
-/// Carries one node's calls to its hardware.
+/// Carries one node's calls to its machine.
 #[async_trait]
 pub trait Transport: Send + Sync + 'static {
     /// Carries one call. Bounded.
     async fn call(&self, command: Command) -> Result<Reply, PlatformError>;
-    /// Folder that holds the folders `a` and `b` of the node's slots.
-    fn slots_dir(&self) -> PathBuf;
-    /// The folder of one of them.
-    fn slot_path(&self, slot: Slot) -> PathBuf {
-        self.slots_dir().join(slot.as_str())
-    }
+    /// The folder of one of the node's slots.
+    fn slot_path(&self, slot: Slot) -> PathBuf;
 }
 
 /// One node's platform.
 #[derive(Clone, Debug)]
 pub struct Port<T> {
-    pub(super) transport: T,
+    pub(crate) transport: T,
 }
 
 impl<T: Transport> Port<T> {

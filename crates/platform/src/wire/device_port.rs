@@ -1,16 +1,14 @@
-//! The traits of devices over anything that carries a command to the hardware.
+//! The traits of devices over anything that carries a command to a machine.
 
 use async_trait::async_trait;
 use evenkeel_model::DiskSerial;
 
-use super::call::{DeviceCall, DeviceReply};
+use super::{Command, DeviceCall, DeviceReply, Port, Reply, Transport};
 use crate::devices::{
     Devices, Drive, Group, NvmeAdmin, NvmeCommand, NvmeCompletion, NvmeReset, OfflineRequest,
     Processor, Redfish, RedfishReply, RedfishRequest, ScsiCommand, ScsiDevice, ScsiReply,
     ScsiTarget, ShelfIoModule,
 };
-use crate::sim::command::{Command, Reply};
-use crate::sim::port::{Port, Transport};
 use crate::traits::PlatformError;
 
 async fn ask<T: Transport>(port: &Port<T>, call: DeviceCall) -> Result<DeviceReply, PlatformError> {

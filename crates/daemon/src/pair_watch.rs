@@ -83,9 +83,14 @@ async fn look(settings: &NodeSettings, in_a_row: &mut u32) -> Result<(), Platfor
         Ok(None) | Err(_) => 0,
     };
     if let Some((machine, pair)) = seen?.filter(|_| *in_a_row >= LOOKS) {
-        let partner = &pair.partner.node;
-        tracing::warn!(target: SERVES_ALONE, %partner, "the partner is fenced and the agent does nothing: this node serves alone");
-        bounded(Bounds::default().act, machine.serve_alone()).await?;
+        let outcome = bounded(Bounds::default().act, machine.serve_alone()).await;
+        // What the engine refuses is asked for again at every look, and said once.
+        if *in_a_row == LOOKS {
+            let (partner, refused) = (&pair.partner.node, outcome.as_ref().err());
+            tracing::warn!(target: SERVES_ALONE, %partner, refused = refused.map(tracing::field::display),
+                "the partner is fenced and the agent does nothing: this node serves alone");
+        }
+        outcome?;
     }
     Ok(())
 }

@@ -361,8 +361,8 @@ pub struct PoolState {
     pub health: PoolHealth,
     /// A scrub is running.
     pub scrubbing: bool,
-    /// The node that speaks does not see its storage, because another node serves it: `health` and `scrubbing` say nothing then,
-    /// and the pool's owner is asked.
+    /// The node that speaks does not see its storage, because another node serves it or because it does not tell how it is: `health`
+    /// and `scrubbing` say nothing then, and the pool's owner is asked. If that is the node itself, nobody knows, and its alerts say why.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unseen: bool,
 }

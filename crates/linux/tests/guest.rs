@@ -1,118 +1,190 @@
-//! Boot slots under a real loader: see `tests/platform/boot-slots.sh`.
+//! Updates of a host under a real loader: see `tests/platform/boot-slots.sh`. The programs are those beside the tests, unless
+//! `EVENKEEL_BIN_DIR` names another folder.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use evenkeel_model::{Slot, SlotHealth, SlotsState};
+use serde_json::Value;
 
-/// What the guests said, one line for each event, and what the loader's entries are called at the end.
+const ACTION: &str = "See the node's console log for why the new image did not boot. If it was the node, mend it, then resume: it is \
+                      tried again. If it was the package, cancel, then update with another one.";
+
+/// What a guest said, a line for each event.
 struct Said(Vec<String>);
 
 impl Said {
-    fn of(case: &str) -> Self {
+    /// In these cases, one after the other.
+    fn of(cases: &[&str]) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let work = tempfile::tempdir().expect("a folder");
         let output = Command::new(root.join("tests/platform/boot-slots.sh"))
-            .arg(example())
+            .arg(programs())
             .arg(work.path())
-            .arg(case)
+            .args(cases)
             .output()
             .expect("bash");
+        let console = std::fs::read_to_string(work.path().join("console.log"));
+        println!("{}", console.unwrap_or_default());
         let text = String::from_utf8_lossy(&output.stdout);
         println!("{text}");
         let errors = String::from_utf8_lossy(&output.stderr);
-        let log = std::fs::read_to_string(work.path().join(format!("{case}.log")));
-        assert!(
-            output.status.success(),
-            "{errors}\n{}",
-            log.unwrap_or_default()
-        );
-        let prefix = format!("{case}: ");
-        let lines = text.lines().filter_map(|line| line.strip_prefix(&prefix));
-        Self(lines.map(str::to_owned).collect())
+        assert!(output.status.success(), "{errors}");
+        Self(text.lines().map(str::to_owned).collect())
     }
 
-    /// What follows a word, each time it was said.
-    fn all(&self, word: &str) -> Vec<&str> {
-        let lines = self.0.iter();
+    /// From the beginning of the update to that version until that of the next one.
+    fn of_update(&self, version: &str) -> Update<'_> {
+        let begins = format!("UPDATE {version}");
+        let from = self.0.iter().position(|line| *line == begins);
+        let from = from.unwrap_or_else(|| panic!("no update to {version}: {:#?}", self.0));
+        let rest = self.0[from + 1..].iter().map(String::as_str);
+        Update(
+            rest.take_while(|line| !line.starts_with("UPDATE "))
+                .collect(),
+        )
+    }
+}
+
+/// What was said of one update.
+struct Update<'a>(Vec<&'a str>);
+
+impl Update<'_> {
+    /// What the operator was shown.
+    fn told(&self, what: &str) -> &str {
+        let mut lines = self.0.iter();
+        let found = lines.find_map(|line| line.strip_prefix(what)?.strip_prefix(' '));
+        found.unwrap_or_else(|| panic!("no {what}: {:#?}", self.0))
+    }
+
+    fn shown(&self, what: &str) -> Value {
+        let told = self.told(what);
+        serde_json::from_str(told).unwrap_or_else(|error| panic!("{what}: {error}: {told}"))
+    }
+
+    /// What the machine did.
+    fn went(&self) -> Vec<&str> {
+        let told = ["SHOW ", "EXPLAIN ", "HISTORY "];
+        let lines = self.0.iter().copied();
         lines
-            .filter_map(|line| line.strip_prefix(word)?.strip_prefix(' '))
-            .collect()
-    }
-
-    /// The last answer to a command.
-    fn state(&self, command: &str) -> SlotsState {
-        let said = self.all(command);
-        let last = said
-            .last()
-            .unwrap_or_else(|| panic!("no {command}: {:?}", self.0));
-        serde_json::from_str(last).unwrap_or_else(|error| panic!("{command}: {last}: {error}"))
-    }
-
-    fn booted(&self) -> Vec<&str> {
-        let boots = self.all("BOOT");
-        boots
-            .iter()
-            .map(|boot| &boot["slot=".len()..="slot=".len()])
+            .filter(|line| !told.iter().any(|what| line.starts_with(what)))
             .collect()
     }
 }
 
-/// Built beside the tests: `cargo build -p evenkeel-platform --example slots`.
-fn example() -> PathBuf {
-    let tests = std::env::current_exe().expect("this test has a file");
-    let example = tests.with_file_name("../examples/slots");
-    assert!(
-        example.exists(),
-        "{} is not there: cargo build -p evenkeel-platform --example slots",
-        example.display()
-    );
-    example
+fn programs() -> PathBuf {
+    let beside = || {
+        let tests = std::env::current_exe().expect("this test has a file");
+        tests.with_file_name("..")
+    };
+    let folder = std::env::var_os("EVENKEEL_BIN_DIR").map_or_else(beside, PathBuf::from);
+    for program in ["evenkeeld", "evenkeel"] {
+        assert!(
+            folder.join(program).exists(),
+            "{program} is not in {}: cargo build -p evenkeel-cli -p evenkeel-daemon",
+            folder.display()
+        );
+    }
+    folder
 }
 
+/// The operator's update after the ones that the loader fell back from is the proof that those did no harm.
 #[test]
-#[ignore = "boots guests in QEMU for a minute; tests/platform/boot-slots.sh says what it needs"]
-fn a_new_image_is_written_boots_and_is_proven() {
-    let said = Said::of("good");
-    assert!(said.all("mark-unbootable")[0].contains("is the one that runs"));
-    let forbidden = said.state("mark-unbootable");
-    assert_eq!(forbidden.b.health, SlotHealth::Unbootable);
-    let chosen = said.state("set-default");
-    assert_eq!((chosen.booted, chosen.default), (Slot::A, Slot::B));
-    assert_eq!(chosen.b.health, SlotHealth::Untried { tries: 3 });
-
-    // Proven, then without power at once, then up again.
-    assert_eq!(said.booted(), ["a", "b", "b"]);
-    assert_eq!(said.state("mark-good").b.health, SlotHealth::Good);
-    let after = said.state("state");
-    assert_eq!((after.booted, after.default), (Slot::B, Slot::B));
-    assert_eq!(after.b.health, SlotHealth::Good);
-    assert_eq!(after.b.image.unwrap().version.as_str(), "2");
-    assert_eq!(said.all("ENTRIES"), ["evenkeel-a.conf evenkeel-b.conf "]);
+#[ignore = "boots a guest in QEMU eleven times, some three minutes; tests/platform/boot-slots.sh says what it needs"]
+fn bad_images_fall_back_and_are_reported_and_a_good_one_lasts() {
+    let said = Said::of(&["broken", "sick", "good"]);
+    let first = said.0.first().map(String::as_str);
+    let boot = "BOOT slot a, version 1, entries evenkeel-a.conf";
+    assert_eq!(first, Some(boot));
+    does_not_come_up(&said.of_update("2-broken"));
+    nobody_proves(&said.of_update("2-sick"));
+    lasts(&said.of_update("2"));
 }
 
-fn falls_back(case: &str, boots: &[&str]) {
-    let said = Said::of(case);
-    assert_eq!(said.booted(), boots);
-    let after = said.state("state");
-    assert_eq!((after.booted, after.default), (Slot::A, Slot::A));
-    assert_eq!(after.b.health, SlotHealth::Unbootable);
-    let image = after.b.image.expect("it was written as a whole");
-    assert_eq!(image.version.as_str(), "2");
+fn does_not_come_up(update: &Update<'_>) {
     assert_eq!(
-        said.all("ENTRIES"),
-        ["evenkeel-a.conf evenkeel-b+0-3.conf "]
+        update.went(),
+        [
+            "LEAVE entries evenkeel-a.conf evenkeel-b+3.conf",
+            "PANIC",
+            "PANIC",
+            "PANIC",
+            "BOOT slot a, version 1, entries evenkeel-a.conf evenkeel-b+0-3.conf",
+        ]
+    );
+    is_reported(update, "2-broken");
+}
+
+fn nobody_proves(update: &Update<'_>) {
+    assert_eq!(
+        update.went(),
+        [
+            "LEAVE entries evenkeel-a.conf evenkeel-b+3.conf",
+            "BOOT slot b, version 2-sick, entries evenkeel-a.conf evenkeel-b+2-1.conf",
+            "SICK",
+            "BOOT slot b, version 2-sick, entries evenkeel-a.conf evenkeel-b+1-2.conf",
+            "SICK",
+            "BOOT slot b, version 2-sick, entries evenkeel-a.conf evenkeel-b+0-3.conf",
+            "SICK",
+            "BOOT slot a, version 1, entries evenkeel-a.conf evenkeel-b+0-3.conf",
+        ]
+    );
+    is_reported(update, "2-sick");
+}
+
+/// The update stands, and says why.
+fn is_reported(update: &Update<'_>, version: &str) {
+    let shown = update.shown("SHOW");
+    assert_eq!(shown["state"], "paused_on_error", "{shown:#}");
+    assert_eq!(shown["pending_version"], version, "{shown:#}");
+    assert_eq!(shown["version"], "1", "{shown:#}");
+    assert_eq!(shown["nodes"][0]["version"], "1", "{shown:#}");
+    let error = format!("n1 did not come up on {version} and fell back to 1");
+    let steps = shown["status_details"].as_array().expect("steps");
+    let failed: Vec<&Value> = steps.iter().filter(|it| it["state"] == "failed").collect();
+    assert_eq!(failed.len(), 1, "{shown:#}");
+    assert_eq!(failed[0]["name"], "do-reboot-job");
+    assert_eq!(failed[0]["issue"]["message"], error);
+    assert_eq!(failed[0]["action"]["message"], ACTION);
+    let told = update.told("EXPLAIN");
+    let (before, after) = told.split_once(" since ").expect("a time");
+    let (_, after) = after.split_once(',').expect("its end");
+    assert_eq!(
+        (before, after.trim()),
+        (
+            &*format!("update to {version}: paused_on_error awaiting an operator's decision on n1"),
+            &*format!("until no limit last seen: {error} unblock: {ACTION}"),
+        )
     );
 }
 
-#[test]
-#[ignore = "boots guests in QEMU for two minutes; tests/platform/boot-slots.sh says what it needs"]
-fn an_image_that_does_not_come_up_falls_back() {
-    falls_back("broken", &["a", "a"]);
-}
-
-#[test]
-#[ignore = "boots guests in QEMU for two minutes; tests/platform/boot-slots.sh says what it needs"]
-fn an_image_that_nobody_proves_falls_back() {
-    falls_back("sick", &["a", "b", "b", "b", "a"]);
+/// Proven, then without power at once, then up again.
+fn lasts(update: &Update<'_>) {
+    assert_eq!(
+        update.went(),
+        [
+            "LEAVE entries evenkeel-a.conf evenkeel-b+3.conf",
+            "BOOT slot b, version 2, entries evenkeel-a.conf evenkeel-b+2-1.conf",
+            "CUT",
+            "BOOT slot b, version 2, entries evenkeel-a.conf evenkeel-b.conf",
+            "LEAVE entries evenkeel-a.conf evenkeel-b.conf",
+        ]
+    );
+    let shown = update.shown("SHOW");
+    assert_eq!(shown["state"], "completed", "{shown:#}");
+    assert_eq!(shown["version"], "2", "{shown:#}");
+    assert_eq!(shown["nodes"][0]["version"], "2", "{shown:#}");
+    assert_eq!(shown["post_update_checks"], Value::Array(vec![]));
+    assert_eq!(update.told("EXPLAIN").trim(), "Nothing is going on.");
+    let history = update.shown("HISTORY");
+    let rows = history["records"].as_array().expect("rows");
+    let row = |it: &Value| ["from_version", "to_version", "state"].map(|field| it[field].clone());
+    let rows: Vec<[Value; 3]> = rows.iter().map(row).collect();
+    assert_eq!(
+        rows,
+        [
+            ["1", "2-broken", "canceled"],
+            ["1", "2-sick", "canceled"],
+            ["1", "2", "successful"],
+        ]
+    );
 }

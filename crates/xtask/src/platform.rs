@@ -85,6 +85,9 @@ const GUESTS: &[Suite] = &[
             "busybox-static",
             "cpio",
             "kmod",
+            "iproute2",
+            "util-linux",
+            "binutils",
         ],
     },
     Suite {

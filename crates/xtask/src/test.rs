@@ -57,16 +57,9 @@ pub(crate) fn run_all(also: Also) -> Result<()> {
     Ok(())
 }
 
-/// Programs and tests, and what guests are given. Together: by themselves each has other features of its dependencies.
+/// Programs and tests together: by themselves each has other features of its dependencies.
 pub(crate) fn build_all() -> Result<()> {
-    let all = [
-        "build",
-        "--workspace",
-        "--bins",
-        "--tests",
-        "--example",
-        "slots",
-    ];
+    let all = ["build", "--workspace", "--bins", "--tests"];
     run("building programs and tests", cargo().args(all))
 }
 

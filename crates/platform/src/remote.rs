@@ -192,6 +192,7 @@ pub async fn serve(
     let machine = Machine { platform, devices };
     let mut calls = JoinSet::new();
     tokio::select! {
+        biased;
         () = stop => {}
         () = accept(&listener, &machine, &mut calls) => {}
     }

@@ -152,7 +152,9 @@ pub(super) fn slots(input: &CheckInput<'_>, findings: &mut Collector<'_>) {
         |findings, node, slots| {
             if !slots.writable {
                 let issue = format!("The boot slots of node \"{node}\" cannot be written.");
-                findings.error(SLOTS, node, issue, "Repair the boot medium.");
+                let action = "Repair the boot medium. GRUB's environment must lie where GRUB itself can write, too: not on LVM, \
+                              RAID, ZFS or btrfs.";
+                findings.error(SLOTS, node, issue, action);
             }
             if slots.default != slots.booted {
                 let (default, booted) = (slots.default, slots.booted);

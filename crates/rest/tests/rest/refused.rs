@@ -320,6 +320,20 @@ async fn a_validation_looks_at_the_options_that_an_update_would_refuse() {
     assert_eq!(patch("nodes_to_update=a&first_pair=a").await.status, 202);
 }
 
+/// Which release the node's daemon is of is known in a moment: what will never be is told before.
+#[tokio::test]
+async fn an_estimate_that_never_is_possible_is_refused_as_such() {
+    let bench = Bench::new().await;
+    let _scribe = Scribe::new(&bench).await;
+    let estimate = async |options: &str| {
+        let uri = format!("/api/cluster/software?estimate_only=true{options}");
+        let reply = bench.client.patch(&uri, r#"{"version":"2.0"}"#).await;
+        reply.error().1
+    };
+    assert_eq!(estimate("").await, "10551910");
+    assert_eq!(estimate("&force_rolling=true").await, "10551558");
+}
+
 #[tokio::test]
 async fn without_the_record_nothing_is_begun() {
     let bench = Bench::new().await;

@@ -38,9 +38,19 @@ pub(super) fn load(input: &CheckInput<'_>, findings: &mut Collector<'_>) {
             loads.insert(node, load);
             let (cpu, disk) = (load.cpu_percent, load.disk_percent);
             let issue = format!("Node \"{node}\" is busy: CPU {cpu} %, disks {disk} %.");
-            let action = "Lower the load: the partner must carry both.";
             let busiest = u16::from(cpu.max(disk));
-            let limits = (LOAD_WARN_PERCENT, LOAD_ERROR_PERCENT);
+            // A node alone is carried by nobody, however busy it is.
+            let (action, most) = match findings.topology().partner_of(node) {
+                Some(_) => (
+                    "Lower the load: the partner must carry both.",
+                    LOAD_ERROR_PERCENT,
+                ),
+                None => (
+                    "Choose a calmer time: the node does not serve while it reboots.",
+                    u16::MAX,
+                ),
+            };
+            let limits = (LOAD_WARN_PERCENT, most);
             report(findings, busiest, limits, node.to_string(), issue, action);
         },
     );

@@ -49,6 +49,25 @@ fn nodes_that_have_no_service_processor_are_updated() {
     assert_eq!(*ended(&world), OperationEnd::Completed);
 }
 
+/// Nobody has to carry the load of a node that has no partner.
+#[test]
+fn a_node_alone_may_be_busy() {
+    let mut world = World::update_alone();
+    world.override_node("n1", |seen| {
+        seen.load = known(Load {
+            cpu_percent: 99,
+            disk_percent: 99,
+        });
+    });
+    world.run();
+    let mut findings = world.operation.findings.iter().flatten();
+    let load = findings.find(|finding| finding.check == "CPU Utilization Status");
+    let load = load.unwrap();
+    assert_eq!(load.severity, Severity::Warning);
+    assert!(!load.action.contains("partner"), "{}", load.action);
+    assert_eq!(*ended(&world), OperationEnd::Completed);
+}
+
 /// However many they are, and however long their names: the list is not cut.
 #[test]
 fn many_silent_service_processors_are_all_accepted() {

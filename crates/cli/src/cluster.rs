@@ -21,6 +21,8 @@ use crate::table::Table;
 /// How long the daemon may take to go on as a node of its cluster: the record's follower looks every second or so.
 const SETTLES_WITHIN: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// Looks after which whoever waits is told what for.
+const SAID_AFTER: u128 = 25;
 
 pub(crate) fn run(client: &Client, command: &ClusterCommand, json: bool) -> Result<(), Stop> {
     match command {
@@ -171,24 +173,34 @@ fn join(client: &Client, args: &JoinArgs, json: bool) -> Result<(), Stop> {
 /// The cluster once the daemon has gone on as one of its nodes: it closes its socket for a moment meanwhile.
 fn settled(client: &Client) -> Result<Value, Stop> {
     let mut last = "the daemon does not answer".to_owned();
-    for _ in 0..SETTLES_WITHIN.as_millis() / LOOK_EVERY.as_millis() {
+    for look in 0..SETTLES_WITHIN.as_millis() / LOOK_EVERY.as_millis() {
         match client.get::<Value>(CLUSTER) {
-            Ok(body) => match decode::<LocalCluster>(&body)?.state {
-                MembershipState::Member | MembershipState::Candidate => return Ok(body),
-                MembershipState::None | MembershipState::Unknown => {
-                    "it has not read the cluster's record yet".clone_into(&mut last);
-                }
-                MembershipState::Removed | MembershipState::Replaced => {
-                    "the cluster has no such node any more".clone_into(&mut last);
-                }
-            },
+            Ok(body) => {
+                let cluster: LocalCluster = decode(&body)?;
+                last = match (cluster.state, cluster.advice) {
+                    (MembershipState::Member | MembershipState::Candidate, _) => return Ok(body),
+                    (MembershipState::Unknown, Some(advice)) => advice,
+                    (MembershipState::None | MembershipState::Unknown, _) => {
+                        "it has not read the cluster's record yet".to_owned()
+                    }
+                    (MembershipState::Removed | MembershipState::Replaced, _) => {
+                        "the cluster has no such node any more".to_owned()
+                    }
+                };
+            }
             Err(error) => last = error.to_string(),
+        }
+        if look == SAID_AFTER {
+            eprintln!(
+                "Waiting up to {} s for evenkeeld to go on as a node of the cluster: {last}",
+                SETTLES_WITHIN.as_secs()
+            );
         }
         thread::sleep(LOOK_EVERY);
     }
     Err(Stop::Failed(format!(
-        "what was asked for is done, but evenkeeld has not gone on as a node of the cluster within {} s: {last}. Look at its \
-         log, and at `evenkeel cluster show`",
+        "evenkeeld took what was asked for, but has not gone on as a node of the cluster within {} s: {last}. Whether anything came \
+         of it is not known: look at `evenkeel cluster show` and at its log; the same command may be given again",
         SETTLES_WITHIN.as_secs()
     )))
 }

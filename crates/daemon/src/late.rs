@@ -9,12 +9,15 @@ use evenkeel_record::{
     Append, AppendError, Entry, LeaseState, PutBlobError, Record, Survival, Unavailable,
 };
 use evenkeel_seam::watch;
+use futures_util::future::BoxFuture;
 
 /// Pause between two tries to open it.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Opens the record's backend. Blocks.
-pub(crate) type Opener = Box<dyn Fn() -> Result<Arc<dyn Record>, String> + Send + Sync>;
+/// Opens the record's backend. What blocks has a thread of its own; the rest ends with the runtime wherever it is, so it is
+/// awaited here and never blocked on: its timers are gone before such a thread is.
+pub(crate) type Opener =
+    Box<dyn Fn() -> BoxFuture<'static, Result<Arc<dyn Record>, String>> + Send + Sync>;
 
 /// The record, once it opened.
 pub(crate) struct LateRecord {
@@ -31,15 +34,13 @@ impl LateRecord {
             why: Mutex::new("it is being opened".to_owned()),
             doorbell: watch::Sender::new(0),
         });
-        tokio::spawn(Arc::clone(&record).keep_opening(Arc::new(opener)));
+        tokio::spawn(Arc::clone(&record).keep_opening(opener));
         record
     }
 
-    async fn keep_opening(self: Arc<Self>, opener: Arc<Opener>) {
+    async fn keep_opening(self: Arc<Self>, opener: Opener) {
         loop {
-            let opener = Arc::clone(&opener);
-            let outcome = tokio::task::spawn_blocking(move || opener()).await;
-            match outcome.map_err(|error| error.to_string()).flatten() {
+            match opener().await {
                 Ok(record) => return self.opened(record).await,
                 Err(why) => self.note(why),
             }
@@ -136,5 +137,47 @@ impl Record for LateRecord {
             Some(record) => record.survives_without(down),
             None => Survival::Lost { why: self.why() },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// Says how it ended.
+    struct Ended(mpsc::Sender<bool>);
+
+    impl Drop for Ended {
+        fn drop(&mut self) {
+            let _unheard = self.0.send(std::thread::panicking());
+        }
+    }
+
+    #[test]
+    fn a_daemon_that_ends_while_the_record_is_being_opened_ends_quietly() {
+        let (ended, how) = mpsc::channel();
+        let (begun, has_begun) = mpsc::channel();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            LateRecord::open(Box::new(move || {
+                let (ended, begun) = (Ended(ended.clone()), begun.clone());
+                Box::pin(async move {
+                    let _ended = ended;
+                    begun.send(()).unwrap();
+                    loop {
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                    }
+                })
+            }));
+        });
+        has_begun.recv().unwrap();
+        drop(runtime);
+        assert_eq!(how.recv(), Ok(false));
     }
 }

@@ -53,23 +53,30 @@ fn sqlite(
 ) -> Arc<dyn Record> {
     // A lab's file stands outside its nodes, a controller's goes down with it.
     let host = settings.lab.is_none().then(|| settings.node.clone());
-    let opener = move || -> std::result::Result<Arc<dyn Record>, String> {
+    let opener = Arc::new(move || -> Result<Arc<dyn Record>, String> {
         let mut options =
             SqliteOptions::new(Arc::clone(&clock)).map_err(|error| error.to_string())?;
         options.host = host.clone();
         let opened = SqliteRecord::open(&path, options);
         let record = opened.map_err(|error: OpenError| chain(&error))?;
         Ok(Arc::new(record))
-    };
-    LateRecord::open(Box::new(opener))
+    });
+    LateRecord::open(Box::new(move || {
+        let opener = Arc::clone(&opener);
+        Box::pin(async move {
+            let opened = tokio::task::spawn_blocking(move || opener()).await;
+            opened.map_err(|error| error.to_string()).flatten()
+        })
+    }))
 }
 
 fn on_etcd(settings: &EtcdSettings) -> Arc<dyn Record> {
     let options = EtcdOptions::new(settings);
-    let opener = move || -> Result<Arc<dyn Record>, String> {
-        // The opener has a thread of its own, which may wait; what opening spawns runs on the daemon's runtime.
-        let opened = tokio::runtime::Handle::current().block_on(EtcdRecord::open(options.clone()));
-        Ok(Arc::new(opened.map_err(|error| chain(&error))?))
-    };
-    LateRecord::open(Box::new(opener))
+    LateRecord::open(Box::new(move || {
+        let options = options.clone();
+        Box::pin(async move {
+            let opened = EtcdRecord::open(options).await;
+            Ok(Arc::new(opened.map_err(|error| chain(&error))?) as Arc<dyn Record>)
+        })
+    }))
 }

@@ -19,7 +19,7 @@ use evenkeel_package_store::Store;
 use evenkeel_planner::Tunables;
 use evenkeel_platform::SharedPlatform;
 use evenkeel_platform::devices::SharedDevices;
-use evenkeel_record::{FollowOptions, Follower, LinkedRecord, Record, Writer};
+use evenkeel_record::{FollowOptions, Follower, LinkedRecord, Loyalty, Record, Writer};
 use evenkeel_rest::{
     Api, AuditLog, Limits, LiveDownload, NodeDoor, NodeDoorParts, PackagePolicy, RecordCluster,
 };
@@ -118,6 +118,7 @@ async fn start(settings: NodeSettings, stop: CancellationToken) -> Result<()> {
     if !belong_to_a_cluster(&base, audit.clone(), &stop).await {
         return Ok(());
     }
+    base.follower.be_loyal();
     let mut tasks = JoinSet::new();
     let peering = peering(&base)?;
     let (telling, suspects, guard) = start_agent(&base, &mut tasks, &peering, &stop).await?;
@@ -155,7 +156,7 @@ async fn belong_to_a_cluster(
     stop: &CancellationToken,
 ) -> bool {
     let pki = Pki::of(&base.settings);
-    if base.settings.names_its_identity() || pki.is_there() {
+    if belongs(&base.settings) {
         return true;
     }
     let lobby = Arc::new(Lobby {
@@ -178,6 +179,10 @@ async fn belong_to_a_cluster(
     !stop.is_cancelled() && pki.is_there()
 }
 
+fn belongs(settings: &NodeSettings) -> bool {
+    settings.names_its_identity() || Pki::of(settings).is_there()
+}
+
 async fn base(settings: NodeSettings) -> Result<Base> {
     let (machine, boot_id) = machine::open(&settings).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new(boot_id));
@@ -194,8 +199,16 @@ async fn base(settings: NodeSettings) -> Result<Base> {
         None => record,
     };
     let mirror = Arc::new(DbMirror(db.clone()));
-    let options = FollowOptions::default();
+    let loyalty = match belongs(&settings) {
+        true => Loyalty::ToItsCluster,
+        false => Loyalty::ToNone,
+    };
+    let options = FollowOptions {
+        loyalty,
+        ..FollowOptions::default()
+    };
     let follower = Follower::start(Arc::clone(&record), mirror, Arc::clone(&clock), options).await;
+    let record = Arc::new(follower.own(record)) as Arc<dyn Record>;
     let (follower, ids) = (Arc::new(follower), Arc::new(RandomIds));
     Ok(Base {
         settings,

@@ -1,6 +1,7 @@
 //! Keeps a [`View`] up to date and hands it out.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use evenkeel_model::{Monotonic, Position, WallTime};
@@ -12,6 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::append::Entry;
 use crate::mirror::Mirror;
+use crate::own::{OwnRecord, not_its_own};
 use crate::record::{Record, Unavailable};
 use crate::view::View;
 
@@ -63,6 +65,17 @@ pub struct FollowOptions {
     pub poll: Duration,
     /// How soon to try again when the record did not answer.
     pub retry: Duration,
+    /// What a record that is not the known cluster's means.
+    pub loyalty: Loyalty,
+}
+
+/// What is made of a record that is empty, or of another cluster, while the mirror or the view has a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loyalty {
+    /// The node belongs to that cluster, and its copy may be the last one: it is kept, and the record counts as unavailable.
+    ToItsCluster,
+    /// The node belongs to no cluster: it follows whatever is there.
+    ToNone,
 }
 
 impl Default for FollowOptions {
@@ -70,6 +83,7 @@ impl Default for FollowOptions {
         Self {
             poll: Duration::from_secs(2),
             retry: Duration::from_millis(250),
+            loyalty: Loyalty::ToItsCluster,
         }
     }
 }
@@ -84,6 +98,8 @@ pub struct Follower {
     entries: broadcast::Sender<Arc<Entry>>,
     refresh: mpsc::Sender<Refresh>,
     pulse: Pulse,
+    is_loyal: Arc<AtomicBool>,
+    estranged: watch::Receiver<Option<Unavailable>>,
     task: JoinHandle<()>,
 }
 
@@ -105,6 +121,8 @@ impl Follower {
         let (entries, _) = broadcast::channel(BROADCAST);
         let (refresh, requests) = mpsc::channel(REQUESTS);
         let receivers = (view.subscribe(), contact.subscribe());
+        let is_loyal = Arc::new(AtomicBool::new(options.loyalty == Loyalty::ToItsCluster));
+        let (estranging, estranged) = watch::channel(None);
         let mut following = Following {
             record,
             mirror,
@@ -113,7 +131,10 @@ impl Follower {
             contact,
             entries: entries.clone(),
             current: View::default(),
+            first: None,
             last: None,
+            is_loyal: Arc::clone(&is_loyal),
+            estranging,
             news: Vec::new(),
             unmirrored: Vec::new(),
             verified: false,
@@ -129,6 +150,8 @@ impl Follower {
             entries,
             refresh,
             pulse,
+            is_loyal,
+            estranged,
             task,
         }
     }
@@ -137,6 +160,16 @@ impl Follower {
     /// record, which the backend bounds, and one of the mirror, or for [`FollowOptions::poll`].
     pub fn pulse(&self) -> Pulse {
         self.pulse.clone()
+    }
+
+    /// From now on the node belongs to the cluster that it follows; see [`Loyalty`].
+    pub fn be_loyal(&self) {
+        self.is_loyal.store(true, Ordering::Relaxed);
+    }
+
+    /// The record that this follows, refused to everyone while it is not the known cluster's.
+    pub fn own(&self, record: Arc<dyn Record>) -> OwnRecord {
+        OwnRecord::new(record, self.estranged.clone())
     }
 
     /// The newest view.
@@ -198,8 +231,14 @@ struct Following {
     entries: broadcast::Sender<Arc<Entry>>,
     /// What was folded; ahead of the published view while a read is under way.
     current: View,
+    /// The entry that the record began with; it tells one record from another.
+    first: Option<Entry>,
     /// The entry `current` ends with.
     last: Option<Entry>,
+    /// See [`Loyalty`].
+    is_loyal: Arc<AtomicBool>,
+    /// Why the record is not the known cluster's, while it is not.
+    estranging: watch::Sender<Option<Unavailable>>,
     /// Entries that are folded, but not published.
     news: Vec<Entry>,
     /// Entries that are published, but not in the mirror.
@@ -224,6 +263,7 @@ impl Following {
         };
         match View::replay(&entries) {
             Ok(view) => {
+                self.first = entries.first().cloned();
                 self.last = entries.into_iter().last();
                 self.current = view.clone();
                 self.view.send_replace(Arc::new(view));
@@ -287,10 +327,14 @@ impl Following {
             // A short page is not the last one: the backend may have had no time for more.
             let is_last = page.is_empty();
             for entry in page {
+                let is_first = self.current.position() == Position::default();
                 if let Err(gap) = self.current.apply(&entry) {
                     tracing::error!(%gap, "the record does not continue what was read before");
-                    self.forget().await;
+                    self.start_over().await?;
                     return Err(Unavailable::new(format!("starting over: {gap}")));
+                }
+                if is_first {
+                    self.first = Some(entry.clone());
                 }
                 self.news.push(entry);
             }
@@ -335,20 +379,85 @@ impl Following {
 
     /// The record must hold the entry the view ends with, or the view is of another record.
     async fn verify(&mut self) -> Result<(), Unavailable> {
-        if let Some(last) = &self.last {
-            let before = Position(last.position.0.saturating_sub(1));
-            let found = self.record.read_since(before, 1).await?;
-            if found.first() != Some(last) {
-                tracing::warn!(position = %last.position, "the record differs from the mirror");
-                self.forget().await;
+        let is_the_same = match &self.last {
+            Some(last) => {
+                let before = Position(last.position.0.saturating_sub(1));
+                let found = self.record.read_since(before, 1).await?;
+                found.first() == Some(last)
             }
+            // Nothing is known, or it is being read anew.
+            None => self.of_its_cluster().is_none(),
+        };
+        if !is_the_same {
+            tracing::warn!(position = ?self.last.as_ref().map(|last| last.position), "the record differs from the mirror");
+            self.start_over().await?;
         }
+        self.estrange(None);
         self.verified = true;
         Ok(())
     }
 
+    /// Starts over with a record that went another way from the same beginning: a backup was restored. One with another
+    /// beginning, or with none, is not this cluster's: what is known stays, and the error says so.
+    async fn start_over(&mut self) -> Result<(), Unavailable> {
+        if let Some(own) = self.of_its_cluster() {
+            let found = self.record.read_since(Position::default(), 1).await;
+            if found.as_ref().is_ok_and(|it| it.first() != Some(own)) {
+                let name = self.cluster_name().unwrap_or_default();
+                let why = not_its_own(&name, found.is_ok_and(|it| it.is_empty()));
+                self.drop_unpublished();
+                self.estrange(Some(why.clone()));
+                return Err(why);
+            }
+            if let Err(why) = found {
+                self.drop_unpublished();
+                return Err(why);
+            }
+        }
+        self.forget().await;
+        Ok(())
+    }
+
+    /// What the record of the node's cluster begins with. None while it knows no cluster, or belongs to none.
+    fn of_its_cluster(&self) -> Option<&Entry> {
+        let is_loyal = self.is_loyal.load(Ordering::Relaxed);
+        self.cluster_name()
+            .filter(|_| is_loyal)
+            .and(self.first.as_ref())
+    }
+
+    /// By the published view, which stays while a record is read anew.
+    fn cluster_name(&self) -> Option<String> {
+        let view = self.view.borrow();
+        view.control().topology.as_ref().map(|it| it.name.clone())
+    }
+
+    fn estrange(&self, why: Option<Unavailable>) {
+        self.estranging.send_if_modified(|known| {
+            let is_news = *known != why;
+            if let Some(why) = why.as_ref().filter(|_| is_news) {
+                tracing::error!(%why, "the record is not followed");
+            }
+            *known = why;
+            is_news
+        });
+    }
+
+    /// Back to what is published: what was read since is of another record, or to be read again.
+    fn drop_unpublished(&mut self) {
+        self.news.clear();
+        self.verified = false;
+        self.current = match self.restarted {
+            true => View::default(),
+            false => View::clone(&self.view.borrow()),
+        };
+    }
+
     /// Starts over. The published view stays until a better one is there: an old answer beats none.
     async fn forget(&mut self) {
+        if self.of_its_cluster().is_none() {
+            self.first = None;
+        }
         self.current = View::default();
         self.last = None;
         self.news.clear();

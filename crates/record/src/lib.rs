@@ -20,6 +20,7 @@ mod follow;
 mod linked;
 mod memory;
 mod mirror;
+mod own;
 mod pool;
 mod record;
 mod sqlite;
@@ -31,10 +32,11 @@ pub use append::{
     NewEvent, StreamWrite,
 };
 pub use etcd::{EtcdOpenError, EtcdOptions, EtcdRecord, EtcdTls, EtcdUser};
-pub use follow::{Contact, FollowOptions, Follower, Reached};
+pub use follow::{Contact, FollowOptions, Follower, Loyalty, Reached};
 pub use linked::LinkedRecord;
 pub use memory::{MemoryFaults, MemoryHub, MemoryRecord, NextAppend};
 pub use mirror::{Mirror, MirrorError, NoMirror};
+pub use own::OwnRecord;
 pub use pool::{
     MountRule, PeerError, PoolOptions, RecordPeer, SharedPoolRecord, StandIn, lock_path,
 };

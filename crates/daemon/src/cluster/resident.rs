@@ -125,7 +125,7 @@ impl Resident {
         LocalCluster {
             node: self.parts.settings.node.to_string(),
             state: state(standing.as_ref()),
-            advice: advice(standing.as_ref()),
+            advice: advice(standing.as_ref(), self.parts.follower.contact().trouble),
             name: topology.as_ref().map(|it| it.name.clone()),
             uuid: topology.as_ref().map(|it| it.id.to_string()),
             nodes: match &topology {
@@ -409,7 +409,7 @@ impl Resident {
                 topology.name
             ),
             (_, None) => {
-                "This node belongs to a cluster already, whose record does not answer.".to_owned()
+                "This node belongs to a cluster already, whose record it has not read.".to_owned()
             }
         }
     }
@@ -435,14 +435,15 @@ fn state(standing: Option<&Standing>) -> MembershipState {
     }
 }
 
-fn advice(standing: Option<&Standing>) -> Option<String> {
+fn advice(standing: Option<&Standing>, trouble: Option<String>) -> Option<String> {
+    let trouble = trouble.map(|why| format!("the cluster's record is unavailable: {why}"));
     match standing {
-        Some(Standing::Member) => None,
+        Some(Standing::Member) => trouble,
         Some(other) => Some(said(other)),
-        None => Some(
-            "the cluster's record does not answer, so what this node is to it is not known yet"
-                .to_owned(),
-        ),
+        None => Some(trouble.unwrap_or_else(|| {
+            "the cluster's record has not been read, so what this node is to it is not known yet"
+                .to_owned()
+        })),
     }
 }
 

@@ -7,6 +7,7 @@ mod gate_script;
 mod helpers;
 mod pool;
 mod readiness;
+mod rescue;
 mod sandbox;
 mod security;
 mod stand;

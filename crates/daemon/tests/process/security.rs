@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::stand::Stand;
 
 /// What `evenkeel user … --local` does.
-fn locally(dir: &Path, method: &str, path: &str, body: &Value) -> (u16, Value) {
+pub(crate) fn locally(dir: &Path, method: &str, path: &str, body: &Value) -> (u16, Value) {
     let mut stream = UnixStream::connect(dir.join("data/local.sock")).unwrap();
     let body = body.to_string();
     let length = body.len();

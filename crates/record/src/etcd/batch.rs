@@ -8,6 +8,9 @@ use crate::append::{Append, Entry};
 /// What this release reads. It grows with changes that an older release must not read past.
 pub(super) const READER: u32 = 1;
 
+/// What stands between the prefix and the names of many keys. A record whose prefix ends there has its keys among those.
+const FAMILIES: [&str; 4] = ["event/", "part/", "value/", "lease/"];
+
 /// The names of all keys.
 #[derive(Debug, Clone)]
 pub(super) struct Keys {
@@ -30,9 +33,23 @@ impl Keys {
         self.of(&format!("event/{:020}", last.0))
     }
 
-    /// Greater than the keys of all appends.
+    /// Greater than the keys of all appends, and than nothing else: `:` follows the digits.
     pub(super) fn events_end(&self) -> String {
-        self.of("event0")
+        self.of("event/:")
+    }
+
+    /// The heads of records among whose keys this one's would be.
+    pub(super) fn heads_around(&self) -> Vec<String> {
+        let slashes = self.prefix.match_indices('/');
+        let parents = slashes.map(|(at, _)| self.prefix.split_at(at + 1));
+        let among = parents.filter(|(_, rest)| FAMILIES.iter().any(|it| rest.starts_with(it)));
+        among.map(|(parent, _)| format!("{parent}head")).collect()
+    }
+
+    /// The heads of records whose keys would be among this one's, right below.
+    pub(super) fn heads_within(&self) -> Vec<String> {
+        let families = FAMILIES.iter();
+        families.map(|it| self.of(&format!("{it}head"))).collect()
     }
 
     pub(super) fn part(&self, parts: &Parts, number: usize) -> String {
@@ -257,6 +274,21 @@ mod tests {
         let all = [1, 9, 10, 999, u64::MAX].map(|position| keys.event(Position(position)));
         assert!(all.is_sorted());
         assert!(all[4] < keys.events_end());
+    }
+
+    #[test]
+    fn keys_of_a_record_within_are_no_appends_of_the_one_around() {
+        let (around, within) = (Keys::new("P/"), Keys::new("P/event/"));
+        let end = around.events_end();
+        let keys = [within.head(), within.event(Position(1)), within.probe()];
+        assert!(keys.iter().all(|key| *key > end));
+        assert_eq!(within.heads_around(), ["P/head"]);
+        assert!(around.heads_within().contains(&within.head()));
+        let deep = Keys::new("/a/value/b/lease/").heads_around();
+        assert_eq!(deep, ["/a/head", "/a/value/b/head"]);
+        for apart in ["/evenkeel/", "/evenkeel/second/", "/events/"] {
+            assert_eq!(Keys::new(apart).heads_around(), [""; 0], "{apart}");
+        }
     }
 
     #[test]

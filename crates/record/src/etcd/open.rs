@@ -11,16 +11,17 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::append::head_of;
 use super::batch::Keys;
 use super::client::Client;
 use super::lease::Granted;
 use super::log::Log;
 use super::options::{EtcdOptions, EtcdTls};
-use super::read::READ;
+use super::read::{READ, within};
 use super::stage::PART;
 use super::survival::Knowledge;
 use super::trouble::{Code, Failed};
-use super::wire::{self, Num, TxnAnswer};
+use super::wire::{self, Num, RangeAnswer, TxnAnswer};
 use super::{bell, compact, look};
 use crate::append::{Append, AppendError, Entry};
 use crate::blob::{check_blob_size, digest_of};
@@ -88,6 +89,7 @@ impl EtcdRecord {
         let inner = Arc::new(Inner::new(options).map_err(EtcdOpenError::Settings)?);
         inner.probe().await?;
         let until = Instant::now() + OPENING;
+        inner.stands_alone(until).await?;
         inner.sync(&mut *inner.log.lock().await, until).await?;
         look::look(&inner).await;
         let mut tasks = JoinSet::new();
@@ -167,6 +169,35 @@ impl Inner {
                 why,
             }),
         }
+    }
+
+    /// Refuses a prefix among the keys of another record, and one that has another record's keys among its own, unless it
+    /// was there first.
+    async fn stands_alone(&self, until: Instant) -> Result<(), EtcdOpenError> {
+        let (mine, mut others) = (self.keys.head(), self.keys.heads_around());
+        if self.get(&mine, until).await?.is_none() {
+            others.extend(self.keys.heads_within());
+        }
+        for other in others {
+            let get = wire::get(&other);
+            let call = self.client.call_until("kv/range", &get, within(until));
+            let found: RangeAnswer = match call.await {
+                Ok(found) => found,
+                // A user that may read its own prefix only; whoever let it in has looked after that.
+                Err(failed) if failed.code() == Some(Code::PermissionDenied) => continue,
+                Err(failed) => return Err(Unavailable::from(failed).into()),
+            };
+            let value = found.kvs.first().map(|kv| kv.value.0.as_slice());
+            if value.is_some_and(|it| head_of(Some(it)).is_ok()) {
+                let mine = mine.trim_end_matches("head");
+                let other = other.trim_end_matches("head");
+                return Err(EtcdOpenError::Settings(format!(
+                    "record.prefix is {mine:?}, and another record is at {other:?} on this etcd: the keys of one would be among the \
+                     other's. Give this one a prefix beside it"
+                )));
+            }
+        }
+        Ok(())
     }
 
     async fn refuses(&self, txn: Value) -> Result<Option<String>, Unavailable> {

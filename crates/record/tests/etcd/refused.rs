@@ -2,8 +2,10 @@
 
 use std::fs;
 
+use evenkeel_record::Record;
+
 use crate::cluster::{Cluster, Setup};
-use crate::support::{node, refused, single, three_secured};
+use crate::support::{node, one, open, refused, single, stream, three_secured};
 
 fn holds(text: &str, parts: &[&str]) {
     for part in parts {
@@ -140,4 +142,29 @@ async fn a_token_is_renewed_when_etcd_forgets_it() {
     cluster.etcdctl(&["user", "add", "another:x"]);
     let append = crate::support::one(crate::support::stream(), 0, "{}");
     crate::support::settle(&*record, &append, std::time::Duration::ZERO).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs etcd"]
+async fn a_record_among_the_keys_of_another_is_refused() {
+    let cluster = single();
+    let at = |prefix: &str| {
+        let mut options = cluster.options("nested");
+        options.prefix = prefix.to_owned();
+        options
+    };
+    let first = open(at("/first/")).await;
+    let own = stream();
+    first.append(one(own, 0, "1")).await.unwrap();
+    let parts = ["\"/first/event/\"", "at \"/first/\""];
+    holds(&refused(at("/first/event/")).await, &parts);
+    // One beside it, and one around others.
+    let beside = open(at("/first/second/")).await;
+    beside.append(one(stream(), 0, "1")).await.unwrap();
+    let within = open(at("/late/event/")).await;
+    within.append(one(stream(), 0, "1")).await.unwrap();
+    holds(&refused(at("/late/")).await, &["at \"/late/event/\""]);
+    drop(first);
+    let first = open(at("/first/")).await;
+    first.append(one(own, 1, "2")).await.unwrap();
 }

@@ -7,8 +7,9 @@ use crate::story::{Story, node, user, wall};
 use async_trait::async_trait;
 use evenkeel_model::*;
 use evenkeel_record::{
-    AppendError, Entry, Fence, FollowOptions, Follower, MemoryFaults, MemoryHub, MemoryRecord,
-    Mirror, MirrorError, NextAppend, NoMirror, Record, View, Write, Writer,
+    Append, AppendError, Entry, Fence, FollowOptions, Follower, Loyalty, MemoryFaults, MemoryHub,
+    MemoryRecord, Mirror, MirrorError, NewEvent, NextAppend, NoMirror, Record, StreamWrite, View,
+    Write, Writer,
 };
 use evenkeel_seam::{Clock, SeededIds, TokioClock};
 
@@ -84,14 +85,36 @@ impl Bench {
     }
 
     async fn follow(&self, mirror: Arc<dyn Mirror>) -> Follower {
+        self.follow_as(mirror, Loyalty::ToItsCluster).await
+    }
+
+    async fn follow_as(&self, mirror: Arc<dyn Mirror>, loyalty: Loyalty) -> Follower {
         let record = Arc::clone(&self.record) as Arc<dyn Record>;
-        Follower::start(
-            record,
-            mirror,
-            Arc::clone(&self.clock),
-            FollowOptions::default(),
-        )
-        .await
+        let options = FollowOptions {
+            loyalty,
+            ..FollowOptions::default()
+        };
+        Follower::start(record, mirror, Arc::clone(&self.clock), options).await
+    }
+
+    /// Appends entries as they are, to an empty record.
+    async fn put_back(&self, entries: &[Entry]) {
+        for entry in entries {
+            let event = NewEvent {
+                id: entry.id,
+                body: entry.body.clone(),
+            };
+            let write = StreamWrite {
+                stream: entry.stream,
+                expected: Seq(entry.seq.0 - 1),
+                events: vec![event],
+            };
+            let append = Append {
+                fence: Fence::None,
+                writes: vec![write],
+            };
+            self.writer.send(append).await.unwrap();
+        }
     }
 
     fn cut(&self, partitioned: bool) {
@@ -218,14 +241,16 @@ async fn without_the_record_the_mirror_answers_and_its_age_is_known() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_mirror_of_something_else_is_discarded() {
+async fn a_mirror_of_something_else_is_discarded_by_a_node_without_a_cluster() {
     let bench = Bench::new();
     let position = bench.boot(0, "n1").await;
     // As long as the record, longer, or with a hole: none of it is the record's.
     let other = Story::cluster().entries;
     for entries in [&other[..1], &other[..3], &other[1..]] {
         let mirror = TestMirror::with(entries);
-        let follower = bench.follow(Arc::clone(&mirror) as Arc<dyn Mirror>).await;
+        let follower = bench
+            .follow_as(Arc::clone(&mirror) as Arc<dyn Mirror>, Loyalty::ToNone)
+            .await;
         let view = view_with(&follower, |view| view.position() == position).await;
         let view = match view.control().topology {
             None => view,
@@ -235,6 +260,60 @@ async fn a_mirror_of_something_else_is_discarded() {
         follower.refresh().await.unwrap();
         assert_eq!(mirror.kept(), bench.hub.entries());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_keeps_its_copy_beside_a_record_that_is_not_its_clusters() {
+    let own = Story::cluster().entries;
+    for other in [false, true] {
+        let bench = Bench::new();
+        if other {
+            bench.boot(0, "stranger").await;
+        }
+        let before = bench.hub.entries();
+        let mirror = TestMirror::with(&own);
+        let follower = bench.follow(Arc::clone(&mirror) as Arc<dyn Mirror>).await;
+        let why = follower.refresh().await.unwrap_err().why;
+        let what = if other {
+            "holds another cluster"
+        } else {
+            "is empty"
+        };
+        assert!(why.contains(what) && why.contains("\"lab\""), "{why}");
+        assert_eq!(follower.contact().trouble, Some(why));
+        assert_eq!(*follower.view(), View::replay(&own).unwrap());
+        assert_eq!(mirror.kept(), own);
+
+        // Not even what would fit into its streams.
+        let record = Arc::clone(&bench.record) as Arc<dyn Record>;
+        let writer = Writer::new(Arc::new(follower.own(record)), Arc::new(SeededIds::new(3)));
+        let expected = before.len() as u64;
+        let refused = writer.append(Fence::None, vec![boot(expected, "n1")]).await;
+        assert!(
+            matches!(refused, Err(AppendError::Unavailable(_))),
+            "{refused:?}"
+        );
+        assert_eq!(bench.hub.entries(), before);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_record_that_is_put_back_is_followed_by_itself() {
+    let own = Story::cluster().entries;
+    let bench = Bench::new();
+    let mirror = TestMirror::with(&own);
+    let follower = bench.follow(Arc::clone(&mirror) as Arc<dyn Mirror>).await;
+    follower.refresh().await.unwrap_err();
+    // An older backup, which then goes another way.
+    bench.put_back(&own[..1]).await;
+    view_with(&follower, |view| view.position() == own[0].position).await;
+    follower.refresh().await.unwrap();
+    let position = bench.boot(1, "n1").await;
+    follower.at_least(position).await.unwrap();
+    assert!(follower.contact().is_reachable());
+    assert_eq!(mirror.kept(), bench.hub.entries());
+    let record = Arc::clone(&bench.record) as Arc<dyn Record>;
+    assert!(follower.own(record).generation().await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]

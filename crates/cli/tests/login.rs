@@ -185,7 +185,7 @@ fn another_cluster_cannot_be_named_to_the_daemon_of_this_controller() {
         &["cluster", "remove", "n2", "--url", "https://prod"],
         &["--lab", "/lab", "cluster", "show"],
         &["--profile", "prod", "cluster", "show"],
-        &["user", "show", "--local", "--url", "https://prod"],
+        &["audit", "--local", "--url", "https://prod"],
     ];
     for args in cases {
         let done = evenkeel(config.path(), args).output().unwrap();

@@ -84,7 +84,7 @@ pub struct LocalNode {
     pub rest: String,
     /// Hardware platform.
     pub platform: String,
-    /// Whether it answers this node; not asked of candidates.
+    /// Whether it answers this node; not asked of candidates, nor by a node that is no member.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answers: Option<bool>,
 }

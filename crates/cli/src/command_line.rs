@@ -18,6 +18,20 @@ use crate::{audit, certificate, cluster, demo, image, observe, profile, user};
 pub fn run() -> ExitCode {
     let matches = command().get_matches();
     let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let is_typed = |name: &str| matches.value_source(name) == Some(ValueSource::CommandLine);
+    let is_local = matches!(cli.command, Command::Cluster(_)) || cli.cluster.local.is_some();
+    if is_local
+        && let Some(option) = ["lab", "url", "profile"]
+            .into_iter()
+            .find(|it| is_typed(it))
+    {
+        let stop = Stop::Usage(format!(
+            "--{option} cannot be given here: this asks the daemon of this controller, and acts on its cluster alone; type it on \
+             a controller of the cluster that you mean"
+        ));
+        eprintln!("evenkeel: {stop}");
+        return stop.exit_code();
+    }
     // A profile that is being made is made of what is given, wherever.
     if !matches!(cli.command, Command::Profile(_)) {
         let source = |name: &str| matches.value_source(name);

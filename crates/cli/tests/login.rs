@@ -176,3 +176,25 @@ fn an_interrupt_at_a_password_prompt_leaves_the_terminal_as_it_was() {
     assert!(by_signal || status.code() == Some(1), "{status}");
     assert!(shows(&terminal.slave));
 }
+
+#[test]
+fn another_cluster_cannot_be_named_to_the_daemon_of_this_controller() {
+    let config = tempfile::tempdir().unwrap();
+    let cases: [&[&str]; 5] = [
+        &["--url", "https://prod", "cluster", "show"],
+        &["cluster", "remove", "n2", "--url", "https://prod"],
+        &["--lab", "/lab", "cluster", "show"],
+        &["--profile", "prod", "cluster", "show"],
+        &["audit", "--local", "--url", "https://prod"],
+    ];
+    for args in cases {
+        let done = evenkeel(config.path(), args).output().unwrap();
+        let said = String::from_utf8(done.stderr).unwrap();
+        assert_eq!(done.status.code(), Some(2), "{args:?}: {said}");
+        assert!(said.contains("cannot be given here"), "{args:?}: {said}");
+    }
+    let mut asked = evenkeel(config.path(), &["cluster", "show"]);
+    asked.env("EVENKEEL_URL", "https://prod");
+    let said = fails(asked);
+    assert!(!said.contains("cannot be given"), "{said}");
+}

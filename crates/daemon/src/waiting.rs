@@ -53,7 +53,7 @@ pub(crate) enum Wait {
     },
     /// Say whether a restart of the daemon disturbs nobody now: no takeover stands, no update and no flash is open.
     ///
-    /// Exit code 0 says yes, also when no daemon answers, and 75 not yet.
+    /// Exit code 0 says yes, also when no daemon answers or its configuration cannot be read, and 75 not yet.
     #[command(name = "may-restart")]
     MayRestart {
         /// Wait up to so many seconds until it is so.
@@ -90,7 +90,7 @@ pub(crate) fn run(command: Wait, config: &Path) -> ExitCode {
             eprintln!("evenkeeld: {}", chain(&error));
             return match command {
                 Wait::BootGood => ExitCode::from(CONFIGURATION),
-                // No daemon can start by it either.
+                // No daemon can be found by it, and a package must be removable and a node serve all the same.
                 Wait::PacemakerGate { .. } | Wait::MayRestart { .. } => ExitCode::SUCCESS,
             };
         }

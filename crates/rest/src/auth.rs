@@ -241,21 +241,7 @@ impl Auth {
 
     /// The hash of a new password, or why it is none.
     pub(crate) async fn hash_new(&self, password: String) -> Result<String, ApiError> {
-        let refused = |why: &str| {
-            let message = format!("The password is refused: {why}.");
-            Err(ApiError::with(Code::InvalidField, message).target("password"))
-        };
-        if password.chars().count() < MIN_PASSWORD_CHARACTERS {
-            return refused(&format!(
-                "it has fewer than {MIN_PASSWORD_CHARACTERS} characters"
-            ));
-        }
-        if password.len() > MAX_PASSWORD_BYTES {
-            return refused(&format!("it has more than {MAX_PASSWORD_BYTES} bytes"));
-        }
-        if password.chars().any(char::is_control) {
-            return refused("it holds a control character");
-        }
+        check_new_password(&password)?;
         let turn = self.turns.acquire().await.expect("never closed");
         let hashed = tokio::task::spawn_blocking(move || hash_password(&password)).await;
         drop(turn);
@@ -265,6 +251,26 @@ impl Auth {
             Err(error) => Err(ApiError::with(Code::InternalError, error.to_string())),
         }
     }
+}
+
+/// Refuses what cannot be a new password.
+pub fn check_new_password(password: &str) -> Result<(), ApiError> {
+    let refused = |why: &str| {
+        let message = format!("The password is refused: {why}.");
+        Err(ApiError::with(Code::InvalidField, message).target("password"))
+    };
+    if password.chars().count() < MIN_PASSWORD_CHARACTERS {
+        return refused(&format!(
+            "it has fewer than {MIN_PASSWORD_CHARACTERS} characters"
+        ));
+    }
+    if password.len() > MAX_PASSWORD_BYTES {
+        return refused(&format!("it has more than {MAX_PASSWORD_BYTES} bytes"));
+    }
+    if password.chars().any(char::is_control) {
+        return refused("it holds a control character");
+    }
+    Ok(())
 }
 
 /// Somebody who waits for a verdict. The last to go, also when its client leaves, takes it away.

@@ -57,6 +57,7 @@ mod x509;
 
 pub use app::Api;
 pub use audit::{AuditError, AuditLog, Audits, noted_locally};
+pub use auth::check_new_password;
 pub use caller::{Origin, Peer};
 pub use cluster::{
     Certificates, Cluster, EventStream, FrontDoor, PeerRoom, Picture, Upload, UploadError,
@@ -64,10 +65,11 @@ pub use cluster::{
 pub use door::{NodeDoor, NodeDoorParts};
 pub use live::LiveDownload;
 pub use openapi::openapi;
-pub use password::{HashError, hash_password};
+pub use password::{HashError, hash_password, is_password_of};
 pub use policy::PackagePolicy;
 pub use record::RecordCluster;
 pub use respond::ErrorNumber;
 pub use server::{Limits, serve, serve_local};
 pub use tls::{TlsError, first_certificate, tls_config};
+pub use users::new_user_name;
 pub use x509::{CertificateFacts, X509Error};

@@ -37,7 +37,7 @@ fn hash(password: &[u8], salt: &[u8]) -> Result<phc::PasswordHash, String> {
 }
 
 /// Whether a password is the one of this PHC string. What is no such string is no password's.
-pub(crate) fn is_password_of(password: &str, hash: &str) -> bool {
+pub fn is_password_of(password: &str, hash: &str) -> bool {
     let is_its = || {
         let hash = phc::PasswordHash::new(hash).ok()?;
         let algorithm = Algorithm::try_from(hash.algorithm.as_str()).ok()?;

@@ -19,6 +19,21 @@ const RESERVED: [(&str, &str); 2] = [
     (SELF, "what the cluster does by itself"),
 ];
 
+/// The name of a user who is to be made, or why nobody can have it.
+pub fn new_user_name(name: &str) -> Result<UserName, ApiError> {
+    let invalid = |error: &dyn ToString| {
+        ApiError::with(Code::InvalidField, format!("{}.", error.to_string())).target("name")
+    };
+    let name = UserName::new(name).map_err(|error| invalid(&error))?;
+    let reserved = RESERVED
+        .iter()
+        .find(|(reserved, _)| name.as_str() == *reserved);
+    match reserved {
+        Some((name, who)) => Err(invalid(&format!("the name \"{name}\" stands for {who}"))),
+        None => Ok(name),
+    }
+}
+
 /// `GET /evenkeel/v1/users`.
 pub(crate) async fn users(State(app): Shared, asked: Asked) -> Result<Response, Failure> {
     let result = async {
@@ -57,16 +72,7 @@ pub(crate) async fn create(
     let result = async {
         asked.params()?.finish()?;
         let new: NewUser = object(body).await?;
-        let invalid = |error: &dyn ToString| {
-            ApiError::with(Code::InvalidField, format!("{}.", error.to_string())).target("name")
-        };
-        let name = UserName::new(&new.name).map_err(|error| invalid(&error))?;
-        let reserved = RESERVED
-            .iter()
-            .find(|(reserved, _)| name.as_str() == *reserved);
-        if let Some((name, who)) = reserved {
-            return Err(invalid(&format!("the name \"{name}\" stands for {who}")));
-        }
+        let name = new_user_name(&new.name)?;
         let account = AccountChange::Set {
             role: role(&new.role)?,
             password_hash: hash(&app, new.password).await?,

@@ -23,9 +23,13 @@ pub(super) fn describe(
             .platform
             .parse()
             .map_err(|error| invalid("platform", &error))?,
-        variant: new.variant.clone(),
-        features: new.features.clone(),
-        site: new.site.clone(),
+        variant: word("variant", new.variant.as_deref())?,
+        features: new
+            .features
+            .iter()
+            .map(|feature| Ok(word("feature", Some(feature))?.unwrap_or_default()))
+            .collect::<Result<_, ApiError>>()?,
+        site: word("site", new.site.as_deref())?,
         lifs: new
             .lifs
             .iter()
@@ -38,14 +42,63 @@ fn invalid(field: &str, error: &dyn std::fmt::Display) -> ApiError {
     ApiError::with(Code::InvalidField, format!("{field}: {error}.")).target(field)
 }
 
+/// What is shown in tables and matched by packages: something, on one line.
+fn word(field: &str, text: Option<&str>) -> Result<Option<String>, ApiError> {
+    match text {
+        Some(text) if text.trim().is_empty() || text.chars().any(char::is_control) => Err(invalid(
+            field,
+            &format!("{text:?} is empty, or holds a control character"),
+        )),
+        text => Ok(text.map(ToOwned::to_owned)),
+    }
+}
+
+/// Where one node can reach another: an address of one machine, or a host name. Without brackets, and without a port.
+fn host(text: &str) -> Option<&str> {
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|it| it.strip_suffix(']'))
+        .unwrap_or(text);
+    let is_one = match bare.parse::<IpAddr>() {
+        Ok(ip) => !ip.is_unspecified() && !ip.is_multicast(),
+        Err(_) => is_host_name(bare),
+    };
+    is_one.then_some(bare)
+}
+
+fn is_host_name(text: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label
+                .bytes()
+                .all(|it| it.is_ascii_alphanumeric() || b"-_".contains(&it))
+    };
+    // A last label of digits alone is of an IP address that was mistyped.
+    let last = text.rsplit('.').next().unwrap_or(text);
+    text.len() <= 253
+        && text.split('.').all(is_label)
+        && !last.bytes().all(|it| it.is_ascii_digit())
+}
+
 /// Where others reach what listens there.
-fn reached(section: &str, listen: &str, host: Option<&str>) -> Result<String, ApiError> {
+fn reached(section: &str, listen: &str, typed: Option<&str>) -> Result<String, ApiError> {
+    let typed = typed.map(|text| {
+        host(text).ok_or_else(|| {
+            let why = format!(
+                "{text:?} is neither an IP address of one machine nor a host name, without a port"
+            );
+            invalid("address", &why)
+        })
+    });
+    let host = typed.transpose()?;
     let (own, port) = listen.rsplit_once(':').unwrap_or((listen, ""));
     let own = own.trim_matches(['[', ']']);
     let is_everywhere = own.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified());
     let host = match host {
         // One that listens on one address alone is reached there and nowhere else.
-        Some(host) if is_everywhere => host.trim_matches(['[', ']']),
+        Some(host) if is_everywhere => host,
         Some(_) | None if !is_everywhere => own,
         Some(_) | None => {
             let text = format!(
@@ -66,10 +119,8 @@ fn reached(section: &str, listen: &str, host: Option<&str>) -> Result<String, Ap
 
 fn named_lif(text: &str) -> Result<LifConfig, ApiError> {
     let parts = text.split_once('=').filter(|(_, address)| {
-        let port = address
-            .rsplit_once(':')
-            .map(|(_, port)| port.parse::<u16>());
-        matches!(port, Some(Ok(_)))
+        let parts = address.rsplit_once(':');
+        parts.is_some_and(|(at, port)| host(at).is_some() && port.parse::<u16>().is_ok())
     });
     let (name, address) =
         parts.ok_or_else(|| invalid("lif", &format!("{text:?} is not NAME=HOST:PORT")))?;
@@ -98,10 +149,30 @@ mod tests {
             ("0.0.0.0:4430", None, None),
             ("0.0.0.0:4430", Some(""), None),
             ("0.0.0.0:4430", Some("a b"), None),
+            ("[::]:4430", Some("[fd00::1]"), Some("[fd00::1]:4430")),
+            ("0.0.0.0:4430", Some("0.0.0.0"), None),
+            ("0.0.0.0:4430", Some("::"), None),
+            ("0.0.0.0:4430", Some("foo:22"), None),
+            ("0.0.0.0:4430", Some("192.0.2.1:4430"), None),
+            ("0.0.0.0:4430", Some("192.0.2"), None),
+            ("0.0.0.0:4430", Some("a\u{7}b"), None),
+            ("192.0.2.1:4430", Some("foo:22"), None),
         ];
         for (listen, host, expected) in cases {
             let found = reached("interconnect", listen, host).ok();
             assert_eq!(found.as_deref(), expected, "{listen} {host:?}");
+        }
+    }
+
+    #[test]
+    fn a_word_is_something_on_one_line() {
+        assert_eq!(
+            word("feature", Some("nvme")).unwrap().as_deref(),
+            Some("nvme")
+        );
+        assert_eq!(word("site", None).unwrap(), None);
+        for wrong in ["", " ", "a\nb", "\u{1b}[31m"] {
+            assert!(word("feature", Some(wrong)).is_err(), "{wrong:?}");
         }
     }
 

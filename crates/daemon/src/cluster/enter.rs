@@ -9,6 +9,7 @@ use evenkeel_model::{
     ClusterId, FailoverSettings, IdentityFiles, NodeId, NodeName, NodeSettings, PlatformSettings,
     RecordSettings, code,
 };
+use evenkeel_record::View;
 
 use super::answer::{conflict, refused, trouble};
 use super::describe::describe;
@@ -27,9 +28,7 @@ pub(super) fn record_kind(settings: &NodeSettings) -> &'static str {
 
 /// Joins. Safe to repeat, with the same token: the node's key is made once, and the member knows it again.
 pub(super) async fn join(lobby: &Lobby, asked: &JoinCluster) -> Result<Welcome, ApiError> {
-    let token: Token = asked.token.0.parse().map_err(|error| {
-        ApiError::with(Code::InvalidField, format!("The token: {error}.")).target("token")
-    })?;
+    let token = token(asked)?;
     let pki = Pki::of(&lobby.settings);
     let staged = pki.staged().map_err(|error| trouble("join", &error))?;
     let cluster = cluster_of_record(lobby, &staged).await?;
@@ -44,6 +43,10 @@ pub(super) async fn join(lobby: &Lobby, asked: &JoinCluster) -> Result<Welcome, 
         JoinAnswer::Welcome { welcome } => *welcome,
         JoinAnswer::Refused { refusal } => return Err(refused(refusal)),
     };
+    // Only now: the beginning's CA would be missed, had nobody let this node in.
+    staged
+        .forget_founding()
+        .map_err(|error| trouble("join", &error))?;
     keep(&staged, &welcome, &token, &key).map_err(|why| {
         let text = format!("This node was let in, but what it was given cannot be kept: {why}. Join again with the same token.");
         ApiError::with(Code::InternalError, text)
@@ -54,30 +57,34 @@ pub(super) async fn join(lobby: &Lobby, asked: &JoinCluster) -> Result<Welcome, 
     Ok(welcome)
 }
 
-/// The cluster that this node's record holds, as far as it can be read. What an `init` has left here is forgotten, unless
-/// the record holds it.
+/// The cluster that this node's record holds, as far as it can be read. Refuses while what an `init` has left here is that
+/// cluster's beginning, or may be.
 async fn cluster_of_record(lobby: &Lobby, staged: &Pki) -> Result<Option<ClusterId>, ApiError> {
-    let cluster = match lobby.record().await {
-        Ok(view) => view.control().topology.as_ref().map(|it| it.id),
-        // The pool that holds it may be with the other node. Whether it may be so is the member's to judge.
-        Err(_) => None,
-    };
     let left = staged
         .read_founding()
         .map_err(|error| trouble("join", &error))?;
-    if let Some(left) = left {
-        if cluster == Some(left.topology.id) {
-            let text = format!(
+    let cluster = |view: &View| view.control().topology.as_ref().map(|it| it.id);
+    match (lobby.record().await, left) {
+        (Ok(view), Some(left)) if cluster(&view) == Some(left.topology.id) => {
+            Err(conflict(format!(
                 "This node has begun the cluster \"{}\" itself; `evenkeel cluster init` ends what was interrupted.",
                 left.topology.name
-            );
-            return Err(conflict(text));
+            )))
         }
-        staged
-            .forget_founding()
-            .map_err(|error| trouble("join", &error))?;
+        (Ok(view), _) => Ok(cluster(&view)),
+        (Err(error), Some(left)) => Err(ApiError::from_number(
+            error.number,
+            format!(
+                "This node may have begun the cluster \"{}\" itself, and only the record can tell. {} Join once it can be read; or, \
+                 if you know that nothing was begun, remove {} first.",
+                left.topology.name,
+                error.message,
+                staged.founding().display()
+            ),
+        )),
+        // The pool that holds it may be with the other node. Whether it may be so is the member's to judge.
+        (Err(_), None) => Ok(None),
     }
-    Ok(cluster)
 }
 
 fn statement(
@@ -136,6 +143,19 @@ fn not_asked(error: JoinError) -> ApiError {
         JoinError::Impostor { .. } => ApiError::with(Code::InvalidField, text).target("token"),
         JoinError::Seal(_) => ApiError::with(Code::InternalError, text),
     }
+}
+
+/// Whether this node came in with that token: an answer that got lost is given again. None where it came in otherwise.
+pub(super) fn repeated(pki: &Pki, asked: &JoinCluster) -> Result<Option<()>, ApiError> {
+    let token = token(asked)?;
+    let came_with = pki.read_joined().map_err(|error| trouble("read", &error))?;
+    Ok((came_with == Some(token.digest())).then_some(()))
+}
+
+fn token(asked: &JoinCluster) -> Result<Token, ApiError> {
+    asked.token.0.parse().map_err(|error| {
+        ApiError::with(Code::InvalidField, format!("The token: {error}.")).target("token")
+    })
 }
 
 /// Writes what was given, and sees that it can be used before it counts.

@@ -21,12 +21,8 @@ const NAME_MAX: usize = 64;
 /// Begins a cluster. Safe to repeat.
 pub(super) async fn found(lobby: &Lobby, asked: &InitCluster) -> Result<(), ApiError> {
     check_name(&asked.name)?;
-    let user = UserName::new(&asked.user)
-        .map_err(|error| ApiError::with(Code::InvalidField, format!("{error}.")).target("user"))?;
-    if asked.password.0.is_empty() {
-        let text = "The first user needs a password.";
-        return Err(ApiError::with(Code::InvalidField, text).target("password"));
-    }
+    let user = evenkeel_rest::new_user_name(&asked.user).map_err(|error| error.target("user"))?;
+    evenkeel_rest::check_new_password(&asked.password.0)?;
     let view = lobby.record().await?;
     let pki = Pki::of(&lobby.settings);
     let staged = pki.staged().map_err(|error| trouble("begin", &error))?;
@@ -73,6 +69,36 @@ pub(super) fn same_beginning<'a>(
         name.unwrap_or("?"),
         users.join(", ")
     )))
+}
+
+/// Whether `init` has begun this cluster: an answer that got lost is given again, to whoever asks for the same. None where
+/// nothing was begun here. Another password is refused: it would be taken for the first user's, and is not.
+pub(super) async fn repeated(pki: &Pki, asked: &InitCluster) -> Result<Option<()>, ApiError> {
+    let begun = pki
+        .read_founding()
+        .map_err(|error| trouble("read", &error))?;
+    let Some(begun) = begun else {
+        return Ok(None);
+    };
+    let users = begun.users.iter().map(|(name, _)| name);
+    same_beginning(Some(&begun.topology.name), users, asked)?;
+    let own = begun
+        .users
+        .iter()
+        .find(|(name, _)| name.as_str() == asked.user);
+    let hash = own.map(|(_, hash)| hash.clone()).unwrap_or_default();
+    let password = asked.password.0.clone();
+    let is_same =
+        tokio::task::spawn_blocking(move || evenkeel_rest::is_password_of(&password, &hash)).await;
+    match is_same {
+        Ok(true) => Ok(Some(())),
+        Ok(false) => Err(conflict(format!(
+            "This node has begun the cluster \"{}\" already, with another password for {}. Another one is set by `evenkeel user \
+             password --local`.",
+            begun.topology.name, asked.user
+        ))),
+        Err(error) => Err(trouble("compare the password", &error)),
+    }
 }
 
 fn check_name(name: &str) -> Result<(), ApiError> {
@@ -126,6 +152,10 @@ fn stage(
     let node = describe(&lobby.settings, &asked.node, None, NodeId(lobby.ids.uuid()))?;
     let name = node.name.clone();
     let now = lobby.clock.wall();
+    // What is there without a beginning of its own is of a `join`, and its CA another cluster's.
+    if left.is_none() {
+        staged.clear().map_err(|error| trouble("begin", &error))?;
+    }
     let key =
         prepare(staged, &name, now).map_err(|error| trouble("make the certificates", &error))?;
     let mut topology = Topology::new(id, asked.name.trim().to_owned(), vec![node])

@@ -149,8 +149,11 @@ async fn init(State(lobby): Shared, body: Bytes) -> Response {
     // Whoever asks may be gone before it is done: it is done all the same.
     let work = async move {
         let _alone = lobby.changing.lock().await;
-        if !Pki::of(&lobby.settings).is_there() {
-            found::found(&lobby, &asked).await?;
+        let pki = Pki::of(&lobby.settings);
+        match pki.is_there() {
+            // Somebody else asked meanwhile, or the same one twice.
+            true => found::repeated(&pki, &asked).await?.ok_or_else(entered)?,
+            false => found::found(&lobby, &asked).await?,
         }
         lobby.entered.notify_one();
         Ok(lobby.shown_after(MembershipState::Member))
@@ -165,8 +168,12 @@ async fn join(State(lobby): Shared, body: Bytes) -> Response {
     };
     let work = async move {
         let _alone = lobby.changing.lock().await;
-        let state = match Pki::of(&lobby.settings).is_there() {
-            true => MembershipState::Unknown,
+        let pki = Pki::of(&lobby.settings);
+        let state = match pki.is_there() {
+            true => {
+                enter::repeated(&pki, &asked)?.ok_or_else(entered)?;
+                MembershipState::Unknown
+            }
             false => match enter::join(&lobby, &asked).await?.partner {
                 Some(_) => MembershipState::Member,
                 None => MembershipState::Candidate,
@@ -176,6 +183,10 @@ async fn join(State(lobby): Shared, body: Bytes) -> Response {
         Ok(lobby.shown_after(state))
     };
     answer(finished(tokio::spawn(work).await))
+}
+
+fn entered() -> ApiError {
+    conflict("This node belongs to a cluster since a moment ago: see `evenkeel cluster show`.")
 }
 
 fn finished<T>(

@@ -95,7 +95,8 @@ impl Pki {
         self.folder.join("node.key")
     }
 
-    fn founding(&self) -> PathBuf {
+    /// What an `init` leaves, before its cluster has begun.
+    pub(super) fn founding(&self) -> PathBuf {
         self.folder.join("founding.json")
     }
 
@@ -114,15 +115,13 @@ impl Pki {
 
     /// Forgets a beginning that never was one.
     pub(super) fn forget_founding(&self) -> Result<(), PkiError> {
-        for path in [self.founding(), self.ca(), self.ca_key()] {
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(file("remove", &path)(error));
-                }
-                Ok(()) | Err(_) => {}
-            }
-        }
-        Ok(())
+        remove([self.founding(), self.ca(), self.ca_key()])
+    }
+
+    /// Forgets all that an earlier try has left.
+    pub(super) fn clear(&self) -> Result<(), PkiError> {
+        self.forget_founding()?;
+        remove([self.joined(), self.certificate(), self.key()])
     }
 
     /// The token that this node came in with.
@@ -191,6 +190,18 @@ impl Pki {
     pub(super) fn text(&self, path: &Path) -> Result<String, PkiError> {
         fs::read_to_string(path).map_err(file("read", path))
     }
+}
+
+fn remove(paths: [PathBuf; 3]) -> Result<(), PkiError> {
+    for path in paths {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(file("remove", &path)(error));
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(())
 }
 
 /// What the first certificate in a file says.

@@ -31,10 +31,10 @@ use futures_util::future::join_all;
 use tokio::sync::Mutex;
 
 use super::answer::{answer, asked, conflict, failure, refused, trouble};
-use super::found::same_beginning;
 use super::pki::{Pki, facts};
 use super::renew::renew;
 use super::standing::{Belonging, said};
+use super::{enter, found};
 
 /// How long a token is good.
 const TOKEN_FOR: Duration = Duration::from_secs(3600);
@@ -139,11 +139,19 @@ impl Resident {
     }
 
     async fn nodes(&self, topology: &Topology) -> Vec<LocalNode> {
-        let answers = topology.names().map(|name| self.answers(name));
+        // Members hear nobody else, so that whoever is none learns nothing by asking.
+        let is_heard = match self.parts.belonging.standing() {
+            Some(Standing::Member) | None => true,
+            Some(Standing::Candidate { .. } | Standing::Stranger { .. }) => false,
+        };
+        let answers = topology.names().map(async |name| match is_heard {
+            true => Some(self.answers(name).await),
+            false => None,
+        });
         let answers = join_all(answers).await;
         let members = topology.nodes.iter().zip(answers);
         let members = members.map(|(node, answers)| LocalNode {
-            answers: Some(answers),
+            answers,
             ..shown_node(node, MembershipState::Member)
         });
         let candidates = topology.membership.candidates.iter();
@@ -274,12 +282,13 @@ impl Resident {
         }
         let replaces = match (&node, asked.replaces) {
             (Some(name), true) => {
-                self.gone(name, asked.is_gone).await.map_err(refused)?;
+                // First who it is: nobody should be asked to vouch for a node that is none.
                 let old = topology.as_ref().and_then(|it| it.node(name));
                 let old = old.ok_or_else(|| {
                     let text = format!("The cluster has no node {name}.");
                     ApiError::from_number(code::NO_ENTRY, text)
                 })?;
+                self.gone(name, asked.is_gone).await.map_err(refused)?;
                 Some(old.id)
             }
             (None, true) => return Err(invalid("for", &"whom does it replace?")),
@@ -368,34 +377,18 @@ impl Resident {
     }
 
     /// An `init` that is repeated: its answer got lost.
-    fn inited(&self, asked: &InitCluster) -> Result<(), ApiError> {
-        let begun = self
-            .pki
-            .read_founding()
-            .map_err(|error| trouble("read", &error))?;
-        match begun {
-            Some(begun) => {
-                let users = begun.users.iter().map(|(name, _)| name);
-                same_beginning(Some(&begun.topology.name), users, asked)
-            }
+    async fn inited(&self, asked: &InitCluster) -> Result<LocalCluster, ApiError> {
+        match found::repeated(&self.pki, asked).await? {
+            Some(()) => Ok(self.shown().await),
             None => Err(conflict(self.belongs_already())),
         }
     }
 
     /// A `join` that is repeated: its answer got lost.
-    fn joined(&self, asked: &JoinCluster) -> Result<(), ApiError> {
-        let token: Token = asked
-            .token
-            .0
-            .parse()
-            .map_err(|error| invalid("token", &error))?;
-        let came_with = self
-            .pki
-            .read_joined()
-            .map_err(|error| trouble("read", &error))?;
-        match came_with == Some(token.digest()) {
-            true => Ok(()),
-            false => Err(conflict(self.belongs_already())),
+    async fn joined(&self, asked: &JoinCluster) -> Result<LocalCluster, ApiError> {
+        match enter::repeated(&self.pki, asked)? {
+            Some(()) => Ok(self.shown().await),
+            None => Err(conflict(self.belongs_already())),
         }
     }
 
@@ -495,15 +488,15 @@ async fn show(State(resident): Shared) -> Response {
 }
 
 async fn init(State(resident): Shared, body: Bytes) -> Response {
-    match asked(&body).and_then(|asked| resident.inited(&asked)) {
-        Ok(()) => answer(Ok(resident.shown().await)),
+    match asked(&body) {
+        Ok(asked) => answer(resident.inited(&asked).await),
         Err(error) => failure(&error),
     }
 }
 
 async fn join(State(resident): Shared, body: Bytes) -> Response {
-    match asked(&body).and_then(|asked| resident.joined(&asked)) {
-        Ok(()) => answer(Ok(resident.shown().await)),
+    match asked(&body) {
+        Ok(asked) => answer(resident.joined(&asked).await),
         Err(error) => failure(&error),
     }
 }

@@ -97,6 +97,69 @@ fn a_beginning_that_was_cut_off_goes_on_as_it_was_begun_and_not_otherwise() {
     body["user"] = "somebody".into();
     let why = n1.refused("/init", &body);
     assert!(why.contains("with the user admin"), "{why}");
+    let mut body = init_body();
+    body["password"] = "another horse".into();
+    let why = n1.refused("/init", &body);
+    assert!(why.contains("with another password for admin"), "{why}");
+    n1.must("/init", &init_body());
+}
+
+#[test]
+fn of_two_who_begin_at_once_one_is_told_that_its_password_does_not_count() {
+    let field = Field::new();
+    let n1 = field.host("n1").up();
+    let mut other = init_body();
+    other["password"] = "another horse".into();
+    let (one, two) = std::thread::scope(|scope| {
+        let other = scope.spawn(|| n1.ask("POST", "/init", &other));
+        (n1.ask("POST", "/init", &init_body()), other.join().unwrap())
+    });
+    let succeeded = |answer: &Option<(u16, serde_json::Value)>| {
+        answer.as_ref().is_some_and(|(status, _)| *status == 200)
+    };
+    assert!(succeeded(&one) != succeeded(&two), "{one:?} {two:?}");
+    n1.becomes("member");
+}
+
+#[test]
+fn who_may_have_begun_a_cluster_joins_none_and_keeps_its_ca_while_the_record_cannot_be_read() {
+    let field = Field::new();
+    let mut n1 = field.host("n1").up();
+    n1.init();
+    let token = n1.token();
+    n1.kill();
+    let partial = n1.dir.join("data/pki.partial");
+    std::fs::rename(n1.dir.join("data/pki"), &partial).unwrap();
+    let key = std::fs::read(partial.join("ca.key")).unwrap();
+    let record = field.dir.join("record");
+    let away = field.dir.join("away");
+    std::fs::rename(&record, &away).unwrap();
+    n1.start();
+    n1.shown();
+    let why = n1.refused("/join", &join_body(&token, None));
+    assert!(why.contains("may have begun the cluster \"prod\""), "{why}");
+    assert_eq!(std::fs::read(partial.join("ca.key")).unwrap(), key);
+    n1.kill();
+    let _ = std::fs::remove_dir_all(&record);
+    std::fs::rename(&away, &record).unwrap();
+    restart(&mut n1);
+    n1.init();
+    assert_eq!(std::fs::read(n1.pki("ca.key")).unwrap(), key);
+}
+
+#[test]
+fn a_cluster_begins_with_a_ca_of_its_own_where_a_join_was_cut_off() {
+    let field = Field::new();
+    let n1 = field.host("n1").up();
+    let partial = n1.dir.join("data/pki.partial");
+    std::fs::create_dir_all(&partial).unwrap();
+    let files = (partial.join("ca.pem"), partial.join("ca.key"));
+    evenkeel_identity::Ca::open_or_make("other", &files.0, &files.1, None).unwrap();
+    std::fs::write(partial.join("joined.json"), "0").unwrap();
+    let theirs = std::fs::read(&files.1).unwrap();
+    n1.init();
+    assert_ne!(std::fs::read(n1.pki("ca.key")).unwrap(), theirs);
+    assert!(!n1.pki("joined.json").exists());
 }
 
 #[test]

@@ -152,6 +152,9 @@ fn a_second_pair_waits_until_it_is_whole() {
         waiting["advice"].as_str().unwrap().contains("waits for n4"),
         "{waiting}"
     );
+    let nodes = waiting["nodes"].as_array().unwrap();
+    let asks = nodes.iter().any(|it| it["answers"].is_boolean());
+    assert!(!asks, "members hear no candidate: {waiting}");
     assert_eq!(rest_status(&n3), 503, "it has no duties yet");
     // The record names none of its boots, and nobody waits for that.
     for command in ["boot-good", "pacemaker-gate", "may-restart"] {

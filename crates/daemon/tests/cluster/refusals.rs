@@ -9,7 +9,7 @@ use evenkeel_record::{Fence, Record, SqliteOptions, SqliteRecord, Write, Writer}
 use evenkeel_seam::{Clock, RandomIds, SystemClock};
 use serde_json::json;
 
-use crate::field::{Field, Host, join_body};
+use crate::field::{Field, Host, init_body, join_body};
 use crate::pair;
 
 fn clock() -> Arc<dyn Clock> {
@@ -121,6 +121,29 @@ fn record(field: &Field, event: &ControlEvent) {
         }
         panic!("the record took nothing");
     });
+}
+
+#[test]
+fn a_cluster_begins_with_a_user_who_could_be_made_later() {
+    let field = Field::new();
+    let n1 = field.host("n1").up();
+    let long = "x".repeat(5000);
+    let cases = [
+        ("password", "x", "fewer than"),
+        ("password", &long, "more than"),
+        ("user", "local-root", "stands for"),
+        ("user", "evenkeel", "stands for"),
+    ];
+    for (what, value, expected) in cases {
+        let mut body = init_body();
+        body[what] = value.into();
+        let why = n1.refused("/init", &body);
+        assert!(why.contains(expected), "{why}");
+    }
+    assert_eq!(n1.shown()["state"], "none");
+    n1.init();
+    let why = n1.refused("/token", &json!({ "node": "e7", "replaces": true }));
+    assert!(why.contains("no node e7"), "{why}");
 }
 
 #[test]

@@ -8,8 +8,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::step::root;
 
-/// Crates that the simulation runs.
-const SIMULATED: &[&str] = &[
+/// Crates that the simulation runs, and that are optimised for it (`Cargo.toml`).
+pub(crate) const SIMULATED: &[&str] = &[
     "agent",
     "interconnect",
     "model",

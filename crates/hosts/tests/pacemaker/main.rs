@@ -15,7 +15,7 @@ use std::time::Duration;
 use evenkeel_hosts::{Cluster, tell};
 use evenkeel_model::{FenceDevice, LifName, MemberHa, TransitionStage};
 use evenkeel_platform::{Failover as _, PlatformError};
-use support::{A, B, Bench, Killed, giveback, id, name, refused, stage};
+use support::{A, B, Bench, Killed, answered_by, giveback, id, name, refused, stage};
 use tokio::time::sleep;
 
 /// What the issue allows.
@@ -39,7 +39,7 @@ async fn a_node_is_taken_over_boots_and_is_given_back_root_pool_first() {
         .cluster
         .probe(&bench.cluster.address(A), Duration::from_millis(5))
         .unwrap();
-    sleep(Duration::from_millis(500)).await;
+    answered_by(&probe, "ctl-a").await;
     let mut stale = bench.request(1).await;
     stale.partner_boot = stale.local_boot;
     assert!(refused(bench.engine(B).take_over(&stale).await).contains("does not run in boot"));
@@ -51,6 +51,7 @@ async fn a_node_is_taken_over_boots_and_is_given_back_root_pool_first() {
             stage(pair) == Some(TransitionStage::TakenOver)
         })
         .await;
+    answered_by(&probe, "ctl-b").await;
     tell_gap(&bench, &probe);
     let waiting = bench
         .until(B, "the node to wait for giveback", |pair| {
@@ -321,7 +322,7 @@ async fn a_lost_node_is_fenced_and_a_clean_leave_is_not() {
         .cluster
         .probe(&bench.cluster.address(A), Duration::from_millis(5))
         .unwrap();
-    sleep(Duration::from_millis(500)).await;
+    answered_by(&probe, "ctl-a").await;
     bench.host(A).kill().unwrap();
     let pair = bench
         .until(B, "the forced takeover", |pair| {
@@ -331,8 +332,13 @@ async fn a_lost_node_is_fenced_and_a_clean_leave_is_not() {
     assert_eq!(pair.partner.ha, MemberHa::Fenced);
     let transition = pair.transition.unwrap();
     assert_eq!((transition.id, transition.clean), (None, false));
-    sleep(Duration::from_millis(500)).await;
-    tell(&format!("loss of power: {:?}", probe.longest_gap()));
+    answered_by(&probe, "ctl-b").await;
+    let gap = probe.longest_gap().unwrap();
+    assert_eq!(
+        (gap.before.as_str(), gap.after.as_str()),
+        ("ctl-a", "ctl-b")
+    );
+    tell(&format!("loss of power: silent for {:?}", gap.length));
     bench.host(A).start().unwrap();
     bench
         .until(B, "the node to serve", |pair| {

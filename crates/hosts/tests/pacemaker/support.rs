@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use evenkeel_hosts::{Cluster, Host};
+use evenkeel_hosts::{Cluster, Host, Probe};
 use evenkeel_linux::Host as Machine;
 use evenkeel_linux::storage::PoolPlaces as _;
 use evenkeel_linux::{Call, CleanReboot, Finished, Keeper, Pacemaker, Programs};
@@ -180,6 +180,16 @@ async fn keep(host: Host) {
             let _later = timeout(Duration::from_secs(90), keeper.turn()).await;
         }
         sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// Waits until clients are answered by that host.
+pub(crate) async fn answered_by(probe: &Probe, host: &str) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while probe.newest().as_deref() != Some(host) {
+        let newest = probe.newest();
+        assert!(Instant::now() < deadline, "waited for {host}: {newest:?}");
+        sleep(Duration::from_millis(10)).await;
     }
 }
 

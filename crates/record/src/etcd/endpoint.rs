@@ -26,6 +26,10 @@ const IDLE: usize = 4;
 /// The longest answer that is taken: a page of [`super::read::PAGE`] appends with 0.7 MiB each, in base64.
 const LONGEST_ANSWER: usize = 64 * 1024 * 1024;
 
+/// Of an answer that does not come.
+pub(super) const SILENT: &str =
+    "there is none in time; etcd keeps silent while it has no leader or no quorum";
+
 const NOT_ACCEPTED: &str = "etcd does not accept record.certificate, or wants one: its --trusted-ca-file must have signed it";
 
 type Connection = SendRequest<Full<Bytes>>;
@@ -224,8 +228,7 @@ impl Endpoint {
     fn silence(&self) -> Trouble {
         Trouble::NoAnswer {
             endpoint: self.url.clone(),
-            why: "there is none in time; etcd keeps silent while it has no leader or no quorum"
-                .to_owned(),
+            why: SILENT.to_owned(),
         }
     }
 

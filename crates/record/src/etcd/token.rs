@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, SILENT};
 use super::options::EtcdUser;
 use super::trouble::{Code, Trouble};
 use super::wire::TokenAnswer;
@@ -45,7 +45,7 @@ impl Token {
         let Ok(_asking) = timeout_at(until, self.asking.lock()).await else {
             return Err(Trouble::NotReached {
                 endpoint: endpoint.url.clone(),
-                why: "another call asks for a token, and there is none in time".to_owned(),
+                why: format!("another call waits for a token: {SILENT}"),
             });
         };
         if let Some(known) = self.known() {

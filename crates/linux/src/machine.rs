@@ -112,19 +112,26 @@ impl Linux {
 /// # Errors
 /// Unavailable when the boot cannot be told.
 pub fn pacemaker(parts: &LinuxParts<'_>) -> Result<Option<Pacemaker>, PlatformError> {
-    let Some(FailoverSettings::Pacemaker { partner }) = &parts.settings.failover else {
+    let Some(FailoverSettings::Pacemaker {
+        partner,
+        ask_addresses,
+    }) = &parts.settings.failover
+    else {
         return Ok(None);
     };
     let boot = power(parts).own_boot()?;
     let (local, partner) = (parts.node.clone(), partner.clone());
     let pacemaker = Pacemaker::new(parts.host.clone(), local, partner, boot);
-    Ok(Some(pacemaker))
+    Ok(Some(match ask_addresses {
+        true => pacemaker,
+        false => pacemaker.without_asking(),
+    }))
 }
 
 fn power(parts: &LinuxParts<'_>) -> LinuxPower {
     let settings = parts.settings;
     let partner = settings.failover.as_ref().map(|failover| match failover {
-        FailoverSettings::Pacemaker { partner } => partner.clone(),
+        FailoverSettings::Pacemaker { partner, .. } => partner.clone(),
     });
     LinuxPower::new(&parts.host, &settings.power, &settings.sp, partner)
 }

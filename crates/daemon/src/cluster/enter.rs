@@ -199,6 +199,7 @@ mod tests {
             },
             failover: Some(FailoverSettings::Pacemaker {
                 partner: node2.clone(),
+                ask_addresses: true,
             }),
             power: evenkeel_model::PowerSettings::default(),
             sp: evenkeel_model::SpSettings::default(),

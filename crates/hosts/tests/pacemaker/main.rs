@@ -13,7 +13,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use evenkeel_hosts::{Cluster, tell};
-use evenkeel_model::{FenceDevice, LifName, MemberHa, TransitionStage};
+use evenkeel_model::{FenceDevice, LifName, MemberHa, PairState, TransitionStage};
 use evenkeel_platform::{Failover as _, PlatformError};
 use support::{A, B, Bench, Killed, answered_by, giveback, id, name, refused, stage};
 use tokio::time::sleep;
@@ -312,6 +312,50 @@ async fn a_node_lost_in_mid_takeover_is_taken_over_and_did_not_leave_cleanly() {
         bench.engine(B).give_back(&giveback(1, pool)).await.unwrap();
     }
     assert_eq!(bench.pair(B).await.partner.ha, MemberHa::Serving);
+}
+
+/// As a firewall does: pings to an address are dropped where it is.
+fn without_pings(address: &str) -> String {
+    format!(
+        "table ip silent {{ chain in {{ type filter hook input priority 0; ip daddr {address} icmp type echo-request drop; }}; }}"
+    )
+}
+
+/// As on a network that is cut: whoever has the address is not asked.
+fn without_arp(address: &str) -> String {
+    format!(
+        "table arp silent {{ chain out {{ type filter hook output priority 0; arp daddr ip {address} drop; }}; }}"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root and Pacemaker"]
+async fn a_taken_node_stays_up_until_its_partners_addresses_answer() {
+    let bench = Bench::start().await;
+    let address = bench.cluster.address(A);
+    let rules = [(A, without_arp(&address)), (B, without_pings(&address))];
+    for (index, rules) in rules {
+        bench.host(index).output("nft", [rules]).unwrap();
+    }
+    let request = bench.request(1).await;
+    bench.engine(B).take_over(&request).await.unwrap();
+    let why = bench.alert(A, "does not answer").await;
+    assert_eq!(
+        stage(&bench.pair(B).await),
+        Some(TransitionStage::TakingOver)
+    );
+    assert!(
+        why.contains(&format!(
+            "LIF a_lif ({address}) on ctl-b does not answer ctl-a"
+        )) && why.contains("no reply to ping"),
+        "{why}"
+    );
+    assert_eq!(bench.host(A).boot_id().unwrap(), request.partner_boot);
+    // Only pings are dropped now.
+    let heard = ["delete", "table", "arp", "silent"];
+    bench.host(A).output("nft", heard).unwrap();
+    let left = |pair: &PairState| pair.transition.as_ref().is_some_and(|it| it.clean);
+    bench.until(B, "the node to shut down", left).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

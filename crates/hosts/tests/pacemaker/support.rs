@@ -106,6 +106,24 @@ impl Bench {
         }
     }
 
+    /// Waits for an alert of a host that has these words in it.
+    pub(crate) async fn alert(&self, index: usize, words: &str) -> String {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let engine = self.engine(index);
+        loop {
+            let alerts = engine.alerts().await;
+            let found = alerts.iter().flatten().find(|alert| alert.contains(words));
+            if let Some(alert) = found {
+                return alert.clone();
+            }
+            assert!(
+                Instant::now() < deadline,
+                "waited for {words:?}: {alerts:?}"
+            );
+            sleep(Duration::from_millis(500)).await;
+        }
+    }
+
     pub(crate) async fn request(&self, number: u128) -> TakeoverRequest {
         TakeoverRequest {
             id: id(number),

@@ -74,6 +74,10 @@ impl Keeper {
             Duty::Nothing if !seen.is_standby(&self.pacemaker.members.local) => return Ok(AT_REST),
             Duty::Nothing => {}
             Duty::Note(edits) => self.pacemaker.change(&seen, &edits).await?,
+            Duty::Leave(edits) => {
+                self.pacemaker.check_answers(&seen).await?;
+                self.pacemaker.change(&seen, &edits).await?;
+            }
             Duty::TellBoot => {
                 info!(%boot, "this boot is told to the cluster");
                 calls::tell(host, BOOT, &boot.to_string()).await?;

@@ -1,6 +1,7 @@
 //! What belongs to the pair by the configuration: pools, LIFs, and the nodes that are their homes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use evenkeel_model::{LifName, NodeName, PoolName, Storage};
 
@@ -51,6 +52,8 @@ pub(super) struct Pool {
 pub(super) struct Lif {
     pub(super) name: LifName,
     pub(super) home: NodeName,
+    /// None where the configuration has none that can be read.
+    pub(super) address: Option<IpAddr>,
     /// The pool that it goes with; none where it moves by itself.
     pub(super) pool: Option<PoolName>,
     pub(super) pull: i64,
@@ -291,9 +294,11 @@ fn lif(
         return Ok(None);
     }
     let name = LifName::new(&address.id).map_err(|error| odd("a LIF", &address.id, &error))?;
+    let ip = address.parameters.get("ip");
     Ok(Some(Lif {
         name,
         home: home.clone(),
+        address: ip.and_then(|ip| ip.parse().ok()),
         pool: pool.map(|pool| pool.name.clone()),
         pull: pull(cib, members, resource),
     }))

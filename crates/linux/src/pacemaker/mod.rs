@@ -10,8 +10,10 @@
 //! no line between two lines at which a kill leaves half of it, and no other change that slips in between. Besides, each
 //! node tells the boot that it runs in, which is an attribute of its membership and nobody's decision (`attrd_updater`).
 //!
-//! What a node does for its own part, it does in [`Keeper::run`]: it tells its boot, and shuts down when it was taken over.
+//! What a node does for its own part, it does in [`Keeper::run`]: it tells its boot, and shuts down when it was taken over and the
+//! addresses that its partner has now answer it ([`answers`]).
 
+mod answers;
 mod calls;
 mod cib;
 mod edit;
@@ -53,11 +55,20 @@ use evenkeel_platform::{Failover, GivebackRequest, PlatformError, TakeoverReques
 const SETTLE: Duration = Duration::from_secs(25);
 /// A look costs two programs, and several loops look at the pair: what is seen may be so old where nothing is done by it.
 const RECENT: Duration = Duration::from_millis(500);
+/// Addresses that answered so long ago are not asked again for an alert.
+const ANSWERED: Duration = Duration::from_secs(30);
 /// Between two looks while something is awaited.
 const POLL: Duration = Duration::from_millis(200);
 
 /// A look, and when it began.
 type Newest = Option<(Instant, Arc<Seen>)>;
+
+/// Whether addresses on the partner are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asking {
+    On,
+    Off,
+}
 
 /// This node's Pacemaker.
 #[derive(Clone)]
@@ -65,6 +76,9 @@ pub struct Pacemaker {
     host: Host,
     members: Members,
     boot: BootId,
+    asking: Asking,
+    /// When LIFs on the partner have last answered, and which.
+    answered: Arc<Mutex<Option<(Instant, Vec<LifName>)>>>,
     /// The newest look, for whoever only wants to see.
     newest: Arc<Mutex<Newest>>,
     /// Why this node's own part in the pair waits, as its newest turn has found.
@@ -78,9 +92,17 @@ impl Pacemaker {
             host,
             members: Members { local, partner },
             boot,
+            asking: Asking::On,
+            answered: Arc::default(),
             newest: Arc::default(),
             trouble: Arc::default(),
         }
+    }
+
+    /// The same, which takes an address for served when Pacemaker says so: where a partner's addresses cannot be asked from this node.
+    pub fn without_asking(mut self) -> Self {
+        self.asking = Asking::Off;
+        self
     }
 
     /// All LIFs of the pair: its `ocf:heartbeat:IPaddr2` resources that have a home.
@@ -95,10 +117,18 @@ impl Pacemaker {
 
     /// What an operator must know.
     pub async fn alerts(&self) -> Result<Vec<String>, PlatformError> {
-        let mut alerts = vetoes::alerts(&*self.recent().await?);
-        let local = &self.members.local;
-        let trouble = self.trouble();
-        alerts.extend(trouble.map(|why| format!("the part of {local} in its pair waits: {why}")));
+        let seen = self.recent().await?;
+        let mut alerts = vetoes::alerts(&seen);
+        match self.trouble() {
+            Some(why) => {
+                let local = &self.members.local;
+                alerts.push(format!("the part of {local} in its pair waits: {why}"));
+            }
+            None => {
+                let asked = self.check_answers_of_late(&seen).await;
+                alerts.extend(asked.err().map(|why| why.to_string()));
+            }
+        }
         Ok(alerts)
     }
 
@@ -113,6 +143,29 @@ impl Pacemaker {
         let is_new = why.is_some() && *trouble != why;
         *trouble = why;
         is_new
+    }
+
+    /// The addresses on the partner answer this node.
+    async fn check_answers(&self, seen: &Seen) -> Result<(), PlatformError> {
+        match self.asking {
+            Asking::On => answers::check(&self.host, seen).await,
+            Asking::Off => Ok(()),
+        }
+    }
+
+    /// The same, now or a while ago. Whoever asks at the same time shares one answer.
+    async fn check_answers_of_late(&self, seen: &Seen) -> Result<(), PlatformError> {
+        let there: Vec<LifName> = answers::there(seen).map(|lif| lif.name.clone()).collect();
+        let mut answered = self.answered.lock().await;
+        let lately =
+            |(at, lifs): &(Instant, Vec<LifName>)| at.elapsed() < ANSWERED && *lifs == there;
+        if answered.as_ref().is_some_and(lately) {
+            return Ok(());
+        }
+        *answered = None;
+        self.check_answers(seen).await?;
+        *answered = Some((Instant::now(), there));
+        Ok(())
     }
 
     /// What is so now: before whatever acts.

@@ -175,7 +175,7 @@ impl Seen {
     }
 
     /// Where a LIF is, by Pacemaker's word: its agent has configured the address there and announced it, and has found it there
-    /// since. That it can be reached from a client's place is seen from there only, and is not asked.
+    /// since. Whether it answers from there, the other node asks ([`answers`](super::answers)).
     pub(super) fn current(&self, lif: &Lif) -> Option<NodeName> {
         self.server(self.monitor.services.get(lif.name.as_str())?)
     }

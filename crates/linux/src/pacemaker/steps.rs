@@ -304,6 +304,8 @@ pub(super) enum Duty {
     Nothing,
     /// A note to make.
     Note(Vec<Edit>),
+    /// To note that this node is about to shut down, if its partner's addresses answer.
+    Leave(Vec<Edit>),
     /// To tell the cluster which boot this is.
     TellBoot,
     /// To shut down cleanly and boot the default slot: the partner serves everything, and that was noted.
@@ -360,7 +362,7 @@ fn leave(seen: &Seen, own: BootId) -> Option<Duty> {
     }
     Some(match seen.was_clean(node, mark) {
         true => Duty::Reboot,
-        false => Duty::Note(vec![set(node, mark::CLEAN, &mark.id)]),
+        false => Duty::Leave(vec![set(node, mark::CLEAN, &mark.id)]),
     })
 }
 

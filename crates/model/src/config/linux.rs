@@ -33,6 +33,10 @@ pub enum FailoverSettings {
     Pacemaker {
         /// The HA partner, by the name that both Evenkeel and Pacemaker know it by.
         partner: crate::id::NodeName,
+        /// Addresses that the partner has taken over must answer this node before it shuts down. Without it Pacemaker's word counts:
+        /// where this node cannot reach them, as they are of a network that is routed elsewhere.
+        #[serde(default = "super::yes")]
+        ask_addresses: bool,
     },
 }
 

@@ -57,15 +57,11 @@ pub struct SharedPoolSettings {
     #[serde(default = "seat")]
     pub seat: PathBuf,
     /// Refuses a file on the root's filesystem: there the pool is not mounted. Off only where a pool is a folder, as in a lab.
-    #[serde(default = "yes")]
+    #[serde(default = "super::yes")]
     pub must_be_mounted: bool,
 }
 
 /// Where the resource agent puts the seat by default, too.
 fn seat() -> PathBuf {
     PathBuf::from("/run/evenkeel/record-seat")
-}
-
-fn yes() -> bool {
-    true
 }

@@ -11,7 +11,7 @@ use evenkeel_model::{
 use uuid::Uuid;
 
 use super::super::{POLL, SETTLE};
-use super::fake::{Fake, POOLS, State, boot};
+use super::fake::{Answering, Fake, POOLS, State, boot};
 use crate::{CleanReboot, Host, Keeper, Pacemaker};
 use evenkeel_platform::{Failover as _, GivebackRequest, PlatformError, TakeoverRequest};
 
@@ -127,6 +127,54 @@ async fn a_takeover_ends_with_a_clean_reboot_of_the_taken_node() {
     let (keeper, power) = self::keeper(&fake, boot(0xa2));
     keeper.turn().await.unwrap();
     assert!(power.0.lock().unwrap().is_empty(), "the new boot stays");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_stays_up_until_its_partners_addresses_answer() {
+    let fake = Fake::new();
+    taker(&fake).take_over(&takeover(1)).await.unwrap();
+    for (answering, why) in [
+        (Answering::Nobody, "no reply to ping"),
+        (Answering::Here, "it is on this node"),
+    ] {
+        fake.state().answering = answering;
+        let own = engine(&fake, A, boot(0xa1));
+        let power = Arc::new(Power::default());
+        let keeper = Keeper::new(own.clone(), power.clone());
+        let turns = tokio::time::timeout(Duration::from_secs(5), keeper.run());
+        assert!(turns.await.is_err());
+        assert!(power.0.lock().unwrap().is_empty());
+        let alerts = own.alerts().await.unwrap();
+        assert!(
+            matches!(alerts.as_slice(), [one] if one.contains(why)
+                && one.contains("LIF lif_a (192.0.2.9) on ctl-b does not answer ctl-a")),
+            "{alerts:?}"
+        );
+    }
+    fake.state().answering = Answering::Neighbours;
+    let (keeper, power) = keeper(&fake, boot(0xa1));
+    keeper.turn().await.unwrap();
+    // Once it was noted that the node shuts down, its network may be gone.
+    fake.state().answering = Answering::Nobody;
+    keeper.turn().await.unwrap();
+    assert_eq!(*power.0.lock().unwrap(), [boot(0xa1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_does_not_answer_is_an_alert_before_any_takeover() {
+    let fake = Fake::new();
+    let asking = taker(&fake);
+    assert_eq!(asking.alerts().await.unwrap(), Vec::<String>::new());
+    fake.state().answering = Answering::Nobody;
+    assert_eq!(asking.alerts().await.unwrap(), Vec::<String>::new());
+    tokio::time::sleep(super::super::ANSWERED).await;
+    let alerts = asking.alerts().await.unwrap();
+    assert!(
+        matches!(alerts.as_slice(), [one] if one.contains("LIF lif_a (192.0.2.9) on ctl-a does not answer ctl-b")),
+        "{alerts:?}"
+    );
+    let trusting = taker(&fake).without_asking();
+    assert_eq!(trusting.alerts().await.unwrap(), Vec::<String>::new());
 }
 
 #[tokio::test(start_paused = true)]

@@ -22,6 +22,9 @@ pub(super) const POOLS: [(&str, &str); 4] = [
     ("b_root", "ctl-b"),
 ];
 
+/// Of the LIF.
+const ADDRESS: &str = "192.0.2.9";
+
 #[derive(Clone, Debug)]
 pub(super) struct State {
     pub(super) epoch: u64,
@@ -49,8 +52,21 @@ pub(super) struct State {
     pub(super) kill_after: Option<(usize, bool)>,
     /// What only the scheduler knows: a constraint that keeps a resource from a node.
     pub(super) hidden_ban: Option<(String, (String, String))>,
+    /// Who answers when ctl-a asks an address of its partner.
+    pub(super) answering: Answering,
     /// What happens by itself after the next look.
     pub(super) meanwhile: Option<fn(&mut State)>,
+}
+
+/// By what it shows that an address answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answering {
+    Ping,
+    /// A firewall drops pings.
+    Neighbours,
+    Nobody,
+    /// The address is on the node that asks, too.
+    Here,
 }
 
 #[derive(Clone)]
@@ -90,6 +106,7 @@ impl Fake {
             changes: 0,
             kill_after: None,
             hidden_ban: None,
+            answering: Answering::Ping,
             meanwhile: None,
         })))
     }
@@ -175,7 +192,7 @@ impl State {
         }
         let _ok = write!(
             resources,
-            "<primitive id=\"lif_a\" class=\"ocf\" type=\"IPaddr2\"/>"
+            "<primitive id=\"lif_a\" class=\"ocf\" type=\"IPaddr2\"><instance_attributes id=\"i-lif_a\"><nvpair id=\"ip-lif_a\" name=\"ip\" value=\"{ADDRESS}\"/></instance_attributes></primitive>"
         );
         let _ok = write!(
             constraints,
@@ -235,6 +252,31 @@ impl State {
             nodes.concat(),
             fences.unwrap_or_default()
         )
+    }
+
+    /// `ip`: as iproute2 prints what was asked for, and an empty object for each link that was not.
+    fn shown(&self, args: &[String]) -> String {
+        assert_eq!(args[2..], ["show", "to", ADDRESS]);
+        let (address, neighbour) = match self.answering {
+            Answering::Here => (
+                r#"[{},{"ifname":"eth0","addr_info":[{"local":"192.0.2.9"}]}]"#,
+                "[]",
+            ),
+            Answering::Neighbours => (
+                "[{},{}]",
+                r#"[{"dst":"192.0.2.9","dev":"eth0","lladdr":"02:00:00:00:00:02","state":["REACHABLE"]}]"#,
+            ),
+            Answering::Ping | Answering::Nobody => (
+                "[{},{}]",
+                r#"[{"dst":"192.0.2.9","dev":"eth0","state":["FAILED"]}]"#,
+            ),
+        };
+        let shown = match args[1].as_str() {
+            "address" => address,
+            "neighbour" => neighbour,
+            other => panic!("{other}"),
+        };
+        shown.to_owned()
     }
 
     /// `crm_simulate`: what would be if the configuration were that.
@@ -368,6 +410,11 @@ impl Programs for Fake {
                 let boot = call.args[3].parse().unwrap();
                 state.boots.insert("ctl-a".to_owned(), Some(boot));
                 answer(0, String::new())
+            }
+            ("ip", _) => answer(0, state.shown(&call.args)),
+            ("ping", _) => {
+                let answers = state.answering == Answering::Ping;
+                answer(i32::from(!answers), String::new())
             }
             other => panic!("{other:?}"),
         };

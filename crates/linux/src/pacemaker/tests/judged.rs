@@ -374,7 +374,7 @@ fn duties_follow_from_the_takeover() {
     let old = boot(&healthy);
     assert_eq!(steps::duty(&healthy, old), Duty::Nothing);
     assert_eq!(steps::duty(&by_a("taking"), old), Duty::Nothing);
-    assert!(matches!(steps::duty(&by_a("carried"), old), Duty::Note(_)));
+    assert!(matches!(steps::duty(&by_a("carried"), old), Duty::Leave(_)));
     let waiting = by_a("waiting");
     assert_eq!(steps::duty(&waiting, boot(&waiting)), Duty::Nothing);
     // A boot that was not told yet is noted first, and told then.

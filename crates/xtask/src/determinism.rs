@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::step::root;
 
-/// Crates that the simulation runs, and that are optimised for it (`Cargo.toml`).
+/// Crates that the simulation runs, and that are optimised for it.
 pub(crate) const SIMULATED: &[&str] = &[
     "agent",
     "interconnect",

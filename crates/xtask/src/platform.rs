@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::step::{Beside, Step, cargo, kind_cargo, output, run};
+use crate::step::{Beside, Kindness, Step, cargo, kind_cargo, output, run};
 use crate::{prerequisites, test};
 
 /// Tests that need something real, and are ignored without it.
@@ -32,6 +32,8 @@ const HOSTS: &[Suite] = &[
             "fence-agents",
             "iproute2",
             "iputils-arping",
+            "iputils-ping",
+            "nftables",
             "e2fsprogs",
         ],
     },
@@ -39,7 +41,7 @@ const HOSTS: &[Suite] = &[
         title: "updates of real hosts",
         target: &["--test", "whole"],
         tests: &["--test-threads", "1"],
-        packages: &["etcd-server", "etcd-client", "nftables"],
+        packages: &["etcd-server", "etcd-client"],
     },
 ];
 
@@ -99,13 +101,17 @@ const GUESTS: &[Suite] = &[
 ];
 
 /// Each is done one after the other, beside the others.
-const CHAINS: &[&[Suite]] = &[HOSTS, SERVICES, GUESTS];
+const CHAINS: &[(Kindness, &[Suite])] = &[
+    (Kindness::None, HOSTS),
+    (Kindness::None, SERVICES),
+    (Kindness::Some, GUESTS),
+];
 
 /// All of it, whatever becomes of a part, except where the parts cannot be built.
 pub(crate) fn run_all() -> Result<()> {
     prepare()?;
     test::build_all()?;
-    outcome(start(cargo))
+    outcome(start())
 }
 
 /// Installs what is missing.
@@ -115,21 +121,20 @@ pub(crate) fn prepare() -> Result<()> {
     cargo_deb()
 }
 
-/// Everything beside what else is done, giving way to it. All is built already.
-pub(crate) fn start_kindly() -> Vec<Beside> {
-    start(kind_cargo)
-}
-
-fn start(cargo: fn() -> Command) -> Vec<Beside> {
-    let step = |suite: &Suite| {
-        let mut tests = cargo();
+/// Begins everything, beside what else is done. All is built already.
+pub(crate) fn start() -> Vec<Beside> {
+    let step = |kindness, suite: &Suite| {
+        let mut tests = kind_cargo(kindness);
         tests.args(["test", "--workspace"]).args(suite.target);
         tests.args(["--", "--ignored"]).args(suite.tests);
         Step::new(suite.title, tests)
     };
     let chains = CHAINS.iter();
     chains
-        .map(|suites| Beside::start(suites.iter().map(step).collect()))
+        .map(|(kindness, suites)| {
+            let steps = suites.iter().map(|suite| step(*kindness, suite));
+            Beside::start(steps.collect())
+        })
         .collect()
 }
 
@@ -141,7 +146,7 @@ pub(crate) fn outcome(chains: Vec<Beside>) -> Result<()> {
 
 /// Installs what is missing of Debian's packages.
 fn install() -> Result<()> {
-    let suites = CHAINS.iter().copied().flatten();
+    let suites = CHAINS.iter().flat_map(|(_, suites)| *suites);
     let wanted = suites.flat_map(|suite| suite.packages);
     let mut missing: Vec<&str> = wanted.copied().filter(|it| version(it).is_none()).collect();
     missing.sort_unstable();

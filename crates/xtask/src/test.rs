@@ -1,11 +1,13 @@
 //! `cargo xtask test`.
 
 use std::path::PathBuf;
+use std::process::Command;
+use std::thread;
 
 use anyhow::Result;
 
 use crate::layering::{self, Metadata};
-use crate::step::{Beside, Step, cargo, kind_cargo, run, target};
+use crate::step::{Beside, Kindness, Step, cargo, kind_cargo, run, target};
 use crate::{conformance, platform, prerequisites, simulate};
 
 /// What computes all the time. Everything else mostly waits: for processes, for timers, for clients.
@@ -22,30 +24,28 @@ pub(crate) enum Also {
 /// All of it, whatever becomes of a part, except where the parts cannot be built.
 pub(crate) fn run_all(also: Also) -> Result<()> {
     prerequisites::for_test()?;
-    if also == Also::Platform {
-        platform::prepare()?;
-    }
-    conformance::prepare()?;
+    // Packages are fetched while cargo compiles.
+    let fetched = thread::spawn(move || prepare(also));
+    let metadata = layering::metadata()?;
     build_all()?;
+    // Now, so that the tests beside it do not wait until cargo has compiled it.
+    let mut first = simulation(cargo(), &metadata);
+    run("building the simulation", first.arg("--no-run"))?;
+    fetched.join().expect("fetching does not panic")?;
     let platform = match also {
         Also::Nothing => Vec::new(),
-        Also::Platform => platform::start_kindly(),
+        Also::Platform => platform::start(),
     };
-    let metadata = layering::metadata()?;
     // Labs and clients wait for most of their time: what computes fills it, and gives way to them.
-    let mut simulation = kind_cargo();
-    simulation.args(["test", "--workspace", "--no-fail-fast"]);
-    simulation.args(tests_of(&metadata, |package| package == COMPUTES));
+    let mut simulation = simulation(kind_cargo(Kindness::Full), &metadata);
     simulation.env(simulate::COUNT, simulate::TESTED.to_string());
     let computing = Beside::start(vec![
         Step::new("simulation", simulation),
         simulate::sabotage(),
     ]);
-    let mut tests = cargo();
-    tests.args(["test", "--workspace", "--no-fail-fast", "--lib", "--bins"]);
     let tests = run(
         "tests of all crates, with labs of real processes",
-        tests.args(tests_of(&metadata, |package| package != COMPUTES)),
+        all_but_simulation(&metadata).arg("--no-fail-fast"),
     );
     let clients = conformance::start_clients(&bin_dir()).outcome();
     let computing = computing.outcome();
@@ -57,10 +57,33 @@ pub(crate) fn run_all(also: Also) -> Result<()> {
     Ok(())
 }
 
-/// Programs and tests together: by themselves each has other features of its dependencies.
+/// Whatever the tests need beside what cargo builds.
+fn prepare(also: Also) -> Result<()> {
+    if also == Also::Platform {
+        platform::prepare()?;
+    }
+    conformance::prepare()
+}
+
+/// Its tests.
+fn simulation(cargo: Command, metadata: &Metadata) -> Command {
+    let mut simulation = simulate::optimised(cargo);
+    simulation.args(["test", "--workspace", "--no-fail-fast"]);
+    simulation.args(tests_of(metadata, |package| package == COMPUTES));
+    simulation
+}
+
+fn all_but_simulation(metadata: &Metadata) -> Command {
+    let mut tests = cargo();
+    tests.args(["test", "--workspace", "--lib", "--bins"]);
+    tests.args(tests_of(metadata, |package| package != COMPUTES));
+    tests
+}
+
+/// Programs and tests together, but those of the simulation: by themselves each has other features of its dependencies.
 pub(crate) fn build_all() -> Result<()> {
-    let all = ["build", "--workspace", "--bins", "--tests"];
-    run("building programs and tests", cargo().args(all))
+    let mut tests = all_but_simulation(&layering::metadata()?);
+    run("building programs and tests", tests.arg("--no-run"))
 }
 
 /// Names the integration tests of some packages to cargo. The whole workspace stays chosen: with other packages

@@ -30,6 +30,9 @@ const MIGRATIONS: &[M<'static>] = &[
 /// Only this daemon uses the file; during a restart the one before may still be closing it.
 const BUSY: Duration = Duration::from_secs(5);
 
+/// More than there are statements: each is prepared once.
+const STATEMENTS: usize = 64;
+
 /// The node's database. Clones are the same connection.
 #[derive(Clone)]
 pub struct NodeDb {
@@ -102,6 +105,7 @@ impl NodeDb {
 
     fn prepare(mut connection: Connection) -> Result<Self, OpenDbError> {
         connection.busy_timeout(BUSY)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         migrate(&mut connection)?;

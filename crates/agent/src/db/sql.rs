@@ -4,7 +4,7 @@ use evenkeel_firmware::DeviceStep;
 use evenkeel_interconnect::ConsentRequest;
 use evenkeel_model::{Generation, OperationId, TaskKey, TaskOrder, TransitionId};
 use evenkeel_platform::devices::DeviceId;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
 use super::open::unreadable;
 use super::tables::Tables;
@@ -18,6 +18,13 @@ const COLUMNS: &str = "body, stage, resumed, ending";
 /// The tables as a connection sees them: within its transaction, if it has one.
 pub(super) struct Sql<'a>(pub(super) &'a Connection);
 
+impl Sql<'_> {
+    /// Prepared once a connection: all of them are kept.
+    fn execute(&self, sql: &str, values: impl Params) -> rusqlite::Result<usize> {
+        self.0.prepare_cached(sql)?.execute(values)
+    }
+}
+
 impl Tables for Sql<'_> {
     fn generation(&self) -> rusqlite::Result<Generation> {
         let sql = "SELECT value FROM meta WHERE key = 'generation'";
@@ -28,7 +35,7 @@ impl Tables for Sql<'_> {
 
     fn set_generation(&mut self, to: Generation) -> rusqlite::Result<()> {
         let sql = "UPDATE meta SET value = ?1 WHERE key = 'generation'";
-        self.0.execute(sql, [to.0 as i64]).map(drop)
+        self.execute(sql, [to.0 as i64]).map(drop)
     }
 
     fn order(&self, key: TaskKey) -> rusqlite::Result<Option<JournalEntry>> {
@@ -61,11 +68,10 @@ impl Tables for Sql<'_> {
         let (operation, task, attempt) = columns(order.key);
         let sql = "INSERT INTO task (operation, task, attempt, body, stage)
                    VALUES (?1, ?2, ?3, ?4, 'accepted')";
-        self.0
-            .execute(sql, params![operation, task, attempt, body])?;
+        self.execute(sql, params![operation, task, attempt, body])?;
         let sql = "DELETE FROM task WHERE stage = 'ended'
                    AND number <= (SELECT max(number) FROM task) - ?1";
-        self.0.execute(sql, [KEEP]).map(drop)
+        self.execute(sql, [KEEP]).map(drop)
     }
 
     fn change(&mut self, entry: &JournalEntry) -> rusqlite::Result<()> {
@@ -82,7 +88,7 @@ impl Tables for Sql<'_> {
         let sql = "UPDATE task SET stage = ?4, resumed = ?5, ending = ?6
                    WHERE operation = ?1 AND task = ?2 AND attempt = ?3";
         let values = params![operation, task, attempt, stage, entry.resumed, ending];
-        self.0.execute(sql, values).map(drop)
+        self.execute(sql, values).map(drop)
     }
 
     fn consents(&self, side: Side) -> rusqlite::Result<Vec<ConsentRequest>> {
@@ -98,15 +104,13 @@ impl Tables for Sql<'_> {
             serde_json::to_string(request).expect("requests are plain data: JSON can say it");
         let sql = "INSERT OR REPLACE INTO consent (side, transition, body) VALUES (?1, ?2, ?3)";
         let transition = request.transition.to_string();
-        self.0
-            .execute(sql, params![side.as_str(), transition, body])
+        self.execute(sql, params![side.as_str(), transition, body])
             .map(drop)
     }
 
     fn drop_consent(&mut self, side: Side, transition: TransitionId) -> rusqlite::Result<()> {
         let sql = "DELETE FROM consent WHERE side = ?1 AND transition = ?2";
-        self.0
-            .execute(sql, params![side.as_str(), transition.to_string()])
+        self.execute(sql, params![side.as_str(), transition.to_string()])
             .map(drop)
     }
 
@@ -124,12 +128,12 @@ impl Tables for Sql<'_> {
         let body = serde_json::to_string(step).expect("steps are plain data: JSON can say it");
         let sql = "INSERT OR REPLACE INTO device_step (device, body) VALUES (?1, ?2)";
         let values = params![device_key(&step.step.device), body];
-        self.0.execute(sql, values).map(drop)
+        self.execute(sql, values).map(drop)
     }
 
     fn drop_device_step(&mut self, device: &DeviceId) -> rusqlite::Result<()> {
         let sql = "DELETE FROM device_step WHERE device = ?1";
-        self.0.execute(sql, [device_key(device)]).map(drop)
+        self.execute(sql, [device_key(device)]).map(drop)
     }
 
     fn value(&self, key: &str) -> rusqlite::Result<Option<String>> {
@@ -142,9 +146,9 @@ impl Tables for Sql<'_> {
         let changed = match value {
             Some(value) => {
                 let sql = "INSERT OR REPLACE INTO small (key, value) VALUES (?1, ?2)";
-                self.0.execute(sql, params![key, value])
+                self.execute(sql, params![key, value])
             }
-            None => self.0.execute("DELETE FROM small WHERE key = ?1", [key]),
+            None => self.execute("DELETE FROM small WHERE key = ?1", [key]),
         };
         changed.map(drop)
     }

@@ -135,21 +135,31 @@ impl Site {
         self.on(index, &words).map(drop)
     }
 
-    /// `evenkeel cluster …` as root on a host, once its daemon answers.
+    /// `evenkeel cluster …` as root on a host, once its daemon answers. Where the record does not answer, as etcd on a machine that is
+    /// too busy, that is said and nothing is changed: the operator types it again.
     fn on(&self, index: usize, words: &[&str]) -> Result<String> {
         let host = self.host(index);
         let socket = host.dir().join("data/local.sock");
         until(&format!("{}'s socket", host.name()), PATIENCE, || {
             socket.exists().then_some(())
         })?;
-        let mut command = host.command(self.programs.join("evenkeel"))?;
-        command.arg("cluster").args(words);
-        if words[0] != "token" {
-            let address = host.address();
-            command.args(["--platform", "x86_64", "--address", &address]);
-        }
-        command.arg(format!("--local={}", socket.display()));
-        let said = finish(&mut command, &self.desk.path().join("said"), COMMAND)?;
+        let local = format!("--local={}", socket.display());
+        let say = || {
+            let mut command = host.command(self.programs.join("evenkeel"))?;
+            command.arg("cluster").args(words);
+            if words[0] != "token" {
+                let address = host.address();
+                command.args(["--platform", "x86_64", "--address", &address]);
+            }
+            command.arg(&local);
+            finish(&mut command, &self.desk.path().join("said"), COMMAND)
+        };
+        let said = until("an answer of the record", PATIENCE, || {
+            let said = say();
+            let silent = |said: &Said| said.errors.contains("record is unavailable");
+            let is_final = !said.as_ref().is_ok_and(silent);
+            is_final.then_some(said)
+        })??;
         match said.code {
             Some(0) => Ok(said.output),
             _ => bail!(

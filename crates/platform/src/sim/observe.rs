@@ -1,5 +1,7 @@
 //! What a node sees of its hardware.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use evenkeel_model::{
     DiskState, LifState, Load, MachineId, NodeName, PoolHealth, PoolState, SpState, Space, TimeSync,
 };
@@ -156,6 +158,11 @@ impl Hardware {
         let seer = self.at(node);
         let in_pair = self.in_pair(node);
         let ours = self.disks.iter().filter(|disk| in_pair(&disk.home));
+        let homes: BTreeSet<&NodeName> = ours.clone().map(|disk| &disk.home).collect();
+        let missing = homes
+            .into_iter()
+            .map(|home| (home, self.missing_modules(home)));
+        let missing: BTreeMap<&NodeName, u8> = missing.collect();
         let state = |disk: &super::hardware::Disk| {
             let first = disk.serial.as_str().ends_with("-D1");
             let own = first && disk.home == *node;
@@ -166,7 +173,7 @@ impl Hardware {
                 serial: disk.serial.clone(),
                 paths: match own && seer.has(Fault::LosePath) {
                     true => 1,
-                    false => 2 - self.missing_modules(&disk.home),
+                    false => 2 - missing[&disk.home],
                 },
                 failed: first && self.at(&disk.home).has(Fault::FailDisk),
             })

@@ -115,7 +115,7 @@ impl Hardware {
             return BTreeSet::new();
         }
         let shelf = shelf_of(home);
-        let works = |module: &str| !self.module(&shelf, module).memory.is_starting();
+        let works = |module: &str| !self.is_starting(&shelf, module);
         let reachable = MODULES.into_iter().any(works);
         let out = |serial: &DiskSerial| {
             let drive = self.drive(serial);

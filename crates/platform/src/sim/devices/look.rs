@@ -112,17 +112,21 @@ impl Hardware {
         module: &str,
     ) -> bool {
         let dead = home == node && module == MODULES[1] && self.at(node).has(Fault::IomDead);
-        let starting = self.module(&shelf_of(home), module).memory.is_starting();
-        !dead && !starting
+        !dead && !self.is_starting(&shelf_of(home), module)
     }
 
-    /// Working ways from a node to a drive.
+    /// How many modules of a node's shelf do not answer, and so ways to each of its drives.
     pub(in crate::sim) fn missing_modules(&self, home: &NodeName) -> u8 {
-        if self.bay.shelves.is_empty() {
-            return 0;
-        }
-        let starting = |module: &&str| self.module(&shelf_of(home), module).memory.is_starting();
-        MODULES.iter().filter(|module| starting(module)).count() as u8
+        let shelf = shelf_of(home);
+        let starting = |module: &&str| self.is_starting(&shelf, module);
+        MODULES.into_iter().filter(starting).count() as u8
+    }
+
+    /// One that nobody has touched is not.
+    pub(super) fn is_starting(&self, shelf: &str, module: &str) -> bool {
+        let shelf = self.bay.shelves.get(shelf);
+        let touched = shelf.and_then(|modules| modules.get(module));
+        touched.is_some_and(|module| module.memory.is_starting())
     }
 
     fn groups(&self, node: &NodeName) -> Vec<Group> {

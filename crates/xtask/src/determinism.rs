@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::step::root;
 
-/// Crates that the simulation runs, and that are optimised for it.
+/// Crates that the simulation runs.
 pub(crate) const SIMULATED: &[&str] = &[
     "agent",
     "interconnect",

@@ -259,6 +259,18 @@ fn check_addresses(path: &Path, settings: &NodeSettings) -> Result<(), ConfigErr
 
 /// The daemon's working folder is systemd's, so a relative path would mean something else every time.
 fn check_paths(path: &Path, settings: &NodeSettings) -> Result<(), ConfigError> {
+    let mut paths = named_paths(settings).into_iter();
+    match paths.find(|(_, value)| !value.is_absolute()) {
+        None => Ok(()),
+        Some((field, value)) => {
+            let (path, value) = (path.to_owned(), value.clone());
+            Err(ConfigError::Relative { path, field, value })
+        }
+    }
+}
+
+/// All files and folders that the configuration names, with their settings.
+pub(crate) fn named_paths(settings: &NodeSettings) -> Vec<(&'static str, &PathBuf)> {
     let interconnect = &settings.interconnect;
     let mut paths = vec![("data", &settings.data)];
     let identity = [
@@ -294,13 +306,7 @@ fn check_paths(path: &Path, settings: &NodeSettings) -> Result<(), ConfigError> 
     let script = settings.update.gate_script.as_ref();
     paths.extend(script.map(|path| ("update.gate_script", path)));
     paths.extend(settings.lab.as_ref().map(|lab| ("lab.link", &lab.link)));
-    match paths.into_iter().find(|(_, value)| !value.is_absolute()) {
-        None => Ok(()),
-        Some((field, value)) => {
-            let (path, value) = (path.to_owned(), value.clone());
-            Err(ConfigError::Relative { path, field, value })
-        }
-    }
+    paths
 }
 
 fn record_paths(record: &RecordSettings) -> Vec<(&'static str, &PathBuf)> {

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use evenkeel_model::{NodeSettings, RecordSettings};
+use evenkeel_model::{NodeSettings, PlatformSettings, RecordSettings};
 
 /// Files of the daemon's own making.
 fn own(settings: &NodeSettings) -> Vec<PathBuf> {
@@ -39,6 +39,12 @@ fn named(settings: &NodeSettings) -> Vec<PathBuf> {
     if let RecordSettings::Etcd(etcd) = &settings.record {
         files.extend(etcd.key.clone());
         files.extend(etcd.password_file.clone());
+    }
+    if let PlatformSettings::Linux(linux) = &settings.platform {
+        let sp = &linux.sp;
+        let over_lan = [&sp.own, &sp.partner].into_iter().flatten();
+        files.extend(over_lan.map(|sp| sp.password_file.clone()));
+        files.extend(sp.redfish.iter().map(|sp| sp.password_file.clone()));
     }
     files.extend(settings.cluster.bootstrap.clone());
     files

@@ -121,8 +121,13 @@ pub enum Standing {
 }
 
 /// Why a node does not belong to its cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Estranged {
+    /// The cluster knows its key by another name.
+    Renamed {
+        /// That one.
+        is: NodeName,
+    },
     /// There is no node of its name.
     Removed,
     /// Another machine has its name.
@@ -203,6 +208,14 @@ impl Topology {
         let replaced = Standing::Stranger {
             why: Estranged::Replaced,
         };
+        let mut keys = self.membership.keys.iter();
+        let known = keys.find(|(known, its)| *known != name && Some(**its) == key);
+        if let Some((known, _)) = known {
+            let is = known.clone();
+            return Standing::Stranger {
+                why: Estranged::Renamed { is },
+            };
+        }
         if self.node(name).is_some() {
             return match is_other(self.membership.keys.get(name)) {
                 true => replaced,

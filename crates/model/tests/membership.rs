@@ -216,6 +216,18 @@ fn pairs_leave_together_or_down_to_one_node() {
 }
 
 #[test]
+fn a_machine_that_calls_itself_otherwise_is_told_its_name() {
+    let two = pair();
+    let renamed = Standing::Stranger {
+        why: Estranged::Renamed { is: name(2) },
+    };
+    // By nobody's name, and by its partner's.
+    assert_eq!(two.standing(&name(9), Some(key(2))), renamed);
+    assert_eq!(two.standing(&name(1), Some(key(2))), renamed);
+    assert_eq!(two.standing(&name(2), Some(key(2))), Standing::Member);
+}
+
+#[test]
 fn another_machine_takes_a_place_and_the_old_one_is_a_stranger() {
     let mut two = pair();
     two.nodes[1].lifs.push(LifConfig {

@@ -422,7 +422,7 @@ fn state(standing: Option<&Standing>) -> MembershipState {
         Some(Standing::Member) => MembershipState::Member,
         Some(Standing::Candidate { .. }) => MembershipState::Candidate,
         Some(Standing::Stranger { why }) => match why {
-            Estranged::Removed => MembershipState::Removed,
+            Estranged::Removed | Estranged::Renamed { .. } => MembershipState::Removed,
             Estranged::Replaced => MembershipState::Replaced,
         },
     }

@@ -82,6 +82,12 @@ pub(crate) fn said(standing: &Standing) -> String {
         }
         Standing::Stranger { why } => {
             let why = match why {
+                Estranged::Renamed { is } => {
+                    return format!(
+                        "the cluster knows this machine as {is}, and `node` in its configuration says otherwise: no other node hears it, \
+                         and it has no duties. Put `node = \"{is}\"` back, and start evenkeeld anew"
+                    );
+                }
                 Estranged::Removed => "this node was removed from its cluster",
                 Estranged::Replaced => "another machine has taken this node's place in the cluster",
             };

@@ -62,6 +62,8 @@ const POLL: Duration = Duration::from_millis(200);
 
 /// A look, and when it began.
 type Newest = Option<(Instant, Arc<Seen>)>;
+/// LIFs that all answered, and when.
+type Answered = Option<(Instant, Vec<LifName>)>;
 
 /// Whether addresses on the partner are asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +80,7 @@ pub struct Pacemaker {
     boot: BootId,
     asking: Asking,
     /// When LIFs on the partner have last answered, and which.
-    answered: Arc<Mutex<Option<(Instant, Vec<LifName>)>>>,
+    answered: Arc<Mutex<Answered>>,
     /// The newest look, for whoever only wants to see.
     newest: Arc<Mutex<Newest>>,
     /// Why this node's own part in the pair waits, as its newest turn has found.

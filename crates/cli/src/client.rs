@@ -49,7 +49,7 @@ pub(crate) enum CallError {
     Unreachable(String),
     #[error(
         "the cluster's answer was lost ({0}); whether it did what was asked, `evenkeel image show` \
-             tells"
+             tells, and of what is asked of this controller alone `evenkeel cluster show`"
     )]
     NoAnswer(String),
     #[error("{message} (code {code})")]

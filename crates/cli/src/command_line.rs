@@ -14,17 +14,27 @@ use crate::outcome::{Stop, print};
 use crate::target::Target;
 use crate::{audit, certificate, cluster, demo, image, observe, profile, user};
 
+/// Options that say which cluster, and as whom.
+const OF_ELSEWHERE: &[&str] = &[
+    "lab",
+    "url",
+    "profile",
+    "user",
+    "password_file",
+    "client_certificate",
+    "client_key",
+    "ca",
+    "insecure",
+];
+
 /// Parses the command line, does what it says, and reports errors as one sentence.
 pub fn run() -> ExitCode {
     let matches = command().get_matches();
     let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let is_typed = |name: &str| matches.value_source(name) == Some(ValueSource::CommandLine);
     let is_local = matches!(cli.command, Command::Cluster(_)) || cli.cluster.local.is_some();
-    if is_local
-        && let Some(option) = ["lab", "url", "profile"]
-            .into_iter()
-            .find(|it| is_typed(it))
-    {
+    if is_local && let Some(option) = OF_ELSEWHERE.iter().find(|it| is_typed(it)) {
+        let option = option.replace('_', "-");
         let stop = Stop::Usage(format!(
             "--{option} cannot be given here: this asks the daemon of this controller, and acts on its cluster alone; type it on \
              a controller of the cluster that you mean"

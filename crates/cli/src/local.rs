@@ -32,10 +32,22 @@ pub(crate) fn call(
         "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAccept: application/hal+json\r\n\
          Content-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
     );
-    stream.write_all(request.as_bytes())?;
+    stream.write_all(request.as_bytes()).map_err(in_words)?;
     let mut answer = Vec::new();
-    stream.take(MAX_ANSWER).read_to_end(&mut answer)?;
+    let read = stream.take(MAX_ANSWER).read_to_end(&mut answer);
+    read.map_err(in_words)?;
     parse(&answer).ok_or_else(|| io::Error::other("the daemon's answer was cut"))
+}
+
+/// A socket whose time is over says that it would block.
+fn in_words(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+            let why = format!("the daemon was silent for {} s", CALL.as_secs());
+            io::Error::new(io::ErrorKind::TimedOut, why)
+        }
+        _ => error,
+    }
 }
 
 /// An answer whose body is as long as it says: the daemon sends no other kind here.

@@ -1,7 +1,7 @@
 //! Passwords: from a file, from standard input, or typed where nobody sees them.
 
 use std::fs;
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal, Read as _, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -14,10 +14,21 @@ use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 
 use crate::outcome::Stop;
 
+/// More than any password or token has.
+const LONGEST_LINE: u64 = 64 * 1024;
+
 /// The first line of a file.
 pub(crate) fn first_line(path: &Path) -> Result<String, Stop> {
-    let text = fs::read_to_string(path)
-        .map_err(|error| Stop::Failed(format!("cannot read {}: {error}", path.display())))?;
+    let shown = path.display();
+    let mut text = String::new();
+    let file = fs::File::open(path);
+    file.and_then(|file| file.take(LONGEST_LINE).read_to_string(&mut text))
+        .map_err(|error| Stop::Failed(format!("cannot read {shown}: {error}")))?;
+    if text.len() as u64 == LONGEST_LINE && !text.contains('\n') {
+        return Err(Stop::Failed(format!(
+            "the first line of {shown} has no end"
+        )));
+    }
     Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 

@@ -8,13 +8,14 @@ use evenkeel_download::Trust;
 use evenkeel_interconnect::TlsIdentity;
 use evenkeel_model::NodeSettings;
 
+use crate::cluster::Pki;
 use crate::{bootstrap, config, modes};
 
 /// Reads what a start would read, and starts nothing.
 pub(crate) fn check(path: &Path) -> Result<()> {
     let settings = config::load(path)?;
     // Without certificates the daemon starts all the same, and waits for `evenkeel cluster init` or `join`.
-    if settings.names_its_identity() || settings.identity().certificate.exists() {
+    if settings.names_its_identity() || Pki::of(&settings).is_there() {
         TlsIdentity::load(&settings.identity()).context("interconnect")?;
     }
     let rest = &settings.rest;

@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use evenkeel_linux::devices::{HttpsRedfish, RedfishError};
 use evenkeel_model::{
-    DownloadSettings, EtcdSettings, NodeName, NodeSettings, PlatformSettings, RecordSettings,
-    SlotSettings,
+    DownloadSettings, EtcdSettings, FailoverSettings, NodeName, NodeSettings, PlatformSettings,
+    RecordSettings, SlotSettings,
 };
 use evenkeel_record::{EtcdOpenError, EtcdOptions};
 
@@ -30,7 +31,9 @@ pub(crate) enum ConfigError {
         #[source]
         source: toml::de::Error,
     },
-    #[error("{path}: {field} is {value:?}, which is no host:port")]
+    #[error(
+        "{path}: {field} is {value:?}, which is no host:port with a port from 1 on (an IPv6 address goes in brackets)"
+    )]
     Address {
         path: PathBuf,
         field: &'static str,
@@ -57,8 +60,14 @@ pub(crate) enum ConfigError {
         #[source]
         source: EtcdOpenError,
     },
-    #[error("{path}: record.partner is {partner}, which is this node itself")]
-    OwnPartner { path: PathBuf, partner: NodeName },
+    #[error("{path}: {field} is {partner}, which is this node itself")]
+    OwnPartner {
+        path: PathBuf,
+        field: &'static str,
+        partner: NodeName,
+    },
+    #[error("{path}: rest.listen and interconnect.listen are both {value:?}: each needs its own")]
+    SameAddress { path: PathBuf, value: String },
     #[error(
         "{path}: platform.sp.none says that there is no service processor, and platform.sp.{named} names one"
     )]
@@ -155,13 +164,24 @@ fn check_etcd(path: &Path, etcd: &EtcdSettings) -> Result<(), ConfigError> {
 }
 
 fn check_partner(path: &Path, settings: &NodeSettings) -> Result<(), ConfigError> {
-    match &settings.record {
-        RecordSettings::SharedPool(shared) if shared.partner == settings.node => {
-            let (path, partner) = (path.to_owned(), shared.partner.clone());
-            Err(ConfigError::OwnPartner { path, partner })
-        }
-        RecordSettings::SharedPool(_) | RecordSettings::Etcd(_) | RecordSettings::Sqlite { .. } => {
-            Ok(())
+    let mut partners = Vec::new();
+    if let RecordSettings::SharedPool(shared) = &settings.record {
+        partners.push(("record.partner", &shared.partner));
+    }
+    if let PlatformSettings::Linux(linux) = &settings.platform
+        && let Some(FailoverSettings::Pacemaker { partner, .. }) = &linux.failover
+    {
+        partners.push(("platform.failover.partner", partner));
+    }
+    match partners.into_iter().find(|(_, it)| **it == settings.node) {
+        None => Ok(()),
+        Some((field, partner)) => {
+            let (path, partner) = (path.to_owned(), partner.clone());
+            Err(ConfigError::OwnPartner {
+                path,
+                field,
+                partner,
+            })
         }
     }
 }
@@ -245,16 +265,37 @@ fn check_addresses(path: &Path, settings: &NodeSettings) -> Result<(), ConfigErr
         addresses.push(("record.partner_address", &shared.partner_address));
     }
     for (field, value) in addresses {
-        let port = value
-            .rsplit_once(':')
-            .filter(|(host, _)| !host.is_empty())
-            .map(|(_, port)| port);
-        if port.is_none_or(|port| port.parse::<u16>().is_err()) {
+        if !is_host_and_port(value) {
             let (path, value) = (path.to_owned(), value.clone());
             return Err(ConfigError::Address { path, field, value });
         }
     }
+    let value = &settings.rest.listen;
+    if *value == settings.interconnect.listen {
+        let (path, value) = (path.to_owned(), value.clone());
+        return Err(ConfigError::SameAddress { path, value });
+    }
     Ok(())
+}
+
+/// A name, an IPv4 address, or an IPv6 address in brackets, and a port that something can listen on.
+fn is_host_and_port(value: &str) -> bool {
+    let Some((host, port)) = value.rsplit_once(':') else {
+        return false;
+    };
+    let of_name = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    let is_host = match host.strip_prefix('[').and_then(|it| it.strip_suffix(']')) {
+        // What follows `%` is a zone.
+        Some(inner) => {
+            let address = inner.split('%').next().unwrap_or_default();
+            address.parse::<Ipv6Addr>().is_ok()
+        }
+        None if host.chars().all(|c| c.is_ascii_digit() || c == '.') => {
+            host.parse::<Ipv4Addr>().is_ok()
+        }
+        None => host.chars().all(of_name),
+    };
+    is_host && port.parse::<u16>().is_ok_and(|port| port != 0)
 }
 
 /// The daemon's working folder is systemd's, so a relative path would mean something else every time.
@@ -412,6 +453,31 @@ mod tests {
             None => text,
         };
         chain(&parse(Path::new("x.toml"), &text).expect_err("refused"))
+    }
+
+    #[test]
+    fn an_address_is_one_that_something_can_listen_on() {
+        for good in [
+            "0.0.0.0:443",
+            "[::]:4430",
+            "[fe80::1%eth0]:1",
+            "ctl-a.example:65535",
+        ] {
+            assert!(is_host_and_port(good), "{good}");
+        }
+        for bad in [
+            "127.0.0.1",
+            "127.0.0.1:0",
+            "300.1.1.1:4430",
+            "fd00::1:4430",
+            "[ctl-a]:443",
+            ":443",
+            " :443",
+            "http://x:443",
+            "x:70000",
+        ] {
+            assert!(!is_host_and_port(bad), "{bad}");
+        }
     }
 
     #[test]

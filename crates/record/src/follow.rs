@@ -137,7 +137,6 @@ impl Follower {
             estranging,
             news: Vec::new(),
             unmirrored: Vec::new(),
-            verified: false,
             restarted: false,
             pulse: Pulse::default(),
         };
@@ -243,8 +242,6 @@ struct Following {
     news: Vec<Entry>,
     /// Entries that are published, but not in the mirror.
     unmirrored: Vec<Entry>,
-    /// Whether the record was seen to hold `last` since it was last lost.
-    verified: bool,
     /// Whether everything is being read anew, which is no news to those who listen to entries.
     restarted: bool,
     /// That the task goes on.
@@ -313,15 +310,8 @@ impl Following {
     /// Reads and folds all there is. Only whole reads are published, so an append to several streams is seen
     /// whole or not at all.
     async fn read(&mut self) -> Result<(), Unavailable> {
-        if !self.verified {
-            self.verify().await?;
-            self.pulse.beat();
-        }
+        let mut page = self.beyond_the_known().await?;
         loop {
-            let page = self
-                .record
-                .read_since(self.current.position(), PAGE)
-                .await?;
             // A long record is many pages: each of them is progress.
             self.pulse.beat();
             // A short page is not the last one: the backend may have had no time for more.
@@ -341,6 +331,7 @@ impl Following {
             if is_last {
                 break;
             }
+            page = self.next_page().await?;
         }
         self.publish().await;
         self.pulse.beat();
@@ -377,24 +368,33 @@ impl Following {
         }
     }
 
-    /// The record must hold the entry the view ends with, or the view is of another record.
-    async fn verify(&mut self) -> Result<(), Unavailable> {
-        let is_the_same = match &self.last {
-            Some(last) => {
-                let before = Position(last.position.0.saturating_sub(1));
-                let found = self.record.read_since(before, 1).await?;
-                found.first() == Some(last)
+    async fn next_page(&self) -> Result<Vec<Entry>, Unavailable> {
+        let after = self.current.position();
+        self.record.read_since(after, PAGE).await
+    }
+
+    /// The first page after what is known. Each time the record must hold what is known last, or it is another one by now: a backup
+    /// was put back, it was emptied, or another cluster has begun in its place.
+    async fn beyond_the_known(&mut self) -> Result<Vec<Entry>, Unavailable> {
+        if let Some(known) = self.news.last().or(self.last.as_ref()) {
+            let before = Position(known.position.0.saturating_sub(1));
+            let mut page = self.record.read_since(before, PAGE).await?;
+            if page.first() == Some(known) {
+                page.remove(0);
+                self.estrange(None);
+                return match page.is_empty() {
+                    // What was read may have been all that there was time for.
+                    true => self.next_page().await,
+                    false => Ok(page),
+                };
             }
+            self.start_over().await?;
+        } else if self.of_its_cluster().is_some() {
             // Nothing is known, or it is being read anew.
-            None => self.of_its_cluster().is_none(),
-        };
-        if !is_the_same {
-            tracing::warn!(position = ?self.last.as_ref().map(|last| last.position), "the record differs from the mirror");
             self.start_over().await?;
         }
         self.estrange(None);
-        self.verified = true;
-        Ok(())
+        self.next_page().await
     }
 
     /// Starts over with a record that went another way from the same beginning: a backup was restored. One with another
@@ -414,6 +414,11 @@ impl Following {
                 return Err(why);
             }
         }
+        let position = self.last.as_ref().map(|last| last.position);
+        tracing::warn!(
+            ?position,
+            "the record is not what was known of it: it is read anew"
+        );
         self.forget().await;
         Ok(())
     }
@@ -446,7 +451,6 @@ impl Following {
     /// Back to what is published: what was read since is of another record, or to be read again.
     fn drop_unpublished(&mut self) {
         self.news.clear();
-        self.verified = false;
         self.current = match self.restarted {
             true => View::default(),
             false => View::clone(&self.view.borrow()),
@@ -462,7 +466,6 @@ impl Following {
         self.last = None;
         self.news.clear();
         self.unmirrored.clear();
-        self.verified = false;
         self.restarted = true;
         if let Err(error) = self.mirror.clear().await {
             tracing::warn!(%error, "cannot clear the mirror");
@@ -479,7 +482,6 @@ impl Following {
             monotonic: self.clock.monotonic(),
             wall,
         };
-        self.verified &= trouble.is_none();
         self.contact.send_if_modified(|contact| {
             let was_reachable = contact.is_reachable();
             let had = contact.trouble.take();

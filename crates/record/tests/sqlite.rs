@@ -223,6 +223,27 @@ async fn a_database_of_something_else_is_left_alone() {
 }
 
 #[tokio::test]
+async fn a_file_that_was_removed_or_replaced_takes_nothing_any_more() {
+    let files = Files::new();
+    let record = files.record();
+    let stream = StreamId::Operation(OperationId(RandomIds.uuid()));
+    record.append(one(stream, 0)).await.unwrap();
+    std::fs::rename(files.path(), files.dir.path().join("away")).unwrap();
+    for what in ["cannot be seen any more", "is another file"] {
+        let refused = record.append(one(stream, 1)).await;
+        assert!(
+            matches!(&refused, Err(AppendError::Unavailable(why)) if why.why.contains(what) && why.why.contains("restart evenkeeld")),
+            "{refused:?}"
+        );
+        let why = record.read_since(Position(0), 1).await.unwrap_err().why;
+        assert!(why.contains(what), "{why}");
+        std::fs::write(files.path(), "").unwrap();
+    }
+    std::fs::rename(files.dir.path().join("away"), files.path()).unwrap();
+    record.append(one(stream, 1)).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_damaged_value_is_not_handed_out() {
     let files = Files::new();
     let record = files.record();

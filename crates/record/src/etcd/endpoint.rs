@@ -50,6 +50,13 @@ impl Endpoint {
     pub(super) fn new(url: &str, tls: Option<&Arc<EtcdTls>>) -> Result<Self, String> {
         let wrong = |why: &str| format!("record.endpoints: {url:?} {why}");
         let uri: Uri = url.parse().map_err(|_| wrong("is no URL"))?;
+        // It would be printed wherever the endpoint is named.
+        if uri.authority().is_some_and(|it| it.as_str().contains('@')) {
+            return Err(
+                "record.endpoints: a URL has a user in it; record.user and record.password_file are for that"
+                    .to_owned(),
+            );
+        }
         let host = uri.host().filter(|host| !host.is_empty());
         let host = host.ok_or_else(|| wrong("names no host"))?;
         let port = uri.port_u16().ok_or_else(|| wrong("names no port"))?;
@@ -310,6 +317,11 @@ mod tests {
             let refused = Endpoint::new(url, Some(&files)).unwrap_err();
             assert!(refused.contains(&format!("{url:?}")), "{refused}");
         }
+        let secret = Endpoint::new("http://evenkeel:secret@a:1", None).unwrap_err();
+        assert!(
+            secret.contains("record.user") && !secret.contains("secret"),
+            "{secret}"
+        );
         assert!(
             Endpoint::new("https://a:1", None)
                 .unwrap_err()

@@ -84,6 +84,16 @@ impl MemoryHub {
         }
     }
 
+    /// Loses everything, as when somebody wipes it while it is used. Nobody is rung for that.
+    pub fn wipe(&self) {
+        let mut state = self.lock();
+        *state = HubState {
+            doorbells: std::mem::take(&mut state.doorbells),
+            voters: std::mem::take(&mut state.voters),
+            ..HubState::default()
+        };
+    }
+
     /// Appends past every fault.
     pub fn append(&self, append: &Append) -> Result<Position, AppendError> {
         self.lock().append(append)

@@ -31,7 +31,8 @@ pub(super) enum NotKnown {
     },
     #[error(
         "{record} does not exist, and this node knows a record already: another pool is mounted, or the file was lost. Mount the \
-         right pool, or restore a backup; to begin anew, stop both daemons and remove {memory} on both nodes"
+         right pool, or restore a backup. {memory} remembers it; to give the cluster up for a new one, stop both daemons and move their data \
+         folders away"
     )]
     Lost { record: PathBuf, memory: PathBuf },
     #[error(

@@ -1,8 +1,8 @@
 //! The handle: opening the file, and each call of the trait handed to the right thread.
 
-use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -129,6 +129,7 @@ pub enum OpenError {
 
 /// The record in an SQLite file. Dropping it ends its threads; the file stays.
 pub struct SqliteRecord {
+    file: TheFile,
     writer: Worker,
     reader: Worker,
     watcher: Watcher,
@@ -163,6 +164,10 @@ impl SqliteRecord {
             None => None,
         };
         let id = tables::record_id(&connection)?;
+        let file = TheFile::at(path).map_err(|source| OpenError::File {
+            path: path.to_owned(),
+            source,
+        })?;
         let hold = options.holder.map(|holder| holder.hold);
         // Twice the wait for others' transactions leaves ample time for the work itself, fsync included.
         let answer_wait = options.busy * 2 + Duration::from_secs(5);
@@ -176,6 +181,7 @@ impl SqliteRecord {
         let watcher = watcher.map_err(OpenError::Thread)?;
         let writer = spawn("record-writer", connection, farewell(mark.clone()), hold)?;
         Ok(Self {
+            file,
             writer,
             reader,
             watcher,
@@ -215,15 +221,21 @@ impl SqliteRecord {
         &self,
         question: impl FnOnce(&mut rusqlite::Connection) -> Result<T, rusqlite::Error> + Send + 'static,
     ) -> Result<T, Unavailable> {
-        finish(self.reader.run(question).await)
+        let file = self.file.clone();
+        let checked = move |connection: &mut rusqlite::Connection| -> Result<T, String> {
+            file.check()?;
+            question(connection).map_err(|error| error.to_string())
+        };
+        finish(self.reader.run(checked).await)
     }
 
     async fn change<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut rusqlite::Connection) -> Result<T, rusqlite::Error> + Send + 'static,
     ) -> Result<T, Unavailable> {
-        let mark = self.mark.clone();
+        let (file, mark) = (self.file.clone(), self.mark.clone());
         let checked = move |connection: &mut rusqlite::Connection| -> Result<T, String> {
+            file.check()?;
             if let Some(mark) = mark {
                 let looking = connection.transaction();
                 mark.check(&looking.map_err(|error| error.to_string())?)?;
@@ -231,6 +243,38 @@ impl SqliteRecord {
             work(connection).map_err(|error| error.to_string())
         };
         finish(self.writer.run(checked).await)
+    }
+}
+
+/// The file that was opened. Whoever has it open goes on with it after its name is gone, or leads to another one: what is written then
+/// is lost with the last process that has it open.
+#[derive(Debug, Clone)]
+struct TheFile {
+    path: PathBuf,
+    /// Device and inode.
+    is: (u64, u64),
+}
+
+impl TheFile {
+    fn at(path: &Path) -> io::Result<Self> {
+        let file = fs::metadata(path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            is: (file.dev(), file.ino()),
+        })
+    }
+
+    /// Still is what its name leads to. The error is for people.
+    fn check(&self) -> Result<(), String> {
+        let path = self.path.display();
+        let what = match fs::metadata(&self.path) {
+            Ok(now) if (now.dev(), now.ino()) == self.is => return Ok(()),
+            Ok(_) => "is another file than the one that was opened".to_owned(),
+            Err(error) => format!("cannot be seen any more ({error})"),
+        };
+        Err(format!(
+            "{path} {what}: nothing is written. Put the cluster's record there, or a backup of it, and restart evenkeeld"
+        ))
     }
 }
 
@@ -308,7 +352,9 @@ impl Record for SqliteRecord {
     async fn append(&self, append: Append) -> Result<Position, AppendError> {
         append.check()?;
         let (rings, mark) = (self.watcher.rings(), self.mark.clone());
+        let file = self.file.clone();
         let work = move |connection: &mut _| {
+            file.check().map_err(Unavailable::new)?;
             let appended = tables::append(connection, &append, mark.as_ref());
             if appended.is_ok() {
                 // From the writer's thread: the caller may be gone, the other readers are not.

@@ -298,6 +298,48 @@ async fn a_member_keeps_its_copy_beside_a_record_that_is_not_its_clusters() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_record_that_is_wiped_under_its_follower_is_noticed_whatever_is_put_in_its_place() {
+    let own = Story::cluster().entries;
+    let bench = Bench::new();
+    bench.put_back(&own).await;
+    let mirror = TestMirror::with(&[]);
+    let follower = bench.follow(Arc::clone(&mirror) as Arc<dyn Mirror>).await;
+    let view = follower.refresh().await.unwrap();
+    bench.hub.wipe();
+    let why = follower.refresh().await.unwrap_err().why;
+    assert!(why.contains("is empty"), "{why}");
+    // Another cluster begins there, and its record gets longer than ours was.
+    for number in 0..own.len() as u64 + 3 {
+        bench.boot(number, "stranger").await;
+        let why = follower.refresh().await.unwrap_err().why;
+        assert!(why.contains("holds another cluster"), "{number}: {why}");
+    }
+    assert_eq!(*follower.view(), *view);
+    assert_eq!(mirror.kept(), own);
+    let record = Arc::clone(&bench.record) as Arc<dyn Record>;
+    assert!(follower.own(record).generation().await.is_err());
+    bench.hub.wipe();
+    bench.put_back(&own).await;
+    follower.refresh().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_cluster_that_has_grown_meanwhile_is_not_followed() {
+    let own = Story::cluster().entries;
+    let bench = Bench::new();
+    bench.put_back(&own).await;
+    let follower = bench.follow(Arc::new(NoMirror)).await;
+    let view = follower.refresh().await.unwrap();
+    bench.hub.wipe();
+    for number in 0..own.len() as u64 + 3 {
+        bench.boot(number, "stranger").await;
+    }
+    let why = follower.refresh().await.unwrap_err().why;
+    assert!(why.contains("holds another cluster"), "{why}");
+    assert_eq!(*follower.view(), *view);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_record_that_is_put_back_is_followed_by_itself() {
     let own = Story::cluster().entries;
     let bench = Bench::new();

@@ -293,7 +293,8 @@ fn is_host_and_port(value: &str) -> bool {
         None if host.chars().all(|c| c.is_ascii_digit() || c == '.') => {
             host.parse::<Ipv4Addr>().is_ok()
         }
-        None => host.chars().all(of_name),
+        // Without brackets it is listened on too, as it was in earlier releases.
+        None => host.parse::<Ipv6Addr>().is_ok() || host.chars().all(of_name),
     };
     is_host && port.parse::<u16>().is_ok_and(|port| port != 0)
 }
@@ -461,6 +462,7 @@ mod tests {
             "0.0.0.0:443",
             "[::]:4430",
             "[fe80::1%eth0]:1",
+            "fd00::1:4430",
             "ctl-a.example:65535",
         ] {
             assert!(is_host_and_port(good), "{good}");
@@ -469,7 +471,6 @@ mod tests {
             "127.0.0.1",
             "127.0.0.1:0",
             "300.1.1.1:4430",
-            "fd00::1:4430",
             "[ctl-a]:443",
             ":443",
             " :443",

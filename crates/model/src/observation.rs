@@ -330,6 +330,9 @@ pub struct Transition {
     pub clean: bool,
     /// How far it is.
     pub stage: TransitionStage,
+    /// Why it does not go on, as far as the engine can tell; of one that is or was given back, why the engine has undone it by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
 }
 
 /// How far a takeover is.

@@ -162,14 +162,24 @@ fn await_boot(input: &Input<'_>, node: &NodeName, target: &Version) -> Verdict {
                 fell_back(node, version, target)
             }
         }
-        (_, Some(MemberHa::Serving)) => Verdict::Failed(given_back(node)),
+        (_, Some(MemberHa::Serving)) => Verdict::Failed(given_back(input, node)),
         (_, Some(MemberHa::Booting | MemberHa::Down | MemberHa::Fenced) | None) | (None, _) => {
             Verdict::Wait(not_waiting(input, node))
         }
     }
 }
 
-fn given_back(node: &NodeName) -> TaskError {
+fn given_back(input: &Input<'_>, node: &NodeName) -> TaskError {
+    let newest = pair_of(input, node).and_then(|pair| pair.transition.as_ref());
+    let undone = newest.filter(|newest| input.operation.is_ours(newest.id));
+    if let Some(why) = undone.and_then(|newest| newest.trouble.as_ref()) {
+        return permanent(
+            format!(
+                "node \"{node}\" serves again, since the HA engine has undone its takeover: {why}"
+            ),
+            "See to the reason, then resume: the update goes on from there.",
+        );
+    }
     permanent(
         format!("node \"{node}\" serves again although this update did not give it back"),
         "Find out who gave it back, then resume: the update goes on from there.",
@@ -270,7 +280,7 @@ fn steady(input: &Input<'_>, node: &NodeName, after: Milestone) -> Steady {
         Milestone::Giveback => (MemberHa::Serving, ha == MemberHa::Serving),
     };
     if ha == MemberHa::Serving && after == Milestone::Takeover {
-        return Steady::No(given_back(node));
+        return Steady::No(given_back(input, node));
     }
     if !stays {
         let state = ha.text();

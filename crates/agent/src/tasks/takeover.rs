@@ -1,5 +1,7 @@
 //! Takeover: this node takes its partner over, with the partner's consent.
 
+use std::time::Duration;
+
 use evenkeel_interconnect::{AgentRequest, AgentResponse, ConsentRequest};
 use evenkeel_model::{
     BootId, How, MemberHa, NodeName, PairState, PoolHealth, PoolState, Sabotage, TaskError,
@@ -103,13 +105,21 @@ fn ours(run: &Run, pair: &PairState, id: TransitionId) -> Result<Ours, TaskError
             REPORT,
         ));
     }
-    match transition.stage {
-        TransitionStage::TakingOver => Ok(Ours::UnderWay),
-        TransitionStage::TakenOver => Ok(match is_complete(pair) {
+    match (transition.stage, &transition.trouble) {
+        (TransitionStage::TakingOver, _) => Ok(Ours::UnderWay),
+        (TransitionStage::TakenOver, trouble) => Ok(match trouble.is_none() && is_complete(pair) {
             true => Ours::Done,
             false => Ours::UnderWay,
         }),
-        TransitionStage::GivingBack | TransitionStage::GivenBack => Err(permanent(
+        (TransitionStage::GivingBack, Some(_)) => Ok(Ours::UnderWay),
+        (TransitionStage::GivenBack, Some(why)) => Err(permanent(
+            format!("the HA engine has undone the takeover of {node}: {why}"),
+            format!(
+                "{node} serves its own pools again. See to the reason: the log of the HA engine of {own} tells more. Then resume \
+                 the update."
+            ),
+        )),
+        (TransitionStage::GivingBack | TransitionStage::GivenBack, None) => Err(permanent(
             format!("the takeover of {node} was undone from outside the update"),
             format!("See that {node} serves its own pools, then resume the update."),
         )),
@@ -304,25 +314,23 @@ struct Seen {
 }
 
 async fn wait(run: &Run, id: TransitionId) -> Result<How, TaskError> {
-    let node = &run.order().task.node;
     let mut patience = Patience::new(run.no_progress());
     let mut last: Option<Seen> = None;
+    let mut trouble = None;
     loop {
         if let Ok(pair) = run.pair().await {
-            let stage = match ours(run, &pair, id)? {
+            let ours = match ours(run, &pair, id)? {
                 Ours::Done => return Ok(run.reached()),
-                Ours::UnderWay => pair.transition.as_ref().map(|t| t.stage),
+                Ours::UnderWay => pair.transition,
                 Ours::NotBegun => None,
             };
+            let stage = ours.as_ref().map(|transition| transition.stage);
             if stage.is_none() && last.is_some_and(|seen| seen.stage.is_some()) {
                 return Err(broken_off(run, id).await);
             }
             let (partner, pools_here) = (pair.partner.ha, pools_here(run).await);
-            run.say(
-                &format!("taking over {node}: pools on this node"),
-                pools_here as u64,
-                0,
-            );
+            trouble = ours.and_then(|transition| transition.trouble);
+            say(run, trouble.as_deref(), pools_here);
             last = Some(Seen {
                 stage,
                 partner,
@@ -330,16 +338,30 @@ async fn wait(run: &Run, id: TransitionId) -> Result<How, TaskError> {
             });
         }
         if let Err(bound) = patience.wait(last, run.bounds().poll).await {
-            return Err(permanent(
-                format!("the takeover of {node} has stood still for {bound:?}"),
-                format!(
-                    "Find out why: from the alerts of {node} and its daemon's log, if it has not shut down, and from the HA \
-                     engine's log of {}. See to it, then resume the update.",
-                    run.parts().node
-                ),
-            ));
+            return Err(stood_still(run, bound, trouble.as_deref()));
         }
     }
+}
+
+fn say(run: &Run, trouble: Option<&str>, pools_here: usize) {
+    let node = &run.order().task.node;
+    let text = match trouble {
+        Some(why) => format!("taking over {node}: {why}; pools on this node"),
+        None => format!("taking over {node}: pools on this node"),
+    };
+    run.say(&text, pools_here as u64, 0);
+}
+
+fn stood_still(run: &Run, bound: Duration, trouble: Option<&str>) -> TaskError {
+    let (node, own) = (&run.order().task.node, &run.parts().node);
+    let why = trouble.map(|why| format!(": {why}")).unwrap_or_default();
+    permanent(
+        format!("the takeover of {node} has stood still for {bound:?}{why}"),
+        format!(
+            "Find out why: from the alerts of {node} and its daemon's log, if it has not shut down, and from the HA \
+             engine's log of {own}. See to it, then resume the update."
+        ),
+    )
 }
 
 /// The engine had begun and went back to before: nothing of it is left.

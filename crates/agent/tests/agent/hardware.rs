@@ -270,6 +270,7 @@ impl Hardware {
             boot_before,
             clean: true,
             stage,
+            trouble: None,
         });
         state.step();
         state.step();
@@ -372,6 +373,7 @@ impl Failover for Machine {
                 by,
                 clean: true,
                 stage: TransitionStage::TakingOver,
+                trouble: None,
             });
             if silence.is_some() { silent() } else { Ok(()) }
         })

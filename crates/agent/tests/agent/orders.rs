@@ -281,26 +281,59 @@ async fn a_takeover_that_the_engine_breaks_off_can_be_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn progress_is_in_the_report_of_an_order_that_runs() {
+async fn a_takeover_that_the_engine_undoes_says_why_once_the_node_serves_again() {
     let world = World::new();
-    world.hardware.state().stuck = true;
     let takeover = order(1, Action::Takeover);
+    world.hardware.state().stuck = true;
     world.start("b", &takeover).await;
-    tokio::time::sleep(std::time::Duration::from_secs(5)).await;
-    let answer = world
-        .ask(
-            "b",
-            AgentRequest::Reports {
-                keys: vec![takeover.key],
-            },
-        )
-        .await;
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    let reach = |stage| {
+        let mut state = world.hardware.state();
+        state.a.ha = MemberHa::Booting;
+        let transition = state.transition.as_mut().unwrap();
+        transition.stage = stage;
+        transition.trouble = Some("no disk".to_owned());
+    };
+    for stage in [
+        TransitionStage::TakingOver,
+        TransitionStage::TakenOver,
+        TransitionStage::GivingBack,
+    ] {
+        reach(stage);
+        tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+        let said = progress(&world, takeover.key).await.text;
+        assert_eq!(said, "taking over a: no disk; pools on this node");
+    }
+    reach(TransitionStage::GivenBack);
+    let failed = error(world.ended("b", takeover.key).await);
+    assert_eq!(failed.kind, TaskErrorKind::Permanent);
+    assert_eq!(
+        failed.message,
+        "the HA engine has undone the takeover of a: no disk"
+    );
+}
+
+/// What `b` reports of an order that runs.
+async fn progress(world: &World, key: TaskKey) -> Progress {
+    let answer = world.ask("b", AgentRequest::Reports { keys: vec![key] });
+    let answer = answer.await;
     let AgentResponse::Journal { reports } = answer else {
         panic!("{answer:?}")
     };
     let ReportState::Running { progress } = &reports[0].state else {
         panic!("{reports:?}")
     };
+    progress.clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn progress_is_in_the_report_of_an_order_that_runs() {
+    let world = World::new();
+    world.hardware.state().stuck = true;
+    let takeover = order(1, Action::Takeover);
+    world.start("b", &takeover).await;
+    tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+    let progress = progress(&world, takeover.key).await;
     assert_eq!(progress.text, "taking over a: pools on this node");
     assert_eq!(progress.done, 2);
 }

@@ -314,6 +314,52 @@ async fn a_node_lost_in_mid_takeover_is_taken_over_and_did_not_leave_cleanly() {
     assert_eq!(bench.pair(B).await.partner.ha, MemberHa::Serving);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root and Pacemaker"]
+async fn a_takeover_by_which_a_pool_does_not_start_is_taken_back_before_and_after_a_boot() {
+    let bench = Bench::start().await;
+    let pool = ["-n", "-o", "SOURCE", "/run/pools/a_root"];
+    let device = bench.host(A).output("findmnt", pool).unwrap();
+    let hide = ["--bind", "/dev/null", device.trim()];
+    for (number, is_lost) in [(1, false), (2, true)] {
+        let request = bench.request(number).await;
+        bench.host(B).output("mount", hide).unwrap();
+        bench.engine(B).take_over(&request).await.unwrap();
+        if is_lost {
+            bench.host(A).kill().unwrap();
+            bench
+                .until(B, "the fencing", |pair| pair.partner.ha == MemberHa::Fenced)
+                .await;
+            bench.host(A).start().unwrap();
+        }
+        let given_back = |pair: &PairState| {
+            stage(pair) == Some(TransitionStage::GivenBack) && pair.partner.ha == MemberHa::Serving
+        };
+        let back = bench.until(B, "the takeover's end", given_back).await;
+        let transition = back.transition.unwrap();
+        let why = transition.trouble.unwrap();
+        assert_eq!(transition.id, Some(id(number)));
+        assert!(
+            why.starts_with("pool a_root is not served by ctl-b: the action a_root_disk_start_0 failed on ctl-b ("),
+            "{why}"
+        );
+        let boot = bench.host(A).boot_id().unwrap();
+        assert_eq!(boot != request.partner_boot, is_lost);
+        assert!(
+            back.takeover_veto
+                .unwrap()
+                .contains("crm_resource --cleanup")
+        );
+        bench.host(B).output("umount", [device.trim()]).unwrap();
+        let cleanup = ["--cleanup"];
+        bench.host(B).output("crm_resource", cleanup).unwrap();
+        bench
+            .until(B, "no veto", |pair| pair.takeover_veto.is_none())
+            .await;
+    }
+    bench.roll_to_waiting(3).await;
+}
+
 /// As a firewall does: pings to an address are dropped where it is.
 fn without_pings(address: &str) -> String {
     format!(

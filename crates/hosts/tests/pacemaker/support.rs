@@ -190,14 +190,20 @@ fn engine(host: &Host, programs: Arc<dyn Programs>) -> Pacemaker {
 
 /// What the daemon of a host does, boot after boot.
 async fn keep(host: Host) {
+    let mut keeper: Option<(BootId, Keeper)> = None;
     loop {
-        if host.is_running().unwrap_or(false) {
-            let pacemaker = engine(&host, Arc::new(host.clone()));
-            let keeper = Keeper::new(pacemaker, Arc::new(Power(host.clone())));
-            // What it cannot do now it does in the next turn.
-            let _later = timeout(Duration::from_secs(90), keeper.turn()).await;
-        }
         sleep(Duration::from_millis(200)).await;
+        if !host.is_running().unwrap_or(false) {
+            continue;
+        }
+        let Ok(boot) = host.boot_id() else { continue };
+        let kept = keeper.take_if(|(kept, _)| *kept == boot);
+        let (_, kept) = keeper.insert(kept.unwrap_or_else(|| {
+            let pacemaker = engine(&host, Arc::new(host.clone()));
+            (boot, Keeper::new(pacemaker, Arc::new(Power(host.clone()))))
+        }));
+        // What it cannot do now it does in the next turn.
+        let _later = timeout(Duration::from_secs(90), kept.turn()).await;
     }
 }
 

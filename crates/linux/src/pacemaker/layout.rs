@@ -118,6 +118,14 @@ impl Layout {
         self.pools.iter().find(|pool| pool.name == *name)
     }
 
+    /// The services of all pools, and all LIFs: each once, in order.
+    pub(super) fn services(&self) -> BTreeSet<&str> {
+        let pools = self.pools.iter();
+        let pools = pools.flat_map(|pool| pool.services.iter().map(String::as_str));
+        let lifs = self.lifs.iter().map(|lif| lif.name.as_str());
+        pools.chain(lifs).collect()
+    }
+
     /// Whether one of the two cannot be on a node without the other.
     pub(super) fn are_together(&self, one: &str, other: &str) -> bool {
         let of = |id: &str| {

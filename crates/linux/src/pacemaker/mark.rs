@@ -11,6 +11,8 @@ use super::cib::Cib;
 pub(super) const TRANSITION: &str = "evenkeel-transition";
 /// Permanent attribute of the taken node: the takeover for which it shut down cleanly.
 pub(super) const CLEAN: &str = "evenkeel-clean";
+/// Permanent attribute of the taken node: the takeover that it has taken back by itself, and why.
+pub(super) const UNDONE: &str = "evenkeel-undone";
 /// Permanent attribute of each node: its newest boot, and the newest fencing that was over when it began.
 pub(super) const LIFE: &str = "evenkeel-life";
 /// Attribute of each node that ends with its membership: the boot that it runs in.
@@ -92,6 +94,19 @@ pub(super) fn of(cib: &Cib, node: &NodeName) -> Result<Option<Mark>, String> {
     let text = cib.attribute(node.as_str(), TRANSITION);
     let mark = text.map(str::parse).transpose();
     mark.map_err(|why| format!("attribute {TRANSITION} of {node}: {why}"))
+}
+
+/// What is noted of a takeover that the taken node takes back: `ID why`. The text is what XML can hold, and bounded.
+pub(super) fn undone(id: TransitionId, why: &str) -> String {
+    let why: String = why.chars().filter(|c| !c.is_control()).collect();
+    let why: String = why.chars().take(400).collect();
+    format!("{id} {why}")
+}
+
+/// Why `node` has taken its takeover `id` back, if it has.
+pub(super) fn why_undone(cib: &Cib, node: &NodeName, id: TransitionId) -> Option<String> {
+    let (undone, why) = cib.attribute(node.as_str(), UNDONE)?.split_once(' ')?;
+    (undone == id.to_string()).then(|| why.to_owned())
 }
 
 /// What was noted of a node when its newest boot joined the cluster: `boot=… fenced=…`.

@@ -62,10 +62,24 @@ pub(super) struct ServiceSeen {
 /// An action that went wrong and was not cleaned up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Failure {
-    /// Resource, action and interval.
+    /// Resource, action and interval, with `_` between them.
     pub(super) action: String,
     pub(super) node: String,
     pub(super) why: String,
+}
+
+impl Failure {
+    /// The resource that it was done to.
+    pub(super) fn resource(&self) -> &str {
+        let resource = self.action.rsplitn(3, '_').nth(2);
+        resource.unwrap_or_default()
+    }
+
+    /// What failed where, and why.
+    pub(super) fn text(&self) -> String {
+        let Self { action, node, why } = self;
+        format!("the action {action} failed on {node} ({why})")
+    }
 }
 
 /// A resource may not run on a node.

@@ -224,6 +224,27 @@ impl Seen {
         Ok(())
     }
 
+    /// Why the partner of a node that was taken over does not serve everything: something has failed there, or nothing is being
+    /// done about it. A partner that is not up serves nothing, and what follows from that is another matter.
+    pub(super) fn unserved(&self, taken: &NodeName) -> Option<String> {
+        let by = self.members.other(taken);
+        let missing = self.all_on(by).err()?;
+        if !self.monitor.is_up(by.as_str()) {
+            return None;
+        }
+        let ids = self.layout.services();
+        let mut failures = self.monitor.failures.iter();
+        let failed = failures.find(|one| one.node == by.as_str() && ids.contains(one.resource()));
+        if let Some(failure) = failed {
+            return Some(format!("{missing}: {}", failure.text()));
+        }
+        let is_moving = |id: &&str| {
+            let service = self.monitor.services.get(*id);
+            service.is_some_and(|service| service.pending.is_some())
+        };
+        (!ids.iter().any(is_moving)).then_some(missing)
+    }
+
     /// Nothing is left on a node.
     pub(super) fn is_empty(&self, node: &NodeName) -> bool {
         let seen = self.monitor.nodes.get(node.as_str());
@@ -309,6 +330,12 @@ impl Seen {
     }
 
     fn ours(&self, node: &NodeName, mark: &Mark, stage: TransitionStage) -> Transition {
+        let trouble = match stage {
+            TransitionStage::TakingOver | TransitionStage::TakenOver => self.unserved(node),
+            TransitionStage::GivingBack | TransitionStage::GivenBack => {
+                mark::why_undone(&self.cib, node, mark.id)
+            }
+        };
         Transition {
             id: Some(mark.id),
             taken: node.clone(),
@@ -316,6 +343,7 @@ impl Seen {
             boot_before: Some(mark.boot),
             clean: self.was_clean(node, mark),
             stage,
+            trouble,
         }
     }
 
@@ -376,6 +404,7 @@ impl Seen {
                 (0, _) => TransitionStage::TakenOver,
                 (_, _) => TransitionStage::GivingBack,
             },
+            trouble: None,
         })
     }
 
@@ -406,6 +435,7 @@ impl Seen {
                 true => TransitionStage::TakenOver,
                 false => TransitionStage::TakingOver,
             },
+            trouble: None,
         })
     }
 }

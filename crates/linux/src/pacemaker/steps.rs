@@ -65,6 +65,7 @@ pub(super) fn take_over(seen: &Seen, request: &TakeoverRequest) -> Step {
         set(taken, mark::TRANSITION, &mark),
         set(taken, mark::STANDBY, &"on"),
         clear(taken, mark::CLEAN),
+        clear(taken, mark::UNDONE),
     ];
     Step::Change(edits, Expect::AllOn(by.clone()))
 }
@@ -306,6 +307,8 @@ pub(super) enum Duty {
     Note(Vec<Edit>),
     /// To note that this node is about to shut down, if its partner's addresses answer.
     Leave(Vec<Edit>),
+    /// To take the takeover of this node back, if it stays so: its partner does not serve everything, for this reason.
+    TakeBack(String),
     /// To tell the cluster which boot this is.
     TellBoot,
     /// To shut down cleanly and boot the default slot: the partner serves everything, and that was noted.
@@ -332,6 +335,9 @@ pub(super) fn duty(seen: &Seen, own: BootId) -> Duty {
     }
     if let Some(duty) = leave(seen, own) {
         return duty;
+    }
+    if let Some(why) = unserved(seen) {
+        return Duty::TakeBack(why);
     }
     let mut over = seen
         .members
@@ -364,6 +370,33 @@ fn leave(seen: &Seen, own: BootId) -> Option<Duty> {
         true => Duty::Reboot,
         false => Duty::Leave(vec![set(node, mark::CLEAN, &mark.id)]),
     })
+}
+
+/// Why this node, which is up, would serve better than its partner serves for it by a takeover of ours.
+fn unserved(seen: &Seen) -> Option<String> {
+    let node = &seen.members.local;
+    let is_ours = seen.mark(node)?.stage == MarkStage::Standing && seen.standby_for_good(node);
+    let leaves = seen.monitor.nodes.get(node.as_str())?.shutdown;
+    let is_free = vetoes::hands_off(seen, node).is_none();
+    seen.unserved(node)
+        .filter(|_| is_ours && is_free && !leaves)
+}
+
+/// Takes the takeover of this node back, which is up in boot `own`, for this reason.
+pub(super) fn take_back(seen: &Seen, own: BootId, why: &str) -> Vec<Edit> {
+    let node = &seen.members.local;
+    let Some(mark) = seen.mark(node) else {
+        return Vec::new();
+    };
+    let back = Mark {
+        stage: MarkStage::GivingBack(own),
+        ..mark.clone()
+    };
+    vec![
+        set(node, mark::TRANSITION, &back),
+        set(node, mark::UNDONE, &mark::undone(mark.id, why)),
+        clear(node, mark::STANDBY),
+    ]
 }
 
 fn set(node: &NodeName, name: &'static str, value: &dyn std::fmt::Display) -> Edit {

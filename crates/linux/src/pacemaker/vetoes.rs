@@ -62,6 +62,7 @@ pub(super) fn takeover(seen: &Seen) -> Option<Veto> {
     }
     vetoes.extend(fence_device(seen, taken));
     vetoes.extend(cluster(seen));
+    vetoes.extend(failure(seen, &[by, taken]));
     choose(vetoes)
 }
 
@@ -69,8 +70,7 @@ pub(super) fn takeover(seen: &Seen) -> Option<Veto> {
 /// what we did ourselves is undone.
 pub(super) fn alone(seen: &Seen) -> Option<String> {
     let node = &seen.members.local;
-    let off = switched_off(seen).or_else(|| in_maintenance(seen, node));
-    if let Some(veto) = off {
+    if let Some(veto) = hands_off(seen, node) {
         return Some(veto.why);
     }
     if !seen.is_standby(node) {
@@ -95,6 +95,11 @@ pub(super) fn alone(seen: &Seen) -> Option<String> {
     })
 }
 
+/// Somebody has said that nothing is to be done with the services of this node.
+pub(super) fn hands_off(seen: &Seen, node: &NodeName) -> Option<Veto> {
+    switched_off(seen).or_else(|| in_maintenance(seen, node))
+}
+
 /// What nobody acts on and an operator must know.
 pub(super) fn alerts(seen: &Seen) -> Vec<String> {
     let Members { local, partner } = &seen.members;
@@ -109,6 +114,13 @@ pub(super) fn alerts(seen: &Seen) -> Vec<String> {
         alerts.push(format!(
             "Pacemaker on {local} has feature set {one}, on {partner} {other}: until both have the newer one, a node that \
              leaves with the newer one may be refused when it returns with the older one"
+        ));
+    }
+    if let Some(why) = seen.transition().and_then(|standing| standing.trouble)
+        && seen.is_standby(partner)
+    {
+        alerts.push(format!(
+            "{local} does not serve everything that it has taken over from {partner}: {why}"
         ));
     }
     let unserved = seen.ha(partner) == MemberHa::Fenced && seen.all_on(local).is_err();
@@ -180,6 +192,8 @@ fn in_the_way_home(seen: &Seen) -> Vec<Veto> {
         vetoes.extend(would_not_return(seen, pool));
     }
     vetoes.extend(cluster(seen));
+    // What does not start where it is now has all the more reason to go home.
+    vetoes.extend(failure(seen, &[to]));
     vetoes
 }
 
@@ -381,13 +395,7 @@ fn fencings(seen: &Seen) -> Option<Veto> {
 
 fn services(seen: &Seen) -> Vec<Veto> {
     let mut vetoes = Vec::new();
-    let pools = seen.layout.pools.iter();
-    let pools = pools.flat_map(|pool| pool.services.iter().map(String::as_str));
-    let lifs = seen.layout.lifs.iter().map(|lif| lif.name.as_str());
-    let mut ids: Vec<&str> = pools.chain(lifs).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    for id in ids {
+    for id in seen.layout.services() {
         let Some(service) = seen.monitor.services.get(id) else {
             vetoes.push(stays(format!(
                 "{id} is configured, and unknown to the cluster's state"
@@ -410,15 +418,15 @@ fn services(seen: &Seen) -> Vec<Veto> {
             "{id} {what}; see to it, then `crm_resource --cleanup -r {id}`"
         )));
     }
-    vetoes.extend(failure(seen));
     vetoes
 }
 
-/// An action that failed and was not cleaned up: Pacemaker may have banned a service from a node for it.
-fn failure(seen: &Seen) -> Option<Veto> {
-    let failure = seen.monitor.failures.first()?;
-    let (action, node, why) = (&failure.action, &failure.node, &failure.why);
+/// An action that failed on one of these nodes and was not cleaned up: Pacemaker may have banned a service from it for that.
+fn failure(seen: &Seen, nodes: &[&NodeName]) -> Option<Veto> {
+    let mut failures = seen.monitor.failures.iter();
+    let failure = failures.find(|one| nodes.iter().any(|node| node.as_str() == one.node))?;
     Some(stays(format!(
-        "the action {action} failed on {node} ({why}); see to it, then `crm_resource --cleanup`"
+        "{}; see to it, then `crm_resource --cleanup`",
+        failure.text()
     )))
 }

@@ -262,6 +262,7 @@ impl World {
             boot_before,
             clean: true,
             stage: TransitionStage::TakenOver,
+            trouble: None,
         };
         self.override_transition(node, Some(transition));
         self.override_ha(node, MemberHa::WaitingForGiveback);

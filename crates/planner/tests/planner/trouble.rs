@@ -350,6 +350,23 @@ fn a_takeover_by_someone_else_stops_the_update_wherever_it_stands() {
 }
 
 #[test]
+fn a_node_whose_takeover_the_engine_has_undone_says_why() {
+    for action in ["do-boot-job", "do-stabilize-after-failover-job"] {
+        let mut world = up_to("n3", action);
+        world.give_back("n3");
+        let mut newest = world.newest("n3").unwrap();
+        newest.trouble = Some("no disk".to_owned());
+        world.override_transition("n3", Some(newest));
+        world.run();
+        assert_eq!(
+            world.problem().error,
+            "node \"n3\" serves again, since the HA engine has undone its takeover: no disk",
+            "{action}"
+        );
+    }
+}
+
+#[test]
 fn a_node_given_back_by_someone_else_is_noticed() {
     let mut world = up_to("n3", "do-boot-job");
     world.give_back("n3");

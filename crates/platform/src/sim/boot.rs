@@ -101,6 +101,7 @@ impl Hardware {
                 Fault::SlowBoot
                 | Fault::BadImage
                 | Fault::RefuseTakeover
+                | Fault::FailTakeover
                 | Fault::RefuseGiveback
                 | Fault::HoldTakeover
                 | Fault::HoldGiveback

@@ -45,6 +45,7 @@ faults! {
     NoDaemon, "no-daemon", "The node boots, but its evenkeeld does not start there.";
     BadImage, "bad-image", "An image that is not proven good fails to boot on the node.";
     RefuseTakeover, "refuse-takeover", "The partner's HA engine refuses to take the node over.";
+    FailTakeover, "fail-takeover", "A pool of the node does not start on the partner: a takeover is undone by the HA engine.";
     RefuseGiveback, "refuse-giveback", "The partner's HA engine refuses to give the node its pools back.";
     HoldTakeover, "hold-takeover", "The partner's HA engine does not take the node over for now.";
     HoldGiveback, "hold-giveback", "The partner's HA engine does not give the node its pools back for now.";

@@ -41,13 +41,14 @@ fn view(bench: &mut Bench) -> Vec<String> {
 
 #[test]
 fn every_fault_that_can_be_seen_at_rest_is_seen_until_it_is_cleared() {
-    // These show only in a boot or a giveback; tests/ha.rs has them.
+    // These show only in a takeover, a boot or a giveback; tests/ha.rs has them.
     let later = [
         Fault::HangBoot,
         Fault::SlowBoot,
         Fault::Flap,
         Fault::NoDaemon,
         Fault::BadImage,
+        Fault::FailTakeover,
         Fault::RefuseGiveback,
     ];
     for fault in Fault::ALL.iter().copied() {

@@ -104,6 +104,35 @@ fn the_same_takeover_again_has_no_effect_even_after_it_was_given_back() {
 }
 
 #[test]
+fn a_takeover_by_which_a_pool_does_not_start_is_undone() {
+    let mut bench = Bench::new();
+    let boot = bench.boot("a");
+    bench.fault("a", Fault::FailTakeover, true);
+    bench.take_over("b", "a", 1).unwrap();
+    bench.pass(TAKEOVER);
+    let transition = bench.pair("b").transition.unwrap();
+    assert_eq!(
+        (transition.stage, transition.trouble.as_deref()),
+        (
+            TransitionStage::GivenBack,
+            Some("a pool of a does not start on b")
+        )
+    );
+    assert_eq!((bench.ha("a"), bench.boot("a")), (MemberHa::Serving, boot));
+    // The same request again is none for another takeover.
+    bench.take_over("b", "a", 1).unwrap();
+    bench.pass(TAKEOVER);
+    assert_eq!(bench.boot("a"), boot);
+    // Of a node that is lost meanwhile the partner serves what it can.
+    bench.take_over("b", "a", 2).unwrap();
+    bench.fault("a", Fault::PowerOff, true);
+    bench.pass(TAKEOVER + DETECT);
+    assert_eq!(bench.hosting("b"), ["lif_a", "lif_b"]);
+    bench.fault("a", Fault::PowerOff, false);
+    bench.healthy();
+}
+
+#[test]
 fn takeovers_that_would_harm_are_refused() {
     let mut bench = Bench::new();
     let mut stale = bench.takeover_request("b", "a", 1);

@@ -16,7 +16,7 @@ const FAULTS: &[Fault] = &[
     Fault::SlowBoot,
     Fault::HangBoot,
     Fault::RefuseTakeover,
-    Fault::RefuseTakeover,
+    Fault::FailTakeover,
     Fault::RefuseGiveback,
     Fault::DisableHa,
     Fault::DisableHa,

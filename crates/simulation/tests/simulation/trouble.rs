@@ -111,6 +111,12 @@ fn a_refused_takeover_stops_it() {
 }
 
 #[test]
+fn a_takeover_that_the_engine_undoes_stops_it() {
+    let why = "does not start on";
+    stops(Fault::FailTakeover, "do-activate-job", why);
+}
+
+#[test]
 fn a_refused_giveback_stops_it() {
     stops(Fault::RefuseGiveback, "do-failover-job", "a veto");
 }

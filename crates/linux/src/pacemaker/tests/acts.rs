@@ -160,6 +160,104 @@ async fn a_node_stays_up_until_its_partners_addresses_answer() {
     assert_eq!(*power.0.lock().unwrap(), [boot(0xa1)]);
 }
 
+/// Runs a keeper until the node is no more in standby. Says how long that took, and what its alerts said before.
+async fn taken_back(fake: &Fake, own: BootId) -> (Duration, Vec<String>) {
+    let engine = engine(fake, A, own);
+    let keeper = Keeper::new(engine.clone(), Arc::new(Power::default()));
+    let (begin, mut alerts) = (tokio::time::Instant::now(), Vec::new());
+    while fake.state().standby(A) {
+        let turns = tokio::time::timeout(Duration::from_secs(5), keeper.run());
+        assert!(turns.await.is_err());
+        let now = engine.alerts().await.unwrap();
+        alerts = if fake.state().standby(A) { now } else { alerts };
+    }
+    let turns = tokio::time::timeout(Duration::from_secs(5), keeper.run());
+    assert!(turns.await.is_err());
+    (begin.elapsed(), alerts)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_takeover_by_which_a_pool_is_served_by_nobody_is_taken_back() {
+    for boots_first in [false, true] {
+        let fake = Fake::new();
+        fake.state().broken = vec!["a_data1"];
+        taker(&fake).take_over(&takeover(1)).await.unwrap();
+        let reason = "pool a_data1 is not served by ctl-b: the action a_data1_disk_start_0 failed on ctl-b (no disk)";
+        let standing = pair(&fake).await.transition.unwrap();
+        assert_eq!(standing.stage, TransitionStage::TakingOver);
+        assert_eq!(standing.trouble.as_deref(), Some(reason));
+        let told = taker(&fake).alerts().await.unwrap();
+        assert!(told[0].ends_with(reason), "{told:?}");
+        let own = if boots_first { boot(0xa2) } else { boot(0xa1) };
+        fake.state().boot(A, own);
+
+        let (took, alerts) = taken_back(&fake, own).await;
+        assert!((10..25).contains(&took.as_secs()), "{took:?}");
+        assert!(alerts.iter().any(|one| one.ends_with(reason)), "{alerts:?}");
+        assert_eq!(served(&fake.state()), [A, A, A, B]);
+        let over = pair(&fake).await.transition.unwrap();
+        assert_eq!(
+            (over.id, over.stage),
+            (Some(id(1)), TransitionStage::GivenBack)
+        );
+        assert_eq!(over.trouble.as_deref(), Some(reason));
+
+        // The same request again is none for another takeover; the next takeover knows nothing of it.
+        taker(&fake).take_over(&takeover(1)).await.unwrap();
+        assert!(!fake.state().standby(A));
+        fake.state().broken = Vec::new();
+        let mut next = takeover(2);
+        next.partner_boot = own;
+        taker(&fake).take_over(&next).await.unwrap();
+        assert_eq!(pair(&fake).await.transition.unwrap().trouble, None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_takeover_by_which_an_address_is_not_reached_is_taken_back_later() {
+    let fake = Fake::new();
+    fake.state().answering = Answering::Nobody;
+    taker(&fake).take_over(&takeover(1)).await.unwrap();
+    let (took, _) = taken_back(&fake, boot(0xa1)).await;
+    assert!((60..75).contains(&took.as_secs()), "{took:?}");
+    let over = pair(&fake).await.transition.unwrap();
+    assert!(over.trouble.unwrap().starts_with("LIF lif_a (192.0.2.9)"));
+    assert_eq!(served(&fake.state()), [A, A, A, B]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_starts_in_time_or_is_nobodys_business_is_not_taken_back() {
+    let patient = |fake: &Fake| {
+        let keeper = keeper(fake, boot(0xa1)).0;
+        async move { tokio::time::timeout(Duration::from_secs(8), keeper.run()).await }
+    };
+    let fake = Fake::new();
+    fake.state().broken = vec!["a_data1"];
+    taker(&fake).take_over(&takeover(1)).await.unwrap();
+    assert!(patient(&fake).await.is_err());
+    fake.state().broken = Vec::new();
+    assert!(patient(&fake).await.is_err());
+    fake.state().broken = vec!["a_data1"];
+    assert!(patient(&fake).await.is_err());
+    assert!(fake.state().standby(A), "each time it was a short one");
+
+    fake.state().maintenance = true;
+    for _ in 0..5 {
+        assert!(patient(&fake).await.is_err());
+    }
+    assert!(fake.state().standby(A), "hands off");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_start_where_it_is_goes_home_by_a_giveback() {
+    let fake = waiting().await;
+    fake.state().broken = vec!["a_data1"];
+    for pool in ["a_root", "a_data1", "a_data2"] {
+        taker(&fake).give_back(&giveback(1, pool)).await.unwrap();
+    }
+    assert_eq!(served(&fake.state()), [A, A, A, B]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_address_that_does_not_answer_is_an_alert_before_any_takeover() {
     let fake = Fake::new();

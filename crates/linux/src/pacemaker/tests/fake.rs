@@ -54,6 +54,8 @@ pub(super) struct State {
     pub(super) hidden_ban: Option<(String, (String, String))>,
     /// Who answers when ctl-a asks an address of its partner.
     pub(super) answering: Answering,
+    /// Pools whose disk does not start on ctl-b.
+    pub(super) broken: Vec<&'static str>,
     /// What happens by itself after the next look.
     pub(super) meanwhile: Option<fn(&mut State)>,
 }
@@ -107,6 +109,7 @@ impl Fake {
             kill_after: None,
             hidden_ban: None,
             answering: Answering::Ping,
+            broken: Vec::new(),
             meanwhile: None,
         })))
     }
@@ -128,7 +131,10 @@ impl State {
     /// Where a pool runs: at home if it may, else at the other one if it may.
     pub(super) fn runs(&self, pool: &str, home: &str) -> Option<&'static str> {
         let held = |node: &str| self.holds.values().any(|(r, n)| r == pool && n == node);
-        let may = |node: &&str| self.up.contains(*node) && !self.standby(node) && !held(node);
+        let breaks = |node: &str| node == "ctl-b" && self.broken.contains(&pool);
+        let may = |node: &&str| {
+            self.up.contains(*node) && !self.standby(node) && !held(node) && !breaks(node)
+        };
         let other = if home == "ctl-a" { "ctl-b" } else { "ctl-a" };
         let home = if home == "ctl-a" { "ctl-a" } else { "ctl-b" };
         [home, other].into_iter().find(may)
@@ -245,11 +251,17 @@ impl State {
                 running.get(node).copied().unwrap_or(0)
             )
         });
+        // Found out only where it was to run there.
+        let away = self.broken.iter().filter(|_| self.standby("ctl-a"));
+        let failures: Vec<String> = away
+            .map(|pool| format!("<failure op_key=\"{pool}_disk_start_0\" node=\"ctl-b\" exitstatus=\"not installed\" exitreason=\"no disk\"/>"))
+            .collect();
         let fences = self.fenced.as_ref().map(|node| format!("<fence_history><fence_event action=\"off\" target=\"{node}\" status=\"success\" completed=\"2026-01-01 00:00:00Z\"/></fence_history>"));
         format!(
-            "<pacemaker-result><summary><current_dc present=\"true\" with_quorum=\"true\"/><cluster_options stonith-enabled=\"true\" maintenance-mode=\"{}\" stop-all-resources=\"false\"/></summary><nodes>{}</nodes><resources>{resources}</resources>{}</pacemaker-result>",
+            "<pacemaker-result><summary><current_dc present=\"true\" with_quorum=\"true\"/><cluster_options stonith-enabled=\"true\" maintenance-mode=\"{}\" stop-all-resources=\"false\"/></summary><nodes>{}</nodes><resources>{resources}</resources><failures>{}</failures>{}</pacemaker-result>",
             self.maintenance,
             nodes.concat(),
+            failures.concat(),
             fences.unwrap_or_default()
         )
     }
@@ -283,6 +295,10 @@ impl State {
     fn foreseen(&self, cib: &[u8]) -> String {
         let cib = xml::parse("the test", cib, Cib::read).unwrap();
         let mut later = self.clone();
+        if !self.standby("ctl-a") {
+            // What will fail is not foreseen.
+            later.broken.clear();
+        }
         for (name, node) in &cib.nodes {
             let attributes = node.attributes.iter();
             let attributes = attributes.map(|(name, one)| (name.clone(), one.value.clone()));

@@ -101,6 +101,7 @@ impl Hardware {
             boot_before,
             clean: false,
             stage: TransitionStage::TakenOver,
+            trouble: None,
         });
         self.open_window(taken, WindowKind::Takeover);
         self.close_window(taken, WindowKind::Takeover);

@@ -5,6 +5,7 @@ use evenkeel_model::{MemberHa, NodeName, Transition, TransitionId, TransitionSta
 use super::alone::Take;
 use crate::sim::boot::refuse;
 use crate::sim::check::{Cause, WindowKind};
+use crate::sim::fault::Fault;
 use crate::sim::hardware::{Hardware, UnknownNode};
 use crate::traits::{PlatformError, TakeoverRequest};
 use crate::wire::Command;
@@ -62,6 +63,7 @@ impl Hardware {
             boot_before: self.boot_of(taken),
             clean: false,
             stage: TransitionStage::TakingOver,
+            trouble: None,
         };
         let at = self.now + self.settings.takeover_ms;
         if let Some(pair) = self.pair_of_mut(by) {
@@ -84,6 +86,9 @@ impl Hardware {
         if self.member_ha(&by) != MemberHa::Serving {
             return self.abort_takeover(pair);
         }
+        if self.at(&taken).up().is_some() && self.at(&taken).has(Fault::FailTakeover) {
+            return self.undo_takeover(pair, transition);
+        }
         transition.clean = self.at(&taken).up().is_some();
         transition.stage = TransitionStage::TakenOver;
         self.pairs[pair].transition = Some(transition.clone());
@@ -93,6 +98,16 @@ impl Hardware {
         self.take_unowned(&by, Take::All);
         self.close_window(&taken, WindowKind::Takeover);
         self.note(&by, format!("has taken {taken} over"));
+    }
+
+    /// The partner does not serve everything: the node, which is up, serves on.
+    fn undo_takeover(&mut self, pair: usize, mut transition: Transition) {
+        let (taken, by) = (transition.taken.clone(), transition.by.clone());
+        transition.stage = TransitionStage::GivenBack;
+        transition.trouble = Some(format!("a pool of {taken} does not start on {by}"));
+        self.pairs[pair].transition = Some(transition);
+        self.close_window(&taken, WindowKind::Takeover);
+        self.note(&by, format!("gave the takeover of {taken} up"));
     }
 
     fn cause_of(&self, transition: &Transition) -> Cause {

@@ -19,7 +19,7 @@ use crate::chores::{Memory, begin};
 use crate::commit::{Batch, CommitError, commit};
 use crate::elect::{LEASE_TTL, Parts, Role, is_mine};
 use crate::observe::Observer;
-use crate::scope::{Scope, look};
+use crate::scope::{look, nearby};
 use crate::track::{Tracker, keys_by_agent};
 
 /// How long an agent may take to accept an order or say how far it is.
@@ -29,6 +29,8 @@ const IDLE_LOOK: Duration = Duration::from_secs(5);
 /// Looks of a coordinator with work after which it looks at all nodes again, for whatever it waits: one that falls
 /// silent elsewhere is told of within half a minute.
 const LOOKS_AROUND: u32 = 30;
+/// What was seen so lately is not looked at again before something is done.
+const JUST_NOW: Duration = Duration::from_secs(1);
 /// Pause after the record did not take an append.
 const RECORD_PAUSE: Duration = Duration::from_millis(500);
 
@@ -70,6 +72,15 @@ pub(crate) struct Coordination<'a> {
     learner: Learner,
     /// The operations that were open when it was last told: only an end teaches.
     taught: Option<Vec<OperationId>>,
+}
+
+/// Whom a decision is made upon.
+#[derive(Clone, Copy, PartialEq)]
+enum Sight {
+    /// All nodes.
+    Everyone,
+    /// Those that could end the wait; what was seen of the others a moment ago has to do for waiting.
+    Nearby,
 }
 
 /// What a step came to.
@@ -175,38 +186,50 @@ impl<'a> Coordination<'a> {
         self.memory.busy();
         self.install_generation(&topology).await;
         self.collect_reports(&open).await;
-        let lately = |at: Instant| at.elapsed() < LOOKS_AROUND * self.busy_look();
-        let scope = match self.looked_around.is_some_and(lately) {
-            true => Scope::of(&open, &topology),
-            false => Scope::Everyone,
-        };
-        let seen = self.look(&open, &topology, &scope).await;
-        let mut awaiting = Vec::new();
-        for operation in open {
-            let stepped = self.step(view, &topology, (&seen, &scope), operation);
-            match stepped.await {
-                Stepped::Waits(more) => awaiting.extend(more),
-                other => return other,
+        let look = look(&open);
+        let mut just_seen = BTreeSet::new();
+        if let Some(nodes) = self.nearby(&open, &topology) {
+            let begun = Instant::now();
+            let seen = self.observer.some(&nodes, look).await;
+            let seen = (&*seen, Sight::Nearby);
+            if let Some(stepped) = self.steps(view, &topology, seen, &open).await {
+                return stepped;
+            }
+            if begun.elapsed() < JUST_NOW {
+                just_seen = nodes;
             }
         }
-        Stepped::Waits(awaiting)
+        let seen = self.observer.others(&topology, &just_seen, look).await;
+        self.looked_around = Some(Instant::now());
+        let seen = (&*seen, Sight::Everyone);
+        let stepped = self.steps(view, &topology, seen, &open).await;
+        stepped.unwrap_or(Stepped::Again)
     }
 
-    async fn look(
+    /// The nodes to look at first, if all were looked at lately.
+    fn nearby(&self, open: &[&Operation], topology: &Topology) -> Option<BTreeSet<NodeName>> {
+        let lately = LOOKS_AROUND * self.busy_look();
+        let looked_around = self.looked_around?.elapsed() < lately;
+        nearby(open, topology).filter(|_| looked_around)
+    }
+
+    /// Takes the operations one step further, until something is appended for one. Nothing is done, and none told, if it would be
+    /// done upon a look at some nodes only.
+    async fn steps(
         &mut self,
-        open: &[&Operation],
+        view: &View,
         topology: &Topology,
-        scope: &Scope,
-    ) -> Arc<ClusterObservation> {
-        let look = look(open);
-        match scope {
-            Scope::Some(nodes) => self.observer.some(nodes, look).await,
-            Scope::Everyone => {
-                let seen = self.observer.everyone(topology, look).await;
-                self.looked_around = Some(Instant::now());
-                seen
+        seen: (&ClusterObservation, Sight),
+        open: &[&Operation],
+    ) -> Option<Stepped> {
+        let mut awaiting = Vec::new();
+        for operation in open {
+            match self.step(view, topology, seen, operation).await? {
+                Stepped::Waits(more) => awaiting.extend(more),
+                other => return Some(other),
             }
         }
+        Some(Stepped::Waits(awaiting))
     }
 
     fn learn(&mut self, view: &View, open: Vec<OperationId>) {
@@ -303,34 +326,33 @@ impl<'a> Coordination<'a> {
             .ok()
     }
 
-    /// Asks the planner about one operation and does what it says.
+    /// Asks the planner about one operation and does what it says, unless that is more than a look at some nodes allows.
     async fn step(
         &mut self,
         view: &View,
         topology: &Topology,
-        (observations, scope): (&ClusterObservation, &Scope),
+        (observations, sight): (&ClusterObservation, Sight),
         operation: &Operation,
-    ) -> Stepped {
+    ) -> Option<Stepped> {
         if let Some(quarantine) = view.quarantine_of(operation.id) {
-            return Stepped::Waits(vec![self.quarantined(operation, &quarantine.why)]);
+            let awaiting = self.quarantined(operation, &quarantine.why);
+            return Some(Stepped::Waits(vec![awaiting]));
         }
         let decision = self.decide(view, topology, observations, operation);
-        if *scope != Scope::Everyone && self.acts(&decision) {
-            // Decided upon a look at some nodes only: look at all, and decide anew.
-            self.looked_around = None;
-            return Stepped::Again;
+        if sight == Sight::Nearby && self.acts(&decision) {
+            return None;
         }
         if !decision.events.is_empty() || !decision.catalogue.is_empty() {
-            return self.append(view, operation, observations, decision).await;
+            return Some(self.append(view, operation, observations, decision).await);
         }
         if let Some(to) = decision.hand_over {
-            return self.hand_over(view, to).await;
+            return Some(self.hand_over(view, to).await);
         }
         self.tracker.awaits(operation.id, &decision.awaiting);
         self.tracker.gates(operation.id, decision.gates);
         self.send(decision.orders).await;
         self.run_checks(decision.run_checks).await;
-        Stepped::Waits(decision.awaiting)
+        Some(Stepped::Waits(decision.awaiting))
     }
 
     /// Whether anything comes of it but waiting.

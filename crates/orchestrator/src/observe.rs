@@ -37,9 +37,19 @@ impl Observer {
         topology: &Topology,
         look: Look,
     ) -> Arc<ClusterObservation> {
-        let names = topology.names().cloned().collect();
-        self.seen = Arc::default();
-        self.some(&names, look).await
+        self.others(topology, &BTreeSet::new(), look).await
+    }
+
+    /// Every other node, side by side, and of these what was seen just now.
+    pub(crate) async fn others(
+        &mut self,
+        topology: &Topology,
+        just_seen: &BTreeSet<NodeName>,
+        look: Look,
+    ) -> Arc<ClusterObservation> {
+        Arc::make_mut(&mut self.seen).retain(|name, _| just_seen.contains(name));
+        let others = topology.names().filter(|name| !just_seen.contains(*name));
+        self.some(&others.cloned().collect(), look).await
     }
 
     /// Some nodes, side by side; of the others what was seen before.

@@ -9,27 +9,13 @@ use std::sync::Arc;
 use evenkeel_interconnect::Look;
 use evenkeel_model::{Executor, NodeName, Operation, OperationState, Request, TaskState, Topology};
 
-/// Whom to look at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Scope {
-    /// All nodes.
-    Everyone,
-    /// These; what was seen of the others a moment ago has to do for waiting.
-    Some(BTreeSet<NodeName>),
-}
-
-impl Scope {
-    /// Of a round in which nothing but these operations is open.
-    pub(crate) fn of(open: &[&Operation], topology: &Topology) -> Self {
-        let mut all = BTreeSet::new();
-        for operation in open {
-            match concerned(operation, topology) {
-                Some(nodes) => all.extend(nodes),
-                None => return Self::Everyone,
-            }
-        }
-        Self::Some(all)
+/// Those to look at while nothing but these operations is open; none where that may be anybody.
+pub(crate) fn nearby(open: &[&Operation], topology: &Topology) -> Option<BTreeSet<NodeName>> {
+    let mut all = BTreeSet::new();
+    for operation in open {
+        all.extend(concerned(operation, topology)?);
     }
+    Some(all)
 }
 
 /// How far the nodes look: whether members answer one another is asked before an update's plan is made, and

@@ -242,7 +242,7 @@ impl Agent {
                 generation,
                 coordinator,
             } => {
-                info!(%generation, %coordinator, "a coordinator introduces itself");
+                info!(%generation, %coordinator, "{coordinator} introduces itself as the coordinator");
                 self.install(generation)
             }
             AgentRequest::Start { order } => self.start(*order).await,

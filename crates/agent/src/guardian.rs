@@ -94,7 +94,7 @@ async fn serve_alone(inner: &Inner, pair: &PairState) -> Result<(), DbError> {
         None => remember(inner, &memory),
     };
     if earlier.is_none() {
-        warn!(target: SERVES_ALONE, partner = %pair.partner.node, "the partner is fenced: this node serves alone");
+        warn!(target: SERVES_ALONE, partner = %pair.partner.node, "{} is fenced: this node serves alone", pair.partner.node);
     }
     let outcome = match tokio::time::timeout(parts.bounds.act, parts.platform.serve_alone()).await {
         Ok(Ok(())) => "it serves both nodes' pools".to_owned(),

@@ -49,8 +49,7 @@ pub(crate) struct ClusterArgs {
         global = true,
         env = "EVENKEEL_PROFILE",
         hide_env_values = true,
-        value_name = "NAME",
-        conflicts_with_all = ["local"]
+        value_name = "NAME"
     )]
     pub(crate) profile: Option<String>,
     /// User of the REST API.
@@ -250,7 +249,11 @@ pub(crate) enum Image {
     /// Pause the update at the next pause point.
     PauseUpdate,
     /// Go on with a paused update.
-    ResumeUpdate,
+    ResumeUpdate {
+        /// Show progress until the update has ended or paused.
+        #[arg(long)]
+        watch: bool,
+    },
     /// End a paused update.
     CancelUpdate,
     /// Show the installed versions and the state of the update.

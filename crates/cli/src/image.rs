@@ -62,7 +62,11 @@ pub(crate) fn run(client: &Client, command: Image, json: bool) -> Result<(), Sto
             let text = "The update pauses at the next pause point.";
             act(client, "pause", json, text)
         }
-        Image::ResumeUpdate => act(client, "resume", json, "The update goes on."),
+        Image::ResumeUpdate { watch: false } => act(client, "resume", json, "The update goes on."),
+        Image::ResumeUpdate { watch: true } => {
+            request(client, "resume")?;
+            watched(client, json)
+        }
         Image::CancelUpdate => {
             let text = "The update ends as soon as high availability is back; `evenkeel explain` then says how it left the cluster.";
             act(client, "cancel", json, text)
@@ -90,9 +94,13 @@ fn delete(client: &Client, version: &str, json: bool) -> Result<(), Stop> {
 }
 
 fn act(client: &Client, action: &str, json: bool, text: &str) -> Result<(), Stop> {
-    let path = format!("{SOFTWARE}?action={action}");
-    let job = client.change(&Method::PATCH, &path, Some(&json!({})))?;
+    let job = request(client, action)?;
     say(&job, json, text)
+}
+
+fn request(client: &Client, action: &str) -> Result<Job, Stop> {
+    let path = format!("{SOFTWARE}?action={action}");
+    Ok(client.change(&Method::PATCH, &path, Some(&json!({})))?)
 }
 
 fn validate(client: &Client, version: &str, json: bool) -> Result<(), Stop> {
@@ -152,6 +160,11 @@ fn start(client: &Client, update: &Update, json: bool) -> Result<(), Stop> {
         let text = "The update runs; `evenkeel image show-update-progress` shows how far it is.";
         return say(&job, json, text);
     }
+    watched(client, json)
+}
+
+/// Shows the update until it has ended or paused.
+fn watched(client: &Client, json: bool) -> Result<(), Stop> {
     let end = watch::watch(client)?;
     if json {
         print_json(&client.get(SOFTWARE)?)?;

@@ -180,12 +180,13 @@ fn an_interrupt_at_a_password_prompt_leaves_the_terminal_as_it_was() {
 #[test]
 fn another_cluster_cannot_be_named_to_the_daemon_of_this_controller() {
     let config = tempfile::tempdir().unwrap();
-    let cases: [&[&str]; 5] = [
+    let cases: [&[&str]; 6] = [
         &["--url", "https://prod", "cluster", "show"],
         &["cluster", "remove", "n2", "--url", "https://prod"],
         &["--lab", "/lab", "cluster", "show"],
         &["--profile", "prod", "cluster", "show"],
         &["audit", "--local", "--url", "https://prod"],
+        &["audit", "--local", "--profile", "prod"],
     ];
     for args in cases {
         let done = evenkeel(config.path(), args).output().unwrap();
@@ -197,4 +198,9 @@ fn another_cluster_cannot_be_named_to_the_daemon_of_this_controller() {
     asked.env("EVENKEEL_URL", "https://prod");
     let said = fails(asked);
     assert!(!said.contains("cannot be given"), "{said}");
+    // What is typed counts more than what the environment says.
+    let mut asked = evenkeel(config.path(), &["audit", "--local=/nowhere/local.sock"]);
+    asked.env("EVENKEEL_PROFILE", "prod");
+    let said = fails(asked);
+    assert!(said.contains("/nowhere/local.sock"), "{said}");
 }

@@ -77,7 +77,10 @@ impl Unpacker {
             if let Some(error) = failed {
                 let why = chain(&error);
                 if why != told {
-                    tracing::warn!(why, "cannot take firmware out of a package; trying again");
+                    tracing::warn!(
+                        why,
+                        "cannot take firmware out of a package; trying again: {why}"
+                    );
                     told = why;
                 }
                 tokio::time::sleep(pause).await;
@@ -106,7 +109,7 @@ impl Unpacker {
                 }
                 Err(Failed::Stage { source, .. }) if is_final(&source) => {
                     let why = format!("{path}: {}", chain(&source));
-                    tracing::warn!(why, "firmware of a package is refused");
+                    tracing::warn!(why, "firmware of a package is refused: {why}");
                     unpacked.refused.push(why);
                 }
                 Err(error) => return Err(error),

@@ -149,7 +149,10 @@ impl RestCertificate {
             return false;
         };
         if let Some(days) = few_days(loaded.facts.not_after, self.clock.as_ref()) {
-            tracing::warn!(days, "the REST API's certificate runs out; replace it");
+            tracing::warn!(
+                days,
+                "the REST API's certificate runs out in {days} days; replace it"
+            );
         }
         true
     }

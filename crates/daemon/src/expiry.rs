@@ -38,7 +38,7 @@ pub(crate) async fn warn_daily(files: IdentityFiles, clock: Arc<dyn Clock>) {
             tracing::warn!(
                 what,
                 days,
-                "runs out, and nodes will not speak to each other then; how it is replaced without a restart: \"Certificates\" in \
+                "{what} runs out in {days} days, and nodes will not speak to each other then; how it is replaced without a restart: \"Certificates\" in \
                  operations.md"
             );
         }

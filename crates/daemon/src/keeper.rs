@@ -108,7 +108,7 @@ impl Keeper {
             };
             let told = error.to_string();
             if earlier.is_none_or(|earlier| earlier.told != told) {
-                tracing::warn!(package = %digest, why = told, "cannot pull a package; trying again");
+                tracing::warn!(package = %digest, why = told, "cannot pull package {digest}; trying again: {told}");
             }
             let pause = earlier.map_or(RETRY, |earlier| (earlier.pause * 2).min(RETRY_MOST));
             let next = Instant::now() + pause;
@@ -226,12 +226,12 @@ impl Keeper {
         let deleted = tokio::task::spawn_blocking(move || delete(&store, digest)).await;
         match deleted {
             Ok(Ok(_)) => {
-                tracing::info!(package = %digest, "package removed");
+                tracing::info!(package = %digest, "package {digest} is removed");
                 Ok(())
             }
             Ok(Err(error)) => {
                 let error = chain(&error);
-                tracing::warn!(package = %digest, error, "cannot remove a package");
+                tracing::warn!(package = %digest, error, "cannot remove package {digest}: {error}");
                 Err(error)
             }
             Err(error) => {

@@ -52,7 +52,7 @@ impl LateRecord {
     fn note(&self, why: String) {
         let mut last = self.why.lock().unwrap_or_else(PoisonError::into_inner);
         if *last != why {
-            tracing::warn!(why, "the record cannot be opened; trying again");
+            tracing::warn!(why, "the record cannot be opened; trying again: {why}");
             *last = why;
         }
     }

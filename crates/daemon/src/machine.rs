@@ -32,7 +32,7 @@ pub(crate) async fn open(settings: &NodeSettings) -> Result<(Machine, BootId)> {
             match connect(settings).await {
                 Ok(machine) => return machine,
                 Err(error) => {
-                    tracing::warn!(%error, "the machine does not answer yet");
+                    tracing::warn!(%error, "the machine does not answer yet: {error}");
                     tokio::time::sleep(RETRY).await;
                 }
             }

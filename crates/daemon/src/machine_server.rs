@@ -81,7 +81,7 @@ async fn reach(settings: &NodeSettings) -> Machine {
             Err(error) => {
                 let error = error.to_string();
                 if error != last {
-                    tracing::warn!(error, "the machine does not answer yet");
+                    tracing::warn!(error, "the machine does not answer yet: {error}");
                     last = error;
                 }
                 sleep(RETRY).await;

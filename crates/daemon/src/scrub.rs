@@ -147,7 +147,7 @@ impl Scrubber {
         });
         match scrubbed.await {
             Ok(Ok(ScrubOutcome::Whole)) => {
-                tracing::info!(package = %digest, "a stored package is as it was");
+                tracing::info!(package = %digest, "package {digest} is as it was");
                 memory.age_ms.insert(digest, 0);
             }
             Ok(Ok(ScrubOutcome::Damaged { why, copy })) => {
@@ -212,7 +212,7 @@ impl Scrubber {
             }
             let is_back = damaged.told && self.store.get(*digest).is_some();
             if is_back && self.tell(*digest, CopyState::Restored).await {
-                tracing::info!(package = %digest, "a damaged package is whole again");
+                tracing::info!(package = %digest, "package {digest}, which was damaged, is whole again");
                 over.push(*digest);
             }
         }

@@ -9,9 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Digest, NodeId, NodeName, UserName};
+use crate::id::{Digest, LifName, NodeId, NodeName, UserName};
 use crate::time::WallTime;
-use crate::topology::{NodeConfig, Topology, TopologyError};
+use crate::topology::{LifConfig, NodeConfig, Topology, TopologyError};
 
 /// Tokens that are open at once: more than anybody installs machines at the same time.
 pub const MAX_OFFERS: usize = 16;
@@ -158,18 +158,26 @@ pub enum MembershipError {
     #[error("the cluster has a node {0} already")]
     NameTaken(NodeName),
     /// So do keys.
-    #[error("{0} has the same key: a copied disk, perhaps")]
+    #[error("node {0} has the same key: a copied disk, perhaps")]
     KeyTaken(NodeName),
     /// Two nodes cannot listen there.
-    #[error("{node} has the address {address} already")]
+    #[error("node {node} has the address {address} already")]
     AddressTaken {
         /// Who has it.
         node: NodeName,
         /// The address.
         address: String,
     },
+    /// LIFs are told apart by their names.
+    #[error("node {node} has a LIF {lif} already")]
+    LifTaken {
+        /// Who has it.
+        node: NodeName,
+        /// Its name.
+        lif: LifName,
+    },
     /// It has one.
-    #[error("{node} has the partner {partner} already")]
+    #[error("node {node} has the partner {partner} already")]
     HasPartner {
         /// The node that is wished for.
         node: NodeName,
@@ -177,7 +185,7 @@ pub enum MembershipError {
         partner: NodeName,
     },
     /// It wishes for another one.
-    #[error("{node} waits for {wishes} as its partner, not for {found}")]
+    #[error("node {node} waits for {wishes} as its partner, not for {found}")]
     OtherWish {
         /// The candidate.
         node: NodeName,
@@ -190,7 +198,7 @@ pub enum MembershipError {
     #[error("the cluster has no node {0}")]
     NoNode(NodeName),
     /// The machine whose place was to be taken is not there any more.
-    #[error("{0} was replaced meanwhile by another machine")]
+    #[error("node {0} was replaced meanwhile by another machine")]
     ReplacedMeanwhile(NodeName),
     /// Too many tokens.
     #[error("{MAX_OFFERS} tokens are open; wait until one is used or runs out")]
@@ -350,6 +358,11 @@ impl Topology {
             if let Some(address) = asked.into_iter().find(|it| taken.contains(it)) {
                 let (node, address) = (node.name.clone(), address.clone());
                 return Err(MembershipError::AddressTaken { node, address });
+            }
+            let has = |lif: &&LifConfig| node.lifs.iter().any(|its| its.name == lif.name);
+            if let Some(lif) = entry.node.lifs.iter().find(has) {
+                let (node, lif) = (node.name.clone(), lif.name.clone());
+                return Err(MembershipError::LifTaken { node, lif });
             }
         }
         Ok(())

@@ -129,6 +129,16 @@ fn what_does_not_fit_is_refused() {
         matches!(taken, MembershipError::AddressTaken { .. }),
         "{taken}"
     );
+    let lif = |name: &str| LifConfig {
+        name: name.parse().unwrap(),
+        address: "192.0.2.9:2049".to_owned(),
+    };
+    let mut with_lif = one.clone();
+    with_lif.nodes[0].lifs = vec![lif("data1")];
+    let mut same_lif = node(2, 2, None);
+    same_lif.lifs = vec![lif("data2"), lif("data1")];
+    let taken = refused(&with_lif, entrant(102, same_lif, 2), 1);
+    assert_eq!(taken.to_string(), "node n1 has a LIF data1 already");
     let mut same_name = node(1, 2, None);
     (same_name.interconnect, same_name.rest) = ("a:1".to_owned(), "a:2".to_owned());
     let taken = refused(&one, entrant(102, same_name, 2), 1);

@@ -289,7 +289,7 @@ impl<'a> Coordination<'a> {
                     self.installed.insert(node);
                 }
                 Some(AgentResponse::Refused { reason, stale }) => {
-                    tracing::warn!(%node, reason, ?stale, "a node refuses this coordinator");
+                    tracing::warn!(%node, reason, ?stale, "{node} refuses this coordinator: {reason}");
                 }
                 Some(_) | None => {}
             }
@@ -441,7 +441,7 @@ impl<'a> Coordination<'a> {
             CommitError::Append(
                 error @ (AppendError::Unavailable(_) | AppendError::Unknown(_)),
             ) => {
-                tracing::warn!(%operation, %error, "the record did not take an append");
+                tracing::warn!(%operation, %error, "the record did not take an append: {error}");
                 sleep(RECORD_PAUSE).await;
                 Stepped::Again
             }
@@ -449,7 +449,7 @@ impl<'a> Coordination<'a> {
             | CommitError::Append(
                 AppendError::TooLarge { .. } | AppendError::Invalid(_),
             )) => {
-                tracing::error!(%operation, %error, "a decision cannot be recorded");
+                tracing::error!(%operation, %error, "a decision cannot be recorded: {error}");
                 sleep(IDLE_LOOK).await;
                 Stepped::Waits(vec![self.unrecordable(operation, &error)])
             }
@@ -472,7 +472,7 @@ impl<'a> Coordination<'a> {
             Ok(_) => Stepped::Left(Left::HandedOver { to }),
             Err(AppendError::Fenced { .. }) => Stepped::Left(Left::Fenced),
             Err(error) => {
-                tracing::info!(%error, "the hand-over was not recorded");
+                tracing::info!(%error, "the hand-over was not recorded: {error}");
                 sleep(RECORD_PAUSE).await;
                 Stepped::Again
             }
@@ -484,7 +484,7 @@ impl<'a> Coordination<'a> {
         let asked = orders.into_iter().map(|(node, order)| async move {
             let answer = self.call(&node, AgentRequest::RunChecks { order }).await;
             if let Some(AgentResponse::Refused { reason, .. }) = answer {
-                tracing::warn!(%node, reason, "a node does not run the package's checks");
+                tracing::warn!(%node, reason, "{node} does not run the package's checks: {reason}");
             }
         });
         join_all(asked).await;
@@ -517,7 +517,7 @@ impl<'a> Coordination<'a> {
                         .for_each(|report| self.tracker.report(report));
                 }
                 Some(AgentResponse::Refused { reason, stale }) => {
-                    tracing::warn!(%agent, ?key, reason, ?stale, "an order was refused");
+                    tracing::warn!(%agent, ?key, reason, ?stale, "{agent} refuses an order: {reason}");
                 }
                 Some(_) | None => {}
             }

@@ -108,7 +108,8 @@ impl Orchestrator {
             match self.stand(&mut heir_seen).await {
                 Ok(Some(generation)) => {
                     let left = self.coordinate(generation, &mut stop).await;
-                    tracing::info!(%generation, why = left.why(), "no longer the coordinator");
+                    let why = left.why();
+                    tracing::info!(%generation, why, "no longer the coordinator: {why}");
                     self.role.send_replace(Role::default());
                     self.leave(left).await;
                 }
@@ -134,7 +135,7 @@ impl Orchestrator {
                 return false;
             }
             if let Some(why) = &hindered {
-                tracing::warn!(why, "this node cannot coordinate");
+                tracing::warn!(why, "this node cannot coordinate: {why}");
             }
             let at = self.parts.clock.wall();
             *role = Role::Follower {

@@ -87,7 +87,7 @@ impl Run {
         let TaskKey {
             operation, task, ..
         } = key;
-        info!(target: TASK_BEGINS, %operation, %task, %node, action, "task begins");
+        info!(target: TASK_BEGINS, %operation, %task, %node, action, "{action} of {node} begins");
         let result = match self.resumed > self.bounds().resumes {
             true => Err(self.given_up()),
             false => self.work().await,
@@ -95,7 +95,7 @@ impl Run {
         let end = match result {
             Ok(how) => TaskEnd::Done { how },
             Err(error) => {
-                warn!(target: TASK_FAILED, %operation, %task, %node, action, "task failed: {error}");
+                warn!(target: TASK_FAILED, %operation, %task, %node, action, "{action} of {node} failed: {error}");
                 TaskEnd::Failed { error }
             }
         };
@@ -103,7 +103,7 @@ impl Run {
             self.say(&format!("the result cannot be written down: {error}"), 0, 0);
             tokio::time::sleep(JOURNAL_PAUSE).await;
         }
-        info!(target: TASK_ENDED, %operation, %task, %node, action, ?end, "task ended");
+        info!(target: TASK_ENDED, %operation, %task, %node, action, ?end, "{action} of {node} ended");
         lock(&self.inner).remove(&self.order.key);
     }
 

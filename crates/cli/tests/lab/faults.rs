@@ -17,8 +17,8 @@ fn a_bad_image_falls_back_and_the_update_stands_still_with_a_reason() {
     let explained = lab.ok(&["explain"]);
     assert!(explained.contains("node1"), "{explained}");
     lab.ok(&["lab", "fault", "bad-image", "node1", "--clear"]);
-    lab.ok(&["image", "resume-update"]);
-    assert_eq!(lab.settled(), "completed", "{}", lab.tail());
+    lab.ok(&["image", "resume-update", "--watch"]);
+    assert_eq!(lab.state().as_deref(), Some("completed"), "{}", lab.tail());
     assert!(lab.versions().values().all(|version| version == "2.0"));
     lab.assert_no_harm();
 }

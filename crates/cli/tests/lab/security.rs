@@ -139,6 +139,7 @@ fn users_are_made_kept_to_their_role_and_noted_on_every_node() {
     let local = format!("--local={}", socket.display());
     let reset = evenkeel()
         .args(["user", "role", "deploy", "readonly", &local])
+        .env("EVENKEEL_PROFILE", "some-other-cluster")
         .output()
         .unwrap();
     assert!(reset.status.success(), "{}", said(&reset));

@@ -81,7 +81,7 @@ impl Resident {
             daemon: statement.daemon.clone(),
         };
         let topology = self.parts.front.admit_node(&entrant, &release).await?;
-        tracing::info!(node = %name, "let a node in");
+        tracing::info!(node = %name, "let node {name} in");
         self.welcome(&topology, &name, certificate)
     }
 

@@ -5,6 +5,9 @@ use std::net::IpAddr;
 use evenkeel_api::{ApiError, Code, NewNode};
 use evenkeel_model::{LifConfig, NodeConfig, NodeId, NodeName, NodeSettings};
 
+/// Longest name of a cluster, a site and the like, in characters: tables show them.
+pub(super) const WORD_MAX: usize = 64;
+
 /// The node as it wants to be known.
 pub(super) fn describe(
     settings: &NodeSettings,
@@ -30,27 +33,41 @@ pub(super) fn describe(
             .map(|feature| Ok(word("feature", Some(feature))?.unwrap_or_default()))
             .collect::<Result<_, ApiError>>()?,
         site: word("site", new.site.as_deref())?,
-        lifs: new
-            .lifs
-            .iter()
-            .map(|lif| named_lif(lif))
-            .collect::<Result<_, _>>()?,
+        lifs: named_lifs(&new.lifs)?,
     })
+}
+
+fn named_lifs(texts: &[String]) -> Result<Vec<LifConfig>, ApiError> {
+    let mut lifs: Vec<LifConfig> = Vec::new();
+    for text in texts {
+        let lif = named_lif(text)?;
+        if lifs.iter().any(|known| known.name == lif.name) {
+            return Err(invalid("lif", &format!("there are two named {}", lif.name)));
+        }
+        lifs.push(lif);
+    }
+    Ok(lifs)
 }
 
 fn invalid(field: &str, error: &dyn std::fmt::Display) -> ApiError {
     ApiError::with(Code::InvalidField, format!("{field}: {error}.")).target(field)
 }
 
-/// What is shown in tables and matched by packages: something, on one line.
+/// What is shown in tables and matched by packages.
 fn word(field: &str, text: Option<&str>) -> Result<Option<String>, ApiError> {
     match text {
-        Some(text) if text.trim().is_empty() || text.chars().any(char::is_control) => Err(invalid(
+        Some(text) if !is_shown_whole(text) => Err(invalid(
             field,
-            &format!("{text:?} is empty, or holds a control character"),
+            &format!("{text:?} is not one line of 1 to {WORD_MAX} characters that can be seen"),
         )),
         text => Ok(text.map(ToOwned::to_owned)),
     }
+}
+
+/// Whether a table shows all of it, as what it is: letters and digits of any script, and what else ASCII prints.
+pub(super) fn is_shown_whole(text: &str) -> bool {
+    let is_shown = |c: char| c == ' ' || c.is_ascii_graphic() || c.is_alphanumeric();
+    !text.trim().is_empty() && text.chars().count() <= WORD_MAX && text.chars().all(is_shown)
 }
 
 /// Where one node can reach another: an address of one machine, or a host name. Without brackets, and without a port.
@@ -171,7 +188,20 @@ mod tests {
             Some("nvme")
         );
         assert_eq!(word("site", None).unwrap(), None);
-        for wrong in ["", " ", "a\nb", "\u{1b}[31m"] {
+        assert_eq!(
+            word("site", Some("Zürich 3, Halle ä")).unwrap().as_deref(),
+            Some("Zürich 3, Halle ä")
+        );
+        let long = "x".repeat(65);
+        for wrong in [
+            "",
+            " ",
+            "a\nb",
+            "\u{1b}[31m",
+            "a\u{200b}",
+            "\u{202e}a",
+            &long,
+        ] {
             assert!(word("feature", Some(wrong)).is_err(), "{wrong:?}");
         }
     }
@@ -185,5 +215,7 @@ mod tests {
         for wrong in ["data1", "data1=10.0.0.9", "=1.2.3.4:5", "data1=x:99999"] {
             assert!(named_lif(wrong).is_err(), "{wrong}");
         }
+        let twice = ["data1=10.0.0.9:2049", "data1=10.0.0.8:2049"].map(str::to_owned);
+        assert!(named_lifs(&twice[..1]).is_ok() && named_lifs(&twice).is_err());
     }
 }

@@ -53,7 +53,8 @@ pub(super) async fn join(lobby: &Lobby, asked: &JoinCluster) -> Result<Welcome, 
     })?;
     pki.publish(&staged)
         .map_err(|error| trouble("join", &error))?;
-    tracing::info!(cluster = welcome.cluster, partner = ?welcome.partner, "joined a cluster");
+    let name = &welcome.cluster;
+    tracing::info!(cluster = name, partner = ?welcome.partner, "joined cluster {name}");
     Ok(welcome)
 }
 

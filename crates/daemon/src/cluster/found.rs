@@ -10,13 +10,10 @@ use evenkeel_model::{Bootstrap, ClusterId, NodeId, Seq, StreamId, Topology, User
 use evenkeel_record::{AppendError, View};
 
 use super::answer::{conflict, trouble};
-use super::describe::describe;
+use super::describe::{WORD_MAX, describe, is_shown_whole};
 use super::lobby::Lobby;
 use super::pki::Pki;
 use crate::bootstrap;
-
-/// Longest name of a cluster, in characters: it is shown in tables.
-const NAME_MAX: usize = 64;
 
 /// Begins a cluster. Safe to repeat.
 pub(super) async fn found(lobby: &Lobby, asked: &InitCluster) -> Result<(), ApiError> {
@@ -38,9 +35,10 @@ pub(super) async fn found(lobby: &Lobby, asked: &InitCluster) -> Result<(), ApiE
     }
     pki.publish(&staged)
         .map_err(|error| trouble("begin", &error))?;
+    let name = &asked.name;
     tracing::info!(
-        cluster = asked.name,
-        "began a cluster, of which this is the first node"
+        cluster = name,
+        "began cluster {name}, of which this is the first node"
     );
     Ok(())
 }
@@ -102,13 +100,12 @@ pub(super) async fn repeated(pki: &Pki, asked: &InitCluster) -> Result<Option<()
 }
 
 fn check_name(name: &str) -> Result<(), ApiError> {
-    let is_fine = !name.trim().is_empty()
-        && name.chars().count() <= NAME_MAX
-        && !name.chars().any(char::is_control);
-    match is_fine {
+    match is_shown_whole(name) {
         true => Ok(()),
         false => {
-            let text = format!("A cluster's name is one line of at most {NAME_MAX} characters.");
+            let text = format!(
+                "A cluster's name is one line of 1 to {WORD_MAX} characters that can be seen."
+            );
             Err(ApiError::with(Code::InvalidField, text).target("name"))
         }
     }

@@ -114,9 +114,7 @@ pub(super) fn renew(
     pki.write_certificate(&pki.sign(&settings.node, &key, now)?)?;
     identity.replace(&TlsIdentity::load(&settings.identity())?);
     let until = facts(&pki.certificate())?.not_after;
-    tracing::info!(
-        until = WallTime::from_unix_seconds(until).to_api(),
-        "renewed this node's certificate"
-    );
+    let until = WallTime::from_unix_seconds(until).to_api();
+    tracing::info!(until, "renewed this node's certificate, until {until}");
     Ok(())
 }

@@ -354,7 +354,7 @@ impl Resident {
             .remove_nodes(&names)
             .await
             .map_err(refused)?;
-        tracing::info!(?names, "removed nodes");
+        tracing::info!(?names, "removed nodes: {names:?}");
         Ok(self.shown().await)
     }
 

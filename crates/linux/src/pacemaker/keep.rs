@@ -74,7 +74,7 @@ impl Keeper {
         if self.pacemaker.note_trouble(trouble.clone())
             && let Some(error) = trouble
         {
-            warn!(%error, "this node's part in its pair waits");
+            warn!(%error, "this node's part in its pair waits: {error}");
         }
         pause
     }

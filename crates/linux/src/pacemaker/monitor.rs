@@ -243,10 +243,24 @@ fn failures(section: Node<'_, '_>) -> Vec<Failure> {
         node: text(element, ["node", "node"]),
         why: match text(element, ["exitreason", "exitreason"]) {
             reason if reason.is_empty() => text(element, ["exitstatus", "status"]),
-            reason => reason,
+            reason => unescaped(&reason),
         },
     });
     failures.collect()
+}
+
+/// `crm_mon` 2.1.5 escapes exit reasons twice. One that has none of these words is as it was.
+fn unescaped(reason: &str) -> String {
+    let words = [
+        ("&apos;", "'"),
+        ("&quot;", "\""),
+        ("&lt;", "<"),
+        ("&gt;", ">"),
+        ("&amp;", "&"),
+    ];
+    words
+        .iter()
+        .fold(reason.to_owned(), |text, (word, c)| text.replace(word, c))
 }
 
 fn bans(section: Node<'_, '_>) -> Result<Vec<Ban>, String> {

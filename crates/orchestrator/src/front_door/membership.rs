@@ -184,6 +184,7 @@ fn refused(error: MembershipError) -> Refusal {
             code::DUPLICATE,
             " Say which address others reach the new node at: --address.",
         ),
+        MembershipError::LifTaken { .. } => (code::DUPLICATE, " Choose another name: --lif."),
         MembershipError::HasPartner { .. } | MembershipError::OtherWish { .. } => (
             code::INVALID_VALUE,
             " Both nodes of a pair must name each other, or one of them nobody.",

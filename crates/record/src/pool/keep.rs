@@ -49,7 +49,12 @@ pub(super) async fn keep(pool: Arc<Pool>, mut seats: watch::Receiver<Option<Seat
 async fn sit(pool: &Pool, taken: Taken, seat: &Seat, seats: &mut watch::Receiver<Option<Seat>>) {
     if let Some(before) = taken.record.held_before() {
         let (node, in_order) = (&before.node, before.released);
-        tracing::info!(%node, in_order, "this node holds the record on the pair's pool; who held it before");
+        let how = if in_order {
+            "in order"
+        } else {
+            "without a word"
+        };
+        tracing::info!(%node, in_order, "this node holds the record on the pair's pool; {node} held it before, and left it {how}");
     } else {
         tracing::info!("this node holds the record on the pair's pool, as the first one");
     }

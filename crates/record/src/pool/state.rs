@@ -133,7 +133,7 @@ impl Pool {
         };
         tracing::info!(
             why = now,
-            "this node does not hold the record on the pair's pool"
+            "this node does not hold the record on the pair's pool: {now}"
         );
         let why = now.to_owned();
         *state = State::Stands { why, since };

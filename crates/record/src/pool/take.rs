@@ -92,10 +92,7 @@ async fn ask_partner(pool: &Pool) -> Result<(), String> {
             "{partner} says that it has the record open: if the pool is mounted on both nodes, unmount it on one of them at once"
         )),
         Ok(other) => {
-            tracing::warn!(
-                ?other,
-                "the partner does not say whether it holds the record"
-            );
+            tracing::warn!(?other, "{partner} does not say whether it holds the record");
             Ok(())
         }
         Err(why) => {

@@ -182,7 +182,7 @@ async fn a_takeover_by_which_a_pool_is_served_by_nobody_is_taken_back() {
         let fake = Fake::new();
         fake.state().broken = vec!["a_data1"];
         taker(&fake).take_over(&takeover(1)).await.unwrap();
-        let reason = "pool a_data1 is not served by ctl-b: the action a_data1_disk_start_0 failed on ctl-b (no disk)";
+        let reason = "pool a_data1 is not served by ctl-b: the action a_data1_disk_start_0 failed on ctl-b (no 'disk')";
         let standing = pair(&fake).await.transition.unwrap();
         assert_eq!(standing.stage, TransitionStage::TakingOver);
         assert_eq!(standing.trouble.as_deref(), Some(reason));

@@ -254,7 +254,7 @@ impl State {
         // Found out only where it was to run there.
         let away = self.broken.iter().filter(|_| self.standby("ctl-a"));
         let failures: Vec<String> = away
-            .map(|pool| format!("<failure op_key=\"{pool}_disk_start_0\" node=\"ctl-b\" exitstatus=\"not installed\" exitreason=\"no disk\"/>"))
+            .map(|pool| format!("<failure op_key=\"{pool}_disk_start_0\" node=\"ctl-b\" exitstatus=\"not installed\" exitreason=\"no &amp;apos;disk&amp;apos;\"/>"))
             .collect();
         let fences = self.fenced.as_ref().map(|node| format!("<fence_history><fence_event action=\"off\" target=\"{node}\" status=\"success\" completed=\"2026-01-01 00:00:00Z\"/></fence_history>"));
         format!(

@@ -203,7 +203,7 @@ impl<'a> Coordination<'a> {
         self.looked_around = Some(Instant::now());
         let seen = (&*seen, Sight::Everyone);
         let stepped = self.steps(view, &topology, seen, &open).await;
-        stepped.unwrap_or(Stepped::Again)
+        stepped.expect("upon a look at everyone anything may be done")
     }
 
     /// The nodes to look at first, if all were looked at lately.
@@ -213,8 +213,8 @@ impl<'a> Coordination<'a> {
         nearby(open, topology).filter(|_| looked_around)
     }
 
-    /// Takes the operations one step further, until something is appended for one. Nothing is done, and none told, if it would be
-    /// done upon a look at some nodes only.
+    /// Takes the operations one step further, until something is appended for one. None at the first one of which more than a look
+    /// at some nodes is asked.
     async fn steps(
         &mut self,
         view: &View,

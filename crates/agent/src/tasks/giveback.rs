@@ -92,8 +92,10 @@ fn preconditions(run: &Run, pair: &PairState) -> Result<(), TaskError> {
         ));
     }
     let before = pair.transition.as_ref().and_then(|t| t.boot_before);
+    // The engine gives back by itself what it takes back, also to the boot that was taken over.
+    let begun = pair.transition.as_ref().map(|t| t.stage) == Some(TransitionStage::GivingBack);
     match pair.partner.boot_id {
-        Some(boot) if Some(boot) != before => {}
+        Some(boot) if begun || Some(boot) != before => {}
         Some(_) | None => {
             let message = format!("{node} has not booted since it was taken over");
             return Err(transient(message, format!("See that {node} boots.")));

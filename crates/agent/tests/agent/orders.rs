@@ -313,6 +313,26 @@ async fn a_takeover_that_the_engine_undoes_says_why_once_the_node_serves_again()
     );
 }
 
+/// The engine gives back by itself what it has taken back: the giveback ends that, whatever boot the node is in.
+#[tokio::test(start_paused = true)]
+async fn a_giveback_that_the_engine_has_begun_in_the_old_boot_is_ended() {
+    let world = World::new();
+    ready(&world, &Action::Giveback);
+    let same_boot = |stage| {
+        let mut state = world.hardware.state();
+        let boot = state.a.boot;
+        let transition = state.transition.as_mut().unwrap();
+        (transition.boot_before, transition.stage) = (Some(boot), stage);
+    };
+    same_boot(TransitionStage::TakenOver);
+    let giveback = order_for(&Action::Giveback);
+    let failed = error(world.run("b", &giveback).await);
+    assert_eq!(failed.message, "a has not booted since it was taken over");
+    same_boot(TransitionStage::GivingBack);
+    how(world.run("b", &again(&giveback)).await);
+    check_goal(&world, &Action::Giveback);
+}
+
 /// What `b` reports of an order that runs.
 async fn progress(world: &World, key: TaskKey) -> Progress {
     let answer = world.ask("b", AgentRequest::Reports { keys: vec![key] });

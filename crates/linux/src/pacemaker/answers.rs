@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use evenkeel_model::LifName;
 use evenkeel_platform::PlatformError;
+use futures_util::future::try_join_all;
 use serde::Deserialize;
 
 use super::layout::{Lif, Members};
@@ -26,19 +27,33 @@ pub(super) fn there(seen: &Seen) -> impl Iterator<Item = &Lif> {
     seen.layout.lifs.iter().filter(is_there)
 }
 
-/// Each of them answers from there. The error is about the first that does not.
-pub(super) async fn check(host: &Host, seen: &Seen) -> Result<(), PlatformError> {
+/// LIFs that do not answer from the partner.
+pub(super) struct Silence {
+    /// Which, and why that is known: a sentence about the first one.
+    pub(super) why: String,
+    /// All of them were taken over, and one of the partner's own answers: so this node and its network are well.
+    pub(super) is_of_taken: bool,
+}
+
+/// Asks each of them, side by side. The error is that this node cannot ask.
+pub(super) async fn ask(host: &Host, seen: &Seen) -> Result<Option<Silence>, PlatformError> {
     let Members { local, partner } = &seen.members;
-    for lif in there(seen) {
+    let asked = there(seen).map(|lif| async move {
+        let address = lif.address.ok_or_else(|| unread(&lif.name))?;
+        Ok((lif, address, silence(host, address).await?))
+    });
+    let answers: Vec<(&Lif, IpAddr, Option<String>)> = try_join_all(asked).await?;
+    let first = answers.iter().find_map(|(lif, address, why)| {
         let name = &lif.name;
-        let address = lif.address.ok_or_else(|| unread(name))?;
-        if let Some(why) = silence(host, address).await? {
-            return Err(unavailable(format!(
-                "LIF {name} ({address}) on {partner} does not answer {local}: {why}"
-            )));
-        }
-    }
-    Ok(())
+        let why = why.as_ref()?;
+        Some(format!(
+            "LIF {name} ({address}) on {partner} does not answer {local}: {why}"
+        ))
+    });
+    let own = answers.iter().filter(|(lif, ..)| lif.home == *partner);
+    let mut own = own.map(|(.., why)| why.is_none()).peekable();
+    let is_of_taken = own.peek().is_some() && own.all(|answers| answers);
+    Ok(first.map(|why| Silence { why, is_of_taken }))
 }
 
 fn unread(lif: &LifName) -> PlatformError {

@@ -8,9 +8,10 @@ use evenkeel_model::BootId;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
+use super::edit::Edit;
 use super::layout::Members;
 use super::mark::BOOT;
-use super::seen::Seen;
+use super::seen::{Doubt, Seen};
 use super::steps::{self, Duty};
 use super::{Pacemaker, calls};
 use evenkeel_platform::PlatformError;
@@ -21,11 +22,6 @@ const EVERY: Duration = Duration::from_millis(500);
 const AT_REST: Duration = Duration::from_secs(2);
 /// How long one turn may take: a look, and a change or the begin of a shutdown.
 const TURN: Duration = Duration::from_secs(20);
-/// A takeover by which something is served by nobody is taken back after this time. What only rests between two steps of the cluster's
-/// goes on within a second or two.
-const UNSERVED: Duration = Duration::from_secs(10);
-/// The same where the partner serves everything, and an address of its does not answer: networks may learn of a new place late.
-const UNREACHED: Duration = Duration::from_secs(60);
 /// A shutdown that was begun is given this long before it is asked for again.
 const SHUTDOWN: Duration = Duration::from_secs(60);
 
@@ -42,8 +38,8 @@ pub trait CleanReboot: Send + Sync {
 pub struct Keeper {
     pacemaker: Pacemaker,
     power: Arc<dyn CleanReboot>,
-    /// Since when there has been a reason to take the takeover back, and how long it is borne.
-    doubted: Mutex<Option<(Instant, Duration)>>,
+    /// What speaks against the takeover of this node, and since when.
+    doubted: Mutex<Option<(Doubt, Instant)>>,
 }
 
 impl Keeper {
@@ -84,20 +80,15 @@ impl Keeper {
         let Pacemaker { host, boot, .. } = &self.pacemaker;
         let seen = self.pacemaker.look().await?;
         let duty = steps::duty(&seen, *boot);
-        if !matches!(duty, Duty::TakeBack(_) | Duty::Leave(_)) {
-            self.doubt(None);
+        if !matches!(duty, Duty::TakeBack(..) | Duty::Leave(_)) {
+            self.believe();
         }
         match duty {
             Duty::Nothing if !seen.is_standby(&self.pacemaker.members.local) => return Ok(AT_REST),
             Duty::Nothing => {}
             Duty::Note(edits) => self.pacemaker.change(&seen, &edits).await?,
-            Duty::Leave(edits) => match self.pacemaker.check_answers(&seen).await {
-                Ok(()) => self.pacemaker.change(&seen, &edits).await?,
-                Err(PlatformError::Unavailable(why) | PlatformError::Refused(why)) => {
-                    self.take_back(&seen, (why, UNREACHED)).await?;
-                }
-            },
-            Duty::TakeBack(why) => self.take_back(&seen, (why, UNSERVED)).await?,
+            Duty::Leave(edits) => self.leave(&seen, &edits).await?,
+            Duty::TakeBack(why, doubt) => self.take_back(&seen, why, doubt).await?,
             Duty::TellBoot => {
                 info!(%boot, "this boot is told to the cluster");
                 calls::tell(host, BOOT, &boot.to_string()).await?;
@@ -111,29 +102,61 @@ impl Keeper {
         Ok(EVERY)
     }
 
-    /// Takes the takeover of this node back once there has been such a reason for so long. Until then the error is that reason.
-    async fn take_back(
-        &self,
-        seen: &Seen,
-        (why, after): (String, Duration),
-    ) -> Result<(), PlatformError> {
-        if self.doubt(Some(after)) < after {
-            return Err(PlatformError::Unavailable(why));
+    /// Notes that this node leaves, if the addresses on its partner answer it.
+    async fn leave(&self, seen: &Seen, edits: &[Edit]) -> Result<(), PlatformError> {
+        let silence = self.pacemaker.silence(seen).await;
+        if let Ok(Some(silence)) = &silence
+            && silence.is_of_taken
+        {
+            return self
+                .take_back(seen, silence.why.clone(), Doubt::Silent)
+                .await;
         }
-        let edits = steps::take_back(seen, self.pacemaker.boot, &why);
-        self.pacemaker.change(seen, &edits).await?;
-        let Members { local, partner } = &self.pacemaker.members;
-        warn!(%why, "{local} takes its takeover by {partner} back: {why}");
-        Ok(())
+        self.believe();
+        match silence? {
+            Some(silence) => Err(PlatformError::Unavailable(silence.why)),
+            None => self.pacemaker.change(seen, edits).await,
+        }
     }
 
-    /// Notes that there is a reason to take the takeover back that is borne for so long, or none. Says how long there has been.
-    fn doubt(&self, bearable: Option<Duration>) -> Duration {
+    /// Takes the takeover of this node back once this has spoken against it for too long. Until then the error says what does, unless
+    /// the cluster only rests.
+    async fn take_back(&self, seen: &Seen, why: String, doubt: Doubt) -> Result<(), PlatformError> {
+        if self.doubt(doubt) < bearable(doubt) {
+            return match doubt {
+                Doubt::Rests => Ok(()),
+                Doubt::Failed | Doubt::Retried | Doubt::Left | Doubt::Silent => {
+                    Err(PlatformError::Unavailable(why))
+                }
+            };
+        }
+        let edits = steps::take_back(seen, self.pacemaker.boot, &why);
+        let Members { local, partner } = &self.pacemaker.members;
+        warn!(%why, "{local} takes its takeover by {partner} back: {why}");
+        self.pacemaker.change(seen, &edits).await
+    }
+
+    /// How long that has spoken against the takeover, without another word between.
+    fn doubt(&self, doubt: Doubt) -> Duration {
         let mut doubted = self.doubted.lock().unwrap_or_else(PoisonError::into_inner);
-        *doubted = bearable.map(|bearable| match *doubted {
-            Some((since, same)) if same == bearable => (since, same),
-            Some(_) | None => (Instant::now(), bearable),
-        });
-        doubted.map_or(Duration::ZERO, |(since, _)| since.elapsed())
+        let same = doubted.filter(|(before, _)| *before == doubt);
+        let (_, since) = *doubted.insert(same.unwrap_or_else(|| (doubt, Instant::now())));
+        since.elapsed()
+    }
+
+    /// Nothing speaks against it.
+    fn believe(&self) {
+        *self.doubted.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// How long a takeover is borne that this speaks against.
+fn bearable(doubt: Doubt) -> Duration {
+    match doubt {
+        // Data is served by nobody. What only rests between two steps of the cluster's goes on within a second or two.
+        Doubt::Failed | Doubt::Left | Doubt::Rests => Duration::from_secs(10),
+        Doubt::Retried => Duration::from_secs(60),
+        // Networks may learn of an address's new place late.
+        Doubt::Silent => Duration::from_secs(60),
     }
 }

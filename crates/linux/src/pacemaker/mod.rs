@@ -11,7 +11,7 @@
 //! node tells the boot that it runs in, which is an attribute of its membership and nobody's decision (`attrd_updater`).
 //!
 //! What a node does for its own part, it does in [`Keeper::run`]: it tells its boot, and shuts down when it was taken over and the
-//! addresses that its partner has now answer it ([`answers`]).
+//! addresses that its partner has now answer it ([`answers`]). If that does not come about, it takes the takeover back.
 
 mod answers;
 mod calls;
@@ -43,6 +43,7 @@ use tokio::time::{Instant, sleep};
 
 pub use keep::{CleanReboot, Keeper};
 
+use self::answers::Silence;
 use self::foresee::Expect;
 use self::layout::Members;
 use self::seen::Seen;
@@ -147,15 +148,15 @@ impl Pacemaker {
         is_new
     }
 
-    /// The addresses on the partner answer this node.
-    async fn check_answers(&self, seen: &Seen) -> Result<(), PlatformError> {
+    /// The addresses on the partner that do not answer this node.
+    async fn silence(&self, seen: &Seen) -> Result<Option<Silence>, PlatformError> {
         match self.asking {
-            Asking::On => answers::check(&self.host, seen).await,
-            Asking::Off => Ok(()),
+            Asking::On => answers::ask(&self.host, seen).await,
+            Asking::Off => Ok(None),
         }
     }
 
-    /// The same, now or a while ago. Whoever asks at the same time shares one answer.
+    /// All of them answer, now or a while ago. Whoever asks at the same time shares one answer.
     async fn check_answers_of_late(&self, seen: &Seen) -> Result<(), PlatformError> {
         let there: Vec<LifName> = answers::there(seen).map(|lif| lif.name.clone()).collect();
         let mut answered = self.answered.lock().await;
@@ -165,7 +166,9 @@ impl Pacemaker {
             return Ok(());
         }
         *answered = None;
-        self.check_answers(seen).await?;
+        if let Some(silence) = self.silence(seen).await? {
+            return Err(PlatformError::Unavailable(silence.why));
+        }
         *answered = Some((Instant::now(), there));
         Ok(())
     }

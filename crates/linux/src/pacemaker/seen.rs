@@ -10,9 +10,24 @@ use super::cib::Cib;
 use super::hold;
 use super::layout::{Layout, Lif, Members, Pool};
 use super::mark::{self, BOOT, Mark, MarkStage, STANDBY};
-use super::monitor::{FenceStatus, Monitor, ServiceSeen};
+use super::monitor::{Failure, FenceStatus, Monitor, ServiceSeen};
 use super::vetoes;
 use super::xml::is_true;
+
+/// What speaks against a takeover that stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doubt {
+    /// Something does not start on the partner.
+    Failed,
+    /// The same, and the cluster is at it.
+    Retried,
+    /// The partner is not in the cluster any more.
+    Left,
+    /// Nothing has failed, and the cluster does nothing.
+    Rests,
+    /// The partner serves everything, and an address of what it has taken over does not answer.
+    Silent,
+}
 
 /// One look at the cluster: its configuration, and then its state.
 #[derive(Clone, Debug)]
@@ -224,25 +239,42 @@ impl Seen {
         Ok(())
     }
 
-    /// Why the partner of a node that was taken over does not serve everything: something has failed there, or nothing is being
-    /// done about it. A partner that is not up serves nothing, and what follows from that is another matter.
-    pub(super) fn unserved(&self, taken: &NodeName) -> Option<String> {
+    /// Why something of the pair is served by nobody while the partner of a taken node should serve it, and what that follows from.
+    /// A partner that may be alive and serving unseen, or was fenced, is another matter.
+    pub(super) fn unserved(&self, taken: &NodeName) -> Option<(String, Doubt)> {
         let by = self.members.other(taken);
         let missing = self.all_on(by).err()?;
-        if !self.monitor.is_up(by.as_str()) {
+        let partner = self.monitor.nodes.get(by.as_str())?;
+        if partner.unclean || partner.pending || self.is_fenced(by) {
             return None;
         }
-        let ids = self.layout.services();
-        let mut failures = self.monitor.failures.iter();
-        let failed = failures.find(|one| one.node == by.as_str() && ids.contains(one.resource()));
-        if let Some(failure) = failed {
-            return Some(format!("{missing}: {}", failure.text()));
+        if !partner.online {
+            return Some((format!("{missing}: {by} has left the cluster"), Doubt::Left));
         }
-        let is_moving = |id: &&str| {
-            let service = self.monitor.services.get(*id);
-            service.is_some_and(|service| service.pending.is_some())
+        // Also what has no home, as that which a pool needs.
+        let mut services = self.monitor.services.values();
+        let is_moving = services.any(|service| service.pending.is_some());
+        let own = self.layout.services();
+        let failed = self.failure_on(by, |id| own.contains(id));
+        let failed = failed.or_else(|| self.failure_on(by, |_| !is_moving));
+        match failed.map(|failure| format!("{missing}: {}", failure.text())) {
+            Some(why) if is_moving => Some((why, Doubt::Retried)),
+            Some(why) => Some((why, Doubt::Failed)),
+            None => (!is_moving).then_some((missing, Doubt::Rests)),
+        }
+    }
+
+    /// What has failed on a node and does not run there.
+    fn failure_on(&self, node: &NodeName, is_meant: impl Fn(&str) -> bool) -> Option<&Failure> {
+        let runs = |id: &str| {
+            let service = self.monitor.services.get(id);
+            service.and_then(|it| self.server(it)).as_ref() == Some(node)
         };
-        (!ids.iter().any(is_moving)).then_some(missing)
+        let mut failures = self.monitor.failures.iter();
+        failures.find(|one| {
+            let id = one.resource();
+            one.node == node.as_str() && is_meant(id) && !runs(id)
+        })
     }
 
     /// Nothing is left on a node.
@@ -331,7 +363,11 @@ impl Seen {
 
     fn ours(&self, node: &NodeName, mark: &Mark, stage: TransitionStage) -> Transition {
         let trouble = match stage {
-            TransitionStage::TakingOver | TransitionStage::TakenOver => self.unserved(node),
+            TransitionStage::TakingOver | TransitionStage::TakenOver => {
+                let unserved = self.unserved(node);
+                // Rest is told once it has lasted.
+                unserved.and_then(|(why, doubt)| (doubt != Doubt::Rests).then_some(why))
+            }
             TransitionStage::GivingBack | TransitionStage::GivenBack => {
                 mark::why_undone(&self.cib, node, mark.id)
             }

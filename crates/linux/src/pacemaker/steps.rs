@@ -8,7 +8,7 @@ use super::foresee::Expect;
 use super::hold;
 use super::layout::Pool;
 use super::mark::{self, Life, Mark, MarkStage};
-use super::seen::Seen;
+use super::seen::{Doubt, Seen};
 use super::vetoes::{self, Veto};
 use evenkeel_platform::{GivebackRequest, TakeoverRequest};
 
@@ -308,7 +308,7 @@ pub(super) enum Duty {
     /// To note that this node is about to shut down, if its partner's addresses answer.
     Leave(Vec<Edit>),
     /// To take the takeover of this node back, if it stays so: its partner does not serve everything, for this reason.
-    TakeBack(String),
+    TakeBack(String, Doubt),
     /// To tell the cluster which boot this is.
     TellBoot,
     /// To shut down cleanly and boot the default slot: the partner serves everything, and that was noted.
@@ -336,8 +336,8 @@ pub(super) fn duty(seen: &Seen, own: BootId) -> Duty {
     if let Some(duty) = leave(seen, own) {
         return duty;
     }
-    if let Some(why) = unserved(seen) {
-        return Duty::TakeBack(why);
+    if let Some((why, doubt)) = unserved(seen) {
+        return Duty::TakeBack(why, doubt);
     }
     let mut over = seen
         .members
@@ -373,13 +373,15 @@ fn leave(seen: &Seen, own: BootId) -> Option<Duty> {
 }
 
 /// Why this node, which is up, would serve better than its partner serves for it by a takeover of ours.
-fn unserved(seen: &Seen) -> Option<String> {
+fn unserved(seen: &Seen) -> Option<(String, Doubt)> {
     let node = &seen.members.local;
     let is_ours = seen.mark(node)?.stage == MarkStage::Standing && seen.standby_for_good(node);
     let leaves = seen.monitor.nodes.get(node.as_str())?.shutdown;
-    let is_free = vetoes::hands_off(seen, node).is_none();
-    seen.unserved(node)
-        .filter(|_| is_ours && is_free && !leaves)
+    let mut members = seen.members.both().into_iter();
+    let hands_off = members.any(|member| vetoes::hands_off(seen, member).is_some());
+    let can_act = seen.monitor.controller && seen.monitor.quorate;
+    let is_meant = is_ours && !leaves && !hands_off && can_act;
+    seen.unserved(node).filter(|_| is_meant)
 }
 
 /// Takes the takeover of this node back, which is up in boot `own`, for this reason.

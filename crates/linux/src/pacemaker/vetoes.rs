@@ -1,6 +1,6 @@
 //! Why Pacemaker's pair would not do it now. Each reason is a sentence that says what to do about it.
 
-use evenkeel_model::{MemberHa, NodeName, TransitionStage};
+use evenkeel_model::{MemberHa, NodeName, Transition, TransitionStage};
 
 use super::fencing;
 use super::hold;
@@ -116,9 +116,12 @@ pub(super) fn alerts(seen: &Seen) -> Vec<String> {
              leaves with the newer one may be refused when it returns with the older one"
         ));
     }
-    if let Some(why) = seen.transition().and_then(|standing| standing.trouble)
-        && seen.is_standby(partner)
-    {
+    let carried = seen.transition().filter(|it| it.taken == *partner);
+    let is_carried = |it: &Transition| match it.stage {
+        TransitionStage::TakingOver | TransitionStage::TakenOver => true,
+        TransitionStage::GivingBack | TransitionStage::GivenBack => false,
+    };
+    if let Some(why) = carried.filter(is_carried).and_then(|it| it.trouble) {
         alerts.push(format!(
             "{local} does not serve everything that it has taken over from {partner}: {why}"
         ));

@@ -214,6 +214,32 @@ async fn a_takeover_by_which_a_pool_is_served_by_nobody_is_taken_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_takeover_that_the_cluster_leaves_half_done_is_taken_back() {
+    let fake = Fake::new();
+    (fake.state().broken, fake.state().fails) = (vec!["a_data1"], false);
+    taker(&fake).take_over(&takeover(1)).await.unwrap();
+    let standing = pair(&fake).await.transition.unwrap();
+    assert_eq!(standing.trouble, None, "it may only rest");
+    let (took, _) = taken_back(&fake, boot(0xa1)).await;
+    assert!((10..25).contains(&took.as_secs()), "{took:?}");
+    let over = pair(&fake).await.transition.unwrap();
+    assert_eq!(
+        over.trouble.as_deref(),
+        Some("pool a_data1 is not served by ctl-b")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_takeover_whose_taker_has_left_the_cluster_is_taken_back() {
+    let fake = waiting().await;
+    fake.state().up.remove(B);
+    fake.state().boots.insert(B.to_owned(), None);
+    let (took, _) = taken_back(&fake, boot(0xa2)).await;
+    assert!((10..25).contains(&took.as_secs()), "{took:?}");
+    assert_eq!(served(&fake.state()), [A; 4]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_takeover_by_which_an_address_is_not_reached_is_taken_back_later() {
     let fake = Fake::new();
     fake.state().answering = Answering::Nobody;
@@ -225,27 +251,61 @@ async fn a_takeover_by_which_an_address_is_not_reached_is_taken_back_later() {
     assert_eq!(served(&fake.state()), [A, A, A, B]);
 }
 
+/// Lets a keeper work for so long.
+async fn keep(keeper: &Keeper, seconds: u64) {
+    let turns = tokio::time::timeout(Duration::from_secs(seconds), keeper.run());
+    assert!(turns.await.is_err());
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_starts_in_time_or_is_nobodys_business_is_not_taken_back() {
-    let patient = |fake: &Fake| {
-        let keeper = keeper(fake, boot(0xa1)).0;
-        async move { tokio::time::timeout(Duration::from_secs(8), keeper.run()).await }
-    };
     let fake = Fake::new();
-    fake.state().broken = vec!["a_data1"];
+    let keeper = keeper(&fake, boot(0xa1)).0;
     taker(&fake).take_over(&takeover(1)).await.unwrap();
-    assert!(patient(&fake).await.is_err());
-    fake.state().broken = Vec::new();
-    assert!(patient(&fake).await.is_err());
-    fake.state().broken = vec!["a_data1"];
-    assert!(patient(&fake).await.is_err());
-    assert!(fake.state().standby(A), "each time it was a short one");
-
-    fake.state().maintenance = true;
-    for _ in 0..5 {
-        assert!(patient(&fake).await.is_err());
+    for _ in 0..3 {
+        fake.state().broken = vec!["a_data1"];
+        keep(&keeper, 8).await;
+        fake.state().broken = Vec::new();
+        // All is served: the node would leave.
+        fake.state().answering = Answering::NobodyAtAll;
+        keep(&keeper, 2).await;
     }
+    assert!(fake.state().standby(A), "each time it was a short one");
+    fake.state().broken = vec!["a_data1"];
+    fake.state().maintenance = true;
+    keep(&keeper, 100).await;
     assert!(fake.state().standby(A), "hands off");
+    fake.state().maintenance = false;
+    keep(&keeper, 15).await;
+    assert!(!fake.state().standby(A));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_being_started_is_given_time() {
+    let fake = Fake::new();
+    let keeper = keeper(&fake, boot(0xa1)).0;
+    taker(&fake).take_over(&takeover(1)).await.unwrap();
+    // What the pool needs has no home of its own.
+    (fake.state().broken, fake.state().fails) = (vec!["a_data1"], false);
+    fake.state().starting = Some("zfs_a");
+    keep(&keeper, 300).await;
+    assert!(fake.state().standby(A), "nothing has failed");
+    fake.state().fails = true;
+    keep(&keeper, 50).await;
+    assert!(fake.state().standby(A), "it is tried again");
+    keep(&keeper, 15).await;
+    assert!(!fake.state().standby(A), "for a minute");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_hears_nobody_does_not_blame_its_partner() {
+    let fake = Fake::new();
+    fake.state().answering = Answering::NobodyAtAll;
+    taker(&fake).take_over(&takeover(1)).await.unwrap();
+    let keeper = keeper(&fake, boot(0xa1)).0;
+    keep(&keeper, 300).await;
+    assert!(fake.state().standby(A));
+    assert_eq!(served(&fake.state()), [B; 4]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -22,8 +22,10 @@ pub(super) const POOLS: [(&str, &str); 4] = [
     ("b_root", "ctl-b"),
 ];
 
-/// Of the LIF.
+/// Of the LIF of ctl-a.
 const ADDRESS: &str = "192.0.2.9";
+/// Of that of ctl-b.
+const OWN_ADDRESS: &str = "192.0.2.8";
 
 #[derive(Clone, Debug)]
 pub(super) struct State {
@@ -52,10 +54,14 @@ pub(super) struct State {
     pub(super) kill_after: Option<(usize, bool)>,
     /// What only the scheduler knows: a constraint that keeps a resource from a node.
     pub(super) hidden_ban: Option<(String, (String, String))>,
-    /// Who answers when ctl-a asks an address of its partner.
+    /// Who answers when the address of ctl-a is asked.
     pub(super) answering: Answering,
     /// Pools whose disk does not start on ctl-b.
     pub(super) broken: Vec<&'static str>,
+    /// Whether that is told as a failure, or nothing happens.
+    pub(super) fails: bool,
+    /// A service without a home that is being started.
+    pub(super) starting: Option<&'static str>,
     /// What happens by itself after the next look.
     pub(super) meanwhile: Option<fn(&mut State)>,
 }
@@ -67,6 +73,8 @@ pub(super) enum Answering {
     /// A firewall drops pings.
     Neighbours,
     Nobody,
+    /// Nor does any other address: whoever asks hears nothing.
+    NobodyAtAll,
     /// The address is on the node that asks, too.
     Here,
 }
@@ -110,6 +118,8 @@ impl Fake {
             hidden_ban: None,
             answering: Answering::Ping,
             broken: Vec::new(),
+            fails: true,
+            starting: None,
             meanwhile: None,
         })))
     }
@@ -204,6 +214,14 @@ impl State {
             constraints,
             "<rsc_location id=\"home-lif\" rsc=\"lif_a\" node=\"ctl-a\" score=\"100\"/>"
         );
+        let _ok = write!(
+            resources,
+            "<primitive id=\"lif_b\" class=\"ocf\" type=\"IPaddr2\"><instance_attributes id=\"i-lif_b\"><nvpair id=\"ip-lif_b\" name=\"ip\" value=\"{OWN_ADDRESS}\"/></instance_attributes></primitive>"
+        );
+        let _ok = write!(
+            constraints,
+            "<rsc_location id=\"home-lif_b\" rsc=\"lif_b\" node=\"ctl-b\" score=\"100\"/>"
+        );
         for (id, (resource, node)) in &self.holds {
             let _ok = write!(
                 constraints,
@@ -221,7 +239,9 @@ impl State {
         let mut running: BTreeMap<&str, usize> = BTreeMap::new();
         let services = self.pools.iter();
         let services = services.map(|(pool, home)| (format!("{pool}_disk"), self.runs(pool, home)));
-        let lif = ("lif_a".to_owned(), self.runs("lif_a", "ctl-a"));
+        let lifs = [("lif_a", "ctl-a"), ("lif_b", "ctl-b")]
+            .map(|(lif, home)| (lif.to_owned(), self.runs(lif, home)));
+        let starting = self.starting.map(|id| (id.to_owned(), None));
         let fences = ["ctl-a", "ctl-b"].map(|node| {
             let by = if node == "ctl-a" { "ctl-b" } else { "ctl-a" };
             (
@@ -229,8 +249,12 @@ impl State {
                 Some(by).filter(|by| self.up.contains(*by)),
             )
         });
-        for (id, node) in services.chain([lif]).chain(fences) {
-            let role = if node.is_some() { "Started" } else { "Stopped" };
+        for (id, node) in services.chain(lifs).chain(fences).chain(starting) {
+            let role = match node {
+                Some(_) => "Started",
+                None if self.starting == Some(id.as_str()) => "Starting",
+                None => "Stopped",
+            };
             let on = node
                 .map(|node| format!("<node name=\"{node}\"/>"))
                 .unwrap_or_default();
@@ -252,7 +276,8 @@ impl State {
             )
         });
         // Found out only where it was to run there.
-        let away = self.broken.iter().filter(|_| self.standby("ctl-a"));
+        let away = self.broken.iter();
+        let away = away.filter(|_| self.fails && self.standby("ctl-a"));
         let failures: Vec<String> = away
             .map(|pool| format!("<failure op_key=\"{pool}_disk_start_0\" node=\"ctl-b\" exitstatus=\"not installed\" exitreason=\"no &amp;apos;disk&amp;apos;\"/>"))
             .collect();
@@ -268,8 +293,9 @@ impl State {
 
     /// `ip`: as iproute2 prints what was asked for, and an empty object for each link that was not.
     fn shown(&self, args: &[String]) -> String {
-        assert_eq!(args[2..], ["show", "to", ADDRESS]);
+        assert_eq!(args[2..4], ["show", "to"]);
         let (address, neighbour) = match self.answering {
+            _ if args[4] != ADDRESS => ("[{},{}]", "[{},{}]"),
             Answering::Here => (
                 r#"[{},{"ifname":"eth0","addr_info":[{"local":"192.0.2.9"}]}]"#,
                 "[]",
@@ -278,7 +304,7 @@ impl State {
                 "[{},{}]",
                 r#"[{"dst":"192.0.2.9","dev":"eth0","lladdr":"02:00:00:00:00:02","state":["REACHABLE"]}]"#,
             ),
-            Answering::Ping | Answering::Nobody => (
+            Answering::Ping | Answering::Nobody | Answering::NobodyAtAll => (
                 "[{},{}]",
                 r#"[{"dst":"192.0.2.9","dev":"eth0","state":["FAILED"]}]"#,
             ),
@@ -429,7 +455,12 @@ impl Programs for Fake {
             }
             ("ip", _) => answer(0, state.shown(&call.args)),
             ("ping", _) => {
-                let answers = state.answering == Answering::Ping;
+                let is_own = call.args.last().is_some_and(|it| it == OWN_ADDRESS);
+                let answers = match state.answering {
+                    Answering::Ping => true,
+                    Answering::NobodyAtAll => false,
+                    Answering::Neighbours | Answering::Nobody | Answering::Here => is_own,
+                };
                 answer(i32::from(!answers), String::new())
             }
             other => panic!("{other:?}"),

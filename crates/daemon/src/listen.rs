@@ -47,7 +47,7 @@ pub(crate) async fn bind(address: &str) -> TcpListener {
                 let is_new = tries == 0 && error.kind() != io::ErrorKind::AddrInUse;
                 tries += 1;
                 if is_new || tries % TRIES == 0 {
-                    tracing::error!(address, %error, "cannot listen; trying again");
+                    tracing::error!(address, %error, "cannot listen at {address}; trying again: {error}");
                 }
                 tokio::time::sleep(PAUSE).await;
             }

@@ -1,4 +1,5 @@
-//! Files that nobody else may read: keys, databases, the audit log, what a cluster begins with.
+//! Files that nobody else may read: keys, databases, the audit log, what a cluster begins with. And folders that nobody else may
+//! write.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -32,6 +33,14 @@ fn own(settings: &NodeSettings) -> Vec<PathBuf> {
     files
 }
 
+/// Folders in which others could put files of theirs in the place of ours, if they could write.
+fn folders(settings: &NodeSettings) -> Vec<PathBuf> {
+    let within = ["audit", "rest"].map(|name| settings.data.join(name));
+    let mut folders = vec![settings.data.clone(), settings.pki()];
+    folders.extend(within);
+    folders
+}
+
 /// Files that the configuration names: others may use them too, so they are left as they are.
 fn named(settings: &NodeSettings) -> Vec<PathBuf> {
     let keys = [&settings.interconnect.key, &settings.rest.key];
@@ -59,18 +68,28 @@ fn excess(path: &Path, allowed: u32) -> Option<u32> {
 /// Takes from everybody else what the daemon's own files give them, and says so.
 pub(crate) fn tighten(settings: &NodeSettings) {
     for path in own(settings) {
-        let Some(mode) = excess(&path, 0o600) else {
-            continue;
-        };
-        let (shown, mode) = (path.display(), format!("{mode:o}"));
-        match fs::set_permissions(&path, Permissions::from_mode(0o600)) {
-            Ok(()) => tracing::warn!(path = %shown, mode, "others could use it; it is 600 now"),
-            Err(error) => tracing::error!(path = %shown, mode, %error, "others can use it"),
-        }
+        limit(&path, 0o600);
+    }
+    for folder in folders(settings) {
+        limit(&folder, 0o755);
     }
     for (path, mode) in open_to_others(settings) {
         let path = path.display();
-        tracing::error!(%path, mode, "others can read a secret, or change it: chmod 600");
+        tracing::error!(%path, mode, "others can read the secret {path}, or change it: chmod 600");
+    }
+}
+
+/// Takes what is more than `most` from a file or folder.
+fn limit(path: &Path, most: u32) {
+    let Some(mode) = excess(path, most) else {
+        return;
+    };
+    let (shown, now) = (path.display(), mode & most | 0o600);
+    match fs::set_permissions(path, Permissions::from_mode(now)) {
+        Ok(()) => tracing::warn!(path = %shown, "{shown} had mode {mode:o}; it has {now:o} now"),
+        Err(error) => {
+            tracing::error!(path = %shown, %error, "{shown} has mode {mode:o}, and keeps it: {error}");
+        }
     }
 }
 
@@ -91,4 +110,29 @@ fn open_to_others(settings: &NodeSettings) -> Vec<(PathBuf, String)> {
             Some((path, format!("{mode:o}")))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_open_is_closed_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        for (before, most, after) in [
+            (0o777, 0o755, 0o755),
+            (0o770, 0o755, 0o750),
+            (0o700, 0o755, 0o700),
+            (0o644, 0o600, 0o600),
+            (0o444, 0o600, 0o600),
+            (0o600, 0o600, 0o600),
+        ] {
+            fs::set_permissions(path, Permissions::from_mode(before)).unwrap();
+            limit(path, most);
+            let mode = fs::metadata(path).unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode, after, "{before:o}");
+            fs::set_permissions(path, Permissions::from_mode(0o700)).unwrap();
+        }
+    }
 }

@@ -31,7 +31,10 @@ pub(super) async fn join(lobby: &Lobby, asked: &JoinCluster) -> Result<Welcome, 
     let token = token(asked)?;
     let pki = Pki::of(&lobby.settings);
     let staged = pki.staged().map_err(|error| trouble("join", &error))?;
-    let cluster = cluster_of_record(lobby, &staged).await?;
+    let (cluster, unread) = match cluster_of_record(lobby, &staged).await? {
+        Ok(cluster) => (cluster, None),
+        Err(why) => (None, Some(why)),
+    };
     let key = staged
         .make_node_key()
         .map_err(|error| trouble("make a key", &error))?;
@@ -41,7 +44,12 @@ pub(super) async fn join(lobby: &Lobby, asked: &JoinCluster) -> Result<Welcome, 
     });
     let welcome = match answer.await.map_err(not_asked)? {
         JoinAnswer::Welcome { welcome } => *welcome,
-        JoinAnswer::Refused { refusal } => return Err(refused(refusal)),
+        JoinAnswer::Refused { refusal } => {
+            let mut error = refused(refusal);
+            // What it is refused for may follow from that.
+            error.message.extend(unread.map(|why| format!(" {why}")));
+            return Err(error);
+        }
     };
     // Only now: the beginning's CA would be missed, had nobody let this node in.
     staged
@@ -58,9 +66,12 @@ pub(super) async fn join(lobby: &Lobby, asked: &JoinCluster) -> Result<Welcome, 
     Ok(welcome)
 }
 
-/// The cluster that this node's record holds, as far as it can be read. Refuses while what an `init` has left here is that
+/// The cluster that this node's record holds, or why it cannot be read. Refuses while what an `init` has left here is that
 /// cluster's beginning, or may be.
-async fn cluster_of_record(lobby: &Lobby, staged: &Pki) -> Result<Option<ClusterId>, ApiError> {
+async fn cluster_of_record(
+    lobby: &Lobby,
+    staged: &Pki,
+) -> Result<Result<Option<ClusterId>, String>, ApiError> {
     let left = staged
         .read_founding()
         .map_err(|error| trouble("join", &error))?;
@@ -72,7 +83,7 @@ async fn cluster_of_record(lobby: &Lobby, staged: &Pki) -> Result<Option<Cluster
                 left.topology.name
             )))
         }
-        (Ok(view), _) => Ok(cluster(&view)),
+        (Ok(view), _) => Ok(Ok(cluster(&view))),
         (Err(error), Some(left)) => Err(ApiError::from_number(
             error.number,
             format!(
@@ -84,7 +95,7 @@ async fn cluster_of_record(lobby: &Lobby, staged: &Pki) -> Result<Option<Cluster
             ),
         )),
         // The pool that holds it may be with the other node. Whether it may be so is the member's to judge.
-        (Err(_), None) => Ok(None),
+        (Err(error), None) => Ok(Err(error.message)),
     }
 }
 

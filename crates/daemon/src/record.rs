@@ -58,8 +58,8 @@ fn sqlite(
             SqliteOptions::new(Arc::clone(&clock)).map_err(|error| error.to_string())?;
         options.host = host.clone();
         let opened = SqliteRecord::open(&path, options);
-        let record = opened
-            .map_err(|error: OpenError| format!("{}: {}", path.display(), chain(&error)))?;
+        let record =
+            opened.map_err(|error: OpenError| format!("{}: {}", path.display(), chain(&error)))?;
         Ok(Arc::new(record))
     });
     LateRecord::open(Box::new(move || {

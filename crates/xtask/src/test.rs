@@ -39,10 +39,7 @@ pub(crate) fn run_all(also: Also) -> Result<()> {
     // Labs and clients wait for most of their time: what computes fills it, and gives way to them.
     let mut simulation = simulation(kind_cargo(Kindness::Full), &metadata);
     simulation.env(simulate::COUNT, simulate::TESTED.to_string());
-    let computing = Beside::start(vec![
-        Step::new("simulation", simulation),
-        simulate::sabotage(),
-    ]);
+    let computing = Beside::start(vec![Step::new("simulation", simulation)]);
     let tests = run(
         "tests of all crates, with labs of real processes",
         all_but_simulation(&metadata).arg("--no-fail-fast"),
@@ -67,8 +64,8 @@ fn prepare(also: Also) -> Result<()> {
 
 /// Its tests.
 fn simulation(cargo: Command, metadata: &Metadata) -> Command {
-    let mut simulation = simulate::optimised(cargo);
-    simulation.args(["test", "--workspace", "--no-fail-fast"]);
+    let mut simulation = simulate::test(cargo);
+    simulation.arg("--no-fail-fast");
     simulation.args(tests_of(metadata, |package| package == COMPUTES));
     simulation
 }
@@ -86,14 +83,11 @@ pub(crate) fn build_all() -> Result<()> {
     run("building programs and tests", tests.arg("--no-run"))
 }
 
-/// Names the integration tests of some packages to cargo. The whole workspace stays chosen: with other packages
-/// chosen cargo would compile the dependencies anew, with other features.
+/// Names the integration tests of some packages to cargo.
 fn tests_of(metadata: &Metadata, is_meant: impl Fn(&str) -> bool) -> Vec<String> {
     let packages = metadata.packages.iter().filter(|it| is_meant(&it.name));
     let targets = packages.flat_map(|package| &package.targets);
-    let tests = targets.filter(|target| {
-        target.kind.iter().any(|kind| kind == "test") && target.required_features.is_empty()
-    });
+    let tests = targets.filter(|target| target.kind.iter().any(|kind| kind == "test"));
     tests
         .flat_map(|test| ["--test".to_owned(), test.name.clone()])
         .collect()

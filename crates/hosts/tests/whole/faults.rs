@@ -7,7 +7,7 @@ use std::time::Duration;
 use evenkeel_hosts::tell;
 use serde_json::Value;
 
-use crate::etcd::{self, Etcd};
+use crate::etcd::{Credentials, Etcd};
 use crate::silence::Watch;
 use crate::site::{A, B, NEW, Record, Site, until};
 
@@ -254,9 +254,9 @@ const CUT: &str = "table inet cut {
 #[test]
 #[ignore = "needs root, Pacemaker and etcd"]
 fn two_pairs_are_updated_while_etcds_leader_dies_and_the_coordinator_is_cut_off() {
-    let record = Record::Etcd(etcd::endpoints());
-    let site = Site::install(4, &record).unwrap();
-    let mut members = Etcd::start(&site.cluster).unwrap();
+    let credentials = Credentials::make().unwrap();
+    let site = Site::install(4, &Record::Etcd(credentials.settings())).unwrap();
+    let mut members = Etcd::start(&site.cluster, credentials).unwrap();
     site.make_cluster(4)
         .unwrap_or_else(|error| panic!("{error:#}\n{}", members.logs()));
     let watch = Watch::begin(&site.cluster).unwrap();

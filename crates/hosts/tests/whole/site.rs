@@ -31,8 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(90);
 pub(crate) enum Record {
     /// On the first pair's pool, where Pacemaker puts it.
     Pool,
-    /// On etcd, at these endpoints.
-    Etcd(Vec<String>),
+    /// On etcd, by this `[record]`.
+    Etcd(String),
 }
 
 /// Hosts with Evenkeel on them, and the operator's desk.
@@ -386,7 +386,7 @@ fn install(host: &Host, (desk, programs): (&Path, &Path), record: &Record) -> Re
     }
 }
 
-fn restrict(path: &Path) -> Result<()> {
+pub(crate) fn restrict(path: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     Ok(fs::set_permissions(
         path,
@@ -409,10 +409,7 @@ fn configuration(host: &Host, record: &Record) -> Result<String> {
             "[record]\nbackend = \"shared_pool\"\npath = \"/run/pools/a_root/evenkeel/record.db\"\npartner = \"{partner}\"\n\
              partner_address = \"{partner_host}:4430\"\n"
         )?,
-        Record::Etcd(endpoints) => write!(
-            text,
-            "[record]\nbackend = \"etcd\"\nendpoints = {endpoints:?}\nprefix = \"/evenkeel/\"\n"
-        )?,
+        Record::Etcd(settings) => text.push_str(settings),
     }
     write!(
         text,

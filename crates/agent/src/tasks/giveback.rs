@@ -118,8 +118,8 @@ fn vetoed(run: &Run, veto: &str) -> TaskError {
     permanent(
         format!("{own} does not give back to {node}: {veto}"),
         format!(
-            "See to the reason of the veto; the log of the HA engine of {own} tells more. It is never \
-             overridden, and {own} serves for both meanwhile. Then resume the update."
+            "See to the reason of the veto; the log of the HA engine of {own} tells more. It is never overridden. Then resume \
+             the update."
         ),
     )
 }

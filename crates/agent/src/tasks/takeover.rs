@@ -330,7 +330,7 @@ async fn wait(run: &Run, id: TransitionId) -> Result<How, TaskError> {
             }
             let (partner, pools_here) = (pair.partner.ha, pools_here(run).await);
             trouble = ours.and_then(|transition| transition.trouble);
-            say(run, trouble.as_deref(), pools_here);
+            say(run, stage, trouble.as_deref(), pools_here);
             last = Some(Seen {
                 stage,
                 partner,
@@ -338,23 +338,43 @@ async fn wait(run: &Run, id: TransitionId) -> Result<How, TaskError> {
             });
         }
         if let Err(bound) = patience.wait(last, run.bounds().poll).await {
-            return Err(stood_still(run, bound, trouble.as_deref()));
+            let stage = last.and_then(|seen| seen.stage);
+            return Err(stood_still(run, bound, stage, trouble.as_deref()));
         }
     }
 }
 
-fn say(run: &Run, trouble: Option<&str>, pools_here: usize) {
+fn say(run: &Run, stage: Option<TransitionStage>, trouble: Option<&str>, pools_here: usize) {
     let node = &run.order().task.node;
-    let text = match trouble {
-        Some(why) => format!("taking over {node}: {why}; pools on this node"),
-        None => format!("taking over {node}: pools on this node"),
+    let text = match (stage, trouble) {
+        (Some(TransitionStage::GivingBack), Some(why)) => {
+            format!("the HA engine undoes the takeover of {node}: {why}; pools on this node")
+        }
+        (_, Some(why)) => format!("taking over {node}: {why}; pools on this node"),
+        (_, None) => format!("taking over {node}: pools on this node"),
     };
     run.say(&text, pools_here as u64, 0);
 }
 
-fn stood_still(run: &Run, bound: Duration, trouble: Option<&str>) -> TaskError {
+fn stood_still(
+    run: &Run,
+    bound: Duration,
+    stage: Option<TransitionStage>,
+    trouble: Option<&str>,
+) -> TaskError {
     let (node, own) = (&run.order().task.node, &run.parts().node);
     let why = trouble.map(|why| format!(": {why}")).unwrap_or_default();
+    if stage == Some(TransitionStage::GivingBack) {
+        return permanent(
+            format!(
+                "the HA engine has undone the takeover of {node}, and not everything is home{why}"
+            ),
+            format!(
+                "See from the log of the HA engine of {node} what does not start there, and see to the reason. Then resume the \
+                 update."
+            ),
+        );
+    }
     permanent(
         format!("the takeover of {node} has stood still for {bound:?}{why}"),
         format!(

@@ -302,7 +302,11 @@ async fn a_takeover_that_the_engine_undoes_says_why_once_the_node_serves_again()
         reach(stage);
         tokio::time::sleep(std::time::Duration::from_secs(3)).await;
         let said = progress(&world, takeover.key).await.text;
-        assert_eq!(said, "taking over a: no disk; pools on this node");
+        let begins = match stage {
+            TransitionStage::GivingBack => "the HA engine undoes the takeover of a",
+            _ => "taking over a",
+        };
+        assert_eq!(said, format!("{begins}: no disk; pools on this node"));
     }
     reach(TransitionStage::GivenBack);
     let failed = error(world.ended("b", takeover.key).await);
@@ -310,6 +314,26 @@ async fn a_takeover_that_the_engine_undoes_says_why_once_the_node_serves_again()
     assert_eq!(
         failed.message,
         "the HA engine has undone the takeover of a: no disk"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_takeover_that_the_engine_cannot_undo_wholly_ends_with_a_reason() {
+    let world = World::new();
+    let takeover = order(1, Action::Takeover);
+    world.hardware.state().stuck = true;
+    world.start("b", &takeover).await;
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    {
+        let mut state = world.hardware.state();
+        let transition = state.transition.as_mut().unwrap();
+        transition.stage = TransitionStage::GivingBack;
+        transition.trouble = Some("no disk".to_owned());
+    }
+    let failed = error(world.ended("b", takeover.key).await);
+    assert_eq!(
+        failed.message,
+        "the HA engine has undone the takeover of a, and not everything is home: no disk"
     );
 }
 

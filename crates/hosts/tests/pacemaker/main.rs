@@ -16,7 +16,7 @@ use evenkeel_hosts::{Cluster, tell};
 use evenkeel_model::{FenceDevice, LifName, MemberHa, PairState, TransitionStage};
 use evenkeel_platform::{Failover as _, PlatformError};
 use support::{A, B, Bench, Killed, answered_by, giveback, id, name, refused, stage};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 /// What the issue allows.
 const GAP: Duration = Duration::from_secs(3);
@@ -358,6 +358,41 @@ async fn a_takeover_by_which_a_pool_does_not_start_is_taken_back_before_and_afte
             .await;
     }
     bench.roll_to_waiting(3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root and Pacemaker"]
+async fn what_a_partner_has_that_leaves_in_order_goes_home_taken_over_or_half_given_back() {
+    let bench = Bench::start().await;
+    for (number, begins_giveback) in [(1, false), (2, true)] {
+        bench.roll_to_waiting(number).await;
+        if begins_giveback {
+            let root = giveback(number, "a_root");
+            bench.engine(B).give_back(&root).await.unwrap();
+        }
+        // Corosync goes on.
+        let partner = bench.host(B);
+        let id = partner.output("pgrep", ["-x", "pacemakerd"]).unwrap();
+        partner.output("kill", ["-TERM", id.trim()]).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let owners = bench.owners(A).await;
+            let is_here = |(_, owner): &(String, Option<String>)| owner.as_deref() == Some("ctl-a");
+            if owners.iter().all(is_here) {
+                break;
+            }
+            assert!(Instant::now() < deadline, "{number}: {owners:?}");
+            sleep(Duration::from_millis(500)).await;
+        }
+        assert!(!bench.constraints(A).contains("evenkeel"));
+        bench.host(B).kill().unwrap();
+        bench.host(B).start().unwrap();
+        bench
+            .until(A, "both to serve", |pair| {
+                pair.local.ha == MemberHa::Serving && pair.partner.ha == MemberHa::Serving
+            })
+            .await;
+    }
 }
 
 /// As a firewall does: pings to an address are dropped where it is.

@@ -22,6 +22,10 @@ const EVERY: Duration = Duration::from_millis(500);
 const AT_REST: Duration = Duration::from_secs(2);
 /// How long one turn may take: a look, and a change or the begin of a shutdown.
 const TURN: Duration = Duration::from_secs(20);
+/// How long data may be served by nobody where nothing else will come of it.
+const SOON: Duration = Duration::from_secs(10);
+/// The same where something may.
+const LATE: Duration = Duration::from_secs(60);
 /// A shutdown that was begun is given this long before it is asked for again.
 const SHUTDOWN: Duration = Duration::from_secs(60);
 
@@ -38,8 +42,58 @@ pub trait CleanReboot: Send + Sync {
 pub struct Keeper {
     pacemaker: Pacemaker,
     power: Arc<dyn CleanReboot>,
-    /// What speaks against the takeover of this node, and since when.
-    doubted: Mutex<Option<(Doubt, Instant)>>,
+    doubted: Mutex<Option<Doubted>>,
+}
+
+/// What speaks against the takeover of this node.
+#[derive(Clone, Copy)]
+struct Doubted {
+    by: Doubt,
+    /// Since when it has been that.
+    since: Instant,
+    /// When something had failed that was served by nobody ever since.
+    failed: Option<Instant>,
+}
+
+impl Doubted {
+    /// What it is now that this speaks against it.
+    fn grown(before: Option<Self>, by: Doubt) -> Self {
+        let now = Instant::now();
+        let since = before.filter(|before| before.by == by).map(|it| it.since);
+        let failed = before.and_then(|before| before.failed);
+        Self {
+            by,
+            since: since.unwrap_or(now),
+            failed: match by {
+                Doubt::Failed | Doubt::Retried => failed.or(Some(now)),
+                // A failure may have expired, or have been cleaned up.
+                Doubt::Moves | Doubt::Rests | Doubt::Left => failed,
+                Doubt::Silent => None,
+            },
+        }
+    }
+
+    /// Whether that has been so for too long.
+    fn is_enough(&self) -> bool {
+        let bearable = match self.by {
+            // Nothing will come of it.
+            Doubt::Failed | Doubt::Left => Some(SOON),
+            // Networks may learn of an address's new place late.
+            Doubt::Rests | Doubt::Silent => Some(LATE),
+            Doubt::Retried | Doubt::Moves => None,
+        };
+        let is_over = |since: Instant, bearable| since.elapsed() >= bearable;
+        bearable.is_some_and(|bearable| is_over(self.since, bearable))
+            || self.failed.is_some_and(|since| is_over(since, LATE))
+    }
+
+    /// Whether people are to know: what may only be between two steps of the cluster's is no news.
+    fn is_news(&self) -> bool {
+        match self.by {
+            Doubt::Failed | Doubt::Retried | Doubt::Left | Doubt::Silent => true,
+            Doubt::Moves | Doubt::Rests => self.failed.is_some(),
+        }
+    }
 }
 
 impl Keeper {
@@ -119,44 +173,30 @@ impl Keeper {
         }
     }
 
-    /// Takes the takeover of this node back once this has spoken against it for too long. Until then the error says what does, unless
-    /// the cluster only rests.
+    /// Takes back what the partner holds of this node, once this has spoken against it for too long. Until then the error says what does.
     async fn take_back(&self, seen: &Seen, why: String, doubt: Doubt) -> Result<(), PlatformError> {
-        if self.doubt(doubt) < bearable(doubt) {
-            return match doubt {
-                Doubt::Rests => Ok(()),
-                Doubt::Failed | Doubt::Retried | Doubt::Left | Doubt::Silent => {
-                    Err(PlatformError::Unavailable(why))
-                }
+        let doubted = self.doubt(doubt);
+        if !doubted.is_enough() {
+            return match doubted.is_news() {
+                true => Err(PlatformError::Unavailable(why)),
+                false => Ok(()),
             };
         }
         let edits = steps::take_back(seen, self.pacemaker.boot, &why);
         let Members { local, partner } = &self.pacemaker.members;
-        warn!(%why, "{local} takes its takeover by {partner} back: {why}");
+        warn!(%why, "{local} takes back what {partner} has taken over: {why}");
         self.pacemaker.change(seen, &edits).await
     }
 
-    /// How long that has spoken against the takeover, without another word between.
-    fn doubt(&self, doubt: Doubt) -> Duration {
+    fn doubt(&self, by: Doubt) -> Doubted {
         let mut doubted = self.doubted.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = doubted.filter(|(before, _)| *before == doubt);
-        let (_, since) = *doubted.insert(same.unwrap_or_else(|| (doubt, Instant::now())));
-        since.elapsed()
+        let grown = Doubted::grown(*doubted, by);
+        *doubted = Some(grown);
+        grown
     }
 
     /// Nothing speaks against it.
     fn believe(&self) {
         *self.doubted.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-}
-
-/// How long a takeover is borne that this speaks against.
-fn bearable(doubt: Doubt) -> Duration {
-    match doubt {
-        // Data is served by nobody. What only rests between two steps of the cluster's goes on within a second or two.
-        Doubt::Failed | Doubt::Left | Doubt::Rests => Duration::from_secs(10),
-        Doubt::Retried => Duration::from_secs(60),
-        // Networks may learn of an address's new place late.
-        Doubt::Silent => Duration::from_secs(60),
     }
 }

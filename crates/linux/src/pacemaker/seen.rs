@@ -14,17 +14,19 @@ use super::monitor::{Failure, FenceStatus, Monitor, ServiceSeen};
 use super::vetoes;
 use super::xml::is_true;
 
-/// What speaks against a takeover that stands.
+/// What speaks against a takeover of ours that is not over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Doubt {
     /// Something does not start on the partner.
     Failed,
     /// The same, and the cluster is at it.
     Retried,
-    /// The partner is not in the cluster any more.
-    Left,
+    /// Nothing has failed, as far as is still known, and the cluster is at it.
+    Moves,
     /// Nothing has failed, and the cluster does nothing.
     Rests,
+    /// The partner is no member of the cluster, and was not fenced.
+    Left,
     /// The partner serves everything, and an address of what it has taken over does not answer.
     Silent,
 }
@@ -239,17 +241,35 @@ impl Seen {
         Ok(())
     }
 
-    /// Why something of the pair is served by nobody while the partner of a taken node should serve it, and what that follows from.
-    /// A partner that may be alive and serving unseen, or was fenced, is another matter.
+    /// Why the takeover of a node does not go on. What may only be between two steps of the cluster's is told once it has lasted.
+    fn trouble(&self, taken: &NodeName) -> Option<String> {
+        let (why, doubt) = self.unserved(taken)?;
+        let mut members = self.members.both().into_iter();
+        let veto = members.find_map(|member| vetoes::hands_off(self, member));
+        match (veto, doubt) {
+            (Some(veto), _) => Some(format!("{why}: {}", veto.why)),
+            (None, Doubt::Moves | Doubt::Rests) => None,
+            (None, Doubt::Failed | Doubt::Retried | Doubt::Left | Doubt::Silent) => Some(why),
+        }
+    }
+
+    /// What is served by nobody by a takeover of ours: while it stands because the partner does not serve it, while it is given back
+    /// because it is held for the partner, which does not. And what speaks against that.
     pub(super) fn unserved(&self, taken: &NodeName) -> Option<(String, Doubt)> {
         let by = self.members.other(taken);
-        let missing = self.all_on(by).err()?;
+        let missing = match self.mark(taken)?.stage {
+            MarkStage::Standing => self.all_on(by).err()?,
+            MarkStage::GivingBack(_) => self.held_from_all(taken)?,
+            MarkStage::GivenBack => return None,
+        };
         let partner = self.monitor.nodes.get(by.as_str())?;
-        if partner.unclean || partner.pending || self.is_fenced(by) {
+        // It may serve unseen, or is proven dead, which somebody else acts upon.
+        if partner.unclean || (!partner.online && self.is_fenced(by)) {
             return None;
         }
-        if !partner.online {
-            return Some((format!("{missing}: {by} has left the cluster"), Doubt::Left));
+        if !self.monitor.is_up(by.as_str()) {
+            let why = format!("{missing}: {by} is no member of the cluster");
+            return Some((why, Doubt::Left));
         }
         // Also what has no home, as that which a pool needs.
         let mut services = self.monitor.services.values();
@@ -257,11 +277,25 @@ impl Seen {
         let own = self.layout.services();
         let failed = self.failure_on(by, |id| own.contains(id));
         let failed = failed.or_else(|| self.failure_on(by, |_| !is_moving));
-        match failed.map(|failure| format!("{missing}: {}", failure.text())) {
-            Some(why) if is_moving => Some((why, Doubt::Retried)),
-            Some(why) => Some((why, Doubt::Failed)),
-            None => (!is_moving).then_some((missing, Doubt::Rests)),
-        }
+        Some(match (failed, is_moving) {
+            (Some(failure), true) => (format!("{missing}: {}", failure.text()), Doubt::Retried),
+            (Some(failure), false) => (format!("{missing}: {}", failure.text()), Doubt::Failed),
+            (None, true) => (missing, Doubt::Moves),
+            (None, false) => (missing, Doubt::Rests),
+        })
+    }
+
+    /// Something that is held from a node to which it is to be given back, and that nobody serves.
+    fn held_from_all(&self, node: &NodeName) -> Option<String> {
+        let is_held = |name: &str| !hold::of(&self.cib, &self.layout, node, name).is_empty();
+        let mut pools = self.layout.pools_of(node);
+        let pool = pools.find(|pool| self.owner(pool).is_none() && is_held(pool.name.as_str()));
+        let mut lifs = self.layout.lone_lifs_of(node);
+        let lif = lifs.find(|lif| self.current(lif).is_none() && is_held(lif.name.as_str()));
+        let by = self.members.other(node);
+        let told = |what: &str| format!("{what} is held for {by} and served by nobody");
+        let pool = pool.map(|pool| told(&format!("pool {}", pool.name)));
+        pool.or_else(|| lif.map(|lif| told(&format!("LIF {}", lif.name))))
     }
 
     /// What has failed on a node and does not run there.
@@ -363,11 +397,7 @@ impl Seen {
 
     fn ours(&self, node: &NodeName, mark: &Mark, stage: TransitionStage) -> Transition {
         let trouble = match stage {
-            TransitionStage::TakingOver | TransitionStage::TakenOver => {
-                let unserved = self.unserved(node);
-                // Rest is told once it has lasted.
-                unserved.and_then(|(why, doubt)| (doubt != Doubt::Rests).then_some(why))
-            }
+            TransitionStage::TakingOver | TransitionStage::TakenOver => self.trouble(node),
             TransitionStage::GivingBack | TransitionStage::GivenBack => {
                 mark::why_undone(&self.cib, node, mark.id)
             }

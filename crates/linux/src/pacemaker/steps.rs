@@ -307,7 +307,7 @@ pub(super) enum Duty {
     Note(Vec<Edit>),
     /// To note that this node is about to shut down, if its partner's addresses answer.
     Leave(Vec<Edit>),
-    /// To take the takeover of this node back, if it stays so: its partner does not serve everything, for this reason.
+    /// To take back what the partner holds of this node, if it stays so: it does not serve it, for this reason.
     TakeBack(String, Doubt),
     /// To tell the cluster which boot this is.
     TellBoot,
@@ -336,7 +336,7 @@ pub(super) fn duty(seen: &Seen, own: BootId) -> Duty {
     if let Some(duty) = leave(seen, own) {
         return duty;
     }
-    if let Some((why, doubt)) = unserved(seen) {
+    if let Some((why, doubt)) = unserved(seen, own) {
         return Duty::TakeBack(why, doubt);
     }
     let mut over = seen
@@ -372,10 +372,14 @@ fn leave(seen: &Seen, own: BootId) -> Option<Duty> {
     })
 }
 
-/// Why this node, which is up, would serve better than its partner serves for it by a takeover of ours.
-fn unserved(seen: &Seen) -> Option<(String, Doubt)> {
+/// Why this node, which is up in boot `own`, would serve better than its partner serves for it by a takeover of ours.
+fn unserved(seen: &Seen, own: BootId) -> Option<(String, Doubt)> {
     let node = &seen.members.local;
-    let is_ours = seen.mark(node)?.stage == MarkStage::Standing && seen.standby_for_good(node);
+    let is_ours = match seen.mark(node)?.stage {
+        MarkStage::Standing => seen.standby_for_good(node),
+        MarkStage::GivingBack(boot) => boot == own && !seen.is_standby(node),
+        MarkStage::GivenBack => false,
+    };
     let leaves = seen.monitor.nodes.get(node.as_str())?.shutdown;
     let mut members = seen.members.both().into_iter();
     let hands_off = members.any(|member| vetoes::hands_off(seen, member).is_some());
@@ -384,12 +388,17 @@ fn unserved(seen: &Seen) -> Option<(String, Doubt)> {
     seen.unserved(node).filter(|_| is_meant)
 }
 
-/// Takes the takeover of this node back, which is up in boot `own`, for this reason.
+/// Takes back, for this reason, what the partner holds of this node, which is up in boot `own`: all that it took over, or what is left
+/// of it in a giveback.
 pub(super) fn take_back(seen: &Seen, own: BootId, why: &str) -> Vec<Edit> {
     let node = &seen.members.local;
     let Some(mark) = seen.mark(node) else {
         return Vec::new();
     };
+    if mark.stage != MarkStage::Standing {
+        let holds = hold::all_on(&seen.cib, node).into_iter();
+        return holds.map(|id| Edit::Release { id }).collect();
+    }
     let back = Mark {
         stage: MarkStage::GivingBack(own),
         ..mark.clone()

@@ -122,7 +122,12 @@ fn who_is_away(input: &Input<'_>, named: Option<&NodeName>) -> Vec<String> {
             false => "another hand's",
         };
         let (node, by) = (&takeover.taken, &takeover.by);
-        format!("node \"{by}\" serves for node \"{node}\", by {whose} doing")
+        match &takeover.trouble {
+            None => format!("node \"{by}\" serves for node \"{node}\", by {whose} doing"),
+            Some(why) => format!(
+                "node \"{by}\" has taken node \"{node}\" over, by {whose} doing, and does not serve everything: {why}"
+            ),
+        }
     };
     standing
         .filter(|takeover| !told(takeover))

@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ use evenkeel_seam::Clock;
 use evenkeel_seam::watch;
 
 use super::connect::{connect, examine, prepare};
-use super::holder::{Hold, LastHolder, Mark, PoolHolder};
+use super::holder::{LastHolder, Mark, PoolHolder};
 use super::lease::LeaseClock;
 use super::tables;
 use super::watcher::Watcher;
-use super::worker::{Farewell, NoResult, Worker};
+use super::worker::{Farewell, Held, NoResult, Worker};
 use crate::append::{Append, AppendError, Entry};
 use crate::blob::{check_blob_size, digest_of};
 use crate::record::{LeaseState, PutBlobError, Record, Survival, Unavailable};
@@ -171,15 +171,26 @@ impl SqliteRecord {
         let hold = options.holder.map(|holder| holder.hold);
         // Twice the wait for others' transactions leaves ample time for the work itself, fsync included.
         let answer_wait = options.busy * 2 + Duration::from_secs(5);
-        let spawn = |name: &str, connection, farewell: Farewell, hold: Option<Hold>| {
-            Worker::spawn(name, connection, answer_wait, farewell, hold).map_err(OpenError::Thread)
+        let spawn = |name: &str, connection, farewell: Farewell, held: Held| {
+            Worker::spawn(name, connection, answer_wait, farewell, held).map_err(OpenError::Thread)
+        };
+        let (open, closed) = mpsc::channel();
+        let held = |by: &mpsc::Sender<()>| Held {
+            _hold: hold.clone(),
+            _open: Some(by.clone()),
         };
         let second = connect(path, options.busy)?;
-        let reader = spawn("record-reader", second, Box::new(|_| ()), hold.clone())?;
+        let reader = spawn("record-reader", second, Box::new(|_| ()), held(&open))?;
         let third = connect(path, options.busy)?;
-        let watcher = Watcher::spawn(third, path, options.poll, hold.clone());
+        let watcher = Watcher::spawn(third, path, options.poll, held(&open));
         let watcher = watcher.map_err(OpenError::Thread)?;
-        let writer = spawn("record-writer", connection, farewell(mark.clone()), hold)?;
+        drop(open);
+        let farewell = farewell(mark.clone(), closed);
+        let held = Held {
+            _hold: hold,
+            _open: None,
+        };
+        let writer = spawn("record-writer", connection, farewell, held)?;
         Ok(Self {
             file,
             writer,
@@ -279,8 +290,11 @@ impl TheFile {
 }
 
 /// Only a file on a pool has a mark to take back.
-fn farewell(mark: Option<Mark>) -> Farewell {
+/// The writer marks the file as closed in good order, and is the last to close it: that writes the log back into it, which of two that
+/// close at the same time neither does.
+fn farewell(mark: Option<Mark>, others: mpsc::Receiver<()>) -> Farewell {
     Box::new(move |connection| {
+        let _closed = others.recv();
         let released = mark.map(|mark| mark.release(connection));
         if let Some(Err(error)) = released {
             // The next holder takes the file all the same, and says how it found it.

@@ -12,8 +12,8 @@ use evenkeel_seam::watch;
 use rusqlite::Connection;
 
 use super::changes::{Changes, Woken};
-use super::holder::Hold;
 use super::tables::last_position;
+use super::worker::Held;
 
 /// How soon to look after a write to the log: it becomes a commit once it is synchronized and pointed at, which
 /// nobody tells. Each further look waits twice as long as the one before.
@@ -30,12 +30,12 @@ pub(super) struct Watcher {
 
 impl Watcher {
     /// `connection` belongs to this alone: `data_version` tells of every commit but one's own. Where writes are
-    /// not noticed, it looks every `poll`. `hold` is dropped after the connection is closed.
+    /// not noticed, it looks every `poll`. `held` is dropped after the connection is closed.
     pub(super) fn spawn(
         connection: Connection,
         path: &Path,
         poll: Duration,
-        hold: Option<Hold>,
+        held: Held,
     ) -> io::Result<Self> {
         let rings = watch::Sender::new(0);
         let (changes, stop) = Changes::of(path)?;
@@ -60,7 +60,7 @@ impl Watcher {
                     }
                 }
                 drop((connection, changes));
-                drop(hold);
+                drop(held);
             })?;
         Ok(Self { rings, stop })
     }

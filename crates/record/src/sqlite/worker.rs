@@ -23,6 +23,14 @@ type Job = Box<dyn FnOnce(Option<&mut Connection>) + Send>;
 /// The last thing done with a connection before it is closed.
 pub(super) type Farewell = Box<dyn FnOnce(&mut Connection) + Send>;
 
+/// What a thread has for as long as its connection is open.
+pub(super) struct Held {
+    /// Of the file.
+    pub(super) _hold: Option<Hold>,
+    /// Says to the thread that closes last that this one has not.
+    pub(super) _open: Option<std::sync::mpsc::Sender<()>>,
+}
+
 /// Handle to the thread, which ends when the last handle is gone, or is told to.
 #[derive(Debug, Clone)]
 pub(super) struct Worker {
@@ -43,13 +51,13 @@ pub(super) enum NoResult {
 }
 
 impl Worker {
-    /// `answer_wait` bounds how long a caller waits for a job once it is queued. `hold` is dropped after the connection is closed.
+    /// `answer_wait` bounds how long a caller waits for a job once it is queued. `held` is dropped after the connection is closed.
     pub(super) fn spawn(
         name: &str,
         connection: Connection,
         answer_wait: Duration,
         farewell: Farewell,
-        hold: Option<Hold>,
+        held: Held,
     ) -> io::Result<Self> {
         let (jobs, queue) = mpsc::channel::<Job>(QUEUE);
         let ending = Arc::new(AtomicBool::new(false));
@@ -61,7 +69,7 @@ impl Worker {
                 farewell(&mut connection);
                 // The last connection to close writes the log back into the file. Only then may others have it.
                 drop(connection);
-                drop(hold);
+                drop(held);
             })?;
         Ok(Self {
             jobs,

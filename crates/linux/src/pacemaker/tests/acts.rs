@@ -214,14 +214,14 @@ async fn a_takeover_by_which_a_pool_is_served_by_nobody_is_taken_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_takeover_that_the_cluster_leaves_half_done_is_taken_back() {
+async fn a_takeover_that_the_cluster_leaves_half_done_is_taken_back_later() {
     let fake = Fake::new();
     (fake.state().broken, fake.state().fails) = (vec!["a_data1"], false);
     taker(&fake).take_over(&takeover(1)).await.unwrap();
     let standing = pair(&fake).await.transition.unwrap();
     assert_eq!(standing.trouble, None, "it may only rest");
     let (took, _) = taken_back(&fake, boot(0xa1)).await;
-    assert!((10..25).contains(&took.as_secs()), "{took:?}");
+    assert!((60..75).contains(&took.as_secs()), "{took:?}");
     let over = pair(&fake).await.transition.unwrap();
     assert_eq!(
         over.trouble.as_deref(),
@@ -229,14 +229,65 @@ async fn a_takeover_that_the_cluster_leaves_half_done_is_taken_back() {
     );
 }
 
+/// Its Pacemaker alone, or Corosync too.
+fn leave(fake: &Fake, is_pending: bool) {
+    let mut state = fake.state();
+    match is_pending {
+        true => state.pending = Some(B),
+        false => {
+            state.up.remove(B);
+        }
+    }
+    state.boots.insert(B.to_owned(), None);
+    state.num_updates += 1;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_takeover_whose_taker_has_left_the_cluster_is_taken_back() {
+    for is_pending in [false, true] {
+        let fake = waiting().await;
+        leave(&fake, is_pending);
+        let (took, alerts) = taken_back(&fake, boot(0xa2)).await;
+        assert!((10..25).contains(&took.as_secs()), "{took:?}");
+        assert_eq!(served(&fake.state()), [A; 4]);
+        assert!(
+            alerts[0].ends_with("ctl-b is no member of the cluster"),
+            "{alerts:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_held_for_a_giver_that_has_left_the_cluster_goes_home() {
+    for is_pending in [false, true] {
+        let fake = waiting().await;
+        taker(&fake)
+            .give_back(&giveback(1, "a_root"))
+            .await
+            .unwrap();
+        leave(&fake, is_pending);
+        let keeper = keeper(&fake, boot(0xa2)).0;
+        keep(&keeper, 8).await;
+        assert_eq!(fake.state().runs("a_data1", A), None);
+        keep(&keeper, 5).await;
+        assert_eq!(served(&fake.state()), [A; 4]);
+        assert!(fake.state().holds.is_empty());
+        keep(&keeper, 5).await;
+        let mark = fake.state().attributes[A]["evenkeel-transition"].clone();
+        assert!(mark.ends_with("stage=given-back"), "{mark}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_that_is_held_is_not_taken_back_while_the_giver_serves_it() {
     let fake = waiting().await;
-    fake.state().up.remove(B);
-    fake.state().boots.insert(B.to_owned(), None);
-    let (took, _) = taken_back(&fake, boot(0xa2)).await;
-    assert!((10..25).contains(&took.as_secs()), "{took:?}");
-    assert_eq!(served(&fake.state()), [A; 4]);
+    taker(&fake)
+        .give_back(&giveback(1, "a_root"))
+        .await
+        .unwrap();
+    let keeper = keeper(&fake, boot(0xa2)).0;
+    keep(&keeper, 300).await;
+    assert_eq!(served(&fake.state()), [A, B, B, B]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -295,6 +346,27 @@ async fn what_is_being_started_is_given_time() {
     assert!(fake.state().standby(A), "it is tried again");
     keep(&keeper, 15).await;
     assert!(!fake.state().standby(A), "for a minute");
+}
+
+/// Whatever the cluster makes of it: the pool was served by nobody all the while.
+#[tokio::test(start_paused = true)]
+async fn a_failure_that_is_retried_expires_or_is_cleaned_up_is_borne_for_a_minute() {
+    let fake = Fake::new();
+    let keeper = keeper(&fake, boot(0xa1)).0;
+    taker(&fake).take_over(&takeover(1)).await.unwrap();
+    fake.state().broken = vec!["a_data1"];
+    for round in 0..12 {
+        assert!(fake.state().standby(A), "{round}");
+        (fake.state().fails, fake.state().starting) = match round % 3 {
+            0 => (true, None),
+            1 => (false, Some("a_data1_disk")),
+            _ => (false, None),
+        };
+        keep(&keeper, 5).await;
+    }
+    keep(&keeper, 5).await;
+    assert!(!fake.state().standby(A));
+    assert_eq!(served(&fake.state()), [A, A, A, B]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -60,6 +60,8 @@ pub(super) struct State {
     pub(super) broken: Vec<&'static str>,
     /// Whether that is told as a failure, or nothing happens.
     pub(super) fails: bool,
+    /// A node whose Pacemaker was ended in order, while its Corosync goes on.
+    pub(super) pending: Option<&'static str>,
     /// A service without a home that is being started.
     pub(super) starting: Option<&'static str>,
     /// What happens by itself after the next look.
@@ -119,6 +121,7 @@ impl Fake {
             answering: Answering::Ping,
             broken: Vec::new(),
             fails: true,
+            pending: None,
             starting: None,
             meanwhile: None,
         })))
@@ -143,7 +146,8 @@ impl State {
         let held = |node: &str| self.holds.values().any(|(r, n)| r == pool && n == node);
         let breaks = |node: &str| node == "ctl-b" && self.broken.contains(&pool);
         let may = |node: &&str| {
-            self.up.contains(*node) && !self.standby(node) && !held(node) && !breaks(node)
+            let is_member = self.up.contains(*node) && self.pending != Some(*node);
+            is_member && !self.standby(node) && !held(node) && !breaks(node)
         };
         let other = if home == "ctl-a" { "ctl-b" } else { "ctl-a" };
         let home = if home == "ctl-a" { "ctl-a" } else { "ctl-b" };
@@ -269,9 +273,10 @@ impl State {
         }
         let nodes = ["ctl-a", "ctl-b"].map(|node| {
             format!(
-                "<node name=\"{node}\" online=\"{}\" standby=\"{}\" maintenance=\"false\" pending=\"false\" unclean=\"false\" resources_running=\"{}\"/>",
+                "<node name=\"{node}\" online=\"{}\" standby=\"{}\" maintenance=\"false\" pending=\"{}\" unclean=\"false\" resources_running=\"{}\"/>",
                 self.up.contains(node),
                 self.standby(node),
+                self.pending == Some(node),
                 running.get(node).copied().unwrap_or(0)
             )
         });

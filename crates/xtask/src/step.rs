@@ -58,7 +58,7 @@ pub(crate) enum Kindness {
 pub(crate) fn kind_cargo(kindness: Kindness) -> Command {
     let level = match kindness {
         Kindness::None => return cargo(),
-        Kindness::Some => "10",
+        Kindness::Some => "5",
         Kindness::Full => "15",
     };
     let mut command = Command::new("nice");

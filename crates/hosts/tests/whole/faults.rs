@@ -56,7 +56,7 @@ impl Site {
         .unwrap();
     }
 
-    /// Everything is served by whoever it belongs to.
+    /// Everything is served by whoever it belongs to, and the coordinator has seen that.
     fn is_home(&self) {
         self.cluster.wait_served().unwrap();
         for (index, host) in self.cluster.hosts().iter().enumerate() {
@@ -68,6 +68,12 @@ impl Site {
             })
             .unwrap();
         }
+        until("the coordinator to see all at home", PATIENCE, || {
+            let said = self.ask(&["explain"], PATIENCE).ok()?;
+            let is_told = said.code == Some(0) && !said.output.contains("serves for node");
+            is_told.then_some(())
+        })
+        .unwrap();
     }
 }
 

@@ -32,7 +32,11 @@ const ELSEWHERE: [&str; 17] = [
 ];
 
 /// Words that nobody is stopped by: progress, waits, parts of the above, and what programmers are told.
-const NO_TROUBLE: [&str; 41] = [
+const NO_TROUBLE: [&str; 44] = [
+    // What the log says of a task.
+    "… of … begins",
+    "… of … failed: …",
+    "… of … ended",
     // Progress of an agent's task.
     "making the new slot the default",
     "making the running slot the default again",

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use super::edit::Edit;
 use super::layout::Members;
 use super::mark::BOOT;
-use super::seen::{Doubt, Seen};
+use super::seen::{Doubt, Seen, Unserved};
 use super::steps::{self, Duty};
 use super::{Pacemaker, calls};
 use evenkeel_platform::PlatformError;
@@ -46,36 +46,35 @@ pub struct Keeper {
 }
 
 /// What speaks against the takeover of this node.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Doubted {
-    by: Doubt,
+    by: Unserved,
     /// Since when it has been that.
     since: Instant,
-    /// When something had failed that was served by nobody ever since.
+    /// When something had failed while the same was missing as is now.
     failed: Option<Instant>,
 }
 
 impl Doubted {
-    /// What it is now that this speaks against it.
-    fn grown(before: Option<Self>, by: Doubt) -> Self {
+    /// What it is now that this speaks against it. Where something else is missing than before, the cluster has got on.
+    fn grown(before: Option<Self>, by: Unserved) -> Self {
         let now = Instant::now();
-        let since = before.filter(|before| before.by == by).map(|it| it.since);
+        let before = before.filter(|before| before.by.missing == by.missing);
+        let same = before.as_ref().filter(|it| it.by.doubt == by.doubt);
+        let since = same.map_or(now, |it| it.since);
         let failed = before.and_then(|before| before.failed);
-        Self {
-            by,
-            since: since.unwrap_or(now),
-            failed: match by {
-                Doubt::Failed | Doubt::Retried => failed.or(Some(now)),
-                // A failure may have expired, or have been cleaned up.
-                Doubt::Moves | Doubt::Rests | Doubt::Left => failed,
-                Doubt::Silent => None,
-            },
-        }
+        let failed = match by.doubt {
+            Doubt::Failed | Doubt::Retried => failed.or(Some(now)),
+            // A failure may have expired, or have been cleaned up.
+            Doubt::Moves | Doubt::Rests | Doubt::Left => failed,
+            Doubt::Silent => None,
+        };
+        Self { by, since, failed }
     }
 
     /// Whether that has been so for too long.
     fn is_enough(&self) -> bool {
-        let bearable = match self.by {
+        let bearable = match self.by.doubt {
             // Nothing will come of it.
             Doubt::Failed | Doubt::Left => Some(SOON),
             // Networks may learn of an address's new place late.
@@ -89,7 +88,7 @@ impl Doubted {
 
     /// Whether people are to know: what may only be between two steps of the cluster's is no news.
     fn is_news(&self) -> bool {
-        match self.by {
+        match self.by.doubt {
             Doubt::Failed | Doubt::Retried | Doubt::Left | Doubt::Silent => true,
             Doubt::Moves | Doubt::Rests => self.failed.is_some(),
         }
@@ -119,7 +118,10 @@ impl Keeper {
         let (pause, trouble) = match timeout(TURN, self.turn()).await {
             Ok(Ok(pause)) => (pause, None),
             Ok(Err(error)) => (EVERY, Some(error.to_string())),
-            Err(_) => (EVERY, Some(format!("no answer within {TURN:?}"))),
+            Err(_) => {
+                self.believe();
+                (EVERY, Some(format!("no answer within {TURN:?}")))
+            }
         };
         if self.pacemaker.note_trouble(trouble.clone())
             && let Some(error) = trouble
@@ -132,9 +134,11 @@ impl Keeper {
     /// Does what is due by one look. Says how long nothing more is.
     pub async fn turn(&self) -> Result<Duration, PlatformError> {
         let Pacemaker { host, boot, .. } = &self.pacemaker;
-        let seen = self.pacemaker.look().await?;
+        // What was not looked at has not been so all the while.
+        let seen = self.pacemaker.look().await;
+        let seen = seen.inspect_err(|_| self.believe())?;
         let duty = steps::duty(&seen, *boot);
-        if !matches!(duty, Duty::TakeBack(..) | Duty::Leave(_)) {
+        if !matches!(duty, Duty::TakeBack(_) | Duty::Leave(_)) {
             self.believe();
         }
         match duty {
@@ -142,7 +146,7 @@ impl Keeper {
             Duty::Nothing => {}
             Duty::Note(edits) => self.pacemaker.change(&seen, &edits).await?,
             Duty::Leave(edits) => self.leave(&seen, &edits).await?,
-            Duty::TakeBack(why, doubt) => self.take_back(&seen, why, doubt).await?,
+            Duty::TakeBack(unserved) => self.take_back(&seen, unserved).await?,
             Duty::TellBoot => {
                 info!(%boot, "this boot is told to the cluster");
                 calls::tell(host, BOOT, &boot.to_string()).await?;
@@ -162,9 +166,12 @@ impl Keeper {
         if let Ok(Some(silence)) = &silence
             && silence.is_of_taken
         {
-            return self
-                .take_back(seen, silence.why.clone(), Doubt::Silent)
-                .await;
+            let unserved = Unserved {
+                missing: silence.why.clone(),
+                because: None,
+                doubt: Doubt::Silent,
+            };
+            return self.take_back(seen, unserved).await;
         }
         self.believe();
         match silence? {
@@ -174,8 +181,9 @@ impl Keeper {
     }
 
     /// Takes back what the partner holds of this node, once this has spoken against it for too long. Until then the error says what does.
-    async fn take_back(&self, seen: &Seen, why: String, doubt: Doubt) -> Result<(), PlatformError> {
-        let doubted = self.doubt(doubt);
+    async fn take_back(&self, seen: &Seen, unserved: Unserved) -> Result<(), PlatformError> {
+        let why = unserved.why();
+        let doubted = self.doubt(unserved);
         if !doubted.is_enough() {
             return match doubted.is_news() {
                 true => Err(PlatformError::Unavailable(why)),
@@ -188,10 +196,10 @@ impl Keeper {
         self.pacemaker.change(seen, &edits).await
     }
 
-    fn doubt(&self, by: Doubt) -> Doubted {
+    fn doubt(&self, by: Unserved) -> Doubted {
         let mut doubted = self.doubted.lock().unwrap_or_else(PoisonError::into_inner);
-        let grown = Doubted::grown(*doubted, by);
-        *doubted = Some(grown);
+        let grown = Doubted::grown(doubted.take(), by);
+        *doubted = Some(grown.clone());
         grown
     }
 

@@ -31,6 +31,26 @@ pub(super) enum Doubt {
     Silent,
 }
 
+/// What nobody serves by a takeover of ours that is not over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Unserved {
+    /// The first thing that is missing where it should be.
+    pub(super) missing: String,
+    /// And why, if that is known.
+    pub(super) because: Option<String>,
+    pub(super) doubt: Doubt,
+}
+
+impl Unserved {
+    /// A sentence about it.
+    pub(super) fn why(&self) -> String {
+        match &self.because {
+            Some(because) => format!("{}: {because}", self.missing),
+            None => self.missing.clone(),
+        }
+    }
+}
+
 /// One look at the cluster: its configuration, and then its state.
 #[derive(Clone, Debug)]
 pub(super) struct Seen {
@@ -243,19 +263,21 @@ impl Seen {
 
     /// Why the takeover of a node does not go on. What may only be between two steps of the cluster's is told once it has lasted.
     fn trouble(&self, taken: &NodeName) -> Option<String> {
-        let (why, doubt) = self.unserved(taken)?;
+        let unserved = self.unserved(taken)?;
         let mut members = self.members.both().into_iter();
         let veto = members.find_map(|member| vetoes::hands_off(self, member));
-        match (veto, doubt) {
-            (Some(veto), _) => Some(format!("{why}: {}", veto.why)),
+        match (veto, unserved.doubt) {
+            (Some(veto), _) => Some(format!("{}: {}", unserved.missing, veto.why)),
             (None, Doubt::Moves | Doubt::Rests) => None,
-            (None, Doubt::Failed | Doubt::Retried | Doubt::Left | Doubt::Silent) => Some(why),
+            (None, Doubt::Failed | Doubt::Retried | Doubt::Left | Doubt::Silent) => {
+                Some(unserved.why())
+            }
         }
     }
 
     /// What is served by nobody by a takeover of ours: while it stands because the partner does not serve it, while it is given back
     /// because it is held for the partner, which does not. And what speaks against that.
-    pub(super) fn unserved(&self, taken: &NodeName) -> Option<(String, Doubt)> {
+    pub(super) fn unserved(&self, taken: &NodeName) -> Option<Unserved> {
         let by = self.members.other(taken);
         let missing = match self.mark(taken)?.stage {
             MarkStage::Standing => self.all_on(by).err()?,
@@ -267,9 +289,16 @@ impl Seen {
         if partner.unclean || (!partner.online && self.is_fenced(by)) {
             return None;
         }
+        let found = |because, doubt| {
+            Some(Unserved {
+                missing,
+                because,
+                doubt,
+            })
+        };
         if !self.monitor.is_up(by.as_str()) {
-            let why = format!("{missing}: {by} is no member of the cluster");
-            return Some((why, Doubt::Left));
+            let left = format!("{by} is no member of the cluster");
+            return found(Some(left), Doubt::Left);
         }
         // Also what has no home, as that which a pool needs.
         let mut services = self.monitor.services.values();
@@ -277,12 +306,13 @@ impl Seen {
         let own = self.layout.services();
         let failed = self.failure_on(by, |id| own.contains(id));
         let failed = failed.or_else(|| self.failure_on(by, |_| !is_moving));
-        Some(match (failed, is_moving) {
-            (Some(failure), true) => (format!("{missing}: {}", failure.text()), Doubt::Retried),
-            (Some(failure), false) => (format!("{missing}: {}", failure.text()), Doubt::Failed),
-            (None, true) => (missing, Doubt::Moves),
-            (None, false) => (missing, Doubt::Rests),
-        })
+        let doubt = match (failed.is_some(), is_moving) {
+            (true, true) => Doubt::Retried,
+            (true, false) => Doubt::Failed,
+            (false, true) => Doubt::Moves,
+            (false, false) => Doubt::Rests,
+        };
+        found(failed.map(Failure::text), doubt)
     }
 
     /// Something that is held from a node to which it is to be given back, and that nobody serves.

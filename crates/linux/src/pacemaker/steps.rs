@@ -8,7 +8,7 @@ use super::foresee::Expect;
 use super::hold;
 use super::layout::Pool;
 use super::mark::{self, Life, Mark, MarkStage};
-use super::seen::{Doubt, Seen};
+use super::seen::{Doubt, Seen, Unserved};
 use super::vetoes::{self, Veto};
 use evenkeel_platform::{GivebackRequest, TakeoverRequest};
 
@@ -308,7 +308,7 @@ pub(super) enum Duty {
     /// To note that this node is about to shut down, if its partner's addresses answer.
     Leave(Vec<Edit>),
     /// To take back what the partner holds of this node, if it stays so: it does not serve it, for this reason.
-    TakeBack(String, Doubt),
+    TakeBack(Unserved),
     /// To tell the cluster which boot this is.
     TellBoot,
     /// To shut down cleanly and boot the default slot: the partner serves everything, and that was noted.
@@ -336,8 +336,8 @@ pub(super) fn duty(seen: &Seen, own: BootId) -> Duty {
     if let Some(duty) = leave(seen, own) {
         return duty;
     }
-    if let Some((why, doubt)) = unserved(seen, own) {
-        return Duty::TakeBack(why, doubt);
+    if let Some(unserved) = unserved(seen) {
+        return Duty::TakeBack(unserved);
     }
     let mut over = seen
         .members
@@ -372,20 +372,21 @@ fn leave(seen: &Seen, own: BootId) -> Option<Duty> {
     })
 }
 
-/// Why this node, which is up in boot `own`, would serve better than its partner serves for it by a takeover of ours.
-fn unserved(seen: &Seen, own: BootId) -> Option<(String, Doubt)> {
+/// What this node, which is up, would serve better than its partner serves it by a takeover of ours: all of it, and in the midst of a
+/// giveback what is held for a partner that is gone.
+fn unserved(seen: &Seen) -> Option<Unserved> {
     let node = &seen.members.local;
+    let unserved = seen.unserved(node)?;
     let is_ours = match seen.mark(node)?.stage {
         MarkStage::Standing => seen.standby_for_good(node),
-        MarkStage::GivingBack(boot) => boot == own && !seen.is_standby(node),
+        MarkStage::GivingBack(_) => unserved.doubt == Doubt::Left && !seen.is_standby(node),
         MarkStage::GivenBack => false,
     };
     let leaves = seen.monitor.nodes.get(node.as_str())?.shutdown;
     let mut members = seen.members.both().into_iter();
     let hands_off = members.any(|member| vetoes::hands_off(seen, member).is_some());
     let can_act = seen.monitor.controller && seen.monitor.quorate;
-    let is_meant = is_ours && !leaves && !hands_off && can_act;
-    seen.unserved(node).filter(|_| is_meant)
+    (is_ours && !leaves && !hands_off && can_act).then_some(unserved)
 }
 
 /// Takes back, for this reason, what the partner holds of this node, which is up in boot `own`: all that it took over, or what is left

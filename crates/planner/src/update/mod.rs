@@ -11,7 +11,8 @@ mod start;
 mod wind_down;
 
 use evenkeel_model::{
-    NodeName, OperationEvent, OperationState, PauseCause, Problem, Transition, UpdateRequest,
+    NodeName, OperationEvent, OperationState, PauseCause, Problem, Transition, TransitionStage,
+    UpdateRequest,
 };
 
 pub(crate) use admit::{await_answers, close_jobs, look, refusal, validation};
@@ -123,6 +124,9 @@ fn who_is_away(input: &Input<'_>, named: Option<&NodeName>) -> Vec<String> {
         };
         let (node, by) = (&takeover.taken, &takeover.by);
         match &takeover.trouble {
+            Some(why) if takeover.stage == TransitionStage::GivingBack => {
+                format!("the HA engine undoes the takeover of node \"{node}\": {why}")
+            }
             None => format!("node \"{by}\" serves for node \"{node}\", by {whose} doing"),
             Some(why) => format!(
                 "node \"{by}\" has taken node \"{node}\" over, by {whose} doing, and does not serve everything: {why}"

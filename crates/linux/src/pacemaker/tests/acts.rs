@@ -259,14 +259,16 @@ async fn a_takeover_whose_taker_has_left_the_cluster_is_taken_back() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_held_for_a_giver_that_has_left_the_cluster_goes_home() {
-    for is_pending in [false, true] {
+    // In the boot that it was given back to, and after another one.
+    for (is_pending, own) in [(false, 0xa2), (true, 0xa2), (true, 0xa3)] {
         let fake = waiting().await;
         taker(&fake)
             .give_back(&giveback(1, "a_root"))
             .await
             .unwrap();
+        fake.state().boot(A, boot(own));
         leave(&fake, is_pending);
-        let keeper = keeper(&fake, boot(0xa2)).0;
+        let keeper = keeper(&fake, boot(own)).0;
         keep(&keeper, 8).await;
         assert_eq!(fake.state().runs("a_data1", A), None);
         keep(&keeper, 5).await;
@@ -336,6 +338,13 @@ async fn what_is_being_started_is_given_time() {
     let fake = Fake::new();
     let keeper = keeper(&fake, boot(0xa1)).0;
     taker(&fake).take_over(&takeover(1)).await.unwrap();
+    // One that failed at first is served, and others take their time.
+    fake.state().broken = vec!["a_data1"];
+    keep(&keeper, 8).await;
+    (fake.state().broken, fake.state().fails) = (vec!["a_data2"], false);
+    fake.state().starting = Some("a_data2_disk");
+    keep(&keeper, 100).await;
+    assert!(fake.state().standby(A), "the cluster has got on");
     // What the pool needs has no home of its own.
     (fake.state().broken, fake.state().fails) = (vec!["a_data1"], false);
     fake.state().starting = Some("zfs_a");

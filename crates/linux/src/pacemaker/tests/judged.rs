@@ -375,7 +375,7 @@ fn duties_follow_from_the_takeover() {
     assert_eq!(steps::duty(&healthy, old), Duty::Nothing);
     assert!(matches!(
         steps::duty(&by_a("taking"), old),
-        Duty::TakeBack(_, Doubt::Moves)
+        Duty::TakeBack(unserved) if unserved.doubt == Doubt::Moves
     ));
     assert!(matches!(steps::duty(&by_a("carried"), old), Duty::Leave(_)));
     let waiting = by_a("waiting");

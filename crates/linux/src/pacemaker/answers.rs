@@ -29,10 +29,19 @@ pub(super) fn there(seen: &Seen) -> impl Iterator<Item = &Lif> {
 
 /// LIFs that do not answer from the partner.
 pub(super) struct Silence {
-    /// Which, and why that is known: a sentence about the first one.
-    pub(super) why: String,
+    /// The first one of them does not answer.
+    pub(super) missing: String,
+    /// How that is known. It may be told in other words each time.
+    pub(super) because: String,
     /// All of them were taken over, and one of the partner's own answers: so this node and its network are well.
     pub(super) is_of_taken: bool,
+}
+
+impl Silence {
+    /// A sentence about it.
+    pub(super) fn why(&self) -> String {
+        format!("{}: {}", self.missing, self.because)
+    }
 }
 
 /// Asks each of them, side by side. The error is that this node cannot ask.
@@ -45,15 +54,17 @@ pub(super) async fn ask(host: &Host, seen: &Seen) -> Result<Option<Silence>, Pla
     let answers: Vec<(&Lif, IpAddr, Option<String>)> = try_join_all(asked).await?;
     let first = answers.iter().find_map(|(lif, address, why)| {
         let name = &lif.name;
-        let why = why.as_ref()?;
-        Some(format!(
-            "LIF {name} ({address}) on {partner} does not answer {local}: {why}"
-        ))
+        let missing = format!("LIF {name} ({address}) on {partner} does not answer {local}");
+        Some((missing, why.clone()?))
     });
     let own = answers.iter().filter(|(lif, ..)| lif.home == *partner);
     let mut own = own.map(|(.., why)| why.is_none()).peekable();
     let is_of_taken = own.peek().is_some() && own.all(|answers| answers);
-    Ok(first.map(|why| Silence { why, is_of_taken }))
+    Ok(first.map(|(missing, because)| Silence {
+        missing,
+        because,
+        is_of_taken,
+    }))
 }
 
 fn unread(lif: &LifName) -> PlatformError {

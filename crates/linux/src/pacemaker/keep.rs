@@ -163,20 +163,23 @@ impl Keeper {
     /// Notes that this node leaves, if the addresses on its partner answer it.
     async fn leave(&self, seen: &Seen, edits: &[Edit]) -> Result<(), PlatformError> {
         let silence = self.pacemaker.silence(seen).await;
-        if let Ok(Some(silence)) = &silence
-            && silence.is_of_taken
-        {
-            let unserved = Unserved {
-                missing: silence.why.clone(),
-                because: None,
-                doubt: Doubt::Silent,
-            };
-            return self.take_back(seen, unserved).await;
-        }
-        self.believe();
-        match silence? {
-            Some(silence) => Err(PlatformError::Unavailable(silence.why)),
-            None => self.pacemaker.change(seen, edits).await,
+        match silence.inspect_err(|_| self.believe())? {
+            Some(silence) if silence.is_of_taken => {
+                let unserved = Unserved {
+                    missing: silence.missing,
+                    because: Some(silence.because),
+                    doubt: Doubt::Silent,
+                };
+                self.take_back(seen, unserved).await
+            }
+            Some(silence) => {
+                self.believe();
+                Err(PlatformError::Unavailable(silence.why()))
+            }
+            None => {
+                self.believe();
+                self.pacemaker.change(seen, edits).await
+            }
         }
     }
 

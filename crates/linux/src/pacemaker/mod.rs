@@ -167,7 +167,7 @@ impl Pacemaker {
         }
         *answered = None;
         if let Some(silence) = self.silence(seen).await? {
-            return Err(PlatformError::Unavailable(silence.why));
+            return Err(PlatformError::Unavailable(silence.why()));
         }
         *answered = Some((Instant::now(), there));
         Ok(())

@@ -304,6 +304,22 @@ async fn a_takeover_by_which_an_address_is_not_reached_is_taken_back_later() {
     assert_eq!(served(&fake.state()), [A, A, A, B]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_address_that_is_silent_in_other_words_each_time_is_as_silent() {
+    let fake = Fake::new();
+    taker(&fake).take_over(&takeover(1)).await.unwrap();
+    let keeper = keeper(&fake, boot(0xa1)).0;
+    for round in 0..5 {
+        fake.state().answering = match round % 2 {
+            0 => Answering::Nobody,
+            _ => Answering::Here,
+        };
+        assert!(fake.state().standby(A), "{round}");
+        keep(&keeper, 13).await;
+    }
+    assert!(!fake.state().standby(A));
+}
+
 /// Lets a keeper work for so long.
 async fn keep(keeper: &Keeper, seconds: u64) {
     let turns = tokio::time::timeout(Duration::from_secs(seconds), keeper.run());

@@ -12,10 +12,10 @@ use evenkeel_model::{
     error_chain,
 };
 use evenkeel_package_store::{
-    BuildOptions, Built, ExtractError, ExtractProgress, ExtractRequest, KeyId, Owners, Policy,
-    PublicKey, Recorded, SecretKey, SignedFirmware, SignedManifest, TrustedKeys, VerifyError,
-    ZipEntry, ZipError, ZipLimits, ZipReader, build, extract_archive, read_slot_manifest,
-    read_unproven_manifest, verify_archive,
+    BuildOptions, Built, Compression, ExtractError, ExtractProgress, ExtractRequest, KeyId, Owners,
+    Policy, PublicKey, Recorded, SecretKey, SignedFirmware, SignedManifest, TrustedKeys,
+    VerifyError, ZipEntry, ZipError, ZipLimits, ZipReader, build, extract_archive,
+    read_slot_manifest, read_unproven_manifest, verify_archive,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -119,6 +119,9 @@ pub(crate) struct BuildArgs {
     /// When it was built, as in 2026-01-31T12:00:00Z; without it, the time of the newest file.
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     build_time: Option<WallTime>,
+    /// How small it becomes: a level of gzip from 1, the fastest, to 9, the smallest; 6 without it.
+    #[arg(long, value_name = "LEVEL", value_parser = parse_compression)]
+    compression: Option<Compression>,
 }
 
 fn default_platform() -> PlatformName {
@@ -129,6 +132,11 @@ fn default_platform() -> PlatformName {
 
 pub(crate) fn parse_time(text: &str) -> Result<WallTime, serde_json::Error> {
     serde_json::from_value(text.into())
+}
+
+fn parse_compression(text: &str) -> Result<Compression, String> {
+    let level = text.parse().ok().and_then(Compression::new);
+    level.ok_or_else(|| "a level is a number from 1 to 9".to_owned())
 }
 
 fn parse_check(text: &str) -> Result<BundledCheck, String> {
@@ -223,6 +231,7 @@ fn build_package(args: BuildArgs, json: bool) -> Result<(), Stop> {
             split_hard_links: args.split_hard_links,
         },
         build_time: args.build_time,
+        compression: args.compression.unwrap_or_default(),
     };
     let (root, output) = (&args.root, &args.output);
     let built = build(root, &key, options, output).map_err(|error| {

@@ -233,7 +233,7 @@ mod tests {
         Topology, UserName, WallTime,
     };
     use evenkeel_package_store::{
-        BuildOptions, Recorded, SecretKey, StageLimits, TrustedKeys, build,
+        BuildOptions, Compression, Recorded, SecretKey, StageLimits, TrustedKeys, build,
     };
     use evenkeel_record::Entry;
     use tempfile::TempDir;
@@ -330,6 +330,7 @@ mod tests {
                 notes: String::new(),
                 recorded: Recorded::default(),
                 build_time: None,
+                compression: Compression::default(),
             };
             let built = build(&root, &self.key, options, &output).expect("a package");
             let trusted = TrustedKeys::from_iter([self.key.public()]);

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use evenkeel_model::{PlatformName, SourceVersions, Version};
 use evenkeel_package_store::{
-    BuildOptions, ExtractRequest, Policy, Recorded, SecretKey, StageLimits, Store, build,
-    extract_archive,
+    BuildOptions, Compression, ExtractRequest, Policy, Recorded, SecretKey, StageLimits, Store,
+    build, extract_archive,
 };
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
@@ -59,6 +59,7 @@ fn make(tree: &Path, archive: &Path) -> Result<(), Box<dyn Error>> {
         notes: String::new(),
         recorded: Recorded::default(),
         build_time: None,
+        compression: Compression::default(),
     };
     let built = build(tree, &key(), options, archive)?;
     let unpacked = built.manifest.unpacked_bytes;

@@ -18,6 +18,7 @@ use sha2::{Digest as _, Sha256};
 use crate::build_error::BuildError;
 use crate::firmware::{SignedFirmware, prove_brought};
 use crate::fsutil;
+use crate::gzip_write::Compression;
 use crate::keys::SecretKey;
 use crate::pack::write_archive;
 use crate::walk::{Found, Walk};
@@ -51,6 +52,8 @@ pub struct BuildOptions {
     pub recorded: Recorded,
     /// `None`: the time of the newest file in the tree, which keeps builds reproducible.
     pub build_time: Option<WallTime>,
+    /// How small the archive becomes.
+    pub compression: Compression,
 }
 
 /// What a package keeps of its files beside mode and content. What is the same in every copy of a tree is kept
@@ -104,6 +107,7 @@ pub fn build(
     check_output(output)?;
     let mut found = Walk::of(&root, options.recorded)?;
     hash_files(&root, &mut found, threads)?;
+    let compression = options.compression;
     let manifest = make_manifest(found, options)?;
     let firmware = prove_brought(&root, &manifest, key)?;
     let bytes = serde_json::to_vec(&manifest).expect("a manifest is plain JSON");
@@ -113,7 +117,8 @@ pub fn build(
         });
     }
     let unfinished = unfinished_path(output);
-    let written = write_archive(&root, key, &manifest, &bytes, &unfinished, threads)
+    let effort = (threads, compression);
+    let written = write_archive(&root, key, &manifest, &bytes, &unfinished, effort)
         .and_then(|archive_bytes| publish(&unfinished, output).map(|()| archive_bytes));
     match written {
         Ok(archive_bytes) => {

@@ -4,11 +4,11 @@ use std::io::{Cursor, Read, Write};
 
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
-use flate2::{Compression, GzBuilder};
+use flate2::{Compression as Flate, GzBuilder};
 use proptest::prelude::*;
 
 use crate::gzip::Serial;
-use crate::gzip_write::{HEADER_BYTES, MEMBER_BYTES, member};
+use crate::gzip_write::{Compression, HEADER_BYTES, MEMBER_BYTES, member};
 use crate::members::Inflated;
 
 /// Content of every character: text, noise, runs, repetitions near and far.
@@ -42,7 +42,7 @@ fn content(seed: u64, length: usize) -> Vec<u8> {
 }
 
 fn gzip(content: &[u8], level: u32) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::new(level));
+    let mut encoder = GzEncoder::new(Vec::new(), Flate::new(level));
     encoder.write_all(content).unwrap();
     encoder.finish().unwrap()
 }
@@ -88,7 +88,9 @@ impl Read for Slow {
 fn hinted(seed: u64, sizes: &[usize]) -> Vec<u8> {
     let members = sizes.iter().enumerate();
     members
-        .flat_map(|(at, size)| member(&content(seed + at as u64, *size)).unwrap())
+        .flat_map(|(at, size)| {
+            member(&content(seed + at as u64, *size), Compression::default()).unwrap()
+        })
         .collect()
 }
 
@@ -231,7 +233,11 @@ fn a_hint_that_lies_changes_nothing() {
 #[test]
 fn a_member_that_grows_beyond_its_bound_is_read_piece_by_piece() {
     let bytes = vec![0; 20 * MEMBER_BYTES];
-    let file = [member(&bytes).unwrap(), hinted(6, &[5_000])].concat();
+    let file = [
+        member(&bytes, Compression::default()).unwrap(),
+        hinted(6, &[5_000]),
+    ]
+    .concat();
     let (out, ended) = in_parallel(&file);
     assert_eq!(ended, Ok(()));
     assert_eq!(out.len(), bytes.len() + 5_000);
@@ -245,7 +251,7 @@ fn headers_with_everything_in_them_are_read() {
         .comment("a comment")
         .extra(vec![7; 300])
         .mtime(1_700_000_000);
-    let mut encoder = builder.write(Vec::new(), Compression::best());
+    let mut encoder = builder.write(Vec::new(), Flate::best());
     encoder.write_all(b"content").unwrap();
     let file = encoder.finish().unwrap();
     assert_eq!(serially(&file, 3), (b"content".to_vec(), Ok(())));
@@ -268,7 +274,7 @@ fn whether_a_long_header_is_taken_does_not_hang_on_how_it_comes() {
             .filename(vec![b'n'; length])
             .comment(vec![b'c'; length])
             .extra(vec![7; 65_535]);
-        let mut encoder = builder.write(Vec::new(), Compression::best());
+        let mut encoder = builder.write(Vec::new(), Flate::best());
         encoder.write_all(b"content").unwrap();
         encoder.finish().unwrap()
     };

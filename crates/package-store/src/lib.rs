@@ -68,6 +68,7 @@ pub use firmware::{
 pub use follow::ArchiveReader;
 #[doc(hidden)]
 pub use fuzzing::inflate_all;
+pub use gzip_write::Compression;
 pub use head::{Policy, SignedManifest, Target};
 pub use keys::{KeyError, KeyId, PublicKey, SecretKey};
 pub use partial::Partial;

@@ -9,7 +9,7 @@ use evenkeel_model::{Entry, EntryKind, MANIFEST_PATH, Manifest, SIGNATURE_PATH};
 
 use crate::build::read_whole;
 use crate::build_error::BuildError;
-use crate::gzip_write::MemberWriter;
+use crate::gzip_write::{Compression, MemberWriter};
 use crate::keys::SecretKey;
 use crate::tar_write::TarHeader;
 
@@ -40,12 +40,12 @@ pub(crate) fn write_archive(
     manifest: &Manifest,
     manifest_bytes: &[u8],
     output: &Path,
-    threads: usize,
+    (threads, compression): (usize, Compression),
 ) -> Result<u64, BuildError> {
     let failed = || BuildError::io("write", output);
     let file = File::create(output).map_err(BuildError::io("create", output))?;
     let counted = Counted { file, bytes: 0 };
-    let mut tar = MemberWriter::start(threads, counted).map_err(failed())?;
+    let mut tar = MemberWriter::start((threads, compression), counted).map_err(failed())?;
     let content = write_content(root, key, manifest, manifest_bytes, &mut tar, output);
     let counted = match (content, tar.finish()) {
         (Ok(()), finished) => finished.map_err(failed())?,

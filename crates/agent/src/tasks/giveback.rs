@@ -205,16 +205,20 @@ async fn serves_again(run: &Run, id: TransitionId) -> Result<(), TaskError> {
     let mut patience = Patience::new(run.no_progress());
     let mut last = None;
     loop {
-        if let Ok(pair) = run.pair().await {
-            let stage = stage_of_ours(run, &pair, id)?;
-            if stage == TransitionStage::GivenBack && pair.partner.ha == MemberHa::Serving {
-                return Ok(());
+        let unseen = match run.pair().await {
+            Ok(pair) => {
+                let stage = stage_of_ours(run, &pair, id)?;
+                if stage == TransitionStage::GivenBack && pair.partner.ha == MemberHa::Serving {
+                    return Ok(());
+                }
+                last = Some((stage, pair.partner.ha));
+                String::new()
             }
-            last = Some((stage, pair.partner.ha));
-        }
-        run.say(&format!("waiting for {node} to serve"), 0, 0);
+            Err(unseen) => format!(": {}", unseen.message),
+        };
+        run.say(&format!("waiting for {node} to serve{unseen}"), 0, 0);
         if let Err(bound) = patience.wait(last, run.bounds().poll).await {
-            let message = format!("the giveback to {node} has stood still for {bound:?}");
+            let message = format!("the giveback to {node} has stood still for {bound:?}{unseen}");
             return Err(permanent(message, VETO_ACTION));
         }
     }

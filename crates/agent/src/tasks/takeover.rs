@@ -316,27 +316,34 @@ struct Seen {
 async fn wait(run: &Run, id: TransitionId) -> Result<How, TaskError> {
     let mut patience = Patience::new(run.no_progress());
     let mut last: Option<Seen> = None;
-    let mut trouble = None;
     loop {
-        if let Ok(pair) = run.pair().await {
-            let ours = match ours(run, &pair, id)? {
-                Ours::Done => return Ok(run.reached()),
-                Ours::UnderWay => pair.transition,
-                Ours::NotBegun => None,
-            };
-            let stage = ours.as_ref().map(|transition| transition.stage);
-            if stage.is_none() && last.is_some_and(|seen| seen.stage.is_some()) {
-                return Err(broken_off(run, id).await);
+        let trouble = match run.pair().await {
+            Ok(pair) => {
+                let ours = match ours(run, &pair, id)? {
+                    Ours::Done => return Ok(run.reached()),
+                    Ours::UnderWay => pair.transition,
+                    Ours::NotBegun => None,
+                };
+                let stage = ours.as_ref().map(|transition| transition.stage);
+                if stage.is_none() && last.is_some_and(|seen| seen.stage.is_some()) {
+                    return Err(broken_off(run, id).await);
+                }
+                let (partner, pools_here) = (pair.partner.ha, pools_here(run).await);
+                let trouble = ours.and_then(|transition| transition.trouble);
+                say(run, stage, trouble.as_deref(), pools_here);
+                last = Some(Seen {
+                    stage,
+                    partner,
+                    pools_here,
+                });
+                trouble
             }
-            let (partner, pools_here) = (pair.partner.ha, pools_here(run).await);
-            trouble = ours.and_then(|transition| transition.trouble);
-            say(run, stage, trouble.as_deref(), pools_here);
-            last = Some(Seen {
-                stage,
-                partner,
-                pools_here,
-            });
-        }
+            Err(unseen) => {
+                let node = &run.order().task.node;
+                run.say(&format!("taking over {node}: {}", unseen.message), 0, 0);
+                Some(unseen.message)
+            }
+        };
         if let Err(bound) = patience.wait(last, run.bounds().poll).await {
             let stage = last.and_then(|seen| seen.stage);
             return Err(stood_still(run, bound, stage, trouble.as_deref()));

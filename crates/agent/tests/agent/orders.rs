@@ -227,6 +227,25 @@ async fn a_takeover_that_stands_still_ends_with_a_reason() {
     assert!(failed.message.contains("stood still for 30s"), "{failed:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_node_whose_engine_is_gone_in_mid_takeover_says_so_and_ends_with_that_reason() {
+    let world = World::new();
+    let takeover = order(1, Action::Takeover);
+    world.hardware.state().stuck = true;
+    world.start("b", &takeover).await;
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    world.hardware.state().blind = true;
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    let said = progress(&world, takeover.key).await.text;
+    assert!(
+        said.starts_with("taking over a: b cannot see the HA pair: "),
+        "{said}"
+    );
+    let failed = error(world.ended("b", takeover.key).await);
+    let begins = "the takeover of a has stood still for 30s: b cannot see the HA pair: ";
+    assert!(failed.message.starts_with(begins), "{failed:?}");
+}
+
 /// The coordinator shows operators how long it waits: the agent does not give up before, nor long after.
 #[tokio::test(start_paused = true)]
 async fn what_stands_still_is_given_up_when_the_order_says() {

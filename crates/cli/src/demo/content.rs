@@ -8,7 +8,9 @@ use std::process::{Command, Stdio};
 
 use evenkeel_lab::DAEMON_IN_IMAGE;
 use evenkeel_model::{PlatformName, SourceVersions, Version};
-use evenkeel_package_store::{BuildError, BuildOptions, Built, Recorded, SecretKey, build};
+use evenkeel_package_store::{
+    BuildError, BuildOptions, Built, Compression, Recorded, SecretKey, build,
+};
 
 /// Where trees of ordinary files are found on ordinary systems, small files and large.
 const HOST_TREES: &[&str] = &[
@@ -210,6 +212,7 @@ pub(crate) fn pack(
         notes: format!("Made by `evenkeel lab demo`, version {version}."),
         recorded: Recorded::default(),
         build_time: None,
+        compression: Compression::FASTEST,
     };
     let version = version.clone();
     build(tree, key, options, output).map_err(|source| ContentError::Build { version, source })

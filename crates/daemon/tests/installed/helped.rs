@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use evenkeel_model::SourceVersions;
-use evenkeel_package_store::{BuildOptions, Owners, Recorded, SecretKey, build};
+use evenkeel_package_store::{BuildOptions, Compression, Owners, Recorded, SecretKey, build};
 use serde_json::{Value, json};
 
 use crate::container::Container;
@@ -132,6 +132,7 @@ fn writes_a_slot(host: &Container) {
             ..Recorded::default()
         },
         build_time: None,
+        compression: Compression::default(),
     };
     let built = build(&tree, &key, options, &folder.join("2.0.tgz")).unwrap();
     let job = json!({

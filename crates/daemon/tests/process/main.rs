@@ -15,7 +15,7 @@ mod watchdog;
 
 use std::path::Path;
 
-use evenkeel_package_store::{BuildOptions, Recorded, SecretKey, build};
+use evenkeel_package_store::{BuildOptions, Compression, Recorded, SecretKey, build};
 use stand::Stand;
 
 fn package(dir: &Path, key: &SecretKey, version: &str) -> Vec<u8> {
@@ -35,6 +35,7 @@ fn package(dir: &Path, key: &SecretKey, version: &str) -> Vec<u8> {
         notes: String::new(),
         recorded: Recorded::default(),
         build_time: None,
+        compression: Compression::default(),
     };
     let file = dir.join(format!("{version}.tgz"));
     build(&tree, key, options, &file).unwrap();

@@ -17,10 +17,12 @@ use evenkeel_model::{
     Digest, NodeName, PackagesStatus, PlatformName, SourceVersions, Version, WallTime,
 };
 use evenkeel_package_store::{
-    BuildOptions, Policy, Recorded, SecretKey, StageLimits, Store, StoredPackage, build,
+    BuildOptions, Compression, Policy, Recorded, SecretKey, StageError, StageLimits, Store,
+    StoredPackage, build,
 };
 use futures_util::{StreamExt, stream};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
 
 pub(crate) const MIB: u64 = 1 << 20;
 /// What the network hands over at once.
@@ -242,6 +244,7 @@ pub(crate) fn make_package(folder: &Path, salt: u64) -> PathBuf {
         notes: String::new(),
         recorded: Recorded::default(),
         build_time: Some(WallTime::new("2026-01-02T03:04:05Z".parse().unwrap())),
+        compression: Compression::default(),
     };
     build(&tree, &key(), options, &output).unwrap();
     output
@@ -348,8 +351,17 @@ impl Cluster {
         }
     }
 
+    /// As an agent has it: a pull that was given up a moment ago may still have the package's file, and is waited for.
     pub(crate) async fn pull(&self, index: usize) -> Result<(), PullError> {
-        self.node(index).puller.pull(&self.order()).await
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            match self.node(index).puller.pull(&self.order()).await {
+                Err(PullError::Stage(StageError::Busy { .. })) if Instant::now() < deadline => {
+                    sleep(Duration::from_millis(5)).await;
+                }
+                outcome => return outcome,
+            }
+        }
     }
 
     pub(crate) async fn pull_all(&self, indexes: &[usize]) {

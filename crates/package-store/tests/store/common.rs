@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use evenkeel_model::{Digest, PlatformName, SourceVersions, Version, WallTime};
 use evenkeel_package_store::{
-    BuildOptions, Built, ExtractError, ExtractRequest, Policy, Recorded, SecretKey, SignedManifest,
-    StageError, StageLimits, Store, StoredPackage, build, extract_archive,
+    BuildOptions, Built, Compression, ExtractError, ExtractRequest, Policy, Recorded, SecretKey,
+    SignedManifest, StageError, StageLimits, Store, StoredPackage, build, extract_archive,
 };
 use std::sync::atomic::AtomicBool;
 
@@ -35,6 +35,7 @@ pub(crate) fn options(version: &str) -> BuildOptions {
         notes: String::new(),
         recorded: Recorded::default(),
         build_time: Some(WallTime::new("2026-01-02T03:04:05Z".parse().unwrap())),
+        compression: Compression::default(),
     }
 }
 

@@ -7,7 +7,8 @@ use std::sync::atomic::AtomicBool;
 
 use crate::common::*;
 use evenkeel_package_store::{
-    Deleted, ExtractRequest, StageLimits, Store, read_slot_manifest, verify_archive,
+    BuildOptions, Compression, Deleted, ExtractRequest, StageLimits, Store, build,
+    read_slot_manifest, verify_archive,
 };
 
 #[test]
@@ -172,4 +173,31 @@ fn chunks_may_be_of_any_size() {
         let stored = stage_with(&store, &bytes, chunk, policy(), limits.clone()).unwrap();
         assert_eq!(stored.manifest_digest, built.manifest_digest);
     }
+}
+
+#[test]
+fn its_compression_changes_the_archives_size_and_not_the_package() {
+    let dir = tempfile::tempdir().unwrap();
+    let tree = dir.path().join("tree");
+    fs::create_dir(&tree).unwrap();
+    let lines: String = (0..100_000).map(|line| format!("line {line}\n")).collect();
+    fs::write(tree.join("text"), lines).unwrap();
+    let levels = [1, 6, 9].map(|level| Compression::new(level).unwrap());
+    let made = levels.map(|compression| {
+        let options = BuildOptions {
+            compression,
+            ..options("2.0")
+        };
+        let path = dir.path().join("made.tgz");
+        let built = build(&tree, &key(), options, &path).unwrap();
+        let digest = verify_archive(&path, &policy()).unwrap().digest;
+        assert_eq!(digest, built.manifest_digest);
+        (digest, built.archive_bytes)
+    });
+    assert!(made.iter().all(|(digest, _)| *digest == made[0].0));
+    assert!(
+        made.is_sorted_by(|(_, one), (_, next)| one > next),
+        "{made:?}"
+    );
+    assert_eq!((Compression::new(0), Compression::new(10)), (None, None));
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use evenkeel_model::SourceVersions;
-use evenkeel_package_store::{BuildOptions, Recorded, SecretKey, build};
+use evenkeel_package_store::{BuildOptions, Compression, Recorded, SecretKey, build};
 use futures_util::stream;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
@@ -53,6 +53,7 @@ pub(crate) fn make(file: &Path, megabytes: usize) -> Result<()> {
         notes: String::new(),
         recorded: Recorded::default(),
         build_time: None,
+        compression: Compression::default(),
     };
     let unfinished = file.with_extension("partial");
     let built = build(&tree, &key(), options, &unfinished)?;

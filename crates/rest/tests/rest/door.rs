@@ -12,7 +12,9 @@ use bytes::Bytes;
 use evenkeel_interconnect::{AgentClient, AgentRequest, AgentResponse, CallError};
 use evenkeel_model::*;
 use evenkeel_orchestrator::{FrontDoor, Orchestrator, Parts};
-use evenkeel_package_store::{BuildOptions, Recorded, SecretKey, StageLimits, Store, build};
+use evenkeel_package_store::{
+    BuildOptions, Compression, Recorded, SecretKey, StageLimits, Store, build,
+};
 use evenkeel_planner::Tunables;
 use evenkeel_record::{
     Fence, FollowOptions, Follower, MemoryHub, MemoryRecord, NextAppend, NoMirror, Record, Write,
@@ -164,6 +166,7 @@ impl Bench {
             notes: String::new(),
             recorded: Recorded::default(),
             build_time: None,
+            compression: Compression::default(),
         };
         build(&root, key, options, &output).unwrap();
         std::fs::read(&output).unwrap()

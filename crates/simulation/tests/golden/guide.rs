@@ -43,7 +43,7 @@ const NO_TROUBLE: [&str; 44] = [
     "running the gate script; …",
     "giving pool … back",
     "ending the takeover of …",
-    "waiting for … to serve",
+    "waiting for … to serve…",
     "sending LIF … home",
     "looking for the package",
     "getting the package from another node",

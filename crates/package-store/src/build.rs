@@ -117,8 +117,8 @@ pub fn build(
         });
     }
     let unfinished = unfinished_path(output);
-    let effort = (threads, compression);
-    let written = write_archive(&root, key, &manifest, &bytes, &unfinished, effort)
+    let made = &unfinished;
+    let written = write_archive(&root, key, &manifest, &bytes, made, threads, compression)
         .and_then(|archive_bytes| publish(&unfinished, output).map(|()| archive_bytes));
     match written {
         Ok(archive_bytes) => {

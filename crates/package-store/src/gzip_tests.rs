@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use crate::gzip::Serial;
 use crate::gzip_write::{Compression, HEADER_BYTES, MEMBER_BYTES, member};
-use crate::members::Inflated;
+use crate::members::{Inflated, MAX_HINTED_BYTES};
 
 /// Content of every character: text, noise, runs, repetitions near and far.
 fn content(seed: u64, length: usize) -> Vec<u8> {
@@ -286,5 +286,30 @@ fn whether_a_long_header_is_taken_does_not_hang_on_how_it_comes() {
             "{piece}"
         );
         serially(&refused, piece).1.unwrap_err();
+    }
+}
+
+#[test]
+fn a_member_of_noise_is_no_bigger_than_what_readers_inflate_at_once() {
+    let mut state = 7_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 11) as u8
+    };
+    let noise: Vec<u8> = (0..MEMBER_BYTES).map(|_| next()).collect();
+    let high: Vec<u8> = noise.iter().map(|byte| byte | 0x90).collect();
+    for level in [1, 6, 9] {
+        let level = Compression::new(level).unwrap();
+        for content in [&noise, &high] {
+            let member = member(content, level).unwrap();
+            assert!(
+                member.len() <= MAX_HINTED_BYTES,
+                "{level:?}: {}",
+                member.len()
+            );
+            assert!(by_zlib(&member) == (content.clone(), Ok(())));
+        }
     }
 }

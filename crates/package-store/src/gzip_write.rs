@@ -31,7 +31,7 @@ struct Job {
 pub struct Compression(u8);
 
 impl Compression {
-    /// In a quarter of the ordinary time, and a third bigger: for a package that is soon thrown away.
+    /// For a package that is soon thrown away.
     pub const FASTEST: Self = Self(1);
 
     /// A level from 1, the fastest, to 9, the smallest; `None` for any other.
@@ -58,7 +58,8 @@ pub(crate) struct MemberWriter<O> {
 impl<O: Write + Send + 'static> MemberWriter<O> {
     /// Starts `threads` compressors, and one thread that writes to `output`.
     pub(crate) fn start(
-        (threads, compression): (usize, Compression),
+        threads: usize,
+        compression: Compression,
         mut output: O,
     ) -> io::Result<Self> {
         // Twice the compressors: enough to keep them busy, and a bound on memory.
@@ -145,11 +146,11 @@ fn compress(queue: &Mutex<Receiver<Job>>, compression: Compression) {
 }
 
 pub(crate) fn member(content: &[u8], compression: Compression) -> Member {
-    let mut bytes = HEADER.to_vec();
-    bytes.resize(HEADER_BYTES, 0);
-    let mut encoder = DeflateEncoder::new(bytes, Flate::new(compression.0.into()));
-    encoder.write_all(content)?;
-    let mut bytes = encoder.finish()?;
+    let mut bytes = deflate(content, Flate::new(compression.0.into()))?;
+    // The fastest level never stores what does not become smaller.
+    if bytes.len() > content.len() + content.len() / 64 {
+        bytes = deflate(content, Flate::none())?;
+    }
     let mut crc = Crc::new();
     crc.update(content);
     bytes.extend_from_slice(&crc.sum().to_le_bytes());
@@ -157,6 +158,15 @@ pub(crate) fn member(content: &[u8], compression: Compression) -> Member {
     let size = u32::try_from(bytes.len()).expect("a member is about 1 MiB");
     bytes[HEADER_BYTES - 4..HEADER_BYTES].copy_from_slice(&size.to_le_bytes());
     Ok(bytes)
+}
+
+/// A member without its end, and without its size.
+fn deflate(content: &[u8], level: Flate) -> Member {
+    let mut bytes = HEADER.to_vec();
+    bytes.resize(HEADER_BYTES, 0);
+    let mut encoder = DeflateEncoder::new(bytes, level);
+    encoder.write_all(content)?;
+    encoder.finish()
 }
 
 /// The size that a member written here says it has.

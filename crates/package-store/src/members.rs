@@ -19,7 +19,7 @@ use crate::gzip_write::{HEADER_BYTES, MEMBER_BYTES, hinted_size};
 
 const TRAILER_BYTES: usize = 8;
 /// Most bytes of a member whose hint is followed: what does not compress takes a little more than itself.
-const MAX_HINTED_BYTES: usize = MEMBER_BYTES + (64 << 10);
+pub(crate) const MAX_HINTED_BYTES: usize = MEMBER_BYTES + (64 << 10);
 /// Threads that inflate members: more would wait for those that hash.
 const MAX_THREADS: usize = 4;
 /// Blocks and members under way to the reader: with 4 threads, 14 MiB in all.

@@ -40,12 +40,13 @@ pub(crate) fn write_archive(
     manifest: &Manifest,
     manifest_bytes: &[u8],
     output: &Path,
-    (threads, compression): (usize, Compression),
+    threads: usize,
+    compression: Compression,
 ) -> Result<u64, BuildError> {
     let failed = || BuildError::io("write", output);
     let file = File::create(output).map_err(BuildError::io("create", output))?;
     let counted = Counted { file, bytes: 0 };
-    let mut tar = MemberWriter::start((threads, compression), counted).map_err(failed())?;
+    let mut tar = MemberWriter::start(threads, compression, counted).map_err(failed())?;
     let content = write_content(root, key, manifest, manifest_bytes, &mut tar, output);
     let counted = match (content, tar.finish()) {
         (Ok(()), finished) => finished.map_err(failed())?,

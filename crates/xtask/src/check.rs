@@ -1,11 +1,8 @@
 //! `cargo xtask check` and `generate`.
 
-use std::path::Path;
-use std::process::Command;
-
 use anyhow::Result;
 
-use crate::step::{self, cargo, output};
+use crate::step::{self, cargo};
 use crate::{determinism, layering, paths, prerequisites, unused};
 
 /// Tells the tests that compare generated files to write them instead.
@@ -31,21 +28,7 @@ fn lints() -> Result<()> {
         "--no-deps",
         "--document-private-items",
     ]);
-    share_with_lints(&mut docs)?;
     step::run("documentation", docs.env("RUSTDOCFLAGS", "-D warnings"))
-}
-
-/// Has rustdoc read what clippy has made of each crate, as `cargo clippy` has told cargo to make it: otherwise all of them are compiled
-/// once more for it, which is most of the work. Where they are told apart after all, that is what happens.
-fn share_with_lints(docs: &mut Command) -> Result<()> {
-    let sysroot = output(Command::new("rustc").args(["--print", "sysroot"]))?;
-    let driver = Path::new(sysroot.trim()).join("bin/clippy-driver");
-    if driver.exists() {
-        let denied = "-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__";
-        docs.env("RUSTC_WORKSPACE_WRAPPER", driver);
-        docs.env("CLIPPY_ARGS", denied);
-    }
-    Ok(())
 }
 
 pub(crate) fn run() -> Result<()> {
@@ -70,7 +53,7 @@ pub(crate) fn generate() -> Result<()> {
 }
 
 /// Each generated file is compared by a test named `generated` of the crate that knows its content.
-fn generated() -> Command {
+fn generated() -> std::process::Command {
     let mut command = cargo();
     command.args(["test", "--quiet", "--workspace", "--test", "generated"]);
     command

@@ -316,8 +316,9 @@ struct Seen {
 async fn wait(run: &Run, id: TransitionId) -> Result<How, TaskError> {
     let mut patience = Patience::new(run.no_progress());
     let mut last: Option<Seen> = None;
+    let mut trouble = None;
     loop {
-        let trouble = match run.pair().await {
+        let unseen = match run.pair().await {
             Ok(pair) => {
                 let ours = match ours(run, &pair, id)? {
                     Ours::Done => return Ok(run.reached()),
@@ -329,24 +330,27 @@ async fn wait(run: &Run, id: TransitionId) -> Result<How, TaskError> {
                     return Err(broken_off(run, id).await);
                 }
                 let (partner, pools_here) = (pair.partner.ha, pools_here(run).await);
-                let trouble = ours.and_then(|transition| transition.trouble);
+                trouble = ours.and_then(|transition| transition.trouble);
                 say(run, stage, trouble.as_deref(), pools_here);
                 last = Some(Seen {
                     stage,
                     partner,
                     pools_here,
                 });
-                trouble
+                None
             }
             Err(unseen) => {
                 let node = &run.order().task.node;
-                run.say(&format!("taking over {node}: {}", unseen.message), 0, 0);
-                Some(unseen.message)
+                run.say(&format!("the takeover of {node}: {}", unseen.message), 0, 0);
+                Some(unseen)
             }
         };
         if let Err(bound) = patience.wait(last, run.bounds().poll).await {
             let stage = last.and_then(|seen| seen.stage);
-            return Err(stood_still(run, bound, stage, trouble.as_deref()));
+            return Err(match unseen {
+                Some(unseen) => stood_unseen(run, bound, unseen, trouble),
+                None => stood_still(run, bound, stage, trouble.as_deref()),
+            });
         }
     }
 }
@@ -389,6 +393,23 @@ fn stood_still(
              engine's log of {own}. See to it, then resume the update."
         ),
     )
+}
+
+/// How far it has come cannot be told: what was seen last may be over.
+fn stood_unseen(
+    run: &Run,
+    bound: Duration,
+    unseen: TaskError,
+    trouble: Option<String>,
+) -> TaskError {
+    let node = &run.order().task.node;
+    let before = trouble.map(|why| format!("; seen before: {why}"));
+    let message = format!(
+        "the takeover of {node} has stood still for {bound:?}: {}{}",
+        unseen.message,
+        before.unwrap_or_default()
+    );
+    permanent(message, unseen.action)
 }
 
 /// The engine had begun and went back to before: nothing of it is left.

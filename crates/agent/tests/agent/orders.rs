@@ -1,5 +1,7 @@
 //! Each task once, twice, and in an attempt that follows.
 
+use std::time::Duration;
+
 use evenkeel_agent::Side;
 use evenkeel_interconnect::{AgentRequest, AgentResponse};
 use evenkeel_model::*;
@@ -233,16 +235,52 @@ async fn a_node_whose_engine_is_gone_in_mid_takeover_says_so_and_ends_with_that_
     let takeover = order(1, Action::Takeover);
     world.hardware.state().stuck = true;
     world.start("b", &takeover).await;
-    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
-    world.hardware.state().blind = true;
-    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
-    let said = progress(&world, takeover.key).await.text;
-    assert!(
-        said.starts_with("taking over a: b cannot see the HA pair: "),
-        "{said}"
-    );
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let unseen = "b cannot see the HA pair: ";
+    for (is_blind, begins) in [
+        (true, format!("the takeover of a: {unseen}")),
+        (
+            false,
+            "taking over a: no disk; pools on this node".to_owned(),
+        ),
+        (true, format!("the takeover of a: {unseen}")),
+    ] {
+        {
+            let mut state = world.hardware.state();
+            state.blind = is_blind;
+            state.transition.as_mut().unwrap().trouble = Some("no disk".to_owned());
+        }
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let said = progress(&world, takeover.key).await.text;
+        assert!(said.starts_with(&begins), "{said}");
+    }
     let failed = error(world.ended("b", takeover.key).await);
-    let begins = "the takeover of a has stood still for 30s: b cannot see the HA pair: ";
+    let begins = format!("the takeover of a has stood still for 30s: {unseen}");
+    assert!(
+        failed.message.starts_with(&begins) && failed.message.ends_with("; seen before: no disk"),
+        "{failed:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_whose_engine_is_gone_while_its_partner_is_to_serve_says_so() {
+    let world = World::new();
+    ready(&world, &Action::Giveback);
+    let giveback = order_for(&Action::Giveback);
+    {
+        let mut state = world.hardware.state();
+        state.transition.as_mut().unwrap().stage = TransitionStage::GivingBack;
+        let home = |pool: &mut PoolState| pool.owner = Some(pool.home.clone());
+        state.pools.iter_mut().for_each(home);
+        state.stuck = true;
+    }
+    world.start("b", &giveback).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let said = progress(&world, giveback.key).await.text;
+    assert_eq!(said, "waiting for a to serve");
+    world.hardware.state().blind = true;
+    let failed = error(world.ended("b", giveback.key).await);
+    let begins = "the giveback to a has stood still for 30s: b cannot see the HA pair: ";
     assert!(failed.message.starts_with(begins), "{failed:?}");
 }
 
@@ -281,7 +319,7 @@ async fn a_takeover_that_the_engine_breaks_off_can_be_tried_again() {
     let takeover = order(1, Action::Takeover);
     world.hardware.state().stuck = true;
     world.start("b", &takeover).await;
-    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
     world.hardware.state().transition = None;
     let failed = error(world.ended("b", takeover.key).await);
     assert_eq!(failed.kind, TaskErrorKind::Transient);
@@ -305,7 +343,7 @@ async fn a_takeover_that_the_engine_undoes_says_why_once_the_node_serves_again()
     let takeover = order(1, Action::Takeover);
     world.hardware.state().stuck = true;
     world.start("b", &takeover).await;
-    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
     let reach = |stage| {
         let mut state = world.hardware.state();
         state.a.ha = MemberHa::Booting;
@@ -319,7 +357,7 @@ async fn a_takeover_that_the_engine_undoes_says_why_once_the_node_serves_again()
         TransitionStage::GivingBack,
     ] {
         reach(stage);
-        tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
         let said = progress(&world, takeover.key).await.text;
         let begins = match stage {
             TransitionStage::GivingBack => "the HA engine undoes the takeover of a",
@@ -342,7 +380,7 @@ async fn a_takeover_that_the_engine_cannot_undo_wholly_ends_with_a_reason() {
     let takeover = order(1, Action::Takeover);
     world.hardware.state().stuck = true;
     world.start("b", &takeover).await;
-    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
     {
         let mut state = world.hardware.state();
         let transition = state.transition.as_mut().unwrap();
@@ -395,7 +433,7 @@ async fn progress_is_in_the_report_of_an_order_that_runs() {
     world.hardware.state().stuck = true;
     let takeover = order(1, Action::Takeover);
     world.start("b", &takeover).await;
-    tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
     let progress = progress(&world, takeover.key).await;
     assert_eq!(progress.text, "taking over a: pools on this node");
     assert_eq!(progress.done, 2);

@@ -1,6 +1,6 @@
 //! One real `evenkeeld` on simulated hardware that this test keeps.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
@@ -288,9 +288,16 @@ impl Drop for Daemon {
     }
 }
 
+/// An address that nobody listens on, and that was given to nobody before.
 fn free_address() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    loop {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        if GIVEN.lock().unwrap().insert(address.port()) {
+            return address.to_string();
+        }
+    }
 }
 
 fn write(dir: &Path, name: &str, bytes: &[u8]) {

@@ -117,9 +117,16 @@ pub fn build(
         });
     }
     let unfinished = unfinished_path(output);
-    let made = &unfinished;
-    let written = write_archive(&root, key, &manifest, &bytes, made, threads, compression)
-        .and_then(|archive_bytes| publish(&unfinished, output).map(|()| archive_bytes));
+    let written = write_archive(
+        &root,
+        key,
+        &manifest,
+        &bytes,
+        &unfinished,
+        threads,
+        compression,
+    )
+    .and_then(|archive_bytes| publish(&unfinished, output).map(|()| archive_bytes));
     match written {
         Ok(archive_bytes) => {
             let manifest_digest = Digest(Sha256::digest(&bytes).into());

@@ -1,17 +1,18 @@
 //! Several real `evenkeeld` on one machine, as freshly installed: on simulated hardware that the test keeps, with one record
 //! for all, and without certificates.
 
-use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_model::*;
 use evenkeel_platform::sim::{Hardware, HardwareSettings, Machine, Request, Response};
 use serde_json::{Value, json};
+
+use crate::address::free_address;
 
 /// Longest that anything here may take: generous, since the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -174,18 +175,6 @@ fn hardware() -> Arc<Machine> {
     }
     hardware.cold_start(0);
     Machine::new(hardware)
-}
-
-/// An address that nobody listens on, and that was given to nobody before.
-fn free_address() -> String {
-    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
-    loop {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        if GIVEN.lock().unwrap().insert(address.port()) {
-            return address.to_string();
-        }
-    }
 }
 
 impl Host {

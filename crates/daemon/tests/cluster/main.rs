@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
 
+#[path = "../common/address.rs"]
+mod address;
 mod field;
 mod killed;
 mod leaving;

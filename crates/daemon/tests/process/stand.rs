@@ -1,6 +1,6 @@
 //! One real `evenkeeld` on simulated hardware that this test keeps.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
@@ -16,6 +16,8 @@ use evenkeel_rest::hash_password;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
+
+use crate::address::free_address;
 
 /// Longest that anything here may take: generous, since the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -285,18 +287,6 @@ impl Drop for Daemon {
         // Gone already, when the test ended it.
         let _ = self.0.kill();
         let _ = self.0.wait();
-    }
-}
-
-/// An address that nobody listens on, and that was given to nobody before.
-fn free_address() -> String {
-    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
-    loop {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        if GIVEN.lock().unwrap().insert(address.port()) {
-            return address.to_string();
-        }
     }
 }
 

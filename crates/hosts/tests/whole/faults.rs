@@ -70,8 +70,13 @@ impl Site {
         }
         until("the coordinator to see all at home", PATIENCE, || {
             let said = self.ask(&["explain"], PATIENCE).ok()?;
-            let is_told = said.code == Some(0) && !said.output.contains("serves for node");
-            is_told.then_some(())
+            let away = [
+                "serves for node",
+                "does not serve everything",
+                "undoes the takeover",
+            ];
+            let is_away = away.iter().any(|words| said.output.contains(words));
+            (said.code == Some(0) && !is_away).then_some(())
         })
         .unwrap();
     }

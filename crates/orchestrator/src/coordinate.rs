@@ -7,7 +7,8 @@ use std::time::Duration;
 use evenkeel_interconnect::{AgentRequest, AgentResponse, Look};
 use evenkeel_model::{
     Action, Awaiting, CheckOrder, ClusterObservation, ControlEvent, Event, Executor, Generation,
-    NodeName, Operation, OperationEvent, OperationId, StreamId, TaskOrder, Topology,
+    NodeName, Operation, OperationEvent, OperationId, OperationState, StreamId, TaskOrder,
+    Topology,
 };
 use evenkeel_planner::{Decision, Input, Learner, Leisure, chores, moved, next};
 use evenkeel_record::{AppendError, Fence, Survival, View, Writer};
@@ -26,6 +27,8 @@ use crate::track::{Tracker, keys_by_agent};
 const CALL_WITHIN: Duration = Duration::from_secs(10);
 /// How often an idle coordinator looks, without being rung for.
 const IDLE_LOOK: Duration = Duration::from_secs(5);
+/// How often one looks that waits for a person alone: what it tells of the nodes is no older.
+const PAUSED_LOOK: Duration = Duration::from_secs(1);
 /// Looks of a coordinator with work after which it looks at all nodes again, for whatever it waits: one that falls
 /// silent elsewhere is told of within half a minute.
 const LOOKS_AROUND: u32 = 30;
@@ -65,6 +68,8 @@ pub(crate) struct Coordination<'a> {
     observer: Observer,
     /// When all nodes were last looked at, if they were in this term.
     looked_around: Option<Instant>,
+    /// The last look at all nodes, while they were told nothing since.
+    untouched: Option<LookedAt>,
     tracker: Tracker,
     /// Nodes that durably refuse older generations.
     installed: BTreeSet<NodeName>,
@@ -81,6 +86,12 @@ enum Sight {
     Everyone,
     /// Those that could end the wait; what was seen of the others a moment ago has to do for waiting.
     Nearby,
+}
+
+/// A look at all nodes.
+struct LookedAt {
+    begun: Instant,
+    look: Look,
 }
 
 /// What a step came to.
@@ -109,6 +120,7 @@ impl<'a> Coordination<'a> {
             role,
             observer,
             looked_around: None,
+            untouched: None,
             tracker,
             installed,
             memory,
@@ -141,20 +153,20 @@ impl<'a> Coordination<'a> {
                 Stepped::Left(left) => return left,
                 Stepped::Again => continue,
                 Stepped::Waits(mut awaiting) => {
+                    self.untouched = None;
                     if let Role::Coordinator {
                         awaiting: before, ..
                     } = &*self.role.borrow()
                     {
                         keep_since(before, &mut awaiting);
                     }
-                    let busy = view.open_operations().next().is_some();
                     let generation = self.generation;
                     self.role.send_replace(Role::Coordinator {
                         generation,
                         awaiting,
                         decided_at: view.position(),
                     });
-                    let look = if busy { self.busy_look() } else { IDLE_LOOK };
+                    let look = self.look_again_in(&view);
                     tokio::select! {
                         biased;
                         _ = views.changed() => {}
@@ -162,6 +174,20 @@ impl<'a> Coordination<'a> {
                     }
                 }
             }
+        }
+    }
+
+    /// When it looks again without being rung for.
+    fn look_again_in(&self, view: &View) -> Duration {
+        let is_paused = |it: &Operation| matches!(it.state, OperationState::Paused { .. });
+        match view
+            .open_operations()
+            .map(is_paused)
+            .reduce(|all, it| all && it)
+        {
+            None => IDLE_LOOK,
+            Some(true) => PAUSED_LOOK,
+            Some(false) => self.busy_look(),
         }
     }
 
@@ -184,12 +210,17 @@ impl<'a> Coordination<'a> {
             return self.idle(view, &topology).await;
         }
         self.memory.busy();
+        let look = look(&open);
+        if self.is_seen(look) {
+            return self
+                .steps_upon(self.observer.seen(), view, &topology, &open)
+                .await;
+        }
         self.install_generation(&topology).await;
         self.collect_reports(&open).await;
-        let look = look(&open);
+        let begun = Instant::now();
         let mut just_seen = BTreeSet::new();
         if let Some(nodes) = self.nearby(&open, &topology) {
-            let begun = Instant::now();
             let seen = self.observer.some(&nodes, look).await;
             let seen = (&*seen, Sight::Nearby);
             if let Some(stepped) = self.steps(view, &topology, seen, &open).await {
@@ -201,8 +232,27 @@ impl<'a> Coordination<'a> {
         }
         let seen = self.observer.others(&topology, &just_seen, look).await;
         self.looked_around = Some(Instant::now());
+        self.untouched = Some(LookedAt { begun, look });
+        self.steps_upon(seen, view, &topology, &open).await
+    }
+
+    /// Whether all nodes were seen just now. What was appended since is no news to them: one look serves for all that is recorded
+    /// upon it, and for the orders that follow.
+    fn is_seen(&self, look: Look) -> bool {
+        let at = self.untouched.as_ref();
+        at.is_some_and(|at| at.begun.elapsed() < JUST_NOW && at.look == look)
+    }
+
+    /// Takes the operations one step further upon a look at all nodes.
+    async fn steps_upon(
+        &mut self,
+        seen: Arc<ClusterObservation>,
+        view: &View,
+        topology: &Topology,
+        open: &[&Operation],
+    ) -> Stepped {
         let seen = (&*seen, Sight::Everyone);
-        let stepped = self.steps(view, &topology, seen, &open).await;
+        let stepped = self.steps(view, topology, seen, open).await;
         stepped.expect("upon a look at everyone anything may be done")
     }
 
@@ -347,6 +397,9 @@ impl<'a> Coordination<'a> {
         }
         if let Some(to) = decision.hand_over {
             return Some(self.hand_over(view, to).await);
+        }
+        if self.acts(&decision) {
+            self.untouched = None;
         }
         self.tracker.awaits(operation.id, &decision.awaiting);
         self.tracker.gates(operation.id, decision.gates);

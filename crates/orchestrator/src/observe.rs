@@ -31,6 +31,11 @@ impl Observer {
         }
     }
 
+    /// What was seen last.
+    pub(crate) fn seen(&self) -> Arc<ClusterObservation> {
+        Arc::clone(&self.seen)
+    }
+
     /// Every node, side by side.
     pub(crate) async fn everyone(
         &mut self,
@@ -75,7 +80,7 @@ impl Observer {
             };
             seen.insert(name.clone(), observed);
         }
-        Arc::clone(&self.seen)
+        self.seen()
     }
 
     async fn ask(&self, node: &NodeName, look: Look) -> Result<NodeObservation, String> {

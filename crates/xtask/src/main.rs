@@ -21,11 +21,18 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::check::Lints;
+
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Checks, tests and shows Evenkeel")]
 enum Command {
     /// Formatting, lints, docs, the arrows between crates, generated files, stray paths.
-    Check,
+    Check {
+        /// Lints and documents programs and tests as they are compiled for the tests, by what `.ci/run` names to cargo for that:
+        /// less work where both are done.
+        #[arg(long)]
+        as_compiled: bool,
+    },
     /// Everything that proves it: all crates' tests, labs of real processes, the unmodified clients.
     Test {
         /// Instead: two builds in one cluster, one of an earlier commit. Needs the repository's history.
@@ -97,7 +104,8 @@ enum Platform {
 
 fn main() -> ExitCode {
     let outcome = match Command::parse() {
-        Command::Check => check::run(),
+        Command::Check { as_compiled: false } => check::run(Lints::Alone),
+        Command::Check { as_compiled: true } => check::run(Lints::AsCompiled),
         Command::Test {
             mixed: true, from, ..
         } => mixed::run_mixed(&from),

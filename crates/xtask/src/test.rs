@@ -70,7 +70,8 @@ fn simulation(cargo: Command, metadata: &Metadata) -> Command {
     simulation
 }
 
-fn all_but_simulation(metadata: &Metadata) -> Command {
+/// The tests of all other packages.
+pub(crate) fn all_but_simulation(metadata: &Metadata) -> Command {
     let mut tests = cargo();
     tests.args(["test", "--workspace", "--lib", "--bins"]);
     tests.args(tests_of(metadata, |package| package != COMPUTES));

@@ -37,6 +37,9 @@ const SCHEMATHESIS: Environment = Environment {
     requirements: "openapi/requirements.txt",
 };
 
+/// The one whose pip fills the others too.
+const INSTALLER: Environment = ANSIBLE;
+
 /// Where the Ansible collection is kept, in the target folder.
 const COLLECTIONS: &str = "ansible-collections";
 
@@ -122,17 +125,26 @@ impl Environment {
         target().join(self.folder).join("bin/python")
     }
 
+    /// With what it is made of, and nothing else.
     fn prepare(&self) -> Result<()> {
-        if !self.python().exists() {
-            let mut make = Command::new("python3");
-            make.args(["-m", "venv"]).arg(target().join(self.folder));
-            run("Python environment", &mut make)?;
-        }
-        let mut install = Command::new(self.python());
-        install.args(["-m", "pip", "install", "--quiet"]);
+        self.make(&["--without-pip"])?;
+        // What is never imported need not be compiled.
+        let mut install = Command::new(INSTALLER.python());
+        install.args(["-m", "pip", "--python"]).arg(self.python());
+        install.args(["install", "--quiet", "--no-compile"]);
         install.args(["--disable-pip-version-check", "-r"]);
         install.arg(tests().join(self.requirements));
         run("Python packages", &mut install)
+    }
+
+    fn make(&self, options: &[&str]) -> Result<()> {
+        if self.python().exists() {
+            return Ok(());
+        }
+        let mut make = Command::new("python3");
+        make.args(["-m", "venv"]).args(options);
+        make.arg(target().join(self.folder));
+        run("Python environment", &mut make)
     }
 }
 
@@ -174,6 +186,7 @@ impl Suite {
 /// Virtual environments with the clients, and the collection. Made before the long tests run, so that a
 /// missing network shows early.
 pub(crate) fn prepare() -> Result<()> {
+    INSTALLER.make(&[])?;
     for environment in [PYTHON, PYTHON_LATE, ANSIBLE, SCHEMATHESIS] {
         environment.prepare()?;
     }

@@ -27,7 +27,7 @@ use crate::track::{Tracker, keys_by_agent};
 const CALL_WITHIN: Duration = Duration::from_secs(10);
 /// How often an idle coordinator looks, without being rung for.
 const IDLE_LOOK: Duration = Duration::from_secs(5);
-/// How often one looks that waits for a person alone: what it tells of the nodes is no older.
+/// How often one looks that waits for a person alone, however short a minute is: what it tells of the nodes is no older.
 const PAUSED_LOOK: Duration = Duration::from_secs(1);
 /// Looks of a coordinator with work after which it looks at all nodes again, for whatever it waits: one that falls
 /// silent elsewhere is told of within half a minute.
@@ -68,8 +68,6 @@ pub(crate) struct Coordination<'a> {
     observer: Observer,
     /// When all nodes were last looked at, if they were in this term.
     looked_around: Option<Instant>,
-    /// The last look at all nodes, while they were told nothing since.
-    untouched: Option<LookedAt>,
     tracker: Tracker,
     /// Nodes that durably refuse older generations.
     installed: BTreeSet<NodeName>,
@@ -86,12 +84,6 @@ enum Sight {
     Everyone,
     /// Those that could end the wait; what was seen of the others a moment ago has to do for waiting.
     Nearby,
-}
-
-/// A look at all nodes.
-struct LookedAt {
-    begun: Instant,
-    look: Look,
 }
 
 /// What a step came to.
@@ -120,7 +112,6 @@ impl<'a> Coordination<'a> {
             role,
             observer,
             looked_around: None,
-            untouched: None,
             tracker,
             installed,
             memory,
@@ -153,7 +144,7 @@ impl<'a> Coordination<'a> {
                 Stepped::Left(left) => return left,
                 Stepped::Again => continue,
                 Stepped::Waits(mut awaiting) => {
-                    self.untouched = None;
+                    self.observer.outdate();
                     if let Role::Coordinator {
                         awaiting: before, ..
                     } = &*self.role.borrow()
@@ -179,15 +170,14 @@ impl<'a> Coordination<'a> {
 
     /// When it looks again without being rung for.
     fn look_again_in(&self, view: &View) -> Duration {
-        let is_paused = |it: &Operation| matches!(it.state, OperationState::Paused { .. });
-        match view
-            .open_operations()
-            .map(is_paused)
-            .reduce(|all, it| all && it)
-        {
-            None => IDLE_LOOK,
-            Some(true) => PAUSED_LOOK,
-            Some(false) => self.busy_look(),
+        let open: Vec<&Operation> = view.open_operations().collect();
+        let is_paused = |it: &&Operation| matches!(it.state, OperationState::Paused { .. });
+        if open.is_empty() {
+            IDLE_LOOK
+        } else if open.iter().all(is_paused) {
+            PAUSED_LOOK
+        } else {
+            self.busy_look()
         }
     }
 
@@ -197,7 +187,7 @@ impl<'a> Coordination<'a> {
         second.clamp(Duration::from_millis(150), Duration::from_secs(1))
     }
 
-    /// Looks at the cluster once and takes every open operation one step further.
+    /// Looks at the cluster, unless it was seen just now, and takes every open operation one step further.
     async fn round(&mut self, view: &View) -> Stepped {
         let open: Vec<&Operation> = view.open_operations().collect();
         let ids: Vec<OperationId> = open.iter().map(|operation| operation.id).collect();
@@ -211,10 +201,10 @@ impl<'a> Coordination<'a> {
         }
         self.memory.busy();
         let look = look(&open);
-        if self.is_seen(look) {
-            return self
-                .steps_upon(self.observer.seen(), view, &topology, &open)
-                .await;
+        // What was appended since is no news to the nodes: one look serves for all that is recorded upon it, and for the orders
+        // that follow.
+        if let Some(seen) = self.observer.all_seen_within(JUST_NOW, look) {
+            return self.steps_upon(seen, view, &topology, &open).await;
         }
         self.install_generation(&topology).await;
         self.collect_reports(&open).await;
@@ -230,17 +220,10 @@ impl<'a> Coordination<'a> {
                 just_seen = nodes;
             }
         }
-        let seen = self.observer.others(&topology, &just_seen, look).await;
+        let just_seen = (&just_seen, begun);
+        let seen = self.observer.others(&topology, just_seen, look).await;
         self.looked_around = Some(Instant::now());
-        self.untouched = Some(LookedAt { begun, look });
         self.steps_upon(seen, view, &topology, &open).await
-    }
-
-    /// Whether all nodes were seen just now. What was appended since is no news to them: one look serves for all that is recorded
-    /// upon it, and for the orders that follow.
-    fn is_seen(&self, look: Look) -> bool {
-        let at = self.untouched.as_ref();
-        at.is_some_and(|at| at.begun.elapsed() < JUST_NOW && at.look == look)
     }
 
     /// Takes the operations one step further upon a look at all nodes.
@@ -399,7 +382,7 @@ impl<'a> Coordination<'a> {
             return Some(self.hand_over(view, to).await);
         }
         if self.acts(&decision) {
-            self.untouched = None;
+            self.observer.outdate();
         }
         self.tracker.awaits(operation.id, &decision.awaiting);
         self.tracker.gates(operation.id, decision.gates);
@@ -482,7 +465,10 @@ impl<'a> Coordination<'a> {
                 self.memory.note(operation, last.as_ref(), observations);
                 Stepped::Again
             }
-            Err(error) => self.not_appended(operation.id, error).await,
+            Err(error) => {
+                self.observer.outdate();
+                self.not_appended(operation.id, error).await
+            }
         }
     }
 

@@ -18,6 +18,8 @@ pub(crate) struct Observer {
     agents: Arc<dyn AgentClient>,
     clock: Arc<dyn Clock>,
     seen: Arc<ClusterObservation>,
+    /// When the last look that completed one at all nodes began, and how far it went: until another look, or until it is outdated.
+    whole: Option<(Instant, Look)>,
     silent_since: BTreeMap<NodeName, (Instant, WallTime)>,
 }
 
@@ -27,13 +29,24 @@ impl Observer {
             agents,
             clock,
             seen: Arc::default(),
+            whole: None,
             silent_since: BTreeMap::new(),
         }
     }
 
-    /// What was seen last.
-    pub(crate) fn seen(&self) -> Arc<ClusterObservation> {
-        Arc::clone(&self.seen)
+    /// The last look at all nodes, if it began no longer ago and is not outdated.
+    pub(crate) fn all_seen_within(
+        &self,
+        time: Duration,
+        look: Look,
+    ) -> Option<Arc<ClusterObservation>> {
+        let (begun, how_far) = self.whole?;
+        (begun.elapsed() < time && how_far == look).then(|| Arc::clone(&self.seen))
+    }
+
+    /// Nodes are told something, or may have been by others: only another look shows what comes of it.
+    pub(crate) fn outdate(&mut self) {
+        self.whole = None;
     }
 
     /// Every node, side by side.
@@ -42,19 +55,22 @@ impl Observer {
         topology: &Topology,
         look: Look,
     ) -> Arc<ClusterObservation> {
-        self.others(topology, &BTreeSet::new(), look).await
+        Arc::make_mut(&mut self.seen).clear();
+        self.some(&topology.names().cloned().collect(), look).await
     }
 
-    /// Every other node, side by side, and of these what was seen just now.
+    /// Every other node, side by side, and of these what was seen since then.
     pub(crate) async fn others(
         &mut self,
         topology: &Topology,
-        just_seen: &BTreeSet<NodeName>,
+        (just_seen, since): (&BTreeSet<NodeName>, Instant),
         look: Look,
     ) -> Arc<ClusterObservation> {
         Arc::make_mut(&mut self.seen).retain(|name, _| just_seen.contains(name));
         let others = topology.names().filter(|name| !just_seen.contains(*name));
-        self.some(&others.cloned().collect(), look).await
+        let seen = self.some(&others.cloned().collect(), look).await;
+        self.whole = Some((since, look));
+        seen
     }
 
     /// Some nodes, side by side; of the others what was seen before.
@@ -63,6 +79,7 @@ impl Observer {
         names: &BTreeSet<NodeName>,
         look: Look,
     ) -> Arc<ClusterObservation> {
+        self.whole = None;
         let answers = join_all(names.iter().map(|name| self.ask(name, look))).await;
         let seen = Arc::make_mut(&mut self.seen);
         for (name, answer) in names.iter().zip(answers) {
@@ -80,7 +97,7 @@ impl Observer {
             };
             seen.insert(name.clone(), observed);
         }
-        self.seen()
+        Arc::clone(&self.seen)
     }
 
     async fn ask(&self, node: &NodeName, look: Look) -> Result<NodeObservation, String> {

@@ -1,6 +1,6 @@
 //! Whom a coordinator with work looks at.
 //!
-//! What it does is decided upon everybody, seen just then. In between, while tasks of an update run, only
+//! What it does is decided upon everybody, seen within a second. In between, while tasks of an update run, only
 //! those are asked that could end the wait: else a wait would cost as much more as the cluster has nodes.
 
 use std::collections::BTreeSet;

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use evenkeel_agent::{GateAnswer, GateContext};
@@ -179,6 +180,11 @@ impl Cluster {
     /// Every run of checks that packages bring: on which node, and for what.
     pub fn check_runs(&self) -> Vec<(NodeName, CheckOrder)> {
         lock(&self.world.check_runs).clone()
+    }
+
+    /// How often nodes have said what they see.
+    pub fn looks(&self) -> u64 {
+        self.world.looks.load(Ordering::Relaxed)
     }
 
     /// Says what the operator's gate script answers from now on, on every node.

@@ -1,6 +1,7 @@
 //! A node's agent as its peers hear it, held against what it may say.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
@@ -81,6 +82,7 @@ impl World {
                 }
             }
             (AgentRequest::Observe { .. }, AgentResponse::Observation { observation }) => {
+                self.looks.fetch_add(1, Ordering::Relaxed);
                 self.demand_honesty(node, observation, &before.faults);
             }
             _ => {}

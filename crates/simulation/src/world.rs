@@ -1,6 +1,7 @@
 //! Everything that outlives a daemon, and what may happen to it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -77,6 +78,8 @@ pub(crate) struct World {
     pub(crate) gate: Mutex<GateAnswer>,
     /// What it was asked.
     pub(crate) gate_asked: Mutex<Vec<GateContext>>,
+    /// How often nodes were asked what they see.
+    pub(crate) looks: AtomicU64,
     trip: Mutex<Option<Trip>>,
     seen: Mutex<View>,
     pub(crate) rules: Mutex<Rules>,
@@ -126,6 +129,7 @@ impl World {
             check_runs: Mutex::default(),
             gate: Mutex::new(GateAnswer::Open),
             gate_asked: Mutex::default(),
+            looks: AtomicU64::default(),
             trip: Mutex::default(),
             seen: Mutex::default(),
             rules: Mutex::default(),

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 
+use crate::layering::{Metadata, Package};
 use crate::step::{self, cargo};
 use crate::{determinism, layering, paths, prerequisites, test, unused};
 
@@ -12,11 +13,11 @@ const WRITE: &str = "EVENKEEL_WRITE_GENERATED";
 const COMPILER: &str = "RUSTC_WORKSPACE_WRAPPER";
 
 /// How lints and documentation are looked at.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(crate) enum Lints {
     /// By themselves: nothing is compiled for it that could be run.
     Alone,
-    /// As the programs and tests are compiled, by [`COMPILER`].
+    /// As programs and tests are compiled by [`COMPILER`]: the simulation's tests are not, before they are run.
     AsCompiled,
 }
 
@@ -45,9 +46,33 @@ fn lints() -> Result<()> {
 fn lints_as_compiled() -> Result<()> {
     let named = std::env::var_os(COMPILER).is_some();
     ensure!(named, "{COMPILER} is not set: nothing would be linted");
-    let mut all = test::all_but_simulation(&layering::metadata()?);
+    let metadata = layering::metadata()?;
+    all_are_documented(&metadata)?;
+    let mut all = test::all_but_simulation(&metadata);
     let all = all.args(["--examples", "--no-run"]);
     step::run("programs and tests, lints and documentation", all)
+}
+
+/// Only what is compiled for others than its own unit tests is documented with them: for a crate that uses it, for integration tests, or
+/// to run this.
+fn all_are_documented(metadata: &Metadata) -> Result<()> {
+    let has = |package: &Package, kind: &str| {
+        let mut kinds = package.targets.iter().flat_map(|target| &target.kind);
+        kinds.any(|it| it == kind)
+    };
+    let is_used = |package: &Package| {
+        let mut used = metadata.packages.iter().flat_map(|it| &it.dependencies);
+        used.any(|it| it.name == package.name)
+    };
+    for package in &metadata.packages {
+        let name = &package.name;
+        let compiled = has(package, "test") || is_used(package) && !has(package, "bin");
+        ensure!(
+            compiled || name == env!("CARGO_PKG_NAME"),
+            "{name} has neither integration tests nor users: its documentation is not looked at"
+        );
+    }
+    Ok(())
 }
 
 pub(crate) fn run(how: Lints) -> Result<()> {

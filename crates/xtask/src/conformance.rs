@@ -125,9 +125,11 @@ impl Environment {
         target().join(self.folder).join("bin/python")
     }
 
-    /// With what it is made of, and nothing else.
+    /// Makes it, and fills it with what it is meant to hold.
     fn prepare(&self) -> Result<()> {
-        self.make(&["--without-pip"])?;
+        if !self.python().exists() {
+            self.make(&["--without-pip"])?;
+        }
         // What is never imported need not be compiled.
         let mut install = Command::new(INSTALLER.python());
         install.args(["-m", "pip", "--python"]).arg(self.python());
@@ -138,9 +140,6 @@ impl Environment {
     }
 
     fn make(&self, options: &[&str]) -> Result<()> {
-        if self.python().exists() {
-            return Ok(());
-        }
         let mut make = Command::new("python3");
         make.args(["-m", "venv"]).args(options);
         make.arg(target().join(self.folder));
@@ -186,11 +185,13 @@ impl Suite {
 /// Virtual environments with the clients, and the collection. Made before the long tests run, so that a
 /// missing network shows early.
 pub(crate) fn prepare() -> Result<()> {
-    INSTALLER.make(&[])?;
+    if !INSTALLER.python().with_file_name("pip").exists() {
+        INSTALLER.make(&[])?;
+    }
     for environment in [PYTHON, PYTHON_LATE, ANSIBLE, SCHEMATHESIS] {
         environment.prepare()?;
     }
-    let mut fetch = Command::new(ANSIBLE.python());
+    let mut fetch = Command::new(INSTALLER.python());
     fetch.arg(tests().join("python/fetch_collection.py"));
     fetch.arg(target().join(COLLECTIONS));
     run("Ansible collection", &mut fetch)

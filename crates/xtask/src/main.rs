@@ -28,8 +28,8 @@ use crate::check::Lints;
 enum Command {
     /// Formatting, lints, docs, the arrows between crates, generated files, stray paths.
     Check {
-        /// Lints and documents programs and tests as they are compiled for the tests, by what `.ci/run` names to cargo for that:
-        /// less work where both are done.
+        /// Lints and documents programs and tests as they are compiled for `test`, by what `.ci/run` names to cargo: less work where
+        /// both are done. The simulation's tests are linted where `test` compiles them.
         #[arg(long)]
         as_compiled: bool,
     },

@@ -16,7 +16,7 @@ pub(crate) const COUNT: &str = "EVENKEEL_SEEDS";
 const PASSES_ON: &str = "interconnect";
 
 /// `cargo test` of the simulation, in the one build that it is ever tested in. What it runs ten thousand times is optimised; everything
-/// else is compiled plain, in half the time. Level 1 compiles in a minute of CPU less, and makes a seed cost half as much again. What
+/// else is compiled plain, in half the time; where `.ci/run` compiles, its tests too. Level 1 compiles in a minute of CPU less, and makes a seed cost half as much again. What
 /// breaks rules on purpose is compiled in, and off but where it is tested: another build would cost more than all that runs in it.
 ///
 /// Of the whole workspace, as all tests are: with other packages chosen cargo would compile the dependencies anew, with other features.

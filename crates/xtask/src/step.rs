@@ -43,26 +43,10 @@ fn forget_us(command: &mut Command) {
     }
 }
 
-/// How much of the machine is left to others.
-#[derive(Clone, Copy)]
-pub(crate) enum Kindness {
-    /// Nothing: it is held to times.
-    None,
-    /// Most: it has patience.
-    Some,
-    /// Whatever they want: it only computes.
-    Full,
-}
-
-/// The same, giving way to others that want to compute.
-pub(crate) fn kind_cargo(kindness: Kindness) -> Command {
-    let level = match kindness {
-        Kindness::None => return cargo(),
-        Kindness::Some => "5",
-        Kindness::Full => "15",
-    };
+/// The same, giving way to all others that want to compute.
+pub(crate) fn kind_cargo() -> Command {
     let mut command = Command::new("nice");
-    command.args(["-n", level]).arg(cargo().get_program());
+    command.args(["-n", "15"]).arg(cargo().get_program());
     command.current_dir(root());
     forget_us(&mut command);
     command

@@ -7,7 +7,7 @@ use std::thread;
 use anyhow::Result;
 
 use crate::layering::{self, Metadata};
-use crate::step::{Beside, Kindness, Step, cargo, kind_cargo, run, target};
+use crate::step::{Beside, Step, cargo, kind_cargo, run, target};
 use crate::{conformance, platform, prerequisites, simulate};
 
 /// What computes all the time. Everything else mostly waits: for processes, for timers, for clients.
@@ -37,7 +37,7 @@ pub(crate) fn run_all(also: Also) -> Result<()> {
         Also::Platform => platform::start(),
     };
     // Labs and clients wait for most of their time: what computes fills it, and gives way to them.
-    let mut simulation = simulation(kind_cargo(Kindness::Full), &metadata);
+    let mut simulation = simulation(kind_cargo(), &metadata);
     simulation.env(simulate::COUNT, simulate::TESTED.to_string());
     let computing = Beside::start(vec![Step::new("simulation", simulation)]);
     let tests = run(

@@ -22,7 +22,8 @@
 //! way leads to the end of the update or to a pause that says what to do.
 //!
 //! **What is abstracted.** The coordinator's loop is written here once more, around the same decisions: a round
-//! looks at both nodes and decides at one moment, where the real one takes some milliseconds; and it is
+//! looks at both nodes and decides at one moment, where the real one takes some milliseconds, and decides within
+//! a second again upon the same look: here that is a round whose decision reaches the record later. It is
 //! never half sent. An agent's looks between two acts are one moment, and so are its answers to calls.
 //! Time is only order: stabilize times have passed as soon as they began. Packages are always there,
 //! a slot is written whole or not at all. Fingerprints have 64 bits and leave out what is over and can no

@@ -47,6 +47,27 @@ fn paused_during_any_task_it_stands_at_a_pause_point_and_resumes_to_the_end() {
     }
 }
 
+/// Its minute is a second, and tasks that run are looked at several times in that.
+#[test]
+fn a_paused_cluster_is_looked_at_once_a_second() {
+    run(async {
+        let cluster = updating(2).await;
+        begun(&cluster, 1, "do-failover-job").await;
+        cluster.act(UpdateAction::Pause).await.expect("it runs");
+        cluster.rest(REST).await.expect("it rests");
+        sleep(Duration::from_secs(2)).await;
+        let before = cluster.looks();
+        sleep(Duration::from_secs(10)).await;
+        let looks = cluster.looks() - before;
+        assert!(
+            (18..=22).contains(&looks),
+            "{looks} of two nodes in ten seconds"
+        );
+        resume(&cluster).await;
+        completes(&cluster).await;
+    });
+}
+
 #[test]
 fn cancelled_at_any_pause_point_it_gives_back_and_ends() {
     for action in ACTIONS {

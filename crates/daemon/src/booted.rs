@@ -31,6 +31,8 @@ impl Reporter {
             match self.report().await {
                 Ok(true) => return,
                 Ok(false) => {}
+                // Others write too while a node comes up: what they wrote is read, and it is tried again at once.
+                Err(AppendError::Conflict { .. }) => continue,
                 Err(error) => tracing::debug!(%error, "what this node runs is not recorded yet"),
             }
             tokio::time::sleep(RETRY).await;

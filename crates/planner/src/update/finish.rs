@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use evenkeel_model::{NodeName, OperationEnd, OperationEvent, PauseCause, UpdateRequest};
+use evenkeel_model::{Awaiting, NodeName, OperationEnd, OperationEvent, PauseCause, UpdateRequest};
 
 use super::problem_of;
-use crate::checks::{PostInput, post_check};
+use crate::checks::{NAMED, PostInput, post_check};
 use crate::input::{Decision, Input};
 use crate::next::awaiting;
+use crate::words;
 
 /// Everything of the plan is done.
 pub(super) fn finish(input: &Input<'_>, request: &UpdateRequest) -> Decision {
@@ -18,13 +19,18 @@ pub(super) fn finish(input: &Input<'_>, request: &UpdateRequest) -> Decision {
         target: &request.version,
         nodes: &planned(input),
     });
+    let unsaid = unsaid(input);
+    let settles = input.idle <= input.tunables.settle();
+    if findings.is_empty() && !unsaid.is_empty() && settles {
+        return Decision::wait(unrecorded(input, &unsaid));
+    }
     if findings.is_empty() {
         return Decision::events(vec![
             OperationEvent::PostChecked { at, findings },
             OperationEvent::ended(at, OperationEnd::Completed),
         ]);
     }
-    if input.idle <= input.tunables.settle() {
+    if settles {
         let issues: Vec<&str> = findings
             .iter()
             .map(|finding| finding.issue.as_str())
@@ -51,6 +57,27 @@ pub(super) fn finish(input: &Input<'_>, request: &UpdateRequest) -> Decision {
         OperationEvent::PostChecked { at, findings },
         OperationEvent::Paused { at, cause },
     ])
+}
+
+/// The nodes of which the record still tells an earlier boot: clients are told by it who runs what.
+fn unsaid(input: &Input<'_>) -> BTreeSet<NodeName> {
+    let is_unsaid = |node: &NodeName| {
+        let (said, seen) = (input.control.booted.get(node), input.seen(node));
+        said.zip(seen)
+            .is_some_and(|(said, seen)| said.boot_id != seen.boot_id)
+    };
+    planned(input).into_iter().filter(is_unsaid).collect()
+}
+
+fn unrecorded(input: &Input<'_>, nodes: &BTreeSet<NodeName>) -> Awaiting {
+    let what = format!(
+        "what {} now runs to be recorded",
+        words::nodes(nodes, NAMED)
+    );
+    let unblock = "A node records it by itself as soon as it reaches the record.";
+    let mut wait = awaiting(input, what, unblock);
+    wait.remaining = Some(input.tunables.settle().saturating_sub(input.idle));
+    wait
 }
 
 /// The nodes that the update was to bring to the version, by this plan or one before it.

@@ -32,7 +32,7 @@ const ELSEWHERE: [&str; 17] = [
 ];
 
 /// Words that nobody is stopped by: progress, waits, parts of the above, and what programmers are told.
-const NO_TROUBLE: [&str; 44] = [
+const NO_TROUBLE: [&str; 46] = [
     // What the log says of a task.
     "… of … begins",
     "… of … failed: …",
@@ -63,6 +63,8 @@ const NO_TROUBLE: [&str; 44] = [
     "before the update can …",
     "The pair becoming healthy; the update goes on by itself.",
     "the post-update checks to come clean",
+    "what … now runs to be recorded",
+    "A node records it by itself as soon as it reaches the record.",
     "The cluster settling after the last giveback.",
     "what is needed to plan anew: …",
     "node \"…\" serves for node \"…\", by … doing",

@@ -16,8 +16,9 @@ pub(crate) const COUNT: &str = "EVENKEEL_SEEDS";
 const PASSES_ON: &str = "interconnect";
 
 /// `cargo test` of the simulation, in the one build that it is ever tested in. What it runs ten thousand times is optimised; everything
-/// else is compiled plain, in half the time; where `.ci/run` compiles, its tests too. Level 1 compiles in a minute of CPU less, and makes a seed cost half as much again. What
-/// breaks rules on purpose is compiled in, and off but where it is tested: another build would cost more than all that runs in it.
+/// else is compiled plain, in half the time, and so are the simulation's own tests where `.ci/run` compiles. Level 1 compiles in a minute
+/// of CPU less, and makes a seed cost half as much again. What breaks rules on purpose is compiled in, and off but where it is tested:
+/// another build would cost more than all that runs in it.
 ///
 /// Of the whole workspace, as all tests are: with other packages chosen cargo would compile the dependencies anew, with other features.
 pub(crate) fn test(mut cargo: Command) -> Command {

@@ -304,6 +304,36 @@ fn a_validation_ends_with_its_findings() {
     assert!(!world.operation.findings.unwrap().is_empty());
 }
 
+/// Clients are told by the record who runs what.
+#[test]
+fn it_ends_when_the_record_tells_of_each_nodes_new_boot() {
+    let mut world = World::update();
+    let booted = |boot_id| Booted {
+        at: wall(),
+        boot_id,
+        version: None,
+        daemon: String::new(),
+        machine: MachineId::default(),
+    };
+    let seen = |world: &World| world.observations[&name("n1")].known().unwrap().boot_id;
+    let before = booted(seen(&world));
+    world.control.booted.insert(name("n1"), before);
+    world.run_until(|world| {
+        let decision = world.decide();
+        decision
+            .awaiting
+            .iter()
+            .any(|wait| wait.what.contains("to be recorded"))
+    });
+    let wait = world.decide().awaiting.remove(0);
+    assert_eq!(wait.what, "what node \"n1\" now runs to be recorded");
+    assert!(wait.remaining.is_some());
+    let now = booted(seen(&world));
+    world.control.booted.insert(name("n1"), now);
+    world.run();
+    assert_eq!(*ended(&world), OperationEnd::Completed);
+}
+
 #[test]
 fn the_update_goes_on_after_post_checks_that_were_red() {
     let mut world = World::update();

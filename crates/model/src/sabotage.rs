@@ -1,5 +1,5 @@
-//! Ways to break what must never break, for one test: each must be caught by the simulation. Without the
-//! feature `sabotage`, which no daemon is built with, none of them is ever on.
+//! Ways to break what must never break, for one test: each must be caught by the simulation. What is built without debug assertions,
+//! as every release is, has none of them; elsewhere one is on where a test puts it on, on that test's thread.
 
 /// A rule that is not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,30 +66,30 @@ impl Sabotage {
     ];
 
     /// Whether it is on, on this thread.
-    #[cfg(feature = "sabotage")]
+    #[cfg(debug_assertions)]
     pub fn is_on(self) -> bool {
         ON.get() & self.bit() != 0
     }
 
     /// It is not: this build has none.
-    #[cfg(not(feature = "sabotage"))]
+    #[cfg(not(debug_assertions))]
     pub const fn is_on(self) -> bool {
         false
     }
 
     /// Puts these on, on this thread, and all others off.
-    #[cfg(feature = "sabotage")]
+    #[cfg(debug_assertions)]
     pub fn set(these: &[Self]) {
         ON.set(these.iter().fold(0, |bits, one| bits | one.bit()));
     }
 
-    #[cfg(feature = "sabotage")]
+    #[cfg(debug_assertions)]
     fn bit(self) -> u32 {
         1 << self as u32
     }
 }
 
-#[cfg(feature = "sabotage")]
+#[cfg(debug_assertions)]
 thread_local! {
     static ON: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
 }

@@ -1,4 +1,5 @@
 //! Rules that are broken on purpose: seeds must catch every one of them, or the simulation proves nothing.
+#![cfg(debug_assertions)]
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};

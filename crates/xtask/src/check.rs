@@ -1,5 +1,7 @@
 //! `cargo xtask check` and `generate`.
 
+use std::process::Command;
+
 use anyhow::{Result, ensure};
 
 use crate::layering::{Metadata, Package};
@@ -17,7 +19,7 @@ const COMPILER: &str = "RUSTC_WORKSPACE_WRAPPER";
 pub(crate) enum Lints {
     /// By themselves: nothing is compiled for it that could be run.
     Alone,
-    /// As programs and tests are compiled by [`COMPILER`]: the simulation's tests are not, before they are run.
+    /// As programs and tests are compiled by [`COMPILER`].
     AsCompiled,
 }
 
@@ -46,20 +48,16 @@ fn lints() -> Result<()> {
 fn lints_as_compiled() -> Result<()> {
     let named = std::env::var_os(COMPILER).is_some();
     ensure!(named, "{COMPILER} is not set: nothing would be linted");
-    let metadata = layering::metadata()?;
-    all_are_documented(&metadata)?;
-    let mut all = test::all_but_simulation(&metadata);
-    let all = all.args(["--examples", "--no-run"]);
+    all_are_looked_at(&layering::metadata()?)?;
+    let mut all = test::cargo_test();
+    let all = all.args(["--tests", "--examples", "--no-run"]);
     step::run("programs and tests, lints and documentation", all)
 }
 
 /// Only what is compiled for others than its own unit tests is documented with them: for a crate that uses it, for integration tests, or
-/// to run this.
-fn all_are_documented(metadata: &Metadata) -> Result<()> {
-    let has = |package: &Package, kind: &str| {
-        let mut kinds = package.targets.iter().flat_map(|target| &target.kind);
-        kinds.any(|it| it == kind)
-    };
+/// to run this. And what is optimised is linted with its unit tests alone.
+fn all_are_looked_at(metadata: &Metadata) -> Result<()> {
+    let has = |package: &Package, kind| package.targets.iter().any(|it| it.is(kind));
     let is_used = |package: &Package| {
         let mut used = metadata.packages.iter().flat_map(|it| &it.dependencies);
         used.any(|it| it.name == package.name)
@@ -70,6 +68,10 @@ fn all_are_documented(metadata: &Metadata) -> Result<()> {
         ensure!(
             compiled || name == env!("CARGO_PKG_NAME"),
             "{name} has neither integration tests nor users: its documentation is not looked at"
+        );
+        ensure!(
+            package.targets.iter().all(|it| it.test || !it.is("lib")),
+            "{name} compiles its library for no unit tests: it may not be linted"
         );
     }
     Ok(())
@@ -91,18 +93,28 @@ pub(crate) fn run(how: Lints) -> Result<()> {
     determinism::check()?;
     eprintln!("== paths of the building machine");
     paths::check()?;
-    step::run("generated files", &mut generated())?;
+    step::run("generated files", &mut generated(how))?;
     eprintln!("== all checks passed");
     Ok(())
 }
 
 pub(crate) fn generate() -> Result<()> {
-    step::run("generated files", generated().env(WRITE, "1"))
+    step::run("generated files", generated(Lints::Alone).env(WRITE, "1"))
 }
 
 /// Each generated file is compared by a test named `generated` of the crate that knows its content.
-fn generated() -> std::process::Command {
-    let mut command = cargo();
-    command.args(["test", "--quiet", "--workspace", "--test", "generated"]);
-    command
+fn generated(how: Lints) -> Command {
+    let mut tests = match how {
+        Lints::Alone => plain_test(),
+        Lints::AsCompiled => test::cargo_test(),
+    };
+    tests.args(["--quiet", "--test", "generated"]);
+    tests
+}
+
+/// As whoever changes a line last compiled it.
+fn plain_test() -> Command {
+    let mut test = cargo();
+    test.args(["test", "--workspace"]);
+    test
 }

@@ -100,7 +100,16 @@ pub(crate) struct Package {
 #[derive(Deserialize)]
 pub(crate) struct Target {
     pub(crate) name: String,
-    pub(crate) kind: Vec<String>,
+    kind: Vec<String>,
+    /// Whether its unit tests are compiled.
+    pub(crate) test: bool,
+}
+
+impl Target {
+    /// `lib`, `bin`, `test` …
+    pub(crate) fn is(&self, kind: &str) -> bool {
+        self.kind.iter().any(|it| it == kind)
+    }
 }
 
 #[derive(Deserialize)]

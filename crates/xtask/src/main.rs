@@ -27,12 +27,7 @@ use crate::check::Lints;
 #[command(name = "cargo xtask", about = "Checks, tests and shows Evenkeel")]
 enum Command {
     /// Formatting, lints, docs, the arrows between crates, generated files, stray paths.
-    Check {
-        /// Lints and documents programs and tests as they are compiled for `test`, by what `.ci/run` names to cargo: less work where
-        /// both are done. The simulation's tests are linted where `test` compiles them.
-        #[arg(long)]
-        as_compiled: bool,
-    },
+    Check,
     /// Everything that proves it: all crates' tests, labs of real processes, the unmodified clients.
     Test {
         /// Instead: two builds in one cluster, one of an earlier commit. Needs the repository's history.
@@ -42,6 +37,10 @@ enum Command {
         /// root; installs the Debian packages that are missing.
         #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "alone", conflicts_with = "mixed")]
         platform: Option<Platform>,
+        /// First all that `check` looks at. Lints and documents programs and tests as it compiles them, by what `.ci/run` names to cargo: less
+        /// work than both by themselves.
+        #[arg(long, conflicts_with = "mixed")]
+        checked: bool,
         /// The earlier commit.
         #[arg(long, value_name = "COMMIT", default_value = mixed::EARLIER, requires = "mixed")]
         from: String,
@@ -94,7 +93,7 @@ enum Command {
 }
 
 /// How the tests on real engines are run.
-#[derive(Clone, Copy, clap::ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Platform {
     /// Nothing but them.
     Alone,
@@ -104,20 +103,13 @@ enum Platform {
 
 fn main() -> ExitCode {
     let outcome = match Command::parse() {
-        Command::Check { as_compiled: false } => check::run(Lints::Alone),
-        Command::Check { as_compiled: true } => check::run(Lints::AsCompiled),
+        Command::Check => check::run(Lints::Alone),
         Command::Test {
             mixed: true, from, ..
         } => mixed::run_mixed(&from),
         Command::Test {
-            platform: Some(Platform::Alone),
-            ..
-        } => platform::run_all(),
-        Command::Test {
-            platform: Some(Platform::Beside),
-            ..
-        } => test::run_all(test::Also::Platform),
-        Command::Test { platform: None, .. } => test::run_all(test::Also::Nothing),
+            platform, checked, ..
+        } => test::run_all(platform, checked),
         Command::Generate => check::generate(),
         Command::Record { build } => record::run_all(&build),
         Command::Simulate { seeds, first, tell } => simulate::simulate(seeds, first, tell),

@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Result, bail};
 
 use crate::step::{Beside, Step, cargo, output, run};
-use crate::{prerequisites, test};
+use crate::test::cargo_test;
 
 /// Tests that need something real, and are ignored without it.
 struct Suite {
@@ -108,16 +108,8 @@ fn suites(chain: &'static [&[Suite]]) -> impl Iterator<Item = &'static Suite> {
     chain.iter().copied().flatten()
 }
 
-/// All of it, whatever becomes of a part, except where the parts cannot be built.
-pub(crate) fn run_all() -> Result<()> {
-    prepare()?;
-    test::build_all()?;
-    outcome(start())
-}
-
 /// Installs what is missing.
 pub(crate) fn prepare() -> Result<()> {
-    prerequisites::for_platform()?;
     install()?;
     cargo_deb()
 }
@@ -125,8 +117,8 @@ pub(crate) fn prepare() -> Result<()> {
 /// Begins everything, beside what else is done. All is built already.
 pub(crate) fn start() -> Vec<Beside> {
     let step = |suite: &Suite| {
-        let mut tests = cargo();
-        tests.args(["test", "--workspace"]).args(suite.target);
+        let mut tests = cargo_test();
+        tests.args(suite.target);
         tests.args(["--", "--ignored"]).args(suite.tests);
         Step::new(suite.title, tests)
     };

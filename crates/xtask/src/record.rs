@@ -2,7 +2,8 @@
 
 use anyhow::{Result, ensure};
 
-use crate::step::{cargo, root, run};
+use crate::step::{root, run};
+use crate::test::cargo_test;
 
 /// Plays the chosen golden stories, writes what their clusters recorded, and what is shown of it.
 pub(crate) fn run_all(build: &str) -> Result<()> {
@@ -13,21 +14,12 @@ pub(crate) fn run_all(build: &str) -> Result<()> {
     );
     let folder = root().join("crates/record/tests/corpus").join(build);
     let story = "every_story_goes_as_it_is_written";
-    let mut record = cargo();
+    let mut record = cargo_test();
     record
-        .args([
-            "test",
-            "--workspace",
-            "--test",
-            "golden",
-            "--",
-            "--exact",
-            story,
-        ])
+        .args(["--test", "golden", "--", "--exact", story])
         .env("EVENKEEL_RECORD", &folder);
     run(&format!("streams of {build}"), &mut record)?;
-    let mut show = cargo();
-    show.args(["test", "--workspace", "--test", "corpus"])
-        .env("EVENKEEL_BLESS", "1");
+    let mut show = cargo_test();
+    show.args(["--test", "corpus"]).env("EVENKEEL_BLESS", "1");
     run("what is shown of them", &mut show)
 }

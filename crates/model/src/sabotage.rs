@@ -1,5 +1,7 @@
-//! Ways to break what must never break, for one test: each must be caught by the simulation. What is built without debug assertions,
-//! as every release is, has none of them; elsewhere one is on where a test puts it on, on that test's thread.
+//! Ways to break what must never break, for one test: each must be caught by the simulation. Without debug assertions, as every release
+//! is built, none is ever on; elsewhere where a test puts it on, on that test's thread.
+
+use std::cell::Cell;
 
 /// A rule that is not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,30 +68,20 @@ impl Sabotage {
     ];
 
     /// Whether it is on, on this thread.
-    #[cfg(debug_assertions)]
     pub fn is_on(self) -> bool {
-        ON.get() & self.bit() != 0
-    }
-
-    /// It is not: this build has none.
-    #[cfg(not(debug_assertions))]
-    pub const fn is_on(self) -> bool {
-        false
+        cfg!(debug_assertions) && ON.get() & self.bit() != 0
     }
 
     /// Puts these on, on this thread, and all others off.
-    #[cfg(debug_assertions)]
     pub fn set(these: &[Self]) {
         ON.set(these.iter().fold(0, |bits, one| bits | one.bit()));
     }
 
-    #[cfg(debug_assertions)]
     fn bit(self) -> u32 {
         1 << self as u32
     }
 }
 
-#[cfg(debug_assertions)]
 thread_local! {
-    static ON: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+    static ON: Cell<u32> = const { Cell::new(0) };
 }

@@ -1,5 +1,4 @@
 //! Rules that are broken on purpose: seeds must catch every one of them, or the simulation proves nothing.
-#![cfg(debug_assertions)]
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};

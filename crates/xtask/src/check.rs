@@ -1,25 +1,27 @@
 //! `cargo xtask check` and `generate`.
 
+use std::fs;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
 
 use crate::layering::{Metadata, Package};
-use crate::step::{self, cargo};
-use crate::{determinism, layering, paths, prerequisites, test, unused};
+use crate::step::{self, cargo, root};
+use crate::test::{COMPILER, cargo_test};
+use crate::{determinism, layering, paths, prerequisites, unused};
 
 /// Tells the tests that compare generated files to write them instead.
 const WRITE: &str = "EVENKEEL_WRITE_GENERATED";
 
-/// Names to cargo what it compiles the workspace by.
-const COMPILER: &str = "RUSTC_WORKSPACE_WRAPPER";
+/// Lints and documents on the way, below the repository's root.
+const LINTING_COMPILER: &str = ".ci/compile";
 
 /// How lints and documentation are looked at.
 #[derive(Clone, Copy)]
 pub(crate) enum Lints {
     /// By themselves: nothing is compiled for it that could be run.
     Alone,
-    /// As programs and tests are compiled by [`COMPILER`].
+    /// As programs and tests are compiled by [`LINTING_COMPILER`].
     AsCompiled,
 }
 
@@ -45,11 +47,9 @@ fn lints() -> Result<()> {
     step::run("documentation", docs.env("RUSTDOCFLAGS", "-D warnings"))
 }
 
-fn lints_as_compiled() -> Result<()> {
-    let named = std::env::var_os(COMPILER).is_some();
-    ensure!(named, "{COMPILER} is not set: nothing would be linted");
-    all_are_looked_at(&layering::metadata()?)?;
-    let mut all = test::cargo_test();
+fn lints_as_compiled(metadata: &Metadata) -> Result<()> {
+    all_are_looked_at(metadata)?;
+    let mut all = cargo_test();
     let all = all.args(["--tests", "--examples", "--no-run"]);
     step::run("programs and tests, lints and documentation", all)
 }
@@ -77,13 +77,24 @@ fn all_are_looked_at(metadata: &Metadata) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn run(how: Lints) -> Result<()> {
-    prerequisites::for_check()?;
-    step::run("formatting", cargo().args(["fmt", "--all", "--check"]))?;
-    match how {
-        Lints::Alone => lints()?,
-        Lints::AsCompiled => lints_as_compiled()?,
+/// What would fail late, or fail to look.
+pub(crate) fn can_run(how: Lints) -> Result<()> {
+    if let Lints::AsCompiled = how {
+        let named = std::env::var_os(COMPILER).unwrap_or_default();
+        let linting = root().join(LINTING_COMPILER);
+        let is_named = fs::canonicalize(&named).ok() == Some(fs::canonicalize(&linting)?);
+        ensure!(
+            is_named,
+            "nothing would be linted: {COMPILER} is {named:?}, not {linting:?}"
+        );
     }
+    prerequisites::for_check()
+}
+
+/// All of it, what is soonest looked at first.
+pub(crate) fn run(how: Lints) -> Result<()> {
+    can_run(how)?;
+    step::run("formatting", cargo().args(["fmt", "--all", "--check"]))?;
     eprintln!("== arrows between crates");
     let metadata = layering::metadata()?;
     layering::check(&metadata)?;
@@ -93,28 +104,22 @@ pub(crate) fn run(how: Lints) -> Result<()> {
     determinism::check()?;
     eprintln!("== paths of the building machine");
     paths::check()?;
-    step::run("generated files", &mut generated(how))?;
+    match how {
+        Lints::Alone => lints()?,
+        Lints::AsCompiled => lints_as_compiled(&metadata)?,
+    }
+    step::run("generated files", &mut generated())?;
     eprintln!("== all checks passed");
     Ok(())
 }
 
 pub(crate) fn generate() -> Result<()> {
-    step::run("generated files", generated(Lints::Alone).env(WRITE, "1"))
+    step::run("generated files", generated().env(WRITE, "1"))
 }
 
 /// Each generated file is compared by a test named `generated` of the crate that knows its content.
-fn generated(how: Lints) -> Command {
-    let mut tests = match how {
-        Lints::Alone => plain_test(),
-        Lints::AsCompiled => test::cargo_test(),
-    };
+fn generated() -> Command {
+    let mut tests = cargo_test();
     tests.args(["--quiet", "--test", "generated"]);
     tests
-}
-
-/// As whoever changes a line last compiled it.
-fn plain_test() -> Command {
-    let mut test = cargo();
-    test.args(["test", "--workspace"]);
-    test
 }

@@ -175,8 +175,9 @@ impl Suite {
         eprintln!("== {}", self.title);
         eprint!("{}", String::from_utf8_lossy(&done.stdout));
         if !done.status.success() {
-            let said = String::from_utf8_lossy(&done.stderr);
-            bail!("{}: failed ({}): {said}", self.title, done.status);
+            eprintln!("{}", String::from_utf8_lossy(&done.stderr));
+            eprintln!("== {}: failed ({})", self.title, done.status);
+            bail!("{}: failed ({})", self.title, done.status);
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use crate::step::root;
 /// Crates that the simulation runs.
 pub(crate) const SIMULATED: &[&str] = &[
     "agent",
+    "firmware",
     "interconnect",
     "model",
     "orchestrator",
@@ -22,6 +23,7 @@ pub(crate) const SIMULATED: &[&str] = &[
 ];
 /// Folders and files of them that it does not run, or that look things up and never go through them.
 const NOT_RUN: &[&str] = &[
+    "firmware/src/qualification.rs",
     "interconnect/src/client.rs",
     "interconnect/src/pull",
     "interconnect/src/server.rs",

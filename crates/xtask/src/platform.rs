@@ -18,7 +18,8 @@ struct Suite {
     packages: &'static [&'static str],
 }
 
-/// What lives on the hosts of `crates/hosts`: it counts milliseconds of silence, so nothing of ours runs beside it in its chain.
+/// What lives on the hosts of `crates/hosts`: it counts milliseconds of silence, so nothing that computes for long runs beside it. The
+/// guest comes after it: it wants a whole core for minutes, and beside hosts would wait for it until it is given up.
 const HOSTS: &[Suite] = &[
     Suite {
         title: "failover by Pacemaker",
@@ -43,6 +44,25 @@ const HOSTS: &[Suite] = &[
         tests: &["--test-threads", "1"],
         packages: &["etcd-server", "etcd-client"],
     },
+    Suite {
+        title: "systemd-boot in a guest",
+        target: &["--test", "guest"],
+        tests: &["--test-threads", "1"],
+        packages: &[
+            "qemu-system-x86",
+            "ovmf",
+            "systemd-boot-efi",
+            "gdisk",
+            "dosfstools",
+            "mtools",
+            "busybox-static",
+            "cpio",
+            "kmod",
+            "iproute2",
+            "util-linux",
+            "binutils",
+        ],
+    },
 ];
 
 const SERVICES: &[Suite] = &[
@@ -64,33 +84,11 @@ const SERVICES: &[Suite] = &[
         tests: &["agent::"],
         packages: &["resource-agents"],
     },
-];
-
-const GUESTS: &[Suite] = &[
     Suite {
         title: "GRUB, RAUC and a service processor",
         target: &["--lib"],
         tests: &["slots::tests::real", "power::tests"],
         packages: &["grub-common", "rauc", "dbus", "openipmi", "ipmitool"],
-    },
-    Suite {
-        title: "systemd-boot in a guest",
-        target: &["--test", "guest"],
-        tests: &["--test-threads", "1"],
-        packages: &[
-            "qemu-system-x86",
-            "ovmf",
-            "systemd-boot-efi",
-            "gdisk",
-            "dosfstools",
-            "mtools",
-            "busybox-static",
-            "cpio",
-            "kmod",
-            "iproute2",
-            "util-linux",
-            "binutils",
-        ],
     },
     Suite {
         title: "arrays, volumes and disks in a guest",
@@ -100,13 +98,8 @@ const GUESTS: &[Suite] = &[
     },
 ];
 
-/// Each is done one after the other, beside the others. Guests last: they want a whole core for minutes, which what is held to times
-/// would feel, and they would wait for it until they are given up.
-const CHAINS: &[&[&[Suite]]] = &[&[HOSTS, GUESTS], &[SERVICES]];
-
-fn suites(chain: &'static [&[Suite]]) -> impl Iterator<Item = &'static Suite> {
-    chain.iter().copied().flatten()
-}
+/// Each is done one after the other, beside the others.
+const CHAINS: &[&[Suite]] = &[HOSTS, SERVICES];
 
 /// Installs what is missing.
 pub(crate) fn prepare() -> Result<()> {
@@ -122,9 +115,9 @@ pub(crate) fn start() -> Vec<Beside> {
         tests.args(["--", "--ignored"]).args(suite.tests);
         Step::new(suite.title, tests)
     };
-    let chains = CHAINS.iter().copied();
+    let chains = CHAINS.iter();
     chains
-        .map(|chain| Beside::start(suites(chain).map(step).collect()))
+        .map(|chain| Beside::start(chain.iter().map(step).collect()))
         .collect()
 }
 
@@ -136,7 +129,7 @@ pub(crate) fn outcome(chains: Vec<Beside>) -> Result<()> {
 
 /// Installs what is missing of Debian's packages.
 fn install() -> Result<()> {
-    let suites = CHAINS.iter().copied().flat_map(suites);
+    let suites = CHAINS.iter().copied().flatten();
     let wanted = suites.flat_map(|suite| suite.packages);
     let mut missing: Vec<&str> = wanted.copied().filter(|it| version(it).is_none()).collect();
     missing.sort_unstable();

@@ -102,15 +102,20 @@ impl Beside {
     pub(crate) fn outcome(self) -> Result<()> {
         let mut outcome = Ok(());
         for (title, output, seconds) in self.0.join().expect("running a program does not panic") {
-            let output = output.with_context(|| format!("{title}: cannot run it"))?;
-            let said =
-                [output.stdout, output.stderr].map(|it| String::from_utf8_lossy(&it).into_owned());
-            eprintln!("== {title}\n{}{}", said[1], said[0]);
-            match output.status.success() {
-                true => eprintln!("== {title}: {seconds} s"),
-                false => {
-                    eprintln!("== {title}: failed after {seconds} s");
-                    outcome = outcome.and(Err(anyhow!("{title}: failed ({})", output.status)));
+            let failed = match output {
+                Ok(output) => {
+                    let said = [output.stdout, output.stderr]
+                        .map(|it| String::from_utf8_lossy(&it).into_owned());
+                    eprintln!("== {title}\n{}{}", said[1], said[0]);
+                    (!output.status.success()).then(|| output.status.to_string())
+                }
+                Err(error) => Some(format!("cannot run it: {error}")),
+            };
+            match failed {
+                None => eprintln!("== {title}: {seconds} s"),
+                Some(why) => {
+                    eprintln!("== {title}: failed after {seconds} s ({why})");
+                    outcome = outcome.and(Err(anyhow!("{title}: failed ({why})")));
                 }
             }
         }

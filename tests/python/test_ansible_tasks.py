@@ -28,7 +28,8 @@ def cluster(tmp_path_factory):
 
 @pytest.fixture(scope="module", autouse=True)
 def second_download(cluster, tmp_path_factory):
-    """A playbook that wants a package which is being downloaded: it looks after a minute, meanwhile other tests run."""
+    """A playbook that wants a package which is being downloaded: it looks after a minute, and validates then. Tests that begin nothing on
+    the cluster, which validation would have to wait for, run meanwhile."""
     gate = threading.Event()
     with web(cluster.package, gate=gate) as server, Relay(cluster.host, cluster.port) as relay:
         url = f"http://{cluster.here}:{server}/package"
@@ -103,6 +104,15 @@ def test_nothing_to_do(cluster, play):
     assert "other" not in listed(cluster)
 
 
+def test_a_playbook_joins_a_download(cluster, second_download):
+    result = second_download.result()
+    assert not result.get("failed"), result
+    assert any("already in progress" in warning for warning in result["warnings"]), result
+    assert result["validation_reports_after_download"] == [], result
+    assert not result["changed"], "the other one brought it"
+    assert listed(cluster) == [cluster.version]
+
+
 def test_an_upload(play):
     """Of text alone, which a package is not; what matters is that it arrives and is judged as an upload."""
     files = {"file": ["image.tgz", "this is no package"]}
@@ -114,15 +124,6 @@ def test_an_upload(play):
     )
     assert waited["failed"] and "gzip" in waited["error_message"], waited
     assert none["failed"] and none["error_code"] and none["error_message"], none
-
-
-def test_a_playbook_joins_a_download(cluster, second_download):
-    result = second_download.result()
-    assert not result.get("failed"), result
-    assert any("already in progress" in warning for warning in result["warnings"]), result
-    assert result["validation_reports_after_download"] == [], result
-    assert not result["changed"], "the other one brought it"
-    assert listed(cluster) == [cluster.version]
 
 
 def test_absent(cluster, play):

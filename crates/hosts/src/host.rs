@@ -28,6 +28,8 @@ struct Inner {
     name: String,
     index: usize,
     netns: String,
+    /// The namespace of the switch that it hangs on.
+    switch: String,
     dir: PathBuf,
     /// The process outside whose child is the host's first one; none while the host is without power.
     running: Mutex<Option<Child>>,
@@ -45,7 +47,7 @@ impl Host {
         format!("10.99.0.{}", index + 1)
     }
 
-    /// Its network and its disk, without power.
+    /// Its disk, without power.
     pub(crate) fn create(
         (cluster, cluster_name): (&Path, &str),
         index: usize,
@@ -54,7 +56,7 @@ impl Host {
         let name = Self::name_of(index);
         let dir = cluster.join(&name);
         let netns = format!("ekh-{cluster_name}-{name}");
-        connect(&netns, &format!("ekh-{cluster_name}-sw"), index)?;
+        let switch = format!("ekh-{cluster_name}-sw");
         for folder in ["sbin", "ocf/evenkeel", "etc-corosync", "pacemaker/cib"] {
             fs::create_dir_all(dir.join(folder))?;
         }
@@ -73,6 +75,7 @@ impl Host {
             name,
             index,
             netns,
+            switch,
             dir,
             running,
         })))
@@ -98,7 +101,7 @@ impl Host {
         Self::address_of(self.0.index)
     }
 
-    /// Its network namespace.
+    /// Its network namespace, which is there while it has power.
     pub fn netns(&self) -> &str {
         &self.0.netns
     }
@@ -122,6 +125,7 @@ impl Host {
         let dir = self.dir();
         fs::write(dir.join("boot_id"), format!("{}\n", RandomIds.uuid()))?;
         let log = fs::File::create(dir.join("console"))?;
+        self.connect()?;
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.0.netns, "unshare"]);
         command.args(["-m", "-i", "-u", "-p", "-f", "--mount-proc", "--kill-child"]);
@@ -154,8 +158,36 @@ impl Host {
             None => child.kill()?,
         }
         child.wait()?;
+        self.end(running)
+    }
+
+    /// What it had configured on its network is gone with its last process.
+    fn end(&self, mut running: MutexGuard<'_, Option<Child>>) -> Result<()> {
         *running = None;
-        Ok(())
+        disconnect(&self.0.netns)
+    }
+
+    /// A network namespace with one link to the switch. The link's hardware address is the same in every boot.
+    fn connect(&self) -> Result<()> {
+        let Inner {
+            netns,
+            switch,
+            index,
+            ..
+        } = &*self.0;
+        disconnect(netns)?;
+        let number = index + 1;
+        let port = format!("p{number}");
+        let hardware = format!("02:00:00:00:00:{number:02x}");
+        let address = format!("{}/24", Self::address_of(*index));
+        run(Command::new("ip").args(["netns", "add", netns]))?;
+        run(Command::new("ip").args([
+            "link", "add", "eth0", "netns", netns, "address", &hardware, "type", "veth", "peer",
+            "name", &port, "netns", switch,
+        ]))?;
+        run(Command::new("ip").args(["-n", switch, "link", "set", &port, "master", "br0", "up"]))?;
+        run(Command::new("ip").args(["-n", netns, "addr", "add", &address, "dev", "eth0"]))?;
+        run(Command::new("ip").args(["-n", netns, "link", "set", "eth0", "up"]))
     }
 
     /// Shuts it down cleanly, Pacemaker first. Cuts its power when that takes too long, and says so.
@@ -189,10 +221,10 @@ impl Host {
         let Some(child) = running.as_mut() else {
             return Ok(false);
         };
-        if child.try_wait()?.is_some() {
-            *running = None;
+        match child.try_wait()? {
+            Some(_) => self.end(running).map(|()| false),
+            None => Ok(true),
         }
-        Ok(running.is_some())
     }
 
     /// The boot that it runs in, or ran in last.
@@ -298,18 +330,15 @@ fn first_process(outer: u32) -> Option<Pid> {
     first.parse().ok().map(Pid::from_raw)
 }
 
-/// A network namespace with one link to the switch.
-fn connect(netns: &str, switch: &str, index: usize) -> Result<()> {
-    let port = format!("p{}", index + 1);
-    let address = format!("{}/24", Host::address_of(index));
-    run(Command::new("ip").args(["netns", "add", netns]))?;
-    run(Command::new("ip").args([
-        "link", "add", "eth0", "netns", netns, "type", "veth", "peer", "name", &port, "netns",
-        switch,
-    ]))?;
-    run(Command::new("ip").args(["-n", switch, "link", "set", &port, "master", "br0", "up"]))?;
-    run(Command::new("ip").args(["-n", netns, "addr", "add", &address, "dev", "eth0"]))?;
-    run(Command::new("ip").args(["-n", netns, "link", "set", "eth0", "up"]))
+/// Removes a host's network, if it is there. Its link by itself: the namespace may live on as a mount that another host has copied.
+fn disconnect(netns: &str) -> Result<()> {
+    if !Path::new("/run/netns").join(netns).exists() {
+        return Ok(());
+    }
+    if run(Command::new("ip").args(["-n", netns, "link", "show", "eth0"])).is_ok() {
+        run(Command::new("ip").args(["-n", netns, "link", "del", "eth0"]))?;
+    }
+    run(Command::new("ip").args(["netns", "del", netns]))
 }
 
 /// One Corosync cluster a pair: two votes, and none is lost by the other's absence.

@@ -449,6 +449,10 @@ async fn a_lost_node_is_fenced_and_a_clean_leave_is_not() {
         .unwrap();
     answered_by(&probe, "ctl-a").await;
     bench.host(A).kill().unwrap();
+    // Not even its kernel.
+    let mut ping = bench.cluster.client("ping");
+    ping.args(["-c", "1", "-W", "1", &bench.host(A).address()]);
+    assert!(!ping.output().unwrap().status.success());
     let pair = bench
         .until(B, "the forced takeover", |pair| {
             stage(pair) == Some(TransitionStage::TakenOver)

@@ -43,10 +43,16 @@ fn forget_us(command: &mut Command) {
     }
 }
 
-/// The same, giving way to all others that want to compute.
-pub(crate) fn kind_cargo() -> Command {
+/// The niceness of what gives way to all others that want to compute.
+pub(crate) const GIVES_WAY: i32 = 15;
+/// And of what all others give way to. Only root is allowed that: for anybody else it is as if nothing had been said.
+pub(crate) const GOES_FIRST: i32 = -10;
+
+/// The same, at some niceness.
+pub(crate) fn cargo_at(niceness: i32) -> Command {
     let mut command = Command::new("nice");
-    command.args(["-n", "15"]).arg(cargo().get_program());
+    command.args(["-n", &niceness.to_string()]);
+    command.arg(cargo().get_program());
     command.current_dir(root());
     forget_us(&mut command);
     command

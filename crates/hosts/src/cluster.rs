@@ -97,7 +97,16 @@ impl Cluster {
         run(Command::new("ip").args(["netns", "add", &switch]))?;
         let in_switch = |args: &[&str]| run(Command::new("ip").args(["-n", &switch]).args(args));
         in_switch(&["link", "set", "lo", "up"])?;
-        in_switch(&["link", "add", "br0", "type", "bridge"])?;
+        // By itself a bridge has the lowest hardware address of its ports, which come and go with the hosts: others would not know it any more.
+        in_switch(&[
+            "link",
+            "add",
+            "br0",
+            "address",
+            "02:00:00:00:00:fe",
+            "type",
+            "bridge",
+        ])?;
         in_switch(&["link", "set", "br0", "up"])?;
         in_switch(&["addr", "add", "10.99.0.254/24", "dev", "br0"])?;
         fs::write(self.dir.join("probe.py"), include_str!("../host/probe.py"))?;
@@ -231,7 +240,7 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         drop(self.power.take());
         for host in &self.hosts {
-            if let Err(error) = host.kill() {
+            if let Err(error) = host.dismantle() {
                 eprintln!("{}: {error:#}", host.name());
             }
         }

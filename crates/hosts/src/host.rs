@@ -31,8 +31,15 @@ struct Inner {
     /// The namespace of the switch that it hangs on.
     switch: String,
     dir: PathBuf,
-    /// The process outside whose child is the host's first one; none while the host is without power.
-    running: Mutex<Option<Child>>,
+    power: Mutex<Power>,
+}
+
+enum Power {
+    Off,
+    /// With the process outside whose child is the host's first one.
+    On(Child),
+    /// Off for good: whoever still wants to boot it comes too late.
+    Dismantled,
 }
 
 impl Host {
@@ -70,14 +77,14 @@ impl Host {
             dir.join("etc-corosync/corosync.conf"),
             corosync_configuration(pair),
         )?;
-        let running = Mutex::new(None);
+        let power = Mutex::new(Power::Off);
         Ok(Self(Arc::new(Inner {
             name,
             index,
             netns,
             switch,
             dir,
-            running,
+            power,
         })))
     }
 
@@ -101,26 +108,23 @@ impl Host {
         Self::address_of(self.0.index)
     }
 
-    /// Its network namespace, which is there while it has power.
-    pub fn netns(&self) -> &str {
-        &self.0.netns
-    }
-
     /// Its disk: what is in there survives a loss of power. Inside the same path leads there.
     pub fn dir(&self) -> &Path {
         &self.0.dir
     }
 
-    fn running(&self) -> MutexGuard<'_, Option<Child>> {
-        let running = self.0.running.lock();
-        running.unwrap_or_else(PoisonError::into_inner)
+    fn power(&self) -> MutexGuard<'_, Power> {
+        let power = self.0.power.lock();
+        power.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Switches it on. Nothing happens if it runs.
     pub fn start(&self) -> Result<()> {
-        let mut running = self.running();
-        if running.is_some() {
-            return Ok(());
+        let mut power = self.power();
+        match *power {
+            Power::Off => {}
+            Power::On(_) => return Ok(()),
+            Power::Dismantled => bail!("{} is dismantled", self.name()),
         }
         let dir = self.dir();
         fs::write(dir.join("boot_id"), format!("{}\n", RandomIds.uuid()))?;
@@ -141,33 +145,40 @@ impl Host {
         let child = command
             .spawn()
             .context("a host needs iproute2 and unshare")?;
-        fs::write(dir.join("pid"), child.id().to_string())?;
-        *running = Some(child);
-        Ok(())
+        let id = child.id();
+        *power = Power::On(child);
+        Ok(fs::write(dir.join("pid"), id.to_string())?)
     }
 
-    /// Cuts its power: every process of it is gone when this returns. Nothing happens if it does not run.
+    /// Cuts its power: every process of it is gone when this returns, and its network with what was configured on it. Without power it is
+    /// made sure of the latter.
     pub fn kill(&self) -> Result<()> {
-        let mut running = self.running();
-        let Some(child) = running.as_mut() else {
-            return Ok(());
-        };
-        // Its end is reported when the last process in its namespace is gone.
-        match first_process(child.id()) {
-            Some(first) => kill(first, Signal::SIGKILL)?,
-            None => child.kill()?,
-        }
-        child.wait()?;
-        self.end(running)
+        self.cut(&mut self.power())
     }
 
-    /// What it had configured on its network is gone with its last process.
-    fn end(&self, mut running: MutexGuard<'_, Option<Child>>) -> Result<()> {
-        *running = None;
+    /// The same, and it never gets power again.
+    pub(crate) fn dismantle(&self) -> Result<()> {
+        let mut power = self.power();
+        let cut = self.cut(&mut power);
+        *power = Power::Dismantled;
+        cut
+    }
+
+    fn cut(&self, power: &mut Power) -> Result<()> {
+        if let Power::On(child) = power {
+            // Its end is reported when the last process in its namespace is gone.
+            match first_process(child.id()) {
+                Some(first) => kill(first, Signal::SIGKILL)?,
+                None => child.kill()?,
+            }
+            child.wait()?;
+            *power = Power::Off;
+        }
         disconnect(&self.0.netns)
     }
 
-    /// A network namespace with one link to the switch. The link's hardware address is the same in every boot.
+    /// A network namespace with one link to the switch, which has the same hardware address in every boot, as a real card has: others still
+    /// know it by that.
     fn connect(&self) -> Result<()> {
         let Inner {
             netns,
@@ -192,11 +203,7 @@ impl Host {
 
     /// Shuts it down cleanly, Pacemaker first. Cuts its power when that takes too long, and says so.
     pub fn shut_down(&self) -> Result<()> {
-        let first = self
-            .running()
-            .as_ref()
-            .and_then(|child| first_process(child.id()));
-        if let Some(first) = first {
+        if let Some(first) = self.first_process() {
             kill(first, Signal::SIGTERM)?;
         }
         for _ in 0..SHUTDOWN.as_millis() / LOOK.as_millis() {
@@ -215,15 +222,23 @@ impl Host {
         self.start()
     }
 
-    /// Whether it has power.
+    /// Whether it has power. Where it has shut itself down, its network is removed before that is said.
     pub fn is_running(&self) -> Result<bool> {
-        let mut running = self.running();
-        let Some(child) = running.as_mut() else {
-            return Ok(false);
-        };
-        match child.try_wait()? {
-            Some(_) => self.end(running).map(|()| false),
-            None => Ok(true),
+        let mut power = self.power();
+        if let Power::On(child) = &mut *power {
+            if child.try_wait()?.is_none() {
+                return Ok(true);
+            }
+            *power = Power::Off;
+        }
+        disconnect(&self.0.netns).map(|()| false)
+    }
+
+    /// Its first process, as seen from outside; none without power.
+    fn first_process(&self) -> Option<Pid> {
+        match &*self.power() {
+            Power::On(child) => first_process(child.id()),
+            Power::Off | Power::Dismantled => None,
         }
     }
 
@@ -235,8 +250,7 @@ impl Host {
 
     /// How to get inside: the words that go before a program and its arguments.
     pub fn enter(&self) -> Result<Vec<String>> {
-        let outer = self.running().as_ref().map(Child::id);
-        let first = outer.and_then(first_process);
+        let first = self.first_process();
         let first = first.with_context(|| format!("{} is without power", self.name()))?;
         let words = [
             "nsenter",
@@ -323,14 +337,15 @@ fn put_program(path: &Path, text: &str) -> Result<()> {
     )?)
 }
 
-/// The host's first process, as seen from outside.
+/// The first process of the host that hangs on the process `outer`.
 fn first_process(outer: u32) -> Option<Pid> {
     let children = fs::read_to_string(format!("/proc/{outer}/task/{outer}/children")).ok()?;
     let first = children.split_ascii_whitespace().next()?;
     first.parse().ok().map(Pid::from_raw)
 }
 
-/// Removes a host's network, if it is there. Its link by itself: the namespace may live on as a mount that another host has copied.
+/// Removes a host's network, if it is there. Its link by itself, and first: the kernel removes those of a namespace later, and not while a
+/// process of ours is still in it, and the next boot needs the name of the switch's port at once.
 fn disconnect(netns: &str) -> Result<()> {
     if !Path::new("/run/netns").join(netns).exists() {
         return Ok(());

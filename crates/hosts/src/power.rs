@@ -1,7 +1,7 @@
 //! The power switch: what the fence agent on each host asks.
 //!
 //! A line in, a line out: `off NAME`, `on NAME`, `cycle NAME`, `reboot NAME`, `status NAME`, `ping -`; `ok on`, `ok off`, or `error WHY`. The
-//! answer to `off` comes when every process of the host is gone, that to `reboot` when the clean shutdown has begun.
+//! answer to `off` comes when every process of the host is gone and its network, that to `reboot` when the clean shutdown has begun.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};

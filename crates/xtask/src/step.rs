@@ -43,12 +43,12 @@ fn forget_us(command: &mut Command) {
     }
 }
 
-/// The niceness of what gives way to all others that want to compute.
+/// Added to our niceness: for what gives way to all others that want to compute.
 pub(crate) const GIVES_WAY: i32 = 15;
-/// And of what all others give way to. Only root is allowed that: for anybody else it is as if nothing had been said.
+/// Added to our niceness: for what waits for most of its time and counts how long, so that all others give way to it. Only root may do that.
 pub(crate) const GOES_FIRST: i32 = -10;
 
-/// The same, at some niceness.
+/// The cargo that runs us, begun with this added to our niceness.
 pub(crate) fn cargo_at(niceness: i32) -> Command {
     let mut command = Command::new("nice");
     command.args(["-n", &niceness.to_string()]);

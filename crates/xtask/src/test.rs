@@ -103,7 +103,7 @@ pub(crate) fn cargo_test() -> Command {
     built_for_tests(cargo())
 }
 
-/// The same, begun by such a cargo.
+/// [`cargo_test`] by this cargo.
 pub(crate) fn built_for_tests(mut cargo: Command) -> Command {
     for name in SIMULATED.iter().filter(|name| !HARDLY_RUN.contains(name)) {
         let level = format!("profile.dev.package.evenkeel-{name}.opt-level=2");

@@ -4,8 +4,8 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::step::{Beside, GOES_FIRST, Step, cargo, cargo_at, output, run};
-use crate::test::built_for_tests;
+use crate::step::{Beside, Step, cargo, output, run};
+use crate::test::cargo_test;
 
 /// Tests that need something real, and are ignored without it.
 struct Suite {
@@ -16,8 +16,6 @@ struct Suite {
     tests: &'static [&'static str],
     /// Debian's packages that it needs.
     packages: &'static [&'static str],
-    /// What is added to our niceness.
-    niceness: i32,
 }
 
 /// What lives on the hosts of `crates/hosts`: it counts milliseconds of silence, so nothing that computes for long runs beside it. The
@@ -39,14 +37,12 @@ const HOSTS: &[Suite] = &[
             "nftables",
             "e2fsprogs",
         ],
-        niceness: GOES_FIRST,
     },
     Suite {
         title: "updates of real hosts",
         target: &["--test", "whole"],
         tests: &["--test-threads", "1"],
         packages: &["etcd-server", "etcd-client"],
-        niceness: GOES_FIRST,
     },
     Suite {
         title: "systemd-boot in a guest",
@@ -66,7 +62,6 @@ const HOSTS: &[Suite] = &[
             "util-linux",
             "binutils",
         ],
-        niceness: 0,
     },
 ];
 
@@ -76,35 +71,30 @@ const SERVICES: &[Suite] = &[
         target: &["--test", "installed"],
         tests: &["--test-threads", "1"],
         packages: &["debootstrap", "systemd-container", "dpkg-dev", "lintian"],
-        niceness: 0,
     },
     Suite {
         title: "the record on etcd",
         target: &["--test", "etcd"],
         tests: &[],
         packages: &["etcd-server", "etcd-client"],
-        niceness: 0,
     },
     Suite {
         title: "the record's resource agent",
         target: &["--test", "pool"],
         tests: &["agent::"],
         packages: &["resource-agents"],
-        niceness: 0,
     },
     Suite {
         title: "GRUB, RAUC and a service processor",
         target: &["--lib"],
         tests: &["slots::tests::real", "power::tests"],
         packages: &["grub-common", "rauc", "dbus", "openipmi", "ipmitool"],
-        niceness: 0,
     },
     Suite {
         title: "arrays, volumes and disks in a guest",
         target: &["--test", "kernel"],
         tests: &["--exact", "outside"],
         packages: &[],
-        niceness: 0,
     },
 ];
 
@@ -120,7 +110,7 @@ pub(crate) fn prepare() -> Result<()> {
 /// Begins everything, beside what else is done. All is built already.
 pub(crate) fn start() -> Vec<Beside> {
     let step = |suite: &Suite| {
-        let mut tests = built_for_tests(cargo_at(suite.niceness));
+        let mut tests = cargo_test();
         tests.args(suite.target);
         tests.args(["--", "--ignored"]).args(suite.tests);
         Step::new(suite.title, tests)

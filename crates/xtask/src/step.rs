@@ -43,16 +43,10 @@ fn forget_us(command: &mut Command) {
     }
 }
 
-/// Added to our niceness: for what gives way to all others that want to compute.
-pub(crate) const GIVES_WAY: i32 = 15;
-/// Added to our niceness: for what waits for most of its time and counts how long, so that all others give way to it. Only root may do that.
-pub(crate) const GOES_FIRST: i32 = -10;
-
-/// The cargo that runs us, begun with this added to our niceness.
-pub(crate) fn cargo_at(niceness: i32) -> Command {
+/// The same, giving way to all others that want to compute.
+pub(crate) fn kind_cargo() -> Command {
     let mut command = Command::new("nice");
-    command.args(["-n", &niceness.to_string()]);
-    command.arg(cargo().get_program());
+    command.args(["-n", "15"]).arg(cargo().get_program());
     command.current_dir(root());
     forget_us(&mut command);
     command

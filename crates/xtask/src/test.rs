@@ -10,7 +10,7 @@ use crate::Platform;
 use crate::check::{self, Lints};
 use crate::determinism::SIMULATED;
 use crate::layering::{self, Metadata};
-use crate::step::{Beside, GIVES_WAY, Step, cargo, cargo_at, root, run, target};
+use crate::step::{Beside, Step, cargo, kind_cargo, root, run, target};
 use crate::{conformance, platform, prerequisites, simulate};
 
 /// The simulation hardly runs these: firmware in one story of forty, and of the interconnect what passes calls on.
@@ -79,7 +79,7 @@ fn prepare(platform: Option<Platform>) -> Result<()> {
 fn run_crates() -> Result<()> {
     let metadata = layering::metadata()?;
     // Labs and clients wait for most of their time: what computes fills it, and gives way to them.
-    let mut simulation = built_for_tests(cargo_at(GIVES_WAY));
+    let mut simulation = built_for_tests(kind_cargo());
     simulation.args(tests_of(&metadata, |package| package == COMPUTES));
     simulation.env(simulate::COUNT, simulate::TESTED.to_string());
     simulation.arg("--no-fail-fast");
@@ -103,8 +103,7 @@ pub(crate) fn cargo_test() -> Command {
     built_for_tests(cargo())
 }
 
-/// [`cargo_test`] by this cargo.
-pub(crate) fn built_for_tests(mut cargo: Command) -> Command {
+fn built_for_tests(mut cargo: Command) -> Command {
     for name in SIMULATED.iter().filter(|name| !HARDLY_RUN.contains(name)) {
         let level = format!("profile.dev.package.evenkeel-{name}.opt-level=2");
         cargo.args(["--config", &level]);

@@ -24,6 +24,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Accept-Ranges", "bytes")
         self.send_header("ETag", '"one"')
         self.end_headers()
+        # Before the first byte: whoever has the last one looks at once for what is printed here.
+        if begin > 0:
+            print(f"goes on from {begin}", flush=True)
         for at in range(begin, len(content), rate // 5):
             if not Handler.broken and at - begin >= limit:
                 Handler.broken = True
@@ -33,7 +36,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(content[at:min(at + rate // 5, len(content))])
             self.wfile.flush()
             time.sleep(0.2)
-        print(f"sent from {begin}", flush=True)
 
     def log_message(self, *_):
         pass

@@ -236,7 +236,7 @@ impl Site {
         ];
         println!("{}", self.must(&words).unwrap());
         println!("{}", fs::read_to_string(&said).unwrap());
-        assert!(told("broke at") && told("sent from"), "it did not go on");
+        assert!(told("broke at") && told("goes on from"), "it did not go on");
     }
 
     /// The operator's word that a paused update goes on.

@@ -129,13 +129,10 @@ impl Cluster {
         Ok(())
     }
 
-    /// Makes the disks of all pools: images behind loop devices, which all hosts see as they see the machine's other devices. The images
-    /// are in memory: whatever else writes to the machine's disk is not to be counted as a pool's silence.
+    /// Makes the disks of all pools: images behind loop devices, which all hosts see as they see the machine's other devices.
     fn format(&self, hosts: &[String], record: bool) -> Result<BTreeMap<String, String>> {
         let folder = sweep::images(&self.dir);
         fs::create_dir_all(&folder)?;
-        let mut mount = Command::new("mount");
-        run(mount.args(["-t", "tmpfs", "tmpfs"]).arg(&folder))?;
         let mut devices = BTreeMap::new();
         for pool in hosts.iter().flat_map(|host| cib::pools(host)) {
             let image = folder.join(format!("{pool}.img"));

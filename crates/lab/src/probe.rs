@@ -61,16 +61,14 @@ pub struct ProbeReport {
 }
 
 impl ProbeReport {
-    /// Gaps that are gaps without the machine's stalls too.
-    pub fn gaps_of_storage(&self) -> impl Iterator<Item = &Gap> {
-        let threshold = GAP.as_millis() as u64;
-        let gaps = self.gaps.iter();
-        gaps.filter(move |gap| gap.ms - gap.stalled_ms >= threshold)
-    }
-
-    /// Those of them at a time when no takeover or giveback was under way in the LIF's pair.
+    /// Gaps at a time when no takeover or giveback was under way in the LIF's pair.
     pub fn gaps_outside(&self) -> impl Iterator<Item = &Gap> {
-        self.gaps_of_storage().filter(|gap| gap.during.is_empty())
+        let threshold = GAP.as_millis() as u64;
+        let unexplained = move |gap: &&Gap| gap.ms - gap.stalled_ms >= threshold;
+        self.gaps
+            .iter()
+            .filter(|gap| gap.during.is_empty())
+            .filter(unexplained)
     }
 }
 
